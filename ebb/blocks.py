@@ -1,0 +1,171 @@
+"""Blocks on `ebb.examples`: snapshots of features, the labels that mature for them, and boundary closings.
+
+A worker that crosses day boundary `D` in a partition writes, in this order: the labels that mature at `D` (one block
+per target, for the snapshots taken at `D - horizon`), the snapshot taken at `D` (cut into chunks), one closing. Labels
+stand in the order of the rows of their snapshot. All of it follows from the partition's events alone, except
+`served_*`, so a block that is written again after a crash carries the same rows; the learner drops what belongs to a
+closed boundary.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.features import SCHEMA_HASH, WIDTH
+
+SNAPSHOT_ROWS = 4_000
+"""Rows of one snapshot chunk: about a megabyte, well below `topics.MAX_MESSAGE_BYTES`."""
+WITHDRAWN = 255
+"""Label of a customer who was erased before the label matured."""
+
+
+class BlockKind(StrEnum):
+    """What a block holds."""
+
+    SNAPSHOT = "snapshot"
+    LABELS = "labels"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Features of the customers of one partition at one boundary, or a chunk of them."""
+
+    partition: int
+    boundary: int
+    """Day number `D`; the features know only what occurred before it began (UTC)."""
+    chunk: int
+    customer_ids: list[str]
+    countries: list[str | None]
+    channels: list[str | None]
+    features: npt.NDArray[np.float32]
+    """Shape (rows, `features.WIDTH`)."""
+    served_churn: npt.NDArray[np.float32]
+    """Shape (rows,): the champion's calibrated probability in use in the worker at the crossing."""
+    served_purchase: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of one target for the snapshot that one partition took at `snapshot_boundary`."""
+
+    partition: int
+    boundary: int
+    """Day number at which they matured: `snapshot_boundary` + the target's horizon."""
+    target: str
+    """`churn` or `purchase`."""
+    snapshot_boundary: int
+    labels: npt.NDArray[np.uint8]
+    """Shape (rows of the snapshot,): 0, 1, or `WITHDRAWN`."""
+
+
+@dataclass(frozen=True)
+class Close:
+    """A partition has crossed a boundary: everything for it has been written before this."""
+
+    partition: int
+    boundary: int
+    chunks: int
+    """Number of snapshot chunks written for the boundary."""
+    labels: int
+    """Number of label blocks written for the boundary."""
+
+
+Block = Snapshot | Labels | Close
+
+_SNAPSHOT_FIELDS = [
+    ("customer_id", pa.utf8()),
+    ("country", pa.utf8()),
+    ("channel", pa.utf8()),
+    ("features", pa.list_(pa.float32(), WIDTH)),
+    ("served_churn", pa.float32()),
+    ("served_purchase", pa.float32()),
+]
+
+
+def encode(block: Block) -> bytes:
+    """Return a block as an Arrow IPC stream of one record batch, its scalars in the schema's metadata."""
+    meta = {"schema_hash": SCHEMA_HASH, "partition": str(block.partition), "boundary": str(block.boundary)}
+    arrays: list[pa.Array] = []
+    fields: list[tuple[str, pa.DataType]] = []
+    match block:
+        case Snapshot():
+            meta |= {"kind": BlockKind.SNAPSHOT, "chunk": str(block.chunk)}
+            fields = _SNAPSHOT_FIELDS
+            flat = pa.array(np.ascontiguousarray(block.features, dtype=np.float32).reshape(-1))
+            arrays = [
+                pa.array(block.customer_ids, pa.utf8()),
+                pa.array(block.countries, pa.utf8()),
+                pa.array(block.channels, pa.utf8()),
+                pa.FixedSizeListArray.from_arrays(flat, WIDTH),
+                pa.array(block.served_churn, pa.float32()),
+                pa.array(block.served_purchase, pa.float32()),
+            ]
+        case Labels():
+            meta |= {
+                "kind": BlockKind.LABELS,
+                "target": block.target,
+                "snapshot_boundary": str(block.snapshot_boundary),
+            }
+            fields = [("label", pa.uint8())]
+            arrays = [pa.array(block.labels, pa.uint8())]
+        case Close():
+            meta |= {"kind": BlockKind.CLOSE, "chunks": str(block.chunks), "labels": str(block.labels)}
+    schema = pa.schema(fields, metadata=meta)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        if arrays:
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+    return bytes(sink.getvalue())
+
+
+def decode(body: bytes) -> Block:
+    """Read a block.
+
+    Raises
+    ------
+    CorruptError
+        If the bytes are not a block.
+    SchemaMismatchError
+        If the block was written for another feature schema.
+    """
+    try:
+        reader = pa.ipc.open_stream(body)
+        meta = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
+        kind = BlockKind(meta["kind"])
+        partition, boundary = int(meta["partition"]), int(meta["boundary"])
+        table = reader.read_all()
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        what = f"A record of the examples topic is not a block: {error}."
+        raise CorruptError(what) from error
+    if meta["schema_hash"] != SCHEMA_HASH:
+        what = f"A block was written for feature schema {meta['schema_hash']}; this code has {SCHEMA_HASH}."
+        raise SchemaMismatchError(what, "Replay the activity topic into a new namespace to rebuild the examples.")
+    match kind:
+        case BlockKind.SNAPSHOT:
+            flat = table.column("features").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            return Snapshot(
+                partition=partition,
+                boundary=boundary,
+                chunk=int(meta["chunk"]),
+                customer_ids=table.column("customer_id").to_pylist(),
+                countries=table.column("country").to_pylist(),
+                channels=table.column("channel").to_pylist(),
+                features=flat.reshape(-1, WIDTH),
+                served_churn=table.column("served_churn").to_numpy(),
+                served_purchase=table.column("served_purchase").to_numpy(),
+            )
+        case BlockKind.LABELS:
+            return Labels(
+                partition=partition,
+                boundary=boundary,
+                target=meta["target"],
+                snapshot_boundary=int(meta["snapshot_boundary"]),
+                labels=table.column("label").to_numpy(),
+            )
+        case BlockKind.CLOSE:
+            return Close(partition=partition, boundary=boundary, chunks=int(meta["chunks"]), labels=int(meta["labels"]))

@@ -1,0 +1,50 @@
+"""The one tree of errors. Each says what happened, to what, and what to do about it."""
+
+
+class EbbError(Exception):
+    """Base of every error that Ebb raises on purpose.
+
+    Parameters
+    ----------
+    what
+        What happened, and to what, in one sentence.
+    hint
+        What the reader can do about it, in one sentence.
+    """
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(f"{what} {hint}".strip())
+        self.what = what
+        self.hint = hint
+
+
+class SettingsError(EbbError):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class SetupError(EbbError):
+    """The machine lacks something that Ebb needs: memory, disk, a port, the network, a Python."""
+
+
+class InvalidEventError(EbbError):
+    """An activity record cannot be accepted; `reason` is the label it is counted and dead-lettered under."""
+
+    def __init__(self, *, reason: str, what: str) -> None:
+        super().__init__(what)
+        self.reason = reason
+
+
+class SchemaMismatchError(EbbError):
+    """A stored thing (model snapshot, checkpoint, block) was made for another feature schema or format version."""
+
+
+class CorruptError(EbbError):
+    """A stored thing fails its checksum or cannot be decoded."""
+
+
+class SourceError(EbbError):
+    """A recorded log cannot be read or mapped to activity events."""
+
+
+class UnavailableError(EbbError):
+    """A service that Ebb depends on (Kafka, ClickHouse) does not answer; trying again later may help."""

@@ -1,0 +1,111 @@
+"""The activity event: what a producer sends and what a worker accepts."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+
+from ebb.errors import InvalidEventError
+
+Text = Annotated[str, msgspec.Meta(max_length=256)]
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+TICK_HEADER = "ebb-tick"
+"""Header of a record that carries no event but moves its partition's event time on (a punctuation).
+
+Its value is the Unix time in seconds, as ASCII digits; key and body of the record are empty. Sources that know
+their own time (the replay, the simulator) send one to every partition; a worker sends one to an idle partition.
+"""
+
+
+class Properties(msgspec.Struct, frozen=True, gc=False):
+    """The properties that Ebb knows; a producer may send any others beside them."""
+
+    amount: Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)] | None = None
+    currency: Text | None = None
+    channel: Text | None = None
+    country: Text | None = None
+    product_id: Text | None = None
+    category: Text | None = None
+    store: Text | None = None
+    payment_method: Text | None = None
+    discount: Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)] | None = None
+    session_id: Text | None = None
+
+
+class Activity(msgspec.Struct, frozen=True, gc=False):
+    """One event as it stands on `ebb.activity`. `occurred_at` has a zone; the ids are opaque and not empty."""
+
+    event_id: Identifier
+    customer_id: Identifier
+    type: Identifier
+    occurred_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    properties: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_activity = msgspec.json.Decoder(Activity)
+_properties = msgspec.json.Decoder(Properties)
+
+
+def encode_activity(
+    event_id: str, customer_id: str, kind: str, occurred_at: datetime, properties: dict[str, Any] | None = None
+) -> bytes:
+    """Return the record body of an event.
+
+    Raises
+    ------
+    ValueError
+        If `occurred_at` has no zone.
+    """
+    if occurred_at.tzinfo is None:
+        message = f"occurred_at of event {event_id} has no zone: {occurred_at.isoformat()}"
+        raise ValueError(message)
+    return orjson.dumps(
+        {
+            "event_id": event_id,
+            "customer_id": customer_id,
+            "type": kind,
+            "occurred_at": occurred_at,
+            "properties": properties or {},
+        }
+    )
+
+
+def decode_activity(body: bytes | None, *, latest: float, max_bytes: int) -> tuple[Activity, Properties]:
+    """Decode and validate a record body.
+
+    Parameters
+    ----------
+    body
+        JSON as it came from the topic.
+    latest
+        Greatest `occurred_at` accepted, Unix seconds.
+    max_bytes
+        Greatest size accepted.
+
+    Raises
+    ------
+    InvalidEventError
+        With reason `empty`, `too_large`, `bad_json`, `missing_field`, `naive_time`, `wrong_type` or `far_future`.
+    """
+    if not body:
+        raise InvalidEventError(reason="empty", what="The record has no body.")
+    if len(body) > max_bytes:
+        what = f"The record has {len(body)} bytes; at most {max_bytes} are accepted."
+        raise InvalidEventError(reason="too_large", what=what)
+    try:
+        event = _activity.decode(body)
+        properties = _properties.decode(event.properties)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        reason = "missing_field" if "missing required" in text else "wrong_type"
+        if "timezone component" in text:
+            reason = "naive_time"
+        raise InvalidEventError(reason=reason, what=text) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidEventError(reason="bad_json", what=str(error)) from None
+    if event.occurred_at.timestamp() > latest:
+        what = f"occurred_at {event.occurred_at.isoformat()} lies ahead of the clock."
+        raise InvalidEventError(reason="far_future", what=what)
+    return event, properties

@@ -1,0 +1,54 @@
+"""Logging: one line a fact, on standard error, for a person (console) or a collector (JSON)."""
+
+import logging
+import sys
+
+import structlog
+
+from ebb.settings import Settings
+
+
+def configure_logging(settings: Settings, part: str) -> None:
+    """Send structlog's and the libraries' records to standard error in the format of the settings.
+
+    Parameters
+    ----------
+    part
+        Name of the process (`worker`, `learner`, `api`, …), added to every line.
+    """
+    level = getattr(logging, settings.log_level.upper())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for noisy in ("aiokafka", "faust", "mode", "httpx", "httpcore", "urllib3", "asyncio"):
+        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+    structlog.contextvars.bind_contextvars(part=part)
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """Return the logger of a module."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger

@@ -1,0 +1,60 @@
+"""Every Prometheus metric of Ebb, in one place, so that dashboards and rules have one list to follow."""
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from ebb.settings import Settings
+
+FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+"""Seconds; from a REST answer to a stalled insert."""
+
+# Stream processors
+EVENTS = Counter("ebb_events_total", "Records of the activity topic, by what became of them", ["result"])
+"""`result`: accepted, duplicate, late, dead_letter, tick."""
+DEAD_LETTERS = Counter("ebb_dead_letters_total", "Records sent to the dead-letter topic", ["reason"])
+LAG_EVENTS = Gauge("ebb_consumer_lag_events", "Records not yet processed", ["topic", "partition"])
+LAG_SECONDS = Gauge("ebb_consumer_lag_seconds", "Age of the oldest unprocessed record", ["topic", "partition"])
+WATERMARK = Gauge("ebb_watermark_timestamp_seconds", "Event time up to which a partition is complete", ["partition"])
+CUSTOMERS = Gauge("ebb_customers", "Customers in the state of a partition", ["partition"])
+CUSTOMERS_BY_BAND = Gauge("ebb_customers_by_band", "Customers by risk band", ["partition", "band"])
+BATCH_SECONDS = Histogram("ebb_batch_seconds", "Time to process one polled batch", buckets=FAST)
+LATENCY_SECONDS = Histogram("ebb_event_to_score_seconds", "From produced to score produced", buckets=FAST)
+SCORES = Counter("ebb_scores_total", "Scores published", ["cause"])
+"""`cause`: event or sweep."""
+ALERTS = Counter("ebb_alerts_total", "Alerts published", ["band"])
+SWEEP_SECONDS = Histogram("ebb_sweep_seconds", "Time of one sweep over all customers of a worker", buckets=FAST)
+CHECKPOINT_SECONDS = Histogram("ebb_checkpoint_seconds", "Time of one checkpoint", buckets=FAST)
+CHECKPOINT_BYTES = Counter("ebb_checkpoint_bytes_total", "Bytes written to the state topic")
+INSERT_SECONDS = Histogram("ebb_clickhouse_insert_seconds", "Time of one ClickHouse insert", ["table"], buckets=FAST)
+INSERT_ROWS = Counter("ebb_clickhouse_rows_total", "Rows inserted into ClickHouse", ["table"])
+INSERT_RETRIES = Counter("ebb_clickhouse_retries_total", "ClickHouse inserts tried again", ["table"])
+MODEL_IN_USE = Gauge("ebb_model_in_use_version", "Version of the champion that scores", ["target", "candidate"])
+
+# Online learning
+LABELS_PENDING = Gauge("ebb_labels_pending", "Snapshots whose label has not matured", ["target"])
+LABELS_MATURED = Counter("ebb_labels_matured_total", "Labels matured and learned", ["target", "label"])
+MODEL_METRIC = Gauge(
+    "ebb_model_metric", "Progressive validation over the metric window", ["target", "candidate", "metric"]
+)
+"""`metric`: roc_auc, pr_auc, log_loss, brier, ece, base_rate."""
+MODEL_VERSION = Gauge("ebb_model_version", "Latest published version", ["target", "candidate"])
+CHAMPION = Gauge("ebb_model_champion", "1 for the champion of a target", ["target", "candidate"])
+LEARNER_BOUNDARY = Gauge("ebb_learner_boundary_timestamp_seconds", "Boundary up to which labels are learned")
+LEARN_SECONDS = Histogram("ebb_learn_seconds", "Time to score and learn one boundary", buckets=FAST)
+
+# Serving
+HTTP_REQUESTS = Counter("ebb_http_requests_total", "Requests answered", ["method", "route", "status"])
+HTTP_SECONDS = Histogram("ebb_http_request_seconds", "Time to answer a request", ["route"], buckets=FAST)
+WS_CLIENTS = Gauge("ebb_ws_clients", "WebSocket clients connected")
+WS_SENT = Counter("ebb_ws_messages_total", "Messages sent to WebSocket clients", ["type"])
+WS_CLOSED = Counter("ebb_ws_closed_total", "WebSocket connections closed by the server", ["code"])
+SCORES_HELD = Gauge("ebb_scores_held", "Customers whose score this replica holds")
+
+# Producers
+PRODUCED = Counter("ebb_produced_total", "Events acknowledged by the broker", ["source"])
+PRODUCE_FAILURES = Counter("ebb_produce_failures_total", "Events the broker refused", ["source"])
+
+
+def serve_metrics(settings: Settings) -> None:
+    """Serve `/metrics` of this process on loopback if a port is set."""
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr="0.0.0.0" if settings.api_keys else "127.0.0.1")  # noqa: S104

@@ -1,0 +1,77 @@
+"""Model snapshots as they stand on `ebb.models`: JSON that loading never executes, with a checksum."""
+
+import hashlib
+from typing import Any, Literal, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.features import SCHEMA_HASH
+
+Target = Literal["churn", "purchase"]
+TARGETS: tuple[Target, ...] = ("churn", "purchase")
+
+
+class ModelSnapshot(BaseModel):
+    """One version of one candidate. The record's key is `name`; the topic keeps the latest of each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """`<target>.<candidate>`, e.g. `churn.logistic`."""
+    target: Target
+    candidate: str
+    version: int
+    """Rises by one with each publication of this name."""
+    role: Literal["champion", "challenger"]
+    """Workers score with the champion of each target."""
+    schema_hash: str
+    trained_until: int
+    """Day number: every label that had matured by this boundary has been learned, none after it."""
+    examples: int
+    """Labels learned."""
+    metrics: dict[str, float]
+    """Progressive validation over matured labels (`roc_auc`, `pr_auc`, `log_loss`, `brier`, `ece`, `base_rate`)."""
+    payload: dict[str, Any]
+    """What the scoring side needs, as plain JSON; its `kind` says how to read it."""
+    checksum: str = ""
+
+    def sealed(self) -> Self:
+        """Return the same snapshot with its checksum."""
+        return self.model_copy(update={"checksum": self._digest()})
+
+    def encode(self) -> bytes:
+        """Return the record body of a sealed snapshot."""
+        return orjson.dumps(self.sealed().model_dump())
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """Read a snapshot and verify it.
+
+        Raises
+        ------
+        CorruptError
+            If it is not a snapshot or its checksum is wrong.
+        SchemaMismatchError
+            If it was trained on another feature schema.
+        """
+        try:
+            snapshot = cls.model_validate(orjson.loads(body))
+        except (orjson.JSONDecodeError, ValidationError) as error:
+            what = f"A record of the models topic is not a model snapshot: {error}."
+            raise CorruptError(what) from error
+        if snapshot.checksum != snapshot._digest():
+            what = f"Model {snapshot.name} version {snapshot.version} fails its checksum."
+            raise CorruptError(what, "The model in use stays; publish the snapshot again.")
+        if snapshot.schema_hash != SCHEMA_HASH:
+            what = (
+                f"Model {snapshot.name} version {snapshot.version} was trained on feature schema "
+                f"{snapshot.schema_hash}; this code has {SCHEMA_HASH}."
+            )
+            raise SchemaMismatchError(what, "The model in use stays.")
+        return snapshot
+
+    def _digest(self) -> str:
+        plain = self.model_dump(exclude={"checksum"})
+        return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).hexdigest()

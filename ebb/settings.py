@@ -1,0 +1,194 @@
+"""Every setting of Ebb, read from the environment as `EBB_…`.
+
+One object serves all parts, so that a worker, the learner and the API started from one environment agree.
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ebb.errors import SettingsError
+from ebb.topics import Topics
+
+DEFAULT_KINDS: dict[str, str] = {
+    "session": "session",
+    "session_start": "session",
+    "login": "session",
+    "view": "view",
+    "page": "view",
+    "screen": "view",
+    "product_viewed": "view",
+    "add_to_cart": "cart",
+    "product_added": "cart",
+    "purchase": "purchase",
+    "order_completed": "purchase",
+    "support": "support",
+    "support_contact": "support",
+    "cancel": "cancel",
+    "cancellation": "cancel",
+    "subscription_cancelled": "cancel",
+}
+"""Event type → kind. A type that is not listed counts as activity of kind `other`."""
+
+Positive = Annotated[float, Field(gt=0)]
+Days = Annotated[int, Field(ge=1, le=120)]
+"""Whole days; at most 120, the width of the activity bitmaps less the days still open to late events."""
+
+
+class Settings(BaseSettings):
+    """Settings shared by all parts. Units are in the names: seconds, days (of event time), bytes, events."""
+
+    model_config = SettingsConfigDict(env_prefix="EBB_", frozen=True, extra="ignore")
+
+    # Places
+    home: Path = Path(".ebb")
+    """Data of the embedded runtime; `ebb reset` empties it."""
+    lib: Path = Path(".ebb/lib")
+    """Kafka's jars, fetched once and kept over a reset."""
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,40}$")] = ""
+    """Keeps topics, database, state and consumer groups apart: a replayed log never meets live customers."""
+    kafka_bootstrap: str = "127.0.0.1:9092"
+    clickhouse_url: str = "http://127.0.0.1:8123"
+    clickhouse_user: str = "default"
+    clickhouse_password: str = ""
+    kafka_port: Annotated[int, Field(ge=1, le=65535)] = 9092
+    clickhouse_port: Annotated[int, Field(ge=1, le=65535)] = 8123
+    api_host: str = "127.0.0.1"
+    api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port on which a worker or the learner serves `/metrics`; 0 serves none."""
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    replication: Annotated[int, Field(ge=1, le=7)] = 1
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+
+    # Time
+    day_seconds: Positive = 86_400.0
+    """Real seconds that one day of event time takes; below 86,400 time is compressed (the demo)."""
+    clock_origin_wall: float = 0.0
+    """Unix time at which event time stood at `clock_origin_event`; both 0: event time is wall time."""
+    clock_origin_event: float = 0.0
+    allowed_lateness_seconds: Annotated[float, Field(ge=0, le=86_400)] = 3_600.0
+    """How far (event time) an event may lag behind the newest one of its partition and still count."""
+    future_tolerance_seconds: Annotated[float, Field(ge=0)] = 86_400.0
+    """How far ahead of the clock (event time) an event may claim to be before it is dead-lettered."""
+    idle_after_seconds: Annotated[float, Field(ge=0)] = 5.0
+    """Real seconds without an event after which a worker moves its partition's time on; 0: never (replay)."""
+
+    # Labels and features
+    horizon_days: Days = 14
+    purchase_horizon_days: Days = 7
+    lookback_days: Days = 60
+    snapshot_every_days: Annotated[int, Field(ge=1, le=60)] = 1
+    snapshot_limit: Annotated[int, Field(ge=1)] = 20_000
+    """Most customers snapshotted per partition and boundary; above it a hash of customer and day samples."""
+    churn_label: Literal["silence", "cancel"] = "silence"
+    kinds: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_KINDS))
+    minor_units: Annotated[int, Field(ge=1)] = 100
+    """Minor units in one unit of money; amounts are summed as whole minor units."""
+
+    # Stream engine
+    max_event_bytes: Annotated[int, Field(ge=256)] = 65_536
+    dedupe_events: Annotated[int, Field(ge=0)] = 200_000
+    """Event ids remembered per partition to drop duplicates; 0 turns it off."""
+    checkpoint_seconds: Positive = 2.0
+    sweep_seconds: Positive = 5.0
+    sink_rows: Annotated[int, Field(ge=1)] = 50_000
+    poll_records: Annotated[int, Field(ge=1)] = 20_000
+
+    # Scores
+    band_thresholds: tuple[float, float, float] = (0.3, 0.6, 0.8)
+    """Churn probability from which a customer is medium, high, critical."""
+    band_hysteresis: Annotated[float, Field(ge=0, lt=0.2)] = 0.05
+    alert_cooldown_days: Annotated[float, Field(ge=0)] = 1.0
+    publish_change: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """A sweep publishes a score only if it moved by this much since it was last published."""
+    value_horizon_days: Positive = 90.0
+    """Days of spend at the customer's present rate that count as value."""
+    offer_cost: Annotated[float, Field(ge=0)] = 5.0
+    save_rate: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Share of leaving customers whom an offer keeps; expected gain = churn x save rate x value - offer cost."""
+
+    # Serving
+    api_keys: str = ""
+    """Comma-separated keys; none means that the API listens on loopback only."""
+    allowed_origins: str = ""
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    seed: int = 7
+
+    @field_validator("band_thresholds")
+    @classmethod
+    def _rising(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not 0 < value[0] < value[1] < value[2] < 1:
+            message = f"band_thresholds must rise within (0, 1), not {value}"
+            raise ValueError(message)
+        return value
+
+    @field_validator("kinds")
+    @classmethod
+    def _known_kinds(cls, value: dict[str, str]) -> dict[str, str]:
+        known = {"other", "session", "view", "cart", "purchase", "support", "cancel"}
+        wrong = {kind for kind in value.values() if kind not in known}
+        if wrong:
+            message = f"kinds maps to {sorted(wrong)}; the kinds are {sorted(known)}"
+            raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _keys_before_open_door(self) -> Self:
+        if self.api_host not in {"127.0.0.1", "::1", "localhost"} and not self.api_keys:
+            message = f"api_host is {self.api_host} but api_keys is empty; set EBB_API_KEYS or listen on 127.0.0.1"
+            raise ValueError(message)
+        return self
+
+    @property
+    def topics(self) -> Topics:
+        """Names of the topics in this namespace."""
+        return Topics(f"ebb.{self.namespace}." if self.namespace else "ebb.")
+
+    @property
+    def database(self) -> str:
+        """ClickHouse database of this namespace."""
+        return f"ebb_{self.namespace}" if self.namespace else "ebb"
+
+    def group(self, part: str) -> str:
+        """Name of the Kafka consumer group of a part (`worker`, `learner`, `api`)."""
+        return f"{self.topics.prefix}{part}"
+
+    def environment(self) -> dict[str, str]:
+        """Return the `EBB_…` variables from which a child process reads exactly these settings."""
+        dumped = self.model_dump(mode="json")
+        return {
+            f"EBB_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in dumped.items()
+        }
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises
+    ------
+    SettingsError
+        With one line per wrong variable: its name, what it holds, what it may hold.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            where = "_".join(str(part) for part in problem["loc"][:1]).upper()
+            name = f"EBB_{where}" if where else "the EBB_ settings"
+            lines.append(f"{name}: {problem['msg']} (got {str(problem['input'])[:80]!r})")
+        what = "Settings cannot be used: " + "; ".join(lines) + "."
+        raise SettingsError(what, "Correct the environment and start again.") from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return the settings of this process, read once."""
+    return read_settings()

@@ -1,0 +1,131 @@
+"""Names, shapes and creation of the topics."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from ebb.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from ebb.settings import Settings
+
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+"""Largest record on the topics that carry blocks and checkpoints; blocks are cut well below it."""
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Topic names under one prefix (`ebb.`, or `ebb.<namespace>.`)."""
+
+    prefix: str = "ebb."
+
+    @property
+    def activity(self) -> str:
+        """Activity events, keyed by customer."""
+        return f"{self.prefix}activity"
+
+    @property
+    def dead_letters(self) -> str:
+        """Records of `activity` that could not be accepted, bytes untouched, reason in the headers."""
+        return f"{self.prefix}activity.dlq"
+
+    @property
+    def scores(self) -> str:
+        """Latest score by customer (compacted)."""
+        return f"{self.prefix}scores"
+
+    @property
+    def alerts(self) -> str:
+        """Band changes and rule hits, keyed by customer."""
+        return f"{self.prefix}alerts"
+
+    @property
+    def examples(self) -> str:
+        """Blocks of snapshots and of their matured labels, in partition and boundary order."""
+        return f"{self.prefix}examples"
+
+    @property
+    def models(self) -> str:
+        """Latest snapshot by model name (compacted)."""
+        return f"{self.prefix}models"
+
+    @property
+    def state(self) -> str:
+        """Checkpoints of the workers' customer state (compacted), partitioned as `activity`."""
+        return f"{self.prefix}state"
+
+    @property
+    def learner(self) -> str:
+        """Checkpoints of the learner (compacted, one partition)."""
+        return f"{self.prefix}learner"
+
+    @property
+    def erasures(self) -> str:
+        """Requests to forget a customer, keyed by customer."""
+        return f"{self.prefix}erasures"
+
+    def specs(self, partitions: int, replication: int) -> list[NewTopic]:
+        """Return what to create. Activity, scores, state and what is keyed like them share the partition count."""
+        kept = {"cleanup.policy": "delete", "retention.ms": "604800000"}
+        compacted = {"cleanup.policy": "compact", "max.compaction.lag.ms": "600000", "segment.ms": "600000"}
+        large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+        shapes: list[tuple[str, int, dict[str, str]]] = [
+            (self.activity, partitions, {**kept, **large}),
+            (self.dead_letters, partitions, {**kept, **large}),
+            (self.scores, partitions, compacted),
+            (self.alerts, partitions, kept),
+            (self.examples, partitions, {"cleanup.policy": "delete", "retention.ms": "-1", **large}),
+            (self.models, 1, {**compacted, **large}),
+            (self.state, partitions, {**compacted, **large}),
+            (self.learner, 1, {**compacted, **large}),
+            (self.erasures, partitions, {"cleanup.policy": "delete", "retention.ms": "-1"}),
+        ]
+        return [
+            NewTopic(name, num_partitions=count, replication_factor=replication, config=config)
+            for name, count, config in shapes
+        ]
+
+
+@retry(
+    retry=retry_if_exception_type(UnavailableError),
+    stop=stop_after_delay(60),
+    wait=wait_exponential(0.2, max=3),
+    reraise=True,
+)
+def create_topics(settings: "Settings") -> list[str]:
+    """Create the topics that do not exist yet and wait until the broker knows them.
+
+    Returns
+    -------
+    list of str
+        The names that were created now.
+
+    Raises
+    ------
+    UnavailableError
+        If the broker does not answer within a minute.
+    """
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "socket.timeout.ms": 10_000})
+    specs = settings.topics.specs(settings.partitions, settings.replication)
+    try:
+        known = set(admin.list_topics(timeout=10).topics)
+        missing = [spec for spec in specs if spec.topic not in known]
+        for name, future in admin.create_topics(missing).items() if missing else ():
+            try:
+                future.result(timeout=30)
+            except KafkaException as error:
+                if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                    raise
+                missing = [spec for spec in missing if spec.topic != name]
+        names = {spec.topic for spec in specs}
+        if not names <= set(admin.list_topics(timeout=10).topics):
+            what = f"Kafka at {settings.kafka_bootstrap} has not announced all topics yet."
+            raise UnavailableError(what, "Wait a moment.")
+    except KafkaException as error:
+        what = f"Kafka at {settings.kafka_bootstrap} does not create topics: {error.args[0]}."
+        raise UnavailableError(what, "Check that the broker runs and that EBB_KAFKA_BOOTSTRAP names it.") from error
+    return [spec.topic for spec in missing]
