@@ -52,18 +52,31 @@ class Settings(BaseSettings):
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,40}$")] = ""
     """Keeps topics, database, state and consumer groups apart: a replayed log never meets live customers."""
     kafka_bootstrap: str = "127.0.0.1:9092"
+    """Kafka brokers as `host:port`, comma-separated."""
     clickhouse_url: str = "http://127.0.0.1:8123"
+    """Address of ClickHouse's HTTP interface."""
     clickhouse_user: str = "default"
+    """ClickHouse user; it creates the database and its tables."""
     clickhouse_password: str = ""
+    """Password of that user."""
     kafka_port: Annotated[int, Field(ge=1, le=65535)] = 9092
+    """Port of the embedded Kafka."""
+    kafka_heap_mb: Annotated[int, Field(ge=128)] = 512
+    """Heap of the embedded broker, MiB."""
     clickhouse_port: Annotated[int, Field(ge=1, le=65535)] = 8123
+    """Port of the embedded ClickHouse."""
     api_host: str = "127.0.0.1"
+    """Address that the API listens on; anything but loopback asks for `api_keys`."""
     api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    """Port of the API and of the live page."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port on which a worker or the learner serves `/metrics`; 0 serves none."""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Partitions of the topics, fixed when they are created: the most workers that can share the work."""
     replication: Annotated[int, Field(ge=1, le=7)] = 1
+    """Copies of each topic; 3 on a cluster of three brokers or more."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Workers that `ebb up` starts."""
 
     # Time
     day_seconds: Positive = 86_400.0
@@ -71,6 +84,7 @@ class Settings(BaseSettings):
     clock_origin_wall: float = 0.0
     """Unix time at which event time stood at `clock_origin_event`; both 0: event time is wall time."""
     clock_origin_event: float = 0.0
+    """Event time (Unix seconds) at `clock_origin_wall`."""
     allowed_lateness_seconds: Annotated[float, Field(ge=0, le=86_400)] = 3_600.0
     """How far (event time) an event may lag behind the newest one of its partition and still count."""
     future_tolerance_seconds: Annotated[float, Field(ge=0)] = 86_400.0
@@ -80,35 +94,49 @@ class Settings(BaseSettings):
 
     # Labels and features
     horizon_days: Days = 14
+    """Days without activity after a snapshot that make its customer one who left: a churn label matures then."""
     purchase_horizon_days: Days = 7
+    """Days after a snapshot within which a purchase counts: a purchase label matures then."""
     lookback_days: Days = 60
+    """Only customers active within this many days are snapshotted."""
     snapshot_every_days: Annotated[int, Field(ge=1, le=60)] = 1
+    """Days from one snapshot to the next."""
     snapshot_limit: Annotated[int, Field(ge=1)] = 20_000
     """Most customers snapshotted per partition and boundary; above it a hash of customer and day samples."""
     churn_label: Literal["silence", "cancel"] = "silence"
+    """What churn is: no activity within the horizon, or an explicit cancellation within it."""
     kinds: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_KINDS))
+    """Event type to kind, as a JSON object; a type that is not listed counts as activity of kind `other`."""
     minor_units: Annotated[int, Field(ge=1)] = 100
     """Minor units in one unit of money; amounts are summed as whole minor units."""
 
     # Stream engine
     max_event_bytes: Annotated[int, Field(ge=256)] = 65_536
+    """Largest event accepted; a larger one is dead-lettered."""
     dedupe_events: Annotated[int, Field(ge=0)] = 200_000
     """Event ids remembered per partition to drop duplicates; 0 turns it off."""
     checkpoint_seconds: Positive = 2.0
+    """Real seconds from one checkpoint to the next; a crash replays at most that much."""
     sweep_seconds: Positive = 5.0
+    """Real seconds from one re-scoring of all customers to the next: how soon silence shows."""
     sink_rows: Annotated[int, Field(ge=1)] = 50_000
+    """Most rows in one ClickHouse insert."""
     poll_records: Annotated[int, Field(ge=1)] = 20_000
+    """Most records in one polled batch of a partition."""
 
     # Scores
     band_thresholds: tuple[float, float, float] = (0.3, 0.6, 0.8)
     """Churn probability from which a customer is medium, high, critical."""
     band_hysteresis: Annotated[float, Field(ge=0, lt=0.2)] = 0.05
+    """How far below its threshold a score must fall before the customer leaves a band."""
     alert_cooldown_days: Annotated[float, Field(ge=0)] = 1.0
+    """Days of event time within which a customer is not alerted about again."""
     publish_change: Annotated[float, Field(ge=0, le=1)] = 0.01
     """A sweep publishes a score only if it moved by this much since it was last published."""
     value_horizon_days: Positive = 90.0
     """Days of spend at the customer's present rate that count as value."""
     offer_cost: Annotated[float, Field(ge=0)] = 5.0
+    """Cost of one offer to stay, in units of money."""
     save_rate: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Share of leaving customers whom an offer keeps; expected gain = churn x save rate x value - offer cost."""
 
@@ -116,9 +144,13 @@ class Settings(BaseSettings):
     api_keys: str = ""
     """Comma-separated keys; none means that the API listens on loopback only."""
     allowed_origins: str = ""
+    """Comma-separated origins whose pages may open the WebSocket, beside the API's own."""
     log_format: Literal["console", "json"] = "console"
+    """Lines for a person, or JSON for a log collector."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe lines that are written."""
     seed: int = 7
+    """Seed of everything random: the simulator, sampling, the models."""
 
     @field_validator("band_thresholds")
     @classmethod
