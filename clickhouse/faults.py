@@ -1,0 +1,64 @@
+"""ClickHouse's exceptions as its HTTP interface reports them: a code, a status, a text."""
+
+import re
+from typing import Self
+
+_CODE = re.compile(r"Code: (\d+)\. DB::")
+_UNKNOWN_EXCEPTION = 1002
+
+BAD_ARGUMENTS = 36
+NOT_IMPLEMENTED = 48
+SYNTAX_ERROR = 62
+TOO_MANY_SIMULTANEOUS_QUERIES = 202
+LIMIT_EXCEEDED = 290
+SUPPORT_IS_DISABLED = 344
+AUTHENTICATION_FAILED = 516
+
+_STATUS = {
+    # What the caller sent is wrong: arguments, syntax, unparsable values, mismatched types.
+    400: {6, 8, 25, 26, 27, 36, 38, 41, 44, 52, 53, 56, 62, 69, 72, 117, 167, 168, 171, 376, 427, 441, 675, 676, 691},
+    403: {192, 193, 194, 497, 512, 516},
+    # What the caller named does not exist.
+    404: {46, 47, 50, 60, 63, 73, 78, 81, 82, 115, 120, 511},
+    408: {159},
+    413: {305, LIMIT_EXCEEDED},
+    501: {NOT_IMPLEMENTED},
+    503: {76, 209, 439},
+}
+_STATUS_BY_CODE = {code: status for status, codes in _STATUS.items() for code in codes}
+
+
+class FaultError(Exception):
+    """A request that the engine or its HTTP face refuses.
+
+    Parameters
+    ----------
+    code
+        ClickHouse's number of the error (`system.errors`).
+    text
+        The whole message, beginning with `Code: `.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+    @classmethod
+    def of(cls, code: int, name: str, what: str) -> Self:
+        """Make a fault of the face itself, worded as the engine words its own."""
+        return cls(code, f"Code: {code}. DB::Exception: {what} ({name})")
+
+    @classmethod
+    def parse(cls, error: BaseException) -> Self:
+        """Read the fault out of what the chDB library raised."""
+        text = str(error)
+        found = _CODE.search(text)
+        if found is None:
+            return cls(_UNKNOWN_EXCEPTION, f"Code: {_UNKNOWN_EXCEPTION}. DB::Exception: {text} (UNKNOWN_EXCEPTION)")
+        return cls(int(found.group(1)), text[found.start() :].strip())
+
+    @property
+    def status(self) -> int:
+        """HTTP status that a ClickHouse server gives this code."""
+        return _STATUS_BY_CODE.get(self.code, 500)
