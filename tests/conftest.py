@@ -1,0 +1,117 @@
+"""Fixtures that all tests share: a real broker and a real ClickHouse engine, started once a session.
+
+Every test that uses them gets a namespace of its own (`space`), so tests do not meet.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from ebb.runtime.parts import Part
+from ebb.runtime.ports import free_port
+from ebb.runtime.services import running
+from ebb.runtime.supervisor import Supervisor
+from ebb.settings import Settings
+from ebb.topics import create_topics
+
+ROOT = Path(__file__).resolve().parent.parent
+LIB = Path(os.environ.get("EBB_LIB", ROOT / ".ebb" / "lib"))
+
+RunPart = Callable[[Part], Supervisor]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> Iterator[None]:
+    """Keep a developer's own EBB_ variables out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("EBB_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Supervisor]]:
+    home = tmp_path_factory.mktemp("stack")
+    asked = Settings(home=home, lib=LIB, kafka_port=free_port(), clickhouse_port=free_port())
+    with running(asked) as (settings, supervisor):
+        yield settings, supervisor
+
+
+@pytest.fixture(scope="session")
+def stack(_running: tuple[Settings, Supervisor]) -> Settings:
+    """Settings of a running Kafka and ClickHouse, shared by the session."""
+    return _running[0]
+
+
+@pytest.fixture
+def stack_supervisor(_running: tuple[Settings, Supervisor]) -> Iterator[Supervisor]:
+    """The supervisor of `stack`, for outages: `take_down("clickhouse", hard=True)`, `bring_up("clickhouse")`.
+
+    Whatever a test took down is brought up again after it.
+    """
+    supervisor = _running[1]
+    yield supervisor
+    for name in ("kafka", "clickhouse"):
+        if not supervisor.ready(name):
+            supervisor.bring_up(name)
+
+
+@pytest.fixture
+def space(stack: Settings) -> Iterator[Settings]:
+    """Fresh topics and a fresh database, in a namespace of this test alone; four partitions."""
+    from clickhouse.client import connect  # noqa: PLC0415 - only tests that use the stack need the room
+    from clickhouse.migrations import migrate  # noqa: PLC0415
+
+    settings = stack.model_copy(update={"namespace": f"t{secrets.token_hex(4)}", "partitions": 4})
+    create_topics(settings)
+    migrate(settings)
+    yield settings
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
+    names = [spec.topic for spec in settings.topics.specs(settings.partitions, settings.replication)]
+    for deleted in admin.delete_topics(names).values():
+        try:
+            deleted.result(timeout=20)
+        except KafkaException as error:
+            if error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
+                raise
+    client = connect(settings, database="default")
+    client.command(f"DROP DATABASE IF EXISTS {settings.database}")
+    client.close()
+
+
+@pytest.fixture
+def run_part(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RunPart]:
+    """Start parts for one test; each call returns the supervisor of that part, ready. All stop at the end."""
+    supervisors: list[Supervisor] = []
+    logs = tmp_path / "logs"
+
+    def run(part: Part) -> Supervisor:
+        supervisor = Supervisor([part], logs=logs, say=print)
+        supervisors.append(supervisor)
+        supervisor.start()
+        return supervisor
+
+    yield run
+    for supervisor in reversed(supervisors):
+        supervisor.stop()
+    if request.node.stash.get(_FAILED, False):
+        for log in sorted(logs.glob("*.log")):
+            print(f"--- {log.name}\n{log.read_text(errors='replace')[-4_000:]}")  # noqa: T201 - pytest shows it
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember failures, so that `run_part` shows the logs of the parts that a failed test had started."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
