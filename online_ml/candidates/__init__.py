@@ -1,0 +1,24 @@
+"""The models that learn side by side, one file each."""
+
+from ebb.models import Target
+from online_ml.candidates.base import Candidate
+from online_ml.candidates.baselines import PriorRate, count, recency
+from online_ml.candidates.logistic import Logistic
+from online_ml.transforms import INPUTS
+
+__all__ = ["PREFERRED", "SERVED", "Candidate", "candidates"]
+
+SERVED = "served"
+"""Name under which the predictions of the workers' champion are followed; it never learns."""
+PREFERRED = "logistic"
+"""The first champion once there is evidence, and what stays champion while nothing beats it."""
+
+
+def candidates(target: Target) -> list[Candidate]:
+    """Return fresh candidates of a target, in the order in which their predictions are kept."""
+    return [
+        Logistic(PREFERRED, [item.name for item in INPUTS]),
+        recency(target),
+        count(target),
+        PriorRate(),
+    ]

@@ -1,0 +1,53 @@
+"""The one rule by which a candidate becomes champion and by which it is set aside again.
+
+1. No champion before `MIN_LABELS` labels have matured in the window, `MIN_CLASS` of each class: until then workers use
+   the cold-start score.
+2. Then the preferred candidate (`candidates.PREFERRED`) begins.
+3. A challenger takes over when, on the labels in the window that both predicted, its mean log-loss is lower and the
+   mean of the differences is more than `EVIDENCE` standard errors from zero. Of several, the lowest log-loss wins.
+
+Log-loss judges order and calibration together, and the paired difference cancels what made a day hard for all. Rolling
+back is nothing special: the former champion takes over again by rule 3. Yardsticks that cannot serve (the prior rate)
+take no part.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from online_ml.candidates import PREFERRED, Candidate
+from online_ml.measures import log_losses
+from online_ml.window import Window
+
+MIN_LABELS = 500
+MIN_CLASS = 25
+EVIDENCE = 3.0
+"""Standard errors. Labels of one customer on neighbouring days resemble each other, so that three of these are worth
+about two of independent ones."""
+
+
+def choose(current: str | None, candidates: Sequence[Candidate], window: Window) -> str | None:
+    """Return the name of the champion after the labels now in the window; None while there is not enough evidence."""
+    labels = window.labels()
+    ones = int(labels.sum())
+    if current is None:
+        enough = len(labels) >= MIN_LABELS and min(ones, len(labels) - ones) >= MIN_CLASS
+        if not enough:
+            return None
+        current = PREFERRED
+    if len(labels) < MIN_LABELS:
+        return current
+    losses = {
+        candidate.name: log_losses(window.probabilities(place), labels)
+        for place, candidate in enumerate(candidates)
+        if candidate.servable
+    }
+    best, lowest = current, float(losses[current].mean())
+    for name, challenger in losses.items():
+        differences = losses[current] - challenger
+        gain = float(differences.mean())
+        error = float(differences.std()) / math.sqrt(len(labels))
+        if gain > EVIDENCE * error and gain > 0 and float(challenger.mean()) < lowest:
+            best, lowest = name, float(np.mean(challenger))
+    return best

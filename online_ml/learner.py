@@ -1,0 +1,194 @@
+"""The learner: a deterministic fold over `ebb.examples`.
+
+For each boundary, once every partition has closed it: all its labels first (judge the predictions made at their
+snapshots, then learn), then its snapshots (predict with every candidate, keep). So no prediction knows a label that
+matured at or after its own moment, and the outcome follows from the topic's contents alone, whatever the timing.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.blocks import WITHDRAWN, Block
+from ebb.log import get_logger
+from ebb.models import TARGETS, Target
+from ebb.settings import Settings
+from online_ml.pending import Pending, PendingStore
+from online_ml.progress import Bundle, Progress
+from online_ml.target import TargetLearner
+from online_ml.transforms import design
+from online_ml.window import Matured
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The labels of one target that matured at a boundary, with whom they are about."""
+
+    target: Target
+    part: Matured
+    customer_ids: list[str]
+    countries: list[str | None]
+    channels: list[str | None]
+    snapshot_days: npt.NDArray[np.int32]
+    """Shape (n,): day number of each row's snapshot."""
+
+
+@dataclass
+class Step:
+    """What processing one boundary did."""
+
+    boundary: int
+    judged: list[Judged] = field(default_factory=list)
+    promotions: list[tuple[Target, str | None, str]] = field(default_factory=list)
+    """Target, former champion, new champion."""
+    snapshotted: int = 0
+    """Rows predicted and kept."""
+
+
+class Learner:
+    """Learns all targets from the blocks of all partitions.
+
+    Parameters
+    ----------
+    settings
+        Partitions, horizons, seed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.horizons: dict[Target, int] = {
+            "churn": settings.horizon_days,
+            "purchase": settings.purchase_horizon_days,
+        }
+        self.progress = Progress(settings.partitions)
+        self.pending = PendingStore()
+        self.targets = {target: TargetLearner(target, settings.seed) for target in TARGETS}
+        self.boundary: int | None = None
+        """Last boundary processed."""
+        self.unmatched = 0
+        """Label blocks whose snapshot is not known, or has another number of rows."""
+
+    def offer(self, block: Block, offset: int) -> bool:
+        """Take in a block as it comes; return False if it was seen before."""
+        return self.progress.offer(block, offset)
+
+    def advance(self) -> Step | None:
+        """Process the earliest boundary that every partition has closed; None if there is none yet."""
+        boundary = self.progress.ready()
+        if boundary is None:
+            return None
+        bundles = self.progress.take(boundary)
+        for bundle in bundles:
+            if not bundle.complete:
+                log.error(
+                    "a partition's boundary lacks blocks; what is there is used",
+                    partition=bundle.partition,
+                    boundary=boundary,
+                    snapshots=len(bundle.snapshots),
+                    labels=len(bundle.labels),
+                    close=bundle.close,
+                )
+        step = Step(boundary)
+        for target in TARGETS:
+            self._mature(target, bundles, step)
+        self.pending.drop_until(boundary - max(self.horizons.values()))
+        self._predict(bundles, step)
+        self.boundary = boundary
+        return step
+
+    def _mature(self, target: Target, bundles: list[Bundle], step: Step) -> None:
+        found: list[tuple[Pending, npt.NDArray[np.uint8]]] = []
+        for bundle in bundles:
+            for (name, taken_at), block in sorted(bundle.labels.items()):
+                if name != target:
+                    continue
+                chunks = self.pending.of(taken_at, bundle.partition)
+                rows = sum(len(chunk.snapshot.customer_ids) for chunk in chunks)
+                if rows != len(block.labels):
+                    self.unmatched += 1
+                    log.error(
+                        "labels do not fit their snapshot and are left out",
+                        target=target,
+                        partition=bundle.partition,
+                        snapshot=taken_at,
+                        labels=len(block.labels),
+                        rows=rows,
+                    )
+                    continue
+                start = 0
+                for chunk in chunks:
+                    stop = start + len(chunk.snapshot.customer_ids)
+                    found.append((chunk, block.labels[start:stop]))
+                    start = stop
+        judged = _gather(target, step.boundary, found)
+        if judged is None:
+            return
+        learner = self.targets[target]
+        features = np.concatenate([c.snapshot.features[labels != WITHDRAWN] for c, labels in found])
+        before = learner.champion
+        learner.mature(judged.part, features)
+        step.judged.append(judged)
+        if learner.champion is not None and learner.champion != before:
+            step.promotions.append((target, before, learner.champion))
+
+    def _predict(self, bundles: list[Bundle], step: Step) -> None:
+        for bundle in bundles:
+            for _, snapshot in sorted(bundle.snapshots.items()):
+                if not snapshot.customer_ids:
+                    continue
+                inputs = design(snapshot.features)
+                served = {"churn": snapshot.served_churn, "purchase": snapshot.served_purchase}
+                made = {t: learner.predict(inputs, served[t]) for t, learner in self.targets.items()}
+                self.pending.add(
+                    Pending(snapshot, {t: m[0] for t, m in made.items()}, {t: m[1] for t, m in made.items()})
+                )
+                step.snapshotted += len(snapshot.customer_ids)
+
+    def labels_pending(self, target: Target) -> int:
+        """Return how many snapshot rows still wait for the label of a target."""
+        return 0 if self.boundary is None else self.pending.rows_after(self.boundary - self.horizons[target])
+
+    def digest(self) -> str:
+        """Return a hash of all that was learned: equal digests mean the same models, records and pending predictions.
+
+        How far each partition was read beyond the last boundary is no part of it.
+        """
+        found = hashlib.sha256(repr((self.boundary, sorted(self.progress.taken.items()))).encode())
+        for learner in self.targets.values():
+            for key, array in sorted(learner.state().items()):
+                found.update(f"{key}{array.dtype}{array.shape}".encode())
+                found.update(np.ascontiguousarray(array).tobytes())
+            for part in learner.window.parts:
+                found.update(repr(part.boundary).encode())
+                for array in (part.labels, part.logits, part.probabilities):
+                    found.update(np.ascontiguousarray(array).tobytes())
+        for chunk in self.pending:
+            found.update(repr((chunk.key, chunk.snapshot.customer_ids)).encode())
+            for target in TARGETS:
+                found.update(np.ascontiguousarray(chunk.logits[target]).tobytes())
+                found.update(np.ascontiguousarray(chunk.probabilities[target]).tobytes())
+        return found.hexdigest()
+
+
+def _gather(target: Target, boundary: int, found: list[tuple[Pending, npt.NDArray[np.uint8]]]) -> Judged | None:
+    """Bring the rows of several chunks together, those of withdrawn customers left out; None if no row is left."""
+    kept = [(chunk, labels, np.flatnonzero(labels != WITHDRAWN)) for chunk, labels in found]
+    if not any(len(rows) for _, _, rows in kept):
+        return None
+    part = Matured(
+        boundary,
+        np.concatenate([labels[rows] for _, labels, rows in kept]),
+        np.concatenate([chunk.logits[target][:, rows] for chunk, _, rows in kept], axis=1),
+        np.concatenate([chunk.probabilities[target][:, rows] for chunk, _, rows in kept], axis=1),
+    )
+    return Judged(
+        target,
+        part,
+        [chunk.snapshot.customer_ids[row] for chunk, _, rows in kept for row in rows.tolist()],
+        [chunk.snapshot.countries[row] for chunk, _, rows in kept for row in rows.tolist()],
+        [chunk.snapshot.channels[row] for chunk, _, rows in kept for row in rows.tolist()],
+        np.concatenate([np.full(len(rows), c.snapshot.boundary, dtype=np.int32) for c, _, rows in kept]),
+    )

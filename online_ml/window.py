@@ -1,0 +1,54 @@
+"""The latest matured predictions of a target: what rolling measures, calibration and the champion rule look at."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from online_ml.measures import Outcomes
+
+LABELS = 20_000
+"""Labels in the window: enough for an AUC within half a point, few enough to follow a change."""
+BOUNDARIES = 400
+"""Boundaries in the window at most: a small shop forgets after about a year."""
+
+
+@dataclass(frozen=True, eq=False)
+class Matured:
+    """Predictions of one target whose labels matured at one boundary. Never changed once made."""
+
+    boundary: int
+    labels: Outcomes
+    """Shape (n,), 0 or 1."""
+    logits: npt.NDArray[np.float32]
+    """Shape (candidates, n): uncalibrated, as predicted at the snapshot."""
+    probabilities: npt.NDArray[np.float32]
+    """Shape (candidates + 1, n): calibrated then; the last row is what was served, NaN where nothing was."""
+
+
+class Window:
+    """The latest boundaries' labels: whole boundaries, as few as hold `LABELS` of them."""
+
+    def __init__(self) -> None:
+        self.parts: deque[Matured] = deque()
+        self.size = 0
+
+    def add(self, part: Matured) -> None:
+        """Append a boundary's labels and let go of boundaries that are no longer needed."""
+        self.parts.append(part)
+        self.size += len(part.labels)
+        while self.size - len(self.parts[0].labels) >= LABELS or len(self.parts) > BOUNDARIES:
+            self.size -= len(self.parts.popleft().labels)
+
+    def labels(self) -> Outcomes:
+        """Return labels, oldest first, shape (size,)."""
+        return np.concatenate([part.labels for part in self.parts]) if self.parts else np.empty(0, np.uint8)
+
+    def logits(self, candidate: int) -> npt.NDArray[np.float32]:
+        """Return a candidate's uncalibrated logits, shape (size,)."""
+        return np.concatenate([part.logits[candidate] for part in self.parts])
+
+    def probabilities(self, candidate: int) -> npt.NDArray[np.float32]:
+        """Return a candidate's calibrated probabilities, shape (size,)."""
+        return np.concatenate([part.probabilities[candidate] for part in self.parts])
