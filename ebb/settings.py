@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     publish_change: Annotated[float, Field(ge=0, le=1)] = 0.01
     """A sweep publishes a score only if it moved by this much since it was last published."""
     value_horizon_days: Positive = 90.0
-    """Days of spend at the customer's present rate that count as value."""
+    """Days of spend, at the customer's own mean rate so far, that count as value."""
     offer_cost: Annotated[float, Field(ge=0)] = 5.0
     """Cost of one offer to stay, in units of money."""
     save_rate: Annotated[float, Field(ge=0, le=1)] = 0.15
@@ -144,7 +144,11 @@ class Settings(BaseSettings):
     api_keys: str = ""
     """Comma-separated keys; none means that the API listens on loopback only."""
     allowed_origins: str = ""
-    """Comma-separated origins whose pages may open the WebSocket, beside the API's own."""
+    """Comma-separated origins whose pages may use the API and open the WebSocket, beside the API's own."""
+    stream_clients: Annotated[int, Field(ge=1)] = 5_000
+    """Most WebSocket and event-stream clients of one API process at once."""
+    heartbeat_seconds: Positive = 15.0
+    """Real seconds between two heartbeats of a stream."""
     log_format: Literal["console", "json"] = "console"
     """Lines for a person, or JSON for a log collector."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,0 +1,128 @@
+"""Kafka as every part uses it: an idempotent producer that loses nothing in silence, and reading a topic to its end."""
+
+from collections.abc import Iterator, Sequence
+from threading import Lock
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from ebb.errors import UnavailableError
+from ebb.settings import Settings
+from ebb.topics import MAX_MESSAGE_BYTES
+
+
+class Publisher:
+    """Sends records and remembers the first that the broker refused, until `flush` tells of it.
+
+    Safe for several threads. The producer is idempotent: a retry neither doubles nor reorders.
+
+    Parameters
+    ----------
+    linger_ms
+        How long a record may wait for company: throughput against latency.
+    """
+
+    def __init__(self, settings: Settings, *, linger_ms: float = 5) -> None:
+        self._bootstrap = settings.kafka_bootstrap
+        self._producer = Producer(
+            {
+                "bootstrap.servers": settings.kafka_bootstrap,
+                "enable.idempotence": True,
+                "linger.ms": linger_ms,
+                "compression.type": "lz4",
+                "partitioner": "murmur2_random",
+                "message.max.bytes": MAX_MESSAGE_BYTES,
+                "queue.buffering.max.messages": 500_000,
+                "delivery.timeout.ms": 120_000,
+            }
+        )
+        self._failure: KafkaError | None = None
+        self._lock = Lock()
+
+    def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | str | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> None:
+        """Hand over a record; waits while the local queue is full."""
+        placed: dict[str, Any] = {} if partition is None else {"partition": partition}
+        if headers:
+            placed["headers"] = headers
+        while True:
+            try:
+                self._producer.produce(topic, key=key, value=value, on_delivery=self._delivered, **placed)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                self._producer.poll(0)
+                return
+
+    def flush(self, timeout: float = 130.0) -> None:
+        """Wait until every record handed over is acknowledged.
+
+        Raises
+        ------
+        UnavailableError
+            If one was refused or is still unacknowledged after `timeout` seconds.
+        """
+        left = self._producer.flush(timeout)
+        with self._lock:
+            failure, self._failure = self._failure, None
+        if failure is not None or left:
+            why = str(failure) if failure is not None else f"{left} records unacknowledged after {timeout:.0f} s"
+            what = f"Kafka at {self._bootstrap} did not take all records: {why}."
+            raise UnavailableError(what, "Check the broker; the work since the last checkpoint is done again.")
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            with self._lock:
+                self._failure = self._failure or error
+
+
+def read_to_end(
+    settings: Settings, topic: str, partitions: Sequence[int], *, timeout: float = 30.0
+) -> Iterator[Message]:
+    """Yield every record of some partitions, from the first kept to the last that stood there when reading began.
+
+    Raises
+    ------
+    UnavailableError
+        If the broker does not answer within `timeout` seconds.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.kafka_bootstrap,
+            "group.id": f"{settings.topics.prefix}reader",
+            "enable.auto.commit": False,
+            "enable.partition.eof": False,
+            "auto.offset.reset": "earliest",
+            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            "fetch.wait.max.ms": 20,
+        }
+    )
+    try:
+        ends: dict[int, int] = {}
+        for partition in partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout)
+            if high > low:
+                ends[partition] = high
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
+        while ends:
+            found = consumer.consume(1_000, timeout=1.0)
+            for message in found:
+                if message.error() is not None:
+                    raise KafkaException(message.error())
+                yield message
+            positions = consumer.position([TopicPartition(topic, partition) for partition in ends])
+            for place in positions:
+                if place.offset >= ends[place.partition]:
+                    del ends[place.partition]
+    except KafkaException as error:
+        what = f"Kafka at {settings.kafka_bootstrap} cannot be read ({topic}): {error.args[0]}."
+        raise UnavailableError(what, "Check that the broker runs and that EBB_KAFKA_BOOTSTRAP names it.") from error
+    finally:
+        consumer.close()

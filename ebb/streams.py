@@ -1,0 +1,69 @@
+"""Faust as Ebb runs it: one place for the settings that its defaults get wrong for us, and one way to run an app."""
+
+import asyncio
+import logging
+from typing import Any
+
+import faust
+from faust.worker import Worker
+
+from ebb.settings import Settings
+
+
+def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
+    """Return a Faust app in the consumer group of a part.
+
+    Parameters
+    ----------
+    part
+        `worker` or `learner`; names the group.
+    overrides
+        Further settings of `faust.App`.
+    """
+    options: dict[str, Any] = {
+        "broker": f"kafka://{settings.kafka_bootstrap}",
+        "store": "memory://",
+        "datadir": settings.home / "faust" / settings.group(part),
+        # Topics are ours to create; the leader topic would be one more idle topic to wait for.
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "web_enabled": False,
+        "web_in_thread": False,
+        "consumer_auto_offset_reset": "earliest",
+        "broker_max_poll_records": settings.poll_records,
+        "broker_commit_interval": 0.5,
+        "stream_buffer_maxsize": 8,
+        "stream_wait_empty": False,
+        # A checkpoint may have to wait for ClickHouse; the group must not take the partitions away meanwhile.
+        "broker_max_poll_interval": 86_400.0,
+        "stream_processing_timeout": 86_400.0,
+        "broker_commit_livelock_soft_timeout": 86_400.0,
+        "logging_config": None,
+        "loghandlers": [],
+    }
+    return faust.App(settings.group(part), **(options | overrides))
+
+
+def run_app(app: faust.App) -> None:
+    """Run a Faust app in this process until SIGTERM or Ctrl-C; logging stays as Ebb set it.
+
+    Raises
+    ------
+    SystemExit
+        With a code other than 0 if the app crashed.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = Worker(
+        app,
+        loop=loop,
+        loglevel=logging.WARNING,
+        logging_config=None,
+        override_logging=False,
+        redirect_stdouts=False,
+        quiet=True,
+        console_port=0,
+    )
+    worker.spinner = None
+    worker._setup_logging = lambda: None  # type: ignore[method-assign]
+    worker.execute_from_commandline()

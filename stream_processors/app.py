@@ -1,0 +1,253 @@
+"""The worker: a Faust app over the activity topic that keeps its partitions' state, scores and durability in step."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+import pyarrow as pa
+from faust.types import TP, EventT
+
+from clickhouse.store import Store
+from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.kafka import Publisher
+from ebb.log import get_logger
+from ebb.metrics import (
+    BATCH_SECONDS,
+    CHECKPOINT_BYTES,
+    CHECKPOINT_SECONDS,
+    LAG_EVENTS,
+    LAG_SECONDS,
+    LATENCY_SECONDS,
+    SWEEP_SECONDS,
+)
+from ebb.settings import Settings
+from ebb.streams import make_app
+from stream_processors.champions import ModelWatcher
+from stream_processors.checkpoint import Capture, write
+from stream_processors.partition import PartitionWorker
+from stream_processors.sink import Sink
+from stream_processors.transport import RawSchema, Transport
+
+log = get_logger(__name__)
+
+HANDOVER_SECONDS = 10.0
+"""How long a rebalance waits for a last checkpoint; without it the next owner replays from the one before."""
+
+
+class ActivityWorker:
+    """All that one worker process does; `app` is the Faust app to run.
+
+    An agent hands each poll to its `PartitionWorker`. A checkpoint makes everything done so far durable, in this order:
+    rows in ClickHouse, records on Kafka, state on the state topic; then the polls are acked, and Faust commits.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.partitions: dict[int, PartitionWorker] = {}
+        self._stopping = False
+        self._store = Store(settings, stopping=lambda: self._stopping)
+        self._publisher = Publisher(settings)
+        self._sink = Sink()
+        self._champions = ModelWatcher(settings)
+        self._unacked: list[EventT[Any]] = []
+        self._durable = asyncio.Lock()
+        self._wanted = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self.app = make_app(settings, "worker")
+        self.app.transport = Transport(
+            self.app.conf.broker_consumer, self.app, batched=frozenset({settings.topics.activity})
+        )
+        self._wire(self.app)
+
+    def _wire(self, app: faust.App) -> None:
+        activity = app.topic(self.settings.topics.activity, schema=RawSchema())
+
+        @app.agent(activity)
+        async def consume(stream: Any) -> None:
+            async for event in stream.noack().events():
+                await self._guarded(self._consume(event))
+
+        async def assigned(_app: Any, /, *args: Any, **_: Any) -> None:
+            await self._guarded(self._assign(args[0]))
+
+        async def revoked(_app: Any, /, *args: Any, **_: Any) -> None:
+            await self._guarded(self._revoke(args[0]))
+
+        async def closing(_app: Any, /, *_args: Any, **_: Any) -> None:
+            await self.close()
+
+        # Signals hold their receivers weakly unless told otherwise.
+        app.on_partitions_assigned.connect(assigned, weak=False)
+        app.on_partitions_revoked.connect(revoked, weak=False)
+        app.on_before_shutdown.connect(closing, weak=False)
+        app.task(self._checkpoints)
+        app.task(self._sweeps)
+        app.task(self._watching)
+
+    async def _checkpoints(self) -> None:
+        self._champions.start()
+        await self._every(self._checkpoint_due, self._checkpoint)
+
+    async def _sweeps(self) -> None:
+        await self._every(lambda: asyncio.sleep(self.settings.sweep_seconds), self._sweep)
+
+    async def _watching(self) -> None:
+        await self._every(lambda: asyncio.sleep(1.0), self._watch)
+
+    async def close(self) -> None:
+        """Make what was done durable if that is quick, and let go of connections."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._checkpoint(), HANDOVER_SECONDS)
+        self._stopping = True
+        self._champions.stop()
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Let no error of ours pass as an agent's: Faust would skip the batch. The process ends and is restarted."""
+        try:
+            await work
+        except Exception as error:
+            log.exception("worker cannot go on", reason=str(error))
+            await self.app.crash(error)
+            raise
+
+    async def _every(self, due: Callable[[], Awaitable[Any]], work: Callable[[], Awaitable[None]]) -> None:
+        while not self.app.should_stop:
+            await due()
+            await self._guarded(work())
+
+    async def _assign(self, assigned: set[TP]) -> None:
+        numbers = sorted(tp.partition for tp in assigned if tp.topic == self.settings.topics.activity)
+        for number in numbers:
+            began = time.monotonic()
+            worker = await asyncio.to_thread(self._take_over, number)
+            self.partitions[number] = worker
+            log.info(
+                "partition taken over",
+                partition=number,
+                customers=len(worker.engine.state),
+                offset=worker.engine.offset,
+                seconds=round(time.monotonic() - began, 2),
+            )
+
+    def _take_over(self, number: int) -> PartitionWorker:
+        def begin(*, anew: bool) -> PartitionWorker:
+            return PartitionWorker(
+                number,
+                self.settings,
+                publisher=self._publisher,
+                sink=self._sink,
+                champions=self._champions,
+                anew=anew,
+            )
+
+        try:
+            return begin(anew=False)
+        except (SchemaMismatchError, CorruptError) as error:
+            log.error("checkpoint cannot be used", partition=number, reason=error.what, hint=error.hint)
+            return begin(anew=True)
+
+    async def _revoke(self, revoked: set[TP]) -> None:
+        numbers = [tp.partition for tp in revoked if tp.topic == self.settings.topics.activity]
+        if not any(number in self.partitions for number in numbers):
+            return
+        try:
+            await asyncio.wait_for(self._checkpoint(), HANDOVER_SECONDS)
+            await asyncio.wait_for(self.app.consumer.commit(), HANDOVER_SECONDS)
+        except TimeoutError:
+            log.warning("no checkpoint before handing over", partitions=numbers)
+        for number in numbers:
+            if (worker := self.partitions.pop(number, None)) is not None:
+                worker.released = True
+
+    async def _consume(self, event: EventT[Any]) -> None:
+        records: Any = event.message.value
+        tp = event.message.tp
+        partition = self.partitions.get(tp.partition)
+        if partition is None or not await self._joined(tp, partition, records[0].offset):
+            return
+        began = time.monotonic()
+        partition.process(records)
+        partition.behind = (self.app.consumer.highwater(tp) or 0) - 1 > partition.engine.offset
+        self._unacked.append(event)
+        now = time.time()
+        BATCH_SECONDS.observe(time.monotonic() - began)
+        LATENCY_SECONDS.observe(max(now - records[0].timestamp / 1000, 0))
+        if self._sink.rows >= self.settings.sink_rows:
+            self._wanted.set()
+        if self._sink.rows >= 2 * self.settings.sink_rows:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _joined(self, tp: TP, partition: PartitionWorker, first: int) -> bool:
+        """Tell whether a poll connects to the state; if the group has committed beyond the state, go back first."""
+        if partition.joined or first <= partition.engine.offset + 1 or first < partition.rewound_from:
+            partition.joined = True
+            return True
+        if partition.rewound_from:  # delivered before the seek took effect
+            return False
+        needed = partition.engine.offset + 1
+        target = max(needed, (await self.app.consumer.earliest_offsets(tp))[tp])
+        if target > needed and needed:
+            log.error("records expired before they were read", partition=tp.partition, first=needed, last=target - 1)
+        if target >= first:
+            partition.joined = True
+            return True
+        log.warning("reading again what the state lacks", partition=tp.partition, offset=target, committed=first)
+        partition.rewound_from = first
+        await self.app.consumer.seek(tp, target)
+        return False
+
+    async def _checkpoint_due(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wanted.wait(), self.settings.checkpoint_seconds)
+        self._wanted.clear()
+
+    async def _checkpoint(self) -> None:
+        async with self._durable:
+            captures = [
+                (worker, taken) for worker in self.partitions.values() if (taken := worker.capture()) is not None
+            ]
+            tables, events, self._unacked = self._sink.take(), self._unacked, []
+            self._room.set()
+            if not (captures or tables or events):
+                return
+            with CHECKPOINT_SECONDS.time():
+                await asyncio.to_thread(self._make_durable, captures, tables)
+            for event in events:
+                event.ack()
+
+    def _make_durable(self, captures: list[tuple[PartitionWorker, Capture]], tables: dict[str, pa.Table]) -> None:
+        for name, rows in tables.items():
+            self._store.insert(name, rows)
+        self._publisher.flush()
+        for worker, capture in captures:
+            # A partition handed over while ClickHouse was away belongs to another worker's checkpoints now.
+            if not worker.released:
+                CHECKPOINT_BYTES.inc(write(capture, self._publisher, self.settings))
+
+    async def _sweep(self) -> None:
+        with SWEEP_SECONDS.time():
+            for worker in list(self.partitions.values()):
+                for rows in worker.sweep_ranges():
+                    await self._room.wait()
+                    if not worker.released:
+                        worker.sweep(rows)
+                        await asyncio.sleep(0)
+                worker.count_bands()
+
+    async def _watch(self) -> None:
+        """Publish lag, and move the time of partitions that stay idle."""
+        topic = self.settings.topics.activity
+        newest = max((w.engine.newest for w in self.partitions.values() if w.engine.newest is not None), default=None)
+        for number, worker in self.partitions.items():
+            lag = max((self.app.consumer.highwater(TP(topic, number)) or 0) - 1 - worker.engine.offset, 0)
+            label = str(number)
+            worker.behind = lag > 0
+            LAG_EVENTS.labels(topic, label).set(lag)
+            LAG_SECONDS.labels(topic, label).set(max(time.time() - worker.produced_at, 0) if lag else 0)
+            if not lag:
+                worker.tick(newest)

@@ -1,0 +1,135 @@
+"""What a partition writes when it crosses a day boundary: matured labels, the snapshot, and the closing."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.blocks import SNAPSHOT_ROWS, Block, Close, Labels, Snapshot
+from ebb.models import Target
+from ebb.settings import Settings
+from stream_processors.features import describe_at_boundary
+from stream_processors.hashing import mixed
+from stream_processors.state import DAY_MS, CustomerState, Rows, bitmap_count
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One boundary crossed in one partition."""
+
+    partition: int
+    boundary: int
+    labels: list[Labels] = field(default_factory=list)
+    rows: Rows = field(default_factory=lambda: np.empty(0, np.intp))
+    """Rows snapshotted, in the order of the snapshot."""
+    features: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    ids: list[str] = field(default_factory=list)
+    countries: list[str | None] = field(default_factory=list)
+    channels: list[str | None] = field(default_factory=list)
+
+    def blocks(self, served_churn: npt.NDArray[np.float32], served_purchase: npt.NDArray[np.float32]) -> list[Block]:
+        """Return the blocks to write, in order.
+
+        Parameters
+        ----------
+        served_churn, served_purchase
+            What the champions in use say of the snapshot's rows, shape (rows,).
+        """
+        blocks: list[Block] = list(self.labels)
+        starts = range(0, len(self.rows), SNAPSHOT_ROWS)
+        for chunk, start in enumerate(starts):
+            part = slice(start, start + SNAPSHOT_ROWS)
+            blocks.append(
+                Snapshot(
+                    self.partition,
+                    self.boundary,
+                    chunk,
+                    self.ids[part],
+                    self.countries[part],
+                    self.channels[part],
+                    self.features[part],
+                    served_churn[part],
+                    served_purchase[part],
+                )
+            )
+        blocks.append(Close(self.partition, self.boundary, chunks=len(starts), labels=len(self.labels)))
+        return blocks
+
+
+class Labeller:
+    """Takes snapshots at boundaries and reads their labels from the bitmaps when they have matured.
+
+    Both classes of a label mature at the end of its horizon, never before, or early negatives would bias the rate.
+
+    Parameters
+    ----------
+    partition
+        Number of the partition.
+    settings
+        Horizons, look-back, definition of churn, sampling.
+    """
+
+    def __init__(self, partition: int, settings: Settings) -> None:
+        self.partition = partition
+        self.lookback_days = settings.lookback_days
+        self.pending: dict[int, Rows] = {}
+        """Rows of each snapshot that has a label to come, by boundary, in the order of the snapshot."""
+        self._horizons: dict[Target, int] = {
+            "churn": settings.horizon_days,
+            "purchase": settings.purchase_horizon_days,
+        }
+        self._every = settings.snapshot_every_days
+        self._limit = settings.snapshot_limit
+        self._by_cancellation = settings.churn_label == "cancel"
+        self._minor = settings.minor_units
+
+    def cross(self, state: CustomerState, boundary: int) -> Crossing:
+        """Return what the boundary that `state` has just closed brings."""
+        labels = [
+            Labels(self.partition, boundary, target, boundary - horizon, self._label(state, target, boundary - horizon))
+            for target, horizon in self._horizons.items()
+            if boundary - horizon in self.pending
+        ]
+        self.pending.pop(boundary - max(self._horizons.values()), None)
+        if boundary % self._every:
+            return Crossing(self.partition, boundary, labels)
+        rows = self._population(state, boundary)
+        if len(rows) == 0:
+            return Crossing(self.partition, boundary, labels)
+        self.pending[boundary] = rows
+        countries = state.table["country"][rows].tolist()
+        channels = state.table["channel"][rows].tolist()
+        return Crossing(
+            self.partition,
+            boundary,
+            labels,
+            rows,
+            describe_at_boundary(state, rows, minor_units=self._minor),
+            [state.ids[row] for row in rows.tolist()],
+            [state.countries.name(number) for number in countries],
+            [state.channels.name(number) for number in channels],
+        )
+
+    def _population(self, state: CustomerState, boundary: int) -> Rows:
+        """Customers active in the look-back before the boundary; a stable sample of them if there are too many."""
+        last = state.table["last_seen"]
+        rows = np.flatnonzero(last >= (boundary - self.lookback_days) * DAY_MS)
+        if len(rows) <= self._limit:
+            return rows
+        keys = mixed(state.table["id_hash"][rows], boundary)
+        return np.sort(rows[np.argpartition(keys, self._limit)[: self._limit]])
+
+    def _label(self, state: CustomerState, target: Target, snapshot: int) -> npt.NDArray[np.uint8]:
+        rows = self.pending[snapshot]
+        last = snapshot + self._horizons[target] - 1
+
+        def days(column: str) -> npt.NDArray[np.int64]:
+            return bitmap_count(state.table[column][rows], snapshot, last)
+
+        if target == "purchase":
+            label = days("purchase_days") > 0
+        elif self._by_cancellation:
+            label = days("cancel_days") > 0
+        else:
+            label = days("active_days") == 0
+        return label.astype(np.uint8)

@@ -1,0 +1,86 @@
+"""The models that score, kept up to date from `ebb.models` while the worker runs."""
+
+from threading import Event, Thread
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.log import get_logger
+from ebb.metrics import MODEL_IN_USE
+from ebb.models import TARGETS, ModelSnapshot, Target
+from ebb.settings import Settings
+from ebb.topics import MAX_MESSAGE_BYTES
+from online_ml.scoring import Scorer, cold_start, load
+
+log = get_logger(__name__)
+
+
+class ModelWatcher:
+    """Follows the models topic with a consumer of its own, so that its silence cannot slow the activity topic.
+
+    A snapshot that cannot be used (checksum, schema, unknown kind) is said once and the model in use stays.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._scorers: dict[Target, Scorer] = {target: cold_start(target, settings) for target in TARGETS}
+        self._stop = Event()
+        self._thread = Thread(target=self._follow, name="models", daemon=True)
+        self.changes = 0
+        """Rises with every model taken into use, so that a sweep can tell that scores are due again."""
+
+    @property
+    def churn(self) -> Scorer:
+        """The champion for churn; the cold start before there is one."""
+        return self._scorers["churn"]
+
+    @property
+    def purchase(self) -> Scorer:
+        """The champion for purchase; the cold start before there is one."""
+        return self._scorers["purchase"]
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following and wait for the thread."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def take(self, body: bytes) -> None:
+        """Use a snapshot if it is a champion that this code can read."""
+        try:
+            snapshot = ModelSnapshot.decode(body)
+            if snapshot.role != "champion":
+                return
+            scorer = load(snapshot)
+        except (CorruptError, SchemaMismatchError) as error:
+            log.warning("model refused", reason=error.what, hint=error.hint)
+            return
+        self._scorers[snapshot.target] = scorer
+        self.changes += 1
+        MODEL_IN_USE.labels(snapshot.target, snapshot.candidate).set(snapshot.version)
+
+    def _follow(self) -> None:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._settings.kafka_bootstrap,
+                "group.id": f"{self._settings.topics.prefix}reader",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            }
+        )
+        consumer.assign([TopicPartition(self._settings.topics.models, 0, OFFSET_BEGINNING)])
+        while not self._stop.is_set():
+            message = consumer.poll(0.5)
+            if message is None:
+                continue
+            if message.error() is not None:
+                log.warning("models topic cannot be read", reason=str(message.error()))
+                self._stop.wait(1)
+                continue
+            if (body := message.value()) is not None:
+                self.take(body)
+        consumer.close()

@@ -1,0 +1,235 @@
+"""Durable state: what a partition knows, as records on the compacted state topic, always as of one offset.
+
+A checkpoint is a manifest and the pieces it names (shards of rows, of the duplicate window, pending snapshots). A piece
+that changed is written to the slot that the last manifest does not name, so a crash before the new manifest leaves the
+old checkpoint whole. Offsets of the activity topic are committed only after the manifest, never before.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.kafka import Publisher, read_to_end
+from ebb.settings import Settings
+from stream_processors.columns import LAYOUT_HASH, SHARD_ROWS, Table
+from stream_processors.engine import Engine
+from stream_processors.scoreboard import Scoreboard
+from stream_processors.state import Names
+
+MANIFEST = "manifest"
+WINDOW_PIECE = 16_384
+"""Hashes of the duplicate window kept in one piece."""
+_CODEC = pa.Codec("zstd", compression_level=1)
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass
+class Capture:
+    """A checkpoint taken in memory: copies, so that processing goes on while it is written."""
+
+    partition: int
+    pieces: dict[str, bytes]
+    """Record key → uncompressed body."""
+    manifest: dict[str, Any]
+    stale: list[str] = field(default_factory=list)
+    """Keys that this manifest no longer names and nothing else will overwrite."""
+
+
+class Checkpointer:
+    """Takes and writes the checkpoints of one partition.
+
+    Parameters
+    ----------
+    partition
+        Number of the partition, the same on the activity and the state topic.
+    """
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.slots: dict[str, int] = {}
+        """Piece → slot that the last manifest names."""
+        self.offset = -1
+        """Offset of the last capture."""
+        self._window_seen = 0
+        self._snapshots: set[int] = set()
+
+    def capture(self, engine: Engine, board: Scoreboard) -> Capture | None:
+        """Copy what changed since the last capture; None if no record was processed since.
+
+        Must be called between batches. A capture must be written before the next one is taken.
+        """
+        if engine.offset == self.offset:
+            return None
+        state = engine.state
+        board.table.grow(len(state))
+        pieces: dict[str, bytes] = {}
+        for shard in sorted(engine.dirty):
+            start, stop = shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, len(state))
+            body = _pack_rows(state.table, board.table, state.ids, start, stop)
+            pieces[self._next(f"shard/{shard}")] = body
+        engine.dirty.clear()
+        for piece in _window_pieces(self._window_seen, engine.window.seen, engine.window.size):
+            part = engine.window.ring[piece * WINDOW_PIECE : (piece + 1) * WINDOW_PIECE]
+            pieces[self._next(f"window/{piece}")] = part.tobytes()
+        pending = engine.labeller.pending
+        for boundary in pending.keys() - self._snapshots:
+            pieces[f"snapshot/{boundary}"] = pending[boundary].astype(np.int32).tobytes()
+        stale = [f"snapshot/{boundary}" for boundary in self._snapshots - pending.keys()]
+        self._snapshots = set(pending)
+        self._window_seen = engine.window.seen
+        self.offset = engine.offset
+        manifest = {
+            "layout": LAYOUT_HASH,
+            "offset": engine.offset,
+            "newest": engine.newest,
+            "closed": state.closed,
+            "opened": state.opened,
+            "rows": len(state),
+            "countries": state.countries.names,
+            "channels": state.channels.names,
+            "window": {"size": engine.window.size, "seen": engine.window.seen},
+            "snapshots": sorted(pending),
+            "remembered": board.remembered,
+            "slots": dict(self.slots),
+        }
+        return Capture(self.partition, pieces, manifest, stale)
+
+    def resume(self, manifest: dict[str, Any], *, resized: bool) -> None:
+        """Go on from a checkpoint that was read back; a resized duplicate window is written whole next time."""
+        self.slots = dict(manifest["slots"])
+        self.offset = manifest["offset"]
+        self._window_seen = 0 if resized else manifest["window"]["seen"]
+        self._snapshots = set(manifest["snapshots"])
+
+    def _next(self, piece: str) -> str:
+        slot = 1 - self.slots.get(piece, 1)
+        self.slots[piece] = slot
+        return f"{piece}/{slot}"
+
+
+def write(capture: Capture, publisher: Publisher, settings: Settings) -> int:
+    """Write a checkpoint; it is durable when this returns. Returns the bytes written.
+
+    Raises
+    ------
+    UnavailableError
+        If the broker does not take it; the last checkpoint stands.
+    """
+    topic, partition = settings.topics.state, capture.partition
+    written = 0
+    for key, body in capture.pieces.items():
+        packed = _LENGTH.pack(len(body)) + _CODEC.compress(body, asbytes=True)
+        written += len(packed)
+        publisher.send(topic, key=key, value=packed, partition=partition)
+    publisher.flush()
+    manifest = orjson.dumps(capture.manifest)
+    publisher.send(topic, key=MANIFEST, value=manifest, partition=partition)
+    publisher.flush()
+    for key in capture.stale:
+        publisher.send(topic, key=key, value=None, partition=partition)
+    return written + len(manifest)
+
+
+def new(settings: Settings, partition: int) -> tuple[Engine, Scoreboard, Checkpointer]:
+    """Return what a partition without a checkpoint begins with."""
+    return Engine(partition, settings), Scoreboard(settings), Checkpointer(partition)
+
+
+def restore(settings: Settings, partition: int) -> tuple[Engine, Scoreboard, Checkpointer]:
+    """Read the last checkpoint of a partition; without one, return what a new partition begins with.
+
+    Raises
+    ------
+    UnavailableError
+        If the broker does not answer.
+    SchemaMismatchError
+        If the checkpoint was written by code with another layout of state.
+    CorruptError
+        If a piece that the manifest names is missing or cannot be read.
+    """
+    latest: dict[str, bytes] = {}
+    for message in read_to_end(settings, settings.topics.state, [partition]):
+        key, value = (message.key() or b"").decode(), message.value()
+        if value is None:
+            latest.pop(key, None)
+        else:
+            latest[key] = value
+    engine, board, checkpointer = new(settings, partition)
+    if MANIFEST not in latest:
+        return engine, board, checkpointer
+    manifest = orjson.loads(latest[MANIFEST])
+    if manifest["layout"] != LAYOUT_HASH:
+        what = (
+            f"The checkpoint of partition {partition} has state layout {manifest['layout']}; this code {LAYOUT_HASH}."
+        )
+        raise SchemaMismatchError(what, "Its state is rebuilt from the activity topic.")
+
+    def piece(name: str) -> bytes:
+        slot = manifest["slots"].get(name)
+        key = name if slot is None else f"{name}/{slot}"
+        if key not in latest:
+            what = f"The checkpoint of partition {partition} names {key}, which is not on {settings.topics.state}."
+            raise CorruptError(what, "Its state is rebuilt from the activity topic.")
+        packed = latest[key]
+        (size,) = _LENGTH.unpack_from(packed)
+        body: bytes = _CODEC.decompress(packed[_LENGTH.size :], decompressed_size=size, asbytes=True)
+        return body
+
+    state = engine.state
+    state.countries, state.channels = Names(manifest["countries"]), Names(manifest["channels"])
+    state.closed, state.opened = manifest["closed"], manifest["opened"]
+    state.table.grow(manifest["rows"])
+    board.table.grow(manifest["rows"])
+    for start in range(0, manifest["rows"], SHARD_ROWS):
+        state.ids.extend(_unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, board.table, start))
+    state.index = {customer: row for row, customer in enumerate(state.ids)}
+    engine.offset, engine.newest = manifest["offset"], manifest["newest"]
+    window = manifest["window"]
+    pieces = range(-(-min(window["size"], window["seen"]) // WINDOW_PIECE))
+    ring = np.zeros(window["size"], np.uint64)
+    for number in pieces:
+        part = np.frombuffer(piece(f"window/{number}"), np.uint64)
+        ring[number * WINDOW_PIECE : number * WINDOW_PIECE + len(part)] = part
+    engine.window.restore(ring, window["seen"])
+    for boundary in manifest["snapshots"]:
+        engine.labeller.pending[boundary] = np.frombuffer(piece(f"snapshot/{boundary}"), np.int32).astype(np.intp)
+    board.remembered = manifest["remembered"]
+    checkpointer.resume(manifest, resized=window["size"] != engine.window.size)
+    return engine, board, checkpointer
+
+
+def _pack_rows(state: Table, board: Table, ids: list[str], start: int, stop: int) -> bytes:
+    """Pack rows of both tables: the length of the ids, the ids as JSON, the columns' bytes one after another."""
+    names = orjson.dumps(ids[start:stop])
+    parts = [_LENGTH.pack(len(names)), names]
+    for table in (state, board):
+        parts.extend(np.ascontiguousarray(array).tobytes() for _, array in table.slices(start, stop))
+    return b"".join(parts)
+
+
+def _unpack_rows(body: bytes, state: Table, board: Table, start: int) -> list[str]:
+    (size,) = _LENGTH.unpack_from(body)
+    at = _LENGTH.size + size
+    ids: list[str] = orjson.loads(body[_LENGTH.size : at])
+    stop = start + len(ids)
+    for table in (state, board):
+        for column, array in table.slices(start, stop):
+            flat: npt.NDArray[Any] = np.frombuffer(body, column.dtype, count=array.size, offset=at)
+            array[...] = flat.reshape(array.shape)
+            at += array.nbytes
+    return ids
+
+
+def _window_pieces(before: int, after: int, size: int) -> list[int]:
+    """Pieces of the ring that were written to between two counts of events remembered."""
+    if after == before or not size:
+        return []
+    places = np.arange(max(before, after - size), after) % size
+    found: list[int] = np.unique(places // WINDOW_PIECE).tolist()
+    return found

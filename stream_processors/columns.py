@@ -1,0 +1,126 @@
+"""The columns of one partition's customers: one numpy array each, a row a customer, grown by doubling."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.features import HALF_LIVES, Kind
+
+RING_DAYS = 32
+"""Days of exact counters: the longest window (30) and the two days that late events may still change."""
+BITMAP_DAYS = 128
+"""Days of the activity bitmaps: the longest horizon or look-back (120) and the days still open, in whole words."""
+OPEN_DAYS = 2
+"""Days that events may still change: that of the watermark and, lateness being at most a day, the next."""
+DISCOUNTED = len(Kind)
+"""Column of the counters that counts discounted purchases; the others are numbered by `Kind`."""
+COUNTERS = len(Kind) + 1
+NEVER = np.iinfo(np.int64).min
+"""Time (ms) of what has not happened."""
+NO_DAY = np.iinfo(np.int32).min
+SHARD_ROWS = 1_024
+"""Rows checkpointed together: small enough that a few touched customers do not rewrite a partition."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Shape and meaning of one column."""
+
+    name: str
+    dtype: type[np.generic]
+    shape: tuple[int, ...] = ()
+    fill: int | float = 0
+
+
+STATE: tuple[Column, ...] = (
+    # Exact, by day
+    Column("counts", np.uint16, (RING_DAYS, COUNTERS)),
+    Column("spend", np.int64, (RING_DAYS,)),
+    Column("active_days", np.uint64, (BITMAP_DAYS // 64,)),
+    Column("purchase_days", np.uint64, (BITMAP_DAYS // 64,)),
+    Column("cancel_days", np.uint64, (BITMAP_DAYS // 64,)),
+    Column("open_last", np.int64, (OPEN_DAYS,), NEVER),
+    Column("open_last_purchase", np.int64, (OPEN_DAYS,), NEVER),
+    Column("first_seen", np.int64, (), np.iinfo(np.int64).max),
+    # As of the last closed day boundary
+    Column("last_seen", np.int64, (), NEVER),
+    Column("last_purchase", np.int64, (), NEVER),
+    Column("first_active_day", np.int32, (), NO_DAY),
+    Column("last_active_day", np.int32, (), NO_DAY),
+    Column("active_days_total", np.uint32),
+    Column("gap_squares", np.uint64),
+    Column("events_total", np.uint64),
+    Column("purchases_total", np.uint64),
+    Column("discounts_total", np.uint64),
+    Column("spend_total", np.int64),
+    Column("events_decayed", np.float64, (len(HALF_LIVES),)),
+    Column("active_decayed", np.float64, (len(HALF_LIVES),)),
+    # Who they are
+    Column("id_hash", np.uint64),
+    Column("country", np.int32, (), -1),
+    Column("channel", np.int32, (), -1),
+)
+"""Customer state: a function of the partition's records in offset order, and of nothing else."""
+
+SERVED: tuple[Column, ...] = (
+    Column("churn", np.float32, (), np.nan),
+    Column("published", np.float32, (), np.nan),
+    Column("band", np.int8, (), -1),
+    Column("alerted_band", np.int8, (), -1),
+    Column("alerted_at", np.int64, (), NEVER),
+    Column("history", np.float32, (8,), np.nan),
+)
+"""What was last told about a customer. It depends on models and sweeps, so it is no part of the state's digest."""
+
+LAYOUT_HASH = hashlib.sha256(
+    repr([(column.name, np.dtype(column.dtype).str, column.shape) for column in (*STATE, *SERVED)]).encode()
+).hexdigest()[:16]
+"""Changes with the columns; a checkpoint of another layout is never misread."""
+
+
+class Table:
+    """Rows of named columns in arrays that double when they are full.
+
+    Parameters
+    ----------
+    columns
+        The columns; each becomes an array of shape (capacity, *column.shape).
+    """
+
+    def __init__(self, columns: tuple[Column, ...], capacity: int = SHARD_ROWS) -> None:
+        self.columns = columns
+        self.rows = 0
+        self._arrays = {column.name: self._blank(column, capacity) for column in columns}
+
+    @staticmethod
+    def _blank(column: Column, rows: int) -> npt.NDArray[Any]:
+        return np.full((rows, *column.shape), column.fill, column.dtype)
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        """Return the live rows of a column, as a view; it is stale once rows are added."""
+        return self._arrays[name][: self.rows]
+
+    def grow(self, rows: int) -> None:
+        """Make it at least `rows` rows long; new rows hold the fill values."""
+        if rows <= self.rows:
+            return
+        for column in self.columns:
+            array = self._arrays[column.name]
+            if rows > len(array):
+                larger = self._blank(column, max(rows, 2 * len(array)))
+                larger[: self.rows] = array[: self.rows]
+                self._arrays[column.name] = larger
+        self.rows = rows
+
+    def take(self, rows: npt.NDArray[np.intp]) -> dict[str, npt.NDArray[Any]]:
+        """Return copies of some rows, by column."""
+        return {column.name: self[column.name][rows] for column in self.columns}
+
+    def slices(self, start: int, stop: int) -> Iterator[tuple[Column, npt.NDArray[Any]]]:
+        """Yield each column with its rows from `start` to `stop`, as views."""
+        for column in self.columns:
+            yield column, self[column.name][start:stop]

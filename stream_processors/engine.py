@@ -1,0 +1,161 @@
+"""One partition's stream engine: batches in offset order in, state moved on, boundary crossings out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.settings import Settings
+from stream_processors.boundaries import Crossing, Labeller
+from stream_processors.columns import SHARD_ROWS
+from stream_processors.decode import TICK, Batch
+from stream_processors.dedupe import DuplicateWindow
+from stream_processors.state import DAY_MS, CustomerState, Rows, Touch
+
+LONG_AGO = -(2**62)
+"""Before any event time (ms), and far enough from the end of the integers to subtract from."""
+
+
+@dataclass
+class Effects:
+    """What a batch did."""
+
+    touched: Rows
+    """Rows of the customers whose state changed, ascending."""
+    accepted: npt.NDArray[np.bool_]
+    """Per row of the batch: counted, or late (stored but not counted). False for duplicates and ticks."""
+    late: npt.NDArray[np.bool_]
+    duplicates: int = 0
+    crossings: list[Crossing] = field(default_factory=list)
+
+
+class Engine:
+    """State of one partition and the offset that it includes.
+
+    Parameters
+    ----------
+    partition
+        Number of the partition of the activity topic.
+    settings
+        Lateness, window of duplicates, horizons.
+    """
+
+    def __init__(self, partition: int, settings: Settings) -> None:
+        self.partition = partition
+        self.state = CustomerState()
+        self.window = DuplicateWindow(settings.dedupe_events)
+        self.labeller = Labeller(partition, settings)
+        self.offset = -1
+        """Last offset whose effect the state includes."""
+        self.newest: int | None = None
+        """Greatest event time seen, ms; the watermark lies `lateness` behind it."""
+        self.dirty: set[int] = set()
+        """Shards whose rows changed since the last checkpoint."""
+        self._lateness = int(settings.allowed_lateness_seconds * 1000)
+
+    @property
+    def watermark(self) -> int | None:
+        """Event time (ms) up to which the partition is complete; None before the first event."""
+        return None if self.newest is None else self.newest - self._lateness
+
+    def process(self, batch: Batch) -> Effects:
+        """Apply a batch; records at or below `offset` are skipped, so that a redelivery changes nothing.
+
+        The result is the same however the records are cut into batches.
+        """
+        known = int(np.searchsorted(batch.offsets, self.offset, side="right"))
+        n = len(batch)
+        accepted = np.zeros(n, np.bool_)
+        late = np.zeros(n, np.bool_)
+        effects = Effects(np.empty(0, np.intp), accepted, late)
+        self.offset = max(self.offset, batch.last_offset)
+        if known == n:
+            return effects
+        times, ticks = batch.times[known:], batch.kinds[known:] == TICK
+        fresh = np.ones(n - known, np.bool_)
+        events = ~ticks
+        fresh[events] = self.window.admit(batch.event_hashes[known:][events])
+        effects.duplicates = int((~fresh).sum())
+        moving = np.where(fresh, times, LONG_AGO)
+        newest = np.maximum.accumulate(moving)
+        if self.newest is not None:
+            newest = np.maximum(newest, self.newest)
+        behind = times < newest - self._lateness
+        late[known:] = fresh & events & behind
+        accepted[known:] = fresh & events
+        counted = fresh & events & ~behind
+        rows = self._rows(batch, known, counted)
+        days_before = (self.state.closed, self.state.opened)
+        for start, stop in self._segments(newest):
+            effects.crossings.extend(self._advance(int(newest[start]), int(newest[stop - 1])))
+            chosen = np.flatnonzero(counted[start:stop]) + start
+            if len(chosen):
+                places = chosen + known
+                self.state.apply(
+                    Touch(
+                        rows[chosen],
+                        times[chosen],
+                        batch.kinds[places],
+                        batch.amounts[places],
+                        batch.discounted[places],
+                    )
+                )
+        effects.touched = np.unique(rows[counted])
+        self.touch(effects.touched)
+        if (self.state.closed, self.state.opened) != days_before:
+            # Folding a day or taking over its counters for another changes every row.
+            self.dirty.update(range(-(-len(self.state) // SHARD_ROWS)))
+        return effects
+
+    def touch(self, rows: Rows) -> None:
+        """Note that these rows changed, so that the next checkpoint holds them."""
+        self.dirty.update(np.unique(rows // SHARD_ROWS).tolist())
+
+    def _rows(self, batch: Batch, known: int, counted: npt.NDArray[np.bool_]) -> Rows:
+        """Find the rows of the customers, giving new ones to those never seen, in offset order."""
+        rows = np.full(len(counted), -1, np.intp)
+        state = self.state
+        places: list[int] = np.flatnonzero(counted).tolist()
+        for place in places:
+            rows[place] = state.row(batch.customer_ids[known + place])
+        state.grow()
+        countries, channels = state.table["country"], state.table["channel"]
+        for place in places:
+            properties = batch.properties[known + place]
+            if properties is None:
+                continue
+            if properties.country is not None:
+                countries[rows[place]] = state.countries.number(properties.country)
+            if properties.channel is not None:
+                channels[rows[place]] = state.channels.number(properties.channel)
+        return rows
+
+    def _segments(self, newest: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+        """Cut where the watermark enters another day, so that no segment holds a crossing but at its start."""
+        days = (newest - self._lateness) // DAY_MS
+        cuts = np.flatnonzero(np.diff(days)) + 1
+        yield from zip([0, *cuts.tolist()], [*cuts.tolist(), len(newest)], strict=True)
+
+    def _advance(self, newest: int, last: int) -> Iterator[Crossing]:
+        """Cross the boundaries up to the watermark that `newest` brings; open the days up to `last`."""
+        if newest == LONG_AGO:
+            return
+        target = (newest - self._lateness) // DAY_MS
+        state = self.state
+        if state.closed is None:
+            state.start(target)
+        while state.closed is not None and state.closed < target:
+            if self._empty(state.closed):
+                state.skip_to(target)
+                break
+            boundary = state.close_day()
+            yield self.labeller.cross(state, boundary)
+        self.newest = max(newest, last) if self.newest is None else max(self.newest, newest, last)
+        state.open_until(self.newest // DAY_MS)
+
+    def _empty(self, closed: int) -> bool:
+        """Tell whether nothing is left to label, to snapshot or to fold before the next event: days may be skipped."""
+        if self.labeller.pending or self.newest is None:
+            return False
+        return closed - self.newest // DAY_MS > self.labeller.lookback_days

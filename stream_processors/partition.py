@@ -1,0 +1,239 @@
+"""One assigned partition at work: batches become state, scores, alerts, blocks and rows for ClickHouse."""
+
+import time
+from typing import Any
+
+import numpy as np
+import orjson
+
+from ebb import blocks
+from ebb.clock import Clock
+from ebb.events import TICK_HEADER
+from ebb.kafka import Publisher
+from ebb.messages import BANDS
+from ebb.metrics import ALERTS, CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVENTS, SCORES, WATERMARK
+from ebb.settings import Settings
+from stream_processors.boundaries import Crossing
+from stream_processors.checkpoint import Capture, new, restore
+from stream_processors.decode import TICK, Decoder, Refused
+from stream_processors.features import describe
+from stream_processors.scoreboard import Champions, Told
+from stream_processors.sink import (
+    Sink,
+    alert_columns,
+    event_columns,
+    feature_columns,
+    refusal_columns,
+    score_columns,
+)
+from stream_processors.state import DAY_MS, Rows
+
+SWEEP_ROWS = 8_192
+"""Customers scored in one go: some 20 ms, so that no event waits longer for a sweep."""
+
+
+class PartitionWorker:
+    """Owns one partition's engine and scoreboard. Not thread-safe; everything runs in the worker's event loop.
+
+    Parameters
+    ----------
+    partition
+        Number of the partition.
+    publisher
+        Where scores, alerts, blocks and dead letters go.
+    sink
+        Where rows for ClickHouse go.
+    champions
+        The models in use.
+    anew
+        Begin without the checkpoint, at the first record that the topic still holds.
+
+    Raises
+    ------
+    SchemaMismatchError, CorruptError
+        If the checkpoint cannot be used.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        settings: Settings,
+        *,
+        publisher: Publisher,
+        sink: Sink,
+        champions: Champions,
+        anew: bool = False,
+    ) -> None:
+        self.partition = partition
+        self._settings = settings
+        self._publisher = publisher
+        self._sink = sink
+        self._champions = champions
+        self._decoder = Decoder(settings)
+        self._speed = Clock.of(settings).speed
+        self._touched: set[int] = set()
+        begin = new if anew else restore
+        self.engine, self.board, self._checkpointer = begin(settings, partition)
+        self.moved_at = time.time()
+        """Wall time at which an event or a tick last moved the partition's time."""
+        self.produced_at = self.moved_at
+        """Wall time at which the last record processed was produced."""
+        self.behind = True
+        """Whether records wait to be processed: meanwhile the clock must not move time on."""
+        self.joined = False
+        """Whether the polls have connected to the state's offset."""
+        self.rewound_from = 0
+        """First offset of the poll that made the worker go back; 0 if none did."""
+        self.released = False
+        """Whether the partition was given up; its checkpoints are no longer ours to write."""
+
+    def process(self, records: list[Any]) -> None:
+        """Apply one poll: state, dead letters, blocks of the boundaries crossed, scores of the customers touched."""
+        offset = self.engine.offset
+        batch = self._decoder.decode(records)
+        newest = self.engine.newest
+        effects = self.engine.process(batch)
+        self.produced_at = batch.produced_at
+        now = time.time()
+        if self.engine.newest != newest:
+            self.moved_at = now
+        self._refuse([item for item in batch.refused if item.record.offset > offset])
+        for crossing in effects.crossings:
+            self._cross(crossing)
+        if effects.accepted.any():
+            self._sink.add("events", event_columns(batch, effects.accepted, effects.late, self.partition, now))
+        if len(effects.touched):
+            self._touched.update(effects.touched.tolist())
+            self._score(effects.touched, always=True)
+        late = int(effects.late.sum())
+        EVENTS.labels("accepted").inc(int(effects.accepted.sum()) - late)
+        EVENTS.labels("late").inc(late)
+        EVENTS.labels("duplicate").inc(effects.duplicates)
+        EVENTS.labels("tick").inc(int((batch.kinds == TICK).sum()))
+        label = str(self.partition)
+        CUSTOMERS.labels(label).set(len(self.engine.state))
+        if (watermark := self.engine.watermark) is not None:
+            WATERMARK.labels(label).set(watermark / 1000)
+
+    def now(self) -> int | None:
+        """Event time at which scores are due, ms: the newest event's, moved on by the clock while none comes.
+
+        Silence ages a customer only if time goes on without events; a replay, whose time is its log's, does not move.
+        """
+        newest = self.engine.newest
+        if newest is None or self.behind or not self._settings.idle_after_seconds:
+            return newest
+        return newest + int((time.time() - self.moved_at) * self._speed * 1000)
+
+    def sweep_ranges(self) -> list[Rows]:
+        """Cut all customers into the slices of a sweep."""
+        total = len(self.engine.state)
+        return [np.arange(start, min(start + SWEEP_ROWS, total)) for start in range(0, total, SWEEP_ROWS)]
+
+    def sweep(self, rows: Rows) -> None:
+        """Score a slice of the customers again and publish what moved."""
+        self._score(rows, always=False)
+
+    def count_bands(self) -> None:
+        """Bring the gauge of customers by band up to date."""
+        counts = np.bincount(self.board.table["band"] + 1, minlength=len(BANDS) + 1)
+        for position, band in enumerate(BANDS, 1):
+            CUSTOMERS_BY_BAND.labels(str(self.partition), band.value).set(int(counts[position]))
+
+    def capture(self) -> Capture | None:
+        """Copy what changed since the last checkpoint, and the features of the customers touched since."""
+        now = self.engine.newest
+        if self._touched and now is not None:
+            rows = np.array(sorted(self._touched), np.intp)
+            self._touched.clear()
+            features = describe(self.engine.state, rows, now, minor_units=self._settings.minor_units)
+            ids = [self.engine.state.ids[row] for row in rows.tolist()]
+            self._sink.add("features", feature_columns(ids, features, now, time.time()))
+        return self._checkpointer.capture(self.engine, self.board)
+
+    def tick(self, newest_anywhere: int | None) -> None:
+        """Move an idle partition's time on by a record of its own, so that its labels mature and its state follows.
+
+        Parameters
+        ----------
+        newest_anywhere
+            Newest event time among the worker's partitions, ms: where a partition that never had an event begins.
+        """
+        idle = time.time() - self.moved_at
+        base = self.engine.newest if self.engine.newest is not None else newest_anywhere
+        if base is None or not self._settings.idle_after_seconds or idle < self._settings.idle_after_seconds:
+            return
+        target = base + int(idle * self._speed * 1000)
+        if self.engine.newest is not None and target // DAY_MS == self.engine.newest // DAY_MS:
+            return
+        self._publisher.send(
+            self._settings.topics.activity,
+            key=None,
+            value=b"",
+            partition=self.partition,
+            headers=[(TICK_HEADER, str(target // 1000).encode())],
+        )
+        self.moved_at = time.time()
+
+    def _score(self, rows: Rows, *, always: bool) -> None:
+        now = self.now()
+        if now is None:
+            return
+        state = self.engine.state
+        features = describe(state, rows, now, minor_units=self._settings.minor_units)
+        told = self.board.tell(state, rows, features, self._champions, now=now, always=always)
+        if told.scores:
+            self.engine.touch(told.rows)
+            self._publish(told, "event" if always else "sweep")
+
+    def _publish(self, told: Told, cause: str) -> None:
+        topics = self._settings.topics
+        for topic, messages in ((topics.scores, told.scores), (topics.alerts, told.alerts)):
+            for message in messages:
+                self._publisher.send(
+                    topic, key=message["customer_id"], value=orjson.dumps(message), partition=self.partition
+                )
+        SCORES.labels(cause).inc(len(told.scores))
+        self._sink.add("scores", score_columns(told.scores))
+        if told.alerts:
+            self._sink.add("alerts", alert_columns(told.alerts))
+            for alert in told.alerts:
+                ALERTS.labels(alert["band"]).inc()
+
+    def _cross(self, crossing: Crossing) -> None:
+        rows = crossing.rows
+        self.board.table.grow(len(self.engine.state))
+        self.board.remember(crossing.boundary)
+        if len(rows):
+            churn = self._champions.churn.predict(crossing.features).astype(np.float32)
+            purchase = self._champions.purchase.predict(crossing.features).astype(np.float32)
+            as_of = crossing.boundary * DAY_MS
+            self._sink.add("features", feature_columns(crossing.ids, crossing.features, as_of, time.time()))
+        else:
+            churn = purchase = np.empty(0, np.float32)
+        for block in crossing.blocks(churn, purchase):
+            self._publisher.send(
+                self._settings.topics.examples, key=None, value=blocks.encode(block), partition=self.partition
+            )
+
+    def _refuse(self, refused: list[Refused]) -> None:
+        for item in refused:
+            record = item.record
+            headers = [
+                ("reason", item.reason),
+                ("detail", item.detail[:500]),
+                ("stage", "decode"),
+                ("topic", record.topic),
+                ("partition", str(record.partition)),
+                ("offset", str(record.offset)),
+            ]
+            self._publisher.send(
+                self._settings.topics.dead_letters,
+                key=record.key,
+                value=record.value,
+                headers=[*record.headers, *((name, text.encode()) for name, text in headers)],
+            )
+            EVENTS.labels("dead_letter").inc()
+            DEAD_LETTERS.labels(item.reason).inc()
+        if refused:
+            self._sink.add("dead_letters", refusal_columns(refused, time.time()))

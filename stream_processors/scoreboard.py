@@ -1,0 +1,201 @@
+"""From probabilities to what people are told: bands with hysteresis, trends, value at risk, alerts with a cool-down."""
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.clock import DAY
+from ebb.features import INDEX
+from ebb.messages import BANDS, utc
+from ebb.settings import Settings
+from online_ml.reasons import explain
+from online_ml.scoring import Scorer
+from stream_processors.columns import NEVER, SERVED, Table
+from stream_processors.state import DAY_MS, CustomerState, Rows
+
+HIGH = BANDS.index(BANDS[2])
+"""Bands from here on are worth an alert; leaving them for a lower one is worth telling too."""
+TREND_DAYS = 7
+HISTORY = 8
+"""Boundaries whose score is kept, so that the one seven days ago is at hand."""
+
+
+class Champions(Protocol):
+    """The models that score: one per target, replaced while running."""
+
+    @property
+    def churn(self) -> Scorer:
+        """Scores the risk of leaving."""
+        ...
+
+    @property
+    def purchase(self) -> Scorer:
+        """Scores the chance of a purchase."""
+        ...
+
+
+@dataclass
+class Told:
+    """What is to be published: one dictionary a message, ready for `ebb.messages`."""
+
+    rows: Rows = field(default_factory=lambda: np.empty(0, np.intp))
+    """Rows of the customers whose score is told."""
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Scoreboard:
+    """What was last told about each customer of a partition.
+
+    Parameters
+    ----------
+    settings
+        Thresholds, hysteresis, cool-down, worth of an offer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.table = Table(SERVED)
+        self.remembered = 0
+        """Last boundary whose scores stand in `history`."""
+        self._thresholds = np.array(settings.band_thresholds)
+        self._hysteresis = settings.band_hysteresis
+        self._cooldown = int(settings.alert_cooldown_days * DAY_MS)
+        self._change = settings.publish_change
+        self._value_days = settings.value_horizon_days
+        self._save_rate = settings.save_rate
+        self._offer_cost = settings.offer_cost
+
+    def remember(self, boundary: int) -> None:
+        """Keep the scores as they stand at a boundary, for the trend."""
+        first = max(self.remembered + 1, boundary - HISTORY + 1)
+        for day in range(first, boundary + 1):
+            self.table["history"][:, day % HISTORY] = self.table["churn"]
+        self.remembered = max(self.remembered, boundary)
+
+    def tell(
+        self,
+        state: CustomerState,
+        rows: Rows,
+        features: npt.NDArray[np.float32],
+        champions: Champions,
+        *,
+        now: int,
+        always: bool,
+    ) -> Told:
+        """Score customers and say what must be published.
+
+        Parameters
+        ----------
+        rows
+            Shape (n,), distinct.
+        features
+            Shape (n, `ebb.features.WIDTH`), those of `rows` at `now`.
+        now
+            Event time, ms.
+        always
+            Publish every score (the customer has just acted) rather than those that moved.
+        """
+        self.table.grow(len(state))
+        churn = champions.churn.predict(features).astype(np.float32)
+        before = self.table["published"][rows]
+        old = self.table["band"][rows]
+        band = self._banded(churn, old)
+        moved = np.isnan(before) | (np.abs(churn - before) >= self._change) | (band != old)
+        chosen = np.arange(len(rows)) if always else np.flatnonzero(moved)
+        self.table["churn"][rows] = churn
+        if len(chosen) == 0:
+            return Told()
+        picked = rows[chosen]
+        told = Told(picked)
+        purchase = champions.purchase.predict(features[chosen])
+        reasons = explain(champions.churn, features[chosen])
+        tenure = np.maximum(features[chosen, INDEX["tenure_days"]], 30.0)
+        value = np.maximum(features[chosen, INDEX["spend_total"]] / tenure * self._value_days, 0.0)
+        trend = churn[chosen] - self._week_ago(picked, now)
+        as_of, scored_at = utc(now / 1000), utc(time.time())
+        model = {"name": champions.churn.name, "version": champions.churn.version}
+        countries = state.table["country"][picked].tolist()
+        channels = state.table["channel"][picked].tolist()
+        for place, row in enumerate(picked.tolist()):
+            at = chosen[place]
+            probability = round(float(churn[at]), 6)
+            told.scores.append(
+                {
+                    "customer_id": state.ids[row],
+                    "churn": probability,
+                    "purchase": round(float(purchase[place]), 6),
+                    "band": BANDS[band[at]].value,
+                    "previous": _number(before[at]),
+                    "trend_7d": _number(trend[place]),
+                    "reasons": reasons[place],
+                    "value_at_risk": round(probability * float(value[place]), 2),
+                    "expected_gain": round(probability * self._save_rate * float(value[place]) - self._offer_cost, 2),
+                    "country": state.countries.name(countries[place]),
+                    "channel": state.channels.name(channels[place]),
+                    "model": model,
+                    "as_of": as_of,
+                    "scored_at": scored_at,
+                }
+            )
+            if band[at] != old[at] and self._worth_an_alert(row, int(old[at]), int(band[at]), now):
+                told.alerts.append(_alert(told.scores[-1], int(old[at])))
+        self.table["published"][picked] = churn[chosen]
+        self.table["band"][picked] = band[chosen]
+        return told
+
+    def _banded(self, churn: npt.NDArray[np.float32], old: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+        """Rise at the thresholds, fall only below them by the hysteresis, so that noise does not flip a band."""
+        rising = np.searchsorted(self._thresholds, churn, side="right")
+        falling = np.searchsorted(self._thresholds - self._hysteresis, churn, side="right")
+        return np.where(old < 0, rising, np.where(rising > old, rising, np.minimum(old, falling))).astype(np.int8)
+
+    def _week_ago(self, rows: Rows, now: int) -> npt.NDArray[np.float32]:
+        day = min(now // DAY_MS, self.remembered + 1) - TREND_DAYS
+        found: npt.NDArray[np.float32] = self.table["history"][rows, day % HISTORY]
+        return found
+
+    def _worth_an_alert(self, row: int, old: int, new: int, now: int) -> bool:
+        """Tell whether a change of band pages somebody, and note that it did.
+
+        A rise to high or critical does, and a fall from there. Within the cool-down after an alert only a band higher
+        than the one alerted does: nobody is paged twice for one fact. A first score is no change.
+        """
+        if old < 0 or max(old, new) < HIGH or (new < old and new >= HIGH):
+            return False
+        at, alerted = self.table["alerted_at"], self.table["alerted_band"]
+        if at[row] != NEVER and now - at[row] < self._cooldown and new <= alerted[row]:
+            return False
+        at[row], alerted[row] = now, new
+        return True
+
+
+def _number(value: np.floating[Any]) -> float | None:
+    return None if np.isnan(value) else round(float(value), 6)
+
+
+def _alert(score: dict[str, Any], old: int) -> dict[str, Any]:
+    previous = BANDS[old].value
+    day = int(score["as_of"].timestamp()) // DAY
+    fact = f"{score['customer_id']}|{previous}|{score['band']}|{day}"
+    risen = BANDS.index(score["band"]) > old
+    because = "; ".join(reason["text"] for reason in score["reasons"][:2] if (reason["contribution"] > 0) == risen)
+    why = f"Risk {'rose' if risen else 'fell'} from {previous} to {score['band']} ({score['churn']:.0%})"
+    return {
+        "alert_id": hashlib.blake2b(fact.encode(), digest_size=12).hexdigest(),
+        "kind": "band",
+        "customer_id": score["customer_id"],
+        "band": score["band"],
+        "previous_band": previous,
+        "churn": score["churn"],
+        "previous": score["previous"],
+        "why": f"{why}. {because}." if because else f"{why}.",
+        "value_at_risk": score["value_at_risk"],
+        "country": score["country"],
+        "channel": score["channel"],
+        "as_of": score["as_of"],
+        "raised_at": score["scored_at"],
+    }

@@ -1,0 +1,135 @@
+"""What goes to ClickHouse: rows gathered as columns in memory, handed over in few large inserts.
+
+Every table takes a row twice without counting it twice, so an insert that may or may not have arrived is repeated.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from clickhouse.tables import SCHEMAS
+from ebb.features import NAMES, Kind
+from ebb.messages import utc
+from stream_processors.decode import Batch, Refused
+
+KIND_NAMES = [kind.name.lower() for kind in Kind]
+_PROPERTIES = (
+    "amount",
+    "currency",
+    "channel",
+    "country",
+    "product_id",
+    "category",
+    "store",
+    "payment_method",
+    "discount",
+    "session_id",
+)
+
+
+class Sink:
+    """Gathers rows until a checkpoint takes them."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, list[pa.Table]] = {}
+        self.rows = 0
+        """Rows gathered and not yet taken."""
+
+    def add(self, table: str, columns: dict[str, Any]) -> None:
+        """Add rows given as equally long columns."""
+        rows = pa.table(columns, schema=SCHEMAS[table])
+        if rows.num_rows:
+            self._tables.setdefault(table, []).append(rows)
+            self.rows += rows.num_rows
+
+    def take(self) -> dict[str, pa.Table]:
+        """Hand over all rows, one Arrow table each, and begin anew."""
+        taken, self._tables, self.rows = self._tables, {}, 0
+        return {name: pa.concat_tables(parts) for name, parts in taken.items()}
+
+
+def event_columns(
+    batch: Batch, accepted: npt.NDArray[np.bool_], late: npt.NDArray[np.bool_], partition: int, ingested_at: float
+) -> dict[str, Any]:
+    """Return the accepted events of a batch as columns of table `events`."""
+    places: list[int] = np.flatnonzero(accepted).tolist()
+    events = [event for place in places if (event := batch.events[place]) is not None]
+    properties = [known for place in places if (known := batch.properties[place]) is not None]
+    return {
+        "event_id": [event.event_id for event in events],
+        "customer_id": [event.customer_id for event in events],
+        "type": [event.type for event in events],
+        "kind": [KIND_NAMES[kind] for kind in batch.kinds[accepted].tolist()],
+        "occurred_at": _times(batch.times[accepted]),
+        **{name: [getattr(known, name) for known in properties] for name in _PROPERTIES},
+        "properties": [bytes(event.properties).decode() for event in events],
+        "partition": np.full(len(places), partition, np.uint16),
+        "offset": batch.offsets[accepted].astype(np.uint64),
+        "late": late[accepted].astype(np.uint8),
+        "ingested_at": _times(np.full(len(places), int(ingested_at * 1000))),
+    }
+
+
+def feature_columns(
+    customer_ids: Sequence[str], features: npt.NDArray[np.float32], as_of: int, computed_at: float
+) -> dict[str, Any]:
+    """Return features at one moment (ms of event time) as columns of table `features`."""
+    moment = utc(as_of / 1000)
+    return {
+        "customer_id": customer_ids,
+        "day": [moment.date()] * len(customer_ids),
+        "as_of": [moment] * len(customer_ids),
+        **{name: features[:, position] for position, name in enumerate(NAMES)},
+        "computed_at": [utc(computed_at)] * len(customer_ids),
+    }
+
+
+def score_columns(scores: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return published scores as columns of table `scores`."""
+    plain = (
+        "customer_id",
+        "as_of",
+        "churn",
+        "purchase",
+        "band",
+        "previous",
+        "trend_7d",
+        "value_at_risk",
+        "expected_gain",
+        "country",
+        "channel",
+        "scored_at",
+    )
+    return {
+        **{name: [score[name] for score in scores] for name in plain},
+        "reasons": [orjson.dumps(score["reasons"]).decode() for score in scores],
+        "model": [score["model"]["name"] for score in scores],
+        "model_version": [score["model"]["version"] for score in scores],
+    }
+
+
+def alert_columns(alerts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return alerts as columns of table `alerts`."""
+    return {name: [alert[name] for alert in alerts] for name in SCHEMAS["alerts"].names}
+
+
+def refusal_columns(refused: list[Refused], seen_at: float) -> dict[str, Any]:
+    """Return refused records as columns of table `dead_letters`."""
+    return {
+        "topic": [item.record.topic for item in refused],
+        "partition": [item.record.partition for item in refused],
+        "offset": [item.record.offset for item in refused],
+        "stage": ["decode"] * len(refused),
+        "reason": [item.reason for item in refused],
+        "detail": [item.detail[:500] for item in refused],
+        "size": [len(item.record.value or b"") for item in refused],
+        "seen_at": [utc(seen_at)] * len(refused),
+    }
+
+
+def _times(milliseconds: npt.NDArray[np.int64]) -> pa.Array:
+    return pa.array(milliseconds.astype(np.int64), pa.timestamp("ms", tz="UTC"))

@@ -1,0 +1,147 @@
+"""Faust's aiokafka transport, handing over each poll of a partition as one message that holds a list of records.
+
+Stock Faust spends far more on a message (object, event, queue, tasks, ack) than Ebb spends on an event; one message a
+poll keeps all that Faust is good for and pays that price once for thousands of records.
+
+The contract, for topics named in `Transport.batched`; every other topic behaves as in stock Faust:
+
+- A message's `value` is the list of `aiokafka.ConsumerRecord` of one poll of one partition, in offset order; its
+  `offset` is the last record's.
+- Acks are per message and committed as ranges: the offset committed is one past the last record of the longest run of
+  acked messages from the oldest one delivered. A message that was not acked holds back all after it.
+- A gap between offsets (compaction, aborted transactions) is no lost message and needs no bookkeeping.
+- After a seek, or when a partition is revoked, messages delivered before no longer count: acking them commits nothing,
+  and their records are delivered again from the new position.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, cast
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from faust import Schema
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+FETCH_WAIT_MS = 20
+"""How long the broker may hold a fetch. Faust's 1,500 lets one idle topic stall the busy ones (docs/adr/0003)."""
+FETCH_BYTES = 4 * 1024 * 1024
+"""Most bytes a fetch takes from one partition: some 20,000 events, one good batch."""
+
+
+class RawSchema(Schema[Any, Any]):
+    """Hands over keys and values untouched; decoding is the agent's business."""
+
+    def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ARG002
+        """Return the key as it came."""
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ARG002
+        """Return the value as it came: the list of records of a batched topic."""
+        return message.value
+
+
+class BatchingThread(driver.AIOKafkaConsumerThread):
+    """The consumer's thread, with fetch settings that suit batches."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # The driver fixes these; aiokafka reads them when it creates its fetcher, at start.
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._max_partition_fetch_bytes = FETCH_BYTES
+        return consumer
+
+
+class BatchingConsumer(driver.Consumer):
+    """Consumer that delivers one message per (partition, poll) for the batched topics."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._batched = cast(Transport, self.transport).batched
+        self._delivered: defaultdict[TP, deque[int]] = defaultdict(deque)
+
+    def _new_consumer_thread(self) -> BatchingThread:
+        return BatchingThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Any]]:
+        records = await super()._getmany(active_partitions, timeout)
+        if not records:
+            return records
+        return {tp: [found] if tp.topic in self._batched else found for tp, found in records.items() if found}
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        if tp.topic not in self._batched:
+            return super()._to_message(tp, record)
+        records: Any = record
+        last: ConsumerRecord = records[-1]
+        self._delivered[tp].append(last.offset)
+        return ConsumerMessage(
+            last.topic,
+            last.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            None,
+            None,
+            records,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        if tp.topic not in self._batched:
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        if tp.topic not in self._batched:
+            offset: int | None = super()._new_offset(tp)
+            return offset
+        acked = self._acked_index[tp]
+        delivered = self._delivered[tp]
+        newest: int | None = None
+        while delivered and delivered[0] in acked:
+            newest = delivered.popleft()
+        if newest is None:
+            return None
+        # Whatever lies at or below the committed offset need not be remembered.
+        acked.difference_update([offset for offset in acked if offset <= newest])
+        self._acked[tp][:] = sorted(acked)
+        return newest + 1
+
+    async def seek(self, partition: TP, offset: int) -> None:
+        """Move to an offset; what was delivered before no longer counts."""
+        self._forget([partition])
+        await super().seek(partition, offset)
+
+    async def perform_seek(self) -> None:
+        """Move every partition to its committed offset; what was delivered before no longer counts."""
+        self._forget(list(self._delivered))
+        await super().perform_seek()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget what was delivered from partitions that move away."""
+        await super().on_partitions_revoked(revoked)
+        self._forget(revoked)
+
+    def _forget(self, partitions: Iterable[TP]) -> None:
+        for tp in partitions:
+            self._delivered.pop(tp, None)
+
+
+class Transport(driver.Transport):
+    """aiokafka transport whose consumer batches the topics it is told to.
+
+    Parameters
+    ----------
+    batched
+        Names of the topics to hand over by the poll.
+    """
+
+    Consumer: ClassVar[type[BatchingConsumer]] = BatchingConsumer
+
+    def __init__(self, *args: Any, batched: frozenset[str] = frozenset(), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.batched = batched
