@@ -1,0 +1,65 @@
+"""The connection to ClickHouse, embedded or a real server: the same client and SQL."""
+
+import logging
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import Error as ClickHouseError
+from clickhouse_connect.driver.httputil import get_pool_manager
+
+from clickhouse.refusals import reraise
+from ebb.errors import SettingsError
+from ebb.settings import Settings
+
+CONNECT_SECONDS = 5
+ANSWER_SECONDS = 120
+"""Longest silence of the server before a request counts as lost."""
+CONNECTIONS = 16
+"""Connections kept open; more threads than that at once open more and drop them."""
+
+
+def connect(settings: Settings, *, database: str | None = None) -> Client:
+    """Open a client that several threads may share.
+
+    Parameters
+    ----------
+    database
+        Database of unqualified names; that of the settings if None. It need not exist yet.
+
+    Raises
+    ------
+    UnavailableError
+        If the server does not answer.
+    RefusedError
+        If it does not let us in.
+    SettingsError
+        If the URL is not one.
+    """
+    url = urlsplit(settings.clickhouse_url)
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        what = f"EBB_CLICKHOUSE_URL is {settings.clickhouse_url!r}, which is not an HTTP address."
+        raise SettingsError(what, "Write it as http://host:8123.")
+    # The driver logs each failed request with a traceback; here a failure is an exception that says it all.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    try:
+        client = clickhouse_connect.get_client(
+            host=url.hostname,
+            port=url.port or (8443 if url.scheme == "https" else 8123),
+            interface=url.scheme,
+            proxy_path=url.path,
+            username=settings.clickhouse_user,
+            password=settings.clickhouse_password,
+            connect_timeout=CONNECT_SECONDS,
+            send_receive_timeout=ANSWER_SECONDS,
+            # Statements within one session exclude one another; ours run from several threads.
+            autogenerate_session_id=False,
+            client_name="ebb",
+            tz_mode="aware",
+            compress=url.hostname not in {"127.0.0.1", "localhost", "::1"},
+            pool_mgr=get_pool_manager(maxsize=CONNECTIONS, num_pools=2),
+        )
+    except ClickHouseError as error:
+        reraise(error, settings)
+    client.database = settings.database if database is None else database
+    return client

@@ -1,0 +1,201 @@
+"""What other rooms use: rows in, named queries out."""
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import Error as ClickHouseError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
+
+from clickhouse.client import connect
+from clickhouse.refusals import InsertRefusedError, hint_for, is_transient, reraise, unavailable
+from clickhouse.tables import DEFAULTED, SCHEMAS
+from ebb.errors import UnavailableError
+from ebb.log import get_logger
+from ebb.metrics import INSERT_RETRIES, INSERT_ROWS, INSERT_SECONDS
+from ebb.settings import Settings
+
+__all__ = ["InsertRefusedError", "Store", "statement"]
+
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 5.0
+"""Waits between tries grow to this, so that a server that is back is used within seconds."""
+NAP_SECONDS = 0.1
+"""How soon a waiting insert notices that the process stops."""
+_PARAMETER = re.compile(r"\{(\w+)\s*:")
+_INSERT_SETTINGS = {
+    # A log of many years spreads one batch over more months than the default of 100 allows.
+    "max_partitions_per_insert_block": 0,
+}
+
+log = get_logger(__name__)
+
+
+@cache
+def statement(name: str) -> str:
+    """Return the text of a named query.
+
+    Raises
+    ------
+    KeyError
+        If there is none of that name.
+    """
+    path = files("clickhouse") / "queries" / f"{name}.sql"
+    if not name.isidentifier() or not path.is_file():
+        raise KeyError(name)
+    return path.read_text("utf-8")
+
+
+class Store:
+    """Reads from and writes to the database of the settings; all methods may be called from several threads.
+
+    Guarantee: when `insert` returns, the rows are stored; a batch that is inserted again changes nothing that the
+    views show. A batch may have been stored though `insert` raised.
+
+    Parameters
+    ----------
+    stopping
+        Asked while an insert waits; once true, the insert gives up with `UnavailableError`.
+    """
+
+    def __init__(self, settings: Settings, *, stopping: Callable[[], bool] = lambda: False) -> None:
+        self._settings = settings
+        self._stopping = stopping
+        self._opening = threading.Lock()
+        self._client: Client | None = None
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Store rows in one request; blocks, for as long as ClickHouse is away or too busy.
+
+        Parameters
+        ----------
+        rows
+            Columns of `SCHEMAS[table]` in any order; those of `DEFAULTED` may be missing.
+
+        Raises
+        ------
+        InsertRefusedError
+            If the rows do not fit the table, or the table or database is gone.
+        UnavailableError
+            If ClickHouse is away and the process stops.
+        """
+        if not rows.num_rows:
+            return
+        names, body = self._body(table, rows)
+        started = time.monotonic()
+        tries = Retrying(
+            retry=retry_if_exception_type(UnavailableError),
+            stop=lambda _: self._stopping(),
+            wait=wait_exponential_jitter(FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+            sleep=self._sleep,
+            before_sleep=lambda state: _tell(table, state),
+            reraise=True,
+        )
+        tries(self._send, table, names, body)
+        INSERT_SECONDS.labels(table).observe(time.monotonic() - started)
+        INSERT_ROWS.labels(table).inc(rows.num_rows)
+
+    def query(self, name: str, **parameters: object) -> list[dict[str, Any]]:
+        """Run a named query (`queries/<name>.sql`).
+
+        Parameters
+        ----------
+        parameters
+            Exactly the `{name:Type}` parameters of the query.
+
+        Returns
+        -------
+        list of dict
+            A row each, by column; times are aware.
+
+        Raises
+        ------
+        KeyError
+            If there is no such query.
+        TypeError
+            If a parameter is missing or not known.
+        UnavailableError
+            If ClickHouse does not answer.
+        RefusedError
+            If it refuses the query.
+        """
+        text = statement(name)
+        wanted = set(_PARAMETER.findall(text))
+        if wanted != set(parameters):
+            message = f"query {name} takes {sorted(wanted)}, not {sorted(parameters)}"
+            raise TypeError(message)
+        try:
+            return list(self._connected().query(text, parameters=parameters).named_results())
+        except ClickHouseError as error:
+            reraise(error, self._settings)
+
+    def ping(self) -> bool:
+        """Tell whether ClickHouse answers now."""
+        try:
+            return self._connected().ping()
+        except UnavailableError:
+            return False
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._opening:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def _connected(self) -> Client:
+        with self._opening:
+            if self._client is None:
+                self._client = connect(self._settings)
+            return self._client
+
+    def _body(self, table: str, rows: pa.Table) -> tuple[list[str], memoryview]:
+        schema = SCHEMAS.get(table)
+        if schema is None:
+            raise InsertRefusedError(table, "there is no such table.", f"The tables are {', '.join(SCHEMAS)}.")
+        given = set(rows.column_names)
+        unknown, missing = given - set(schema.names), set(schema.names) - given - DEFAULTED
+        if unknown or missing:
+            reason = f"columns missing: {sorted(missing)}, columns unknown: {sorted(unknown)}."
+            raise InsertRefusedError(table, reason)
+        wanted = pa.schema([column for column in schema if column.name in given])
+        try:
+            fitting = rows.select(wanted.names).cast(wanted)
+        except (pa.ArrowException, ValueError) as error:
+            raise InsertRefusedError(table, f"{error}.") from error
+        empty = [name for name in wanted.names if not wanted.field(name).nullable and fitting.column(name).null_count]
+        if empty:
+            raise InsertRefusedError(table, f"nulls in {empty}.")
+        remote = "127.0.0.1" not in self._settings.clickhouse_url
+        options = pa.ipc.IpcWriteOptions(compression="lz4" if remote else None)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, wanted, options=options) as writer:
+            writer.write_table(fitting)
+        return wanted.names, memoryview(sink.getvalue())
+
+    def _send(self, table: str, names: list[str], body: memoryview) -> None:
+        try:
+            # A view goes out as it is, with the statement in the URL; bytes would be copied behind the statement.
+            self._connected().raw_insert(table, names, body, _INSERT_SETTINGS, "ArrowStream")  # type: ignore[arg-type]
+        except ClickHouseError as error:
+            if is_transient(error):
+                raise unavailable(self._settings, error) from error
+            raise InsertRefusedError(table, str(error), hint_for(error, self._settings)) from error
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, NAP_SECONDS))
+
+
+def _tell(table: str, state: RetryCallState) -> None:
+    INSERT_RETRIES.labels(table).inc()
+    error = state.outcome.exception() if state.outcome else None
+    if state.attempt_number in {1, 10} or state.attempt_number % 50 == 0:
+        log.warning("an insert waits for ClickHouse", table=table, tries=state.attempt_number, error=str(error))
