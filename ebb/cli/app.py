@@ -1,0 +1,71 @@
+"""The commands of `ebb` and where each is found. Only the module of the command that is called is imported."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from ebb import __version__
+
+
+class _Command(NamedTuple):
+    module: str
+    """Module of `ebb.cli` that holds a function of the command's name."""
+    summary: str
+
+
+COMMANDS: dict[str, _Command] = {
+    "up": _Command("up", "Start the whole system on this machine and keep it running."),
+    "watch": _Command("watch", "Print alerts as they come."),
+    "status": _Command("status", "Say what runs on this home and how far it is."),
+    "replay": _Command("replay", "Send a recorded log through the system and print what came of it."),
+    "simulate": _Command("simulate", "Send the activity of simulated customers."),
+    "worker": _Command("parts", "Run one more stream worker, here."),
+    "learner": _Command("parts", "Run the learner, here."),
+    "api": _Command("parts", "Run the API, here."),
+    "fetch": _Command("fetch", "Fetch what the first start needs."),
+    "reset": _Command("reset", "Empty the data of this home."),
+    "docs": _Command("docs", "Write the reference pages from the code."),
+}
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """Return the command line, complete for the command that the arguments name and in outline for the others."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app.callback()(_ebb)
+    called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, command in COMMANDS.items():
+        if find_spec(f"ebb.cli.{command.module}") is None:
+            continue
+        if name == called:
+            function = getattr(import_module(f"ebb.cli.{command.module}"), name)
+            app.command(name, help=_help(function))(function)
+        else:
+            app.command(name, help=command.summary)(_outline)
+    return app
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ebb {__version__}")
+        raise typer.Exit
+
+
+def _ebb(
+    version: Annotated[  # noqa: ARG001 - its callback has done the work
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Scores, live, how likely each customer is to leave. Settings are EBB_… variables; see docs/settings.md."""
+
+
+def _outline() -> None:
+    """Stand for a command that was not called."""
+
+
+def _help(function: Callable[..., Any]) -> str:
+    """Return what a docstring says before its sections; those are for readers of the code."""
+    return (inspect.getdoc(function) or "").split("\n\nParameters\n")[0].split("\n\nRaises\n")[0]
