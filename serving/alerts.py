@@ -1,0 +1,77 @@
+"""The newest alerts, in memory."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from ebb.log import get_logger
+
+BandName = Literal["low", "medium", "high", "critical"]
+_log = get_logger(__name__)
+
+
+class Raised(msgspec.Struct, frozen=True, gc=False):
+    """The fields of an alert that are sorted and filtered by."""
+
+    alert_id: str
+    customer_id: str
+    band: BandName
+    churn: float
+    country: str | None
+    raised_at: datetime
+
+
+class RecentAlerts:
+    """The newest alerts by id. One thread adds, any number list.
+
+    An alert that is written again after a worker's crash has the same id and is not told twice.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._decoder = msgspec.json.Decoder(Raised)
+        self._alerts: OrderedDict[str, tuple[Raised, bytes]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._alerts)
+
+    def add(self, bodies: Sequence[bytes]) -> list[tuple[Raised, bytes]]:
+        """Take up alerts; return those that were not known."""
+        new: list[tuple[Raised, bytes]] = []
+        for body in bodies:
+            try:
+                alert = self._decoder.decode(body)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                _log.warning("alert_refused", error=str(error))
+                continue
+            if alert.alert_id in self._alerts:
+                continue
+            self._alerts[alert.alert_id] = (alert, body)
+            new.append((alert, body))
+            if len(self._alerts) > self._kept:
+                self._alerts.popitem(last=False)
+        return new
+
+    def newest(
+        self,
+        size: int,
+        *,
+        bands: Sequence[str] = (),
+        customer_id: str | None = None,
+        after: tuple[float, str] | None = None,
+    ) -> tuple[list[bytes], tuple[float, str] | None]:
+        """List alerts, the newest first, and say where the next page begins (time raised and id of the last listed)."""
+        wanted = [
+            (-alert.raised_at.timestamp(), alert.alert_id, body)
+            for alert, body in list(self._alerts.values())
+            if (not bands or alert.band in bands) and customer_id in (None, alert.customer_id)
+        ]
+        if after is not None:
+            wanted = [one for one in wanted if one[:2] > (-after[0], after[1])]
+        wanted.sort(key=lambda one: one[:2])
+        page = wanted[:size]
+        following = (-page[-1][0], page[-1][1]) if len(wanted) > size else None
+        return [body for _, _, body in page], following

@@ -1,0 +1,112 @@
+"""What only ClickHouse knows, asked by named queries with a short cache; its absence is an answer too."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ebb.errors import EbbError, UnavailableError
+from ebb.log import get_logger
+
+FRESH_SECONDS = 1.5
+"""A page of many viewers asks each query once in this time."""
+DOWN_SECONDS = 2.0
+"""After a failure nobody waits for ClickHouse again for this long."""
+_log = get_logger(__name__)
+
+Rows = list[dict[str, Any]]
+
+
+class Queries(Protocol):
+    """What is needed of `clickhouse.store.Store`."""
+
+    def query(self, name: str, **parameters: object) -> Rows:
+        """Run a named query."""
+
+    def ping(self) -> bool:
+        """Say whether ClickHouse answers."""
+
+    def close(self) -> None:
+        """Let the connections go."""
+
+
+class Analytics:
+    """Named queries, cached. The store is made at the first use, so that the API starts without ClickHouse.
+
+    All methods block; call them from a thread.
+    """
+
+    def __init__(self, connect: Callable[[], Queries]) -> None:
+        self._connect = connect
+        self._store: Queries | None = None
+        self._lock = threading.Lock()
+        self._asking: dict[object, threading.Lock] = {}
+        self._answers: dict[object, tuple[float, Rows]] = {}
+        self._down_until = 0.0
+        self.trouble: str | None = None
+        """Why ClickHouse last failed to answer; None if it answered."""
+
+    def rows(self, name: str, **parameters: object) -> Rows:
+        """Return the rows of a named query, at most `FRESH_SECONDS` old.
+
+        Raises
+        ------
+        UnavailableError
+            If ClickHouse does not answer.
+        """
+        key = (name, *sorted(parameters.items()))
+        with self._lock:
+            asking = self._asking.setdefault(key, threading.Lock())
+            if len(self._answers) > 1_000:
+                self._answers.clear()
+                self._asking = {key: asking}
+        with asking:
+            now = time.monotonic()
+            answered_at, rows = self._answers.get(key, (-FRESH_SECONDS, []))
+            if now - answered_at < FRESH_SECONDS:
+                return rows
+            if now < self._down_until:
+                what = f"ClickHouse does not answer: {self.trouble}"
+                raise UnavailableError(what, "Ask again in a moment.")
+            try:
+                rows = self._open().query(name, **parameters)
+            except EbbError as error:
+                if self.trouble is None:
+                    _log.warning("clickhouse_unanswered", query=name, error=str(error))
+                self.trouble = str(error)
+                self._down_until = time.monotonic() + DOWN_SECONDS
+                what = f"ClickHouse does not answer: {self.trouble}"
+                raise UnavailableError(what, "Ask again in a moment.") from error
+            self.trouble = None
+            self._answers[key] = (time.monotonic(), rows)
+            return rows
+
+    def rows_or_none(self, name: str, **parameters: object) -> Rows | None:
+        """Return the rows, or None if ClickHouse does not answer."""
+        try:
+            return self.rows(name, **parameters)
+        except UnavailableError:
+            return None
+
+    def answers(self) -> bool:
+        """Say whether ClickHouse answers now."""
+        try:
+            alive = self._open().ping()
+        except EbbError as error:
+            self.trouble = str(error)
+            return False
+        self.trouble = None if alive else "It does not answer a ping."
+        return alive
+
+    def close(self) -> None:
+        """Let the connections go."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+    def _open(self) -> Queries:
+        with self._lock:
+            if self._store is None:
+                self._store = self._connect()
+            return self._store

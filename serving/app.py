@@ -1,0 +1,54 @@
+"""The application: its parts, its routes, its beginning and its end."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from ebb.settings import Settings
+from serving import routes_customers, routes_health, routes_overview, routes_page, sse, ws
+from serving.context import Context
+from serving.front import Front
+from serving.openapi import DESCRIPTION, install_openapi
+from serving.problems import install_problems
+from serving.summary import SummaryMaker
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the API for some settings; its threads run from start-up to shutdown."""
+    context = Context.of(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        context.start()
+        try:
+            yield
+        finally:
+            await context.stop()
+
+    app = FastAPI(
+        title="Ebb",
+        version=version("ebb"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        # The stock documentation pages load their scripts from the internet.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.context = context
+    app.state.summary = SummaryMaker(context)
+    for routes in (routes_customers, routes_overview, sse, ws, routes_health, routes_page):
+        app.include_router(routes.router)
+    install_problems(app)
+    install_openapi(app)
+    if origins := list(context.door.origins):
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET"],
+            allow_headers=["Authorization", "X-API-Key", "Last-Event-ID"],
+        )
+    app.add_middleware(Front, door=context.door)
+    return app

@@ -1,0 +1,70 @@
+"""What the routes work with: one object per application."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from clickhouse.store import Store
+from ebb.clock import Clock
+from ebb.messages import utc
+from ebb.settings import Settings
+from serving.analytics import Analytics
+from serving.feed import Feed
+from serving.hub import Hub
+from serving.security import Door
+from serving.status import Watch
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts of one API process."""
+
+    settings: Settings
+    clock: Clock
+    door: Door
+    hub: Hub
+    feed: Feed
+    watch: Watch
+    analytics: Analytics
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Context":
+        """Build the parts; nothing runs yet."""
+        hub = Hub(settings.stream_clients)
+        return cls(
+            settings=settings,
+            clock=Clock.of(settings),
+            door=Door(settings),
+            hub=hub,
+            feed=Feed(settings, hub),
+            watch=Watch(settings),
+            analytics=Analytics(lambda: Store(settings)),
+        )
+
+    def start(self) -> None:
+        """Start the threads; the running event loop fans out."""
+        self.feed.start(asyncio.get_running_loop())
+        self.watch.start()
+
+    async def stop(self) -> None:
+        """Stop the threads."""
+        self.hub.gone.set()
+        await asyncio.to_thread(self.feed.stop)
+        await asyncio.to_thread(self.watch.stop)
+        await asyncio.to_thread(self.analytics.close)
+
+    def event_time(self) -> datetime:
+        """Return the present event time."""
+        return utc(self.clock.now())
+
+
+def _context(connection: HTTPConnection) -> Context:
+    context: Context = connection.app.state.context
+    return context
+
+
+Here = Annotated[Context, Depends(_context)]

@@ -1,0 +1,85 @@
+"""What the topics tell, brought to the board, the registry, the recent alerts and the streams."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+from confluent_kafka import Message
+
+from ebb.settings import Settings
+from serving.alerts import RecentAlerts
+from serving.board import Board
+from serving.hub import Hub
+from serving.item import Item
+from serving.reader import Source, TopicReader
+from serving.registry import Registry
+
+ALERTS_KEPT = 1_000
+"""Newest alerts held in memory for `GET /v1/alerts`."""
+_UNDER_WAY = 20
+"""Batches handed to the event loop and not yet fanned out; beyond it the reader waits, so memory stays bounded."""
+
+
+class Feed:
+    """Owns the reader thread and what it fills."""
+
+    def __init__(self, settings: Settings, hub: Hub) -> None:
+        self.board = Board()
+        self.registry = Registry()
+        self.alerts = RecentAlerts(ALERTS_KEPT)
+        self._hub = hub
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._room = threading.Semaphore(_UNDER_WAY)
+        topics = settings.topics
+        newest = max(1, ALERTS_KEPT // settings.partitions)
+        self.reader = TopicReader(
+            settings,
+            {
+                topics.models: Source(self._take_models),
+                topics.scores: Source(self._take_scores),
+                topics.alerts: Source(self._take_alerts, newest=newest),
+            },
+        )
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to read; changes are fanned out in `loop`."""
+        self._loop = loop
+        self.reader.start()
+
+    def stop(self) -> None:
+        """Stop reading."""
+        self._loop = None
+        self._room.release(_UNDER_WAY)
+        self.reader.stop()
+
+    def _take_scores(self, records: Sequence[Message], fresh: bool) -> None:
+        changes = self.board.apply([(_bytes(record.key()), _bytes(record.value())) for record in records])
+        if fresh:
+            self._publish([Item.of_score(change) for change in changes])
+
+    def _take_alerts(self, records: Sequence[Message], fresh: bool) -> None:
+        raised = self.alerts.add([body for record in records if (body := _bytes(record.value())) is not None])
+        if fresh:
+            self._publish([Item.of_alert(alert, body) for alert, body in raised])
+
+    def _take_models(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
+        for record in records:
+            self.registry.take(_bytes(record.key()), _bytes(record.value()))
+
+    def _publish(self, items: list[Item]) -> None:
+        loop = self._loop
+        if not items or loop is None:
+            return
+        self._room.acquire()
+        try:
+            loop.call_soon_threadsafe(self._fan_out, items)
+        except RuntimeError:  # the loop closed between the look and the call: nobody is left to be told
+            self._room.release()
+
+    def _fan_out(self, items: list[Item]) -> None:
+        self._room.release()
+        self._hub.publish(items)
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,99 @@
+"""Fans scores and alerts out to the streams, and remembers the newest for those who come back."""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Iterable
+
+from ebb.metrics import WS_CLIENTS
+from serving.item import Item
+from serving.outbox import CAPACITY, Outbox
+from serving.protocol import Filter, Topic
+
+REMEMBERED = {"scores": 20_000, "alerts": 5_000}
+"""Messages held for resuming, by topic. Score bodies are shared with the board while they are the latest."""
+
+
+class Subscription:
+    """One client: what it wants, and what waits for it."""
+
+    def __init__(self, topics: frozenset[Topic], wanted: Filter) -> None:
+        self.topics = topics
+        self.wanted = wanted
+        self.outbox = Outbox()
+
+    def offer(self, item: Item) -> None:
+        """Queue a message if it is wanted."""
+        if item.topic in self.topics and item.passes(self.wanted):
+            self.outbox.put(item)
+
+
+class Hub:
+    """Numbers the messages of this replica and hands each to the subscriptions. Lives in the event loop."""
+
+    def __init__(self, limit: int) -> None:
+        self.epoch = secrets.token_hex(8)
+        self.sequence = 0
+        """Number of the newest message."""
+        self.gone = asyncio.Event()
+        """Set when the server goes away and every stream is to end."""
+        self._limit = limit
+        self._streams = 0
+        self._subscriptions: set[Subscription] = set()
+        self._remembered: dict[str, deque[Item]] = {topic: deque() for topic in REMEMBERED}
+        self._forgotten: dict[str, int] = dict.fromkeys(REMEMBERED, 0)
+
+    @property
+    def streams(self) -> int:
+        """Streams connected."""
+        return self._streams
+
+    def enter(self) -> bool:
+        """Count a stream in; False if there are as many as there may be."""
+        if self._streams >= self._limit or self.gone.is_set():
+            return False
+        self._streams += 1
+        WS_CLIENTS.set(self._streams)
+        return True
+
+    def leave(self) -> None:
+        """Count a stream out."""
+        self._streams -= 1
+        WS_CLIENTS.set(self._streams)
+
+    def add(self, subscription: Subscription) -> None:
+        """Begin to offer messages to a subscription."""
+        self._subscriptions.add(subscription)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Stop offering messages to a subscription."""
+        self._subscriptions.discard(subscription)
+
+    def publish(self, items: Iterable[Item]) -> None:
+        """Number messages, remember them and offer them to every subscription."""
+        for item in items:
+            self.sequence += 1
+            item.sequence = self.sequence
+            remembered = self._remembered[item.topic]
+            remembered.append(item)
+            if len(remembered) > REMEMBERED[item.topic]:
+                self._forgotten[item.topic] = remembered.popleft().sequence
+            for subscription in self._subscriptions:
+                subscription.offer(item)
+
+    def missed(self, epoch: str, sequence: int, subscription: Subscription) -> list[Item] | None:
+        """Return what a subscription missed after a sequence, in order: every alert, the latest score of a customer.
+
+        None if any of it may have been forgotten, or if it is more than the outbox should begin with.
+        """
+        topics = subscription.topics
+        if epoch != self.epoch or sequence > self.sequence or any(self._forgotten[one] > sequence for one in topics):
+            return None
+        found: dict[str | int, Item] = {}
+        for topic in topics:
+            for item in self._remembered[topic]:
+                if item.sequence > sequence and item.passes(subscription.wanted):
+                    found[item.customer_id if topic == "scores" else item.sequence] = item
+        if len(found) > CAPACITY // 2:
+            return None
+        return sorted(found.values(), key=lambda item: item.sequence)

@@ -1,0 +1,55 @@
+"""The models that learning has published: the latest version of each name."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.log import get_logger
+from ebb.models import ModelSnapshot, Target
+
+_EPOCH = date(1970, 1, 1)
+_log = get_logger(__name__)
+
+
+class Registry:
+    """Latest snapshot by model name. One thread takes, any number read; a reading is a copy."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, ModelSnapshot] = {}
+
+    def take(self, key: bytes | None, body: bytes | None) -> None:
+        """Take up a record of the models topic; one that fails its checks is logged and left out."""
+        if body is None:
+            self._models.pop((key or b"").decode(errors="replace"), None)
+            return
+        try:
+            snapshot = ModelSnapshot.decode(body)
+        except (CorruptError, SchemaMismatchError) as error:
+            _log.warning("model_refused", error=str(error))
+            return
+        # The payload can be megabytes and is the workers' affair.
+        self._models[snapshot.name] = snapshot.model_copy(update={"payload": {}})
+
+    def all(self) -> list[ModelSnapshot]:
+        """Return the models, champions first, by target and name."""
+        return sorted(self._models.copy().values(), key=lambda one: (one.target, one.role, one.name))
+
+    def champion(self, target: Target) -> ModelSnapshot | None:
+        """Return the champion of a target; the one trained last if a change of champion is under way."""
+        champions = [one for one in self.all() if one.target == target and one.role == "champion"]
+        return max(champions, key=lambda one: (one.trained_until, one.version), default=None)
+
+
+def model_view(snapshot: ModelSnapshot) -> dict[str, Any]:
+    """Return the fields of `schemas.Model`, day numbers turned into dates."""
+    return {
+        "name": snapshot.name,
+        "target": snapshot.target,
+        "candidate": snapshot.candidate,
+        "version": snapshot.version,
+        "role": snapshot.role,
+        "trained_until": _EPOCH + timedelta(days=snapshot.trained_until),
+        "examples": snapshot.examples,
+        "metrics": snapshot.metrics,
+        "schema_hash": snapshot.schema_hash,
+    }

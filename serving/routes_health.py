@@ -1,0 +1,81 @@
+"""`/livez`, `/readyz`, `/metrics`: for whoever runs it. They hold no customer's data and ask for no key."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
+
+from serving.context import Context, Here
+
+router = APIRouter(tags=["health"])
+
+
+class Check(BaseModel):
+    """One thing that the API needs or uses."""
+
+    name: str
+    ok: bool
+    required: bool
+    """Whether the API is not ready without it."""
+    why: str
+
+
+class Health(BaseModel):
+    """Whether the process lives or is ready, and by which checks."""
+
+    status: str
+    checks: list[Check] | None = None
+
+
+@router.get("/livez", response_model=Health, response_model_exclude_none=True, summary="Whether the process lives")
+async def livez(here: Here) -> Response:
+    """Answer 200 while the process can do its work, 503 if it should be restarted."""
+    alive = here.feed.reader.alive
+    return JSONResponse({"status": "ok" if alive else "the reader thread has died"}, 200 if alive else 503)
+
+
+@router.get(
+    "/readyz",
+    response_model=Health,
+    response_model_exclude_none=True,
+    summary="Whether to send requests here",
+    description="503 until the scores are caught up with what stood on the topic at the start, while Kafka does not "
+    "answer, and while the server drains. `?verbose` lists the checks.",
+    responses={503: {"model": Health, "description": "Not ready."}},
+)
+def readyz(
+    here: Here, verbose: Annotated[str | None, Query(description="Present: list the checks.")] = None
+) -> Response:
+    """Answer 200 if this replica can serve."""
+    checks = _checks(here, full=verbose is not None)
+    ready = all(check.ok for check in checks if check.required)
+    status = "ready" if ready else "not ready"
+    if verbose is None:
+        return JSONResponse({"status": status}, 200 if ready else 503)
+    return JSONResponse({"status": status, "checks": [one.model_dump() for one in checks]}, 200 if ready else 503)
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics() -> Response:
+    """Return the metrics of this process."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _checks(context: Context, *, full: bool) -> list[Check]:
+    reader, watch = context.feed.reader, context.watch
+    held = f"{len(context.feed.board):,} scores held"
+    caught = held if reader.caught_up else f"{held}; {reader.behind:,} records still to read. {reader.trouble or ''}"
+    kafka = watch.trouble or reader.trouble
+    draining = context.hub.gone.is_set()
+    checks = [
+        Check(name="scores", ok=reader.caught_up, required=True, why=caught.strip()),
+        Check(name="kafka", ok=kafka is None, required=True, why=kafka or "It answers."),
+        Check(name="serving", ok=not draining, required=True, why="It drains." if draining else "It takes requests."),
+    ]
+    if full:
+        answers = context.analytics.answers()
+        why = "It answers." if answers else f"{context.analytics.trouble} Scores are served without it; history is not."
+        checks.append(Check(name="clickhouse", ok=answers, required=False, why=why))
+    return checks

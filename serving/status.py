@@ -1,0 +1,167 @@
+"""The state of the pipeline, looked up in Kafka every two seconds by a thread of its own."""
+
+import contextlib
+import threading
+import time
+from dataclasses import dataclass, field
+
+import orjson
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from ebb.errors import InvalidEventError
+from ebb.events import TICK_HEADER, decode_activity
+from ebb.log import get_logger
+from ebb.settings import Settings
+from serving.lag import LagMeter, PartitionLag
+
+EVERY_SECONDS = 2.0
+STALE_SECONDS = 15.0
+"""Age from which a picture is no longer told as the present."""
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A picture of the pipeline."""
+
+    taken_at: float
+    """Monotonic seconds."""
+    lags: tuple[PartitionLag, ...] = ()
+    produced_per_second: float = 0.0
+    processed_per_second: float = 0.0
+    dead_letters: int = 0
+    """Records that stand on the dead-letter topic."""
+    blocks: int = 0
+    """Records that stand on the examples topic."""
+    first_event: float | None = None
+    """Event time of the first activity that is still on the topic, Unix seconds."""
+
+    @property
+    def lag_events(self) -> int:
+        """Records not yet committed, all partitions."""
+        return sum(lag.events for lag in self.lags)
+
+    @property
+    def lag_seconds(self) -> float:
+        """Age of the oldest record not yet committed."""
+        return max((lag.seconds for lag in self.lags), default=0.0)
+
+
+@dataclass
+class Watch:
+    """Looks at offsets until it is stopped; `pipeline` is the newest picture, None if there is none to trust."""
+
+    settings: Settings
+    trouble: str | None = "Kafka has not been asked yet."
+    _picture: Pipeline | None = None
+    _first: float | None = None
+    _first_asked_at: float = -60.0
+    _meter: LagMeter = field(default_factory=LagMeter)
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """The newest picture, None if it is too old."""
+        picture = self._picture
+        return picture if picture and time.monotonic() - picture.taken_at < STALE_SECONDS else None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread = threading.Thread(target=self._run, name="pipeline-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking and wait for the thread, at most 15 s."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(15)
+
+    def _run(self) -> None:
+        admin = AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap, "socket.timeout.ms": 6_000})
+        while not self._stopping.is_set():
+            try:
+                self._picture = self._look(admin)
+                self.trouble = None
+            except (KafkaException, TimeoutError) as error:
+                if self.trouble is None:
+                    _log.warning("kafka_unanswered", error=str(error))
+                self.trouble = f"Kafka at {self.settings.kafka_bootstrap} does not answer: {error}"
+            self._stopping.wait(EVERY_SECONDS)
+
+    def _look(self, admin: AdminClient) -> Pipeline:
+        topics, partitions = self.settings.topics, range(self.settings.partitions)
+        watched = (topics.activity, topics.dead_letters, topics.examples)
+        ends = self._offsets(admin, watched, _LATEST)
+        lows = self._offsets(admin, watched, _EARLIEST)
+        committed = self._committed(admin)
+        now = time.monotonic()
+        lags = []
+        for one in partitions:
+            low, end = lows[topics.activity, one], ends[topics.activity, one]
+            lags.append(self._meter.observe(now, one, end, max(low, committed.get(one, low))))
+        if self._first is None and any(ends[topics.activity, one] for one in partitions):
+            self._find_first(now)
+        return Pipeline(
+            taken_at=now,
+            lags=tuple(lags),
+            produced_per_second=self._meter.produced_per_second(),
+            processed_per_second=self._meter.processed_per_second(),
+            dead_letters=sum(ends[topics.dead_letters, one] - lows[topics.dead_letters, one] for one in partitions),
+            blocks=sum(ends[topics.examples, one] for one in partitions),
+            first_event=self._first,
+        )
+
+    def _offsets(self, admin: AdminClient, topics: tuple[str, ...], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+        asked = {
+            TopicPartition(topic, partition): spec for topic in topics for partition in range(self.settings.partitions)
+        }
+        answers = admin.list_offsets(asked, request_timeout=5)
+        return {(where.topic, where.partition): future.result(timeout=6).offset for where, future in answers.items()}
+
+    def _committed(self, admin: AdminClient) -> dict[int, int]:
+        topic = self.settings.topics.activity
+        partitions = [TopicPartition(topic, partition) for partition in range(self.settings.partitions)]
+        group = self.settings.group("worker")
+        answers = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, partitions)])
+        found = answers[group].result(timeout=6).topic_partitions or []
+        return {one.partition: one.offset for one in found if one.offset >= 0}
+
+    def _find_first(self, now: float) -> None:
+        # Asked rarely: a topic that holds refused records at its beginning may never tell.
+        if now - self._first_asked_at < 10:
+            return
+        self._first_asked_at = now
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.settings.kafka_bootstrap,
+                "group.id": self.settings.group("api"),
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+            }
+        )
+        try:
+            topic = self.settings.topics.activity
+            consumer.assign([TopicPartition(topic, one, 0) for one in range(self.settings.partitions)])
+            times = [_event_time(message.value(), message.headers()) for message in consumer.consume(200, 2.0)]
+            self._first = min((one for one in times if one is not None), default=None)
+        finally:
+            consumer.close()
+
+
+def _event_time(body: str | bytes | None, headers: object) -> float | None:
+    if isinstance(headers, list):
+        for name, value in headers:
+            if name == TICK_HEADER:
+                with contextlib.suppress(ValueError):
+                    return float(value)
+    if isinstance(body, str):
+        body = body.encode()
+    with contextlib.suppress(InvalidEventError, orjson.JSONDecodeError):
+        event, _ = decode_activity(body, latest=float("inf"), max_bytes=1 << 20)
+        return event.occurred_at.timestamp()
+    return None

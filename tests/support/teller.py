@@ -1,0 +1,118 @@
+"""Writes scores, alerts and models onto the topics as the workers and the learner do, every one validated."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from confluent_kafka import Producer
+
+from ebb.features import SCHEMA_HASH
+from ebb.messages import Alert, Band, ModelRef, Reason, Score
+from ebb.models import ModelSnapshot
+from ebb.settings import Settings
+
+AS_OF = datetime(2025, 3, 14, 9, 26, 53, tzinfo=UTC)
+
+
+def band_of(churn: float) -> Band:
+    """Return the band of a probability by the default thresholds."""
+    return [Band.LOW, Band.MEDIUM, Band.HIGH, Band.CRITICAL][sum(churn >= edge for edge in (0.3, 0.6, 0.8))]
+
+
+def make_score(customer_id: str, churn: float = 0.5, **fields: Any) -> Score:
+    """Return a score, with defaults for what is not given."""
+    values: dict[str, Any] = {
+        "customer_id": customer_id,
+        "churn": churn,
+        "purchase": 0.1,
+        "band": band_of(churn),
+        "previous": None,
+        "trend_7d": None,
+        "reasons": [Reason(feature="recency", contribution=1.2, text="No activity for 12 days; usually every 3 days")],
+        "value_at_risk": round(churn * 100, 2),
+        "expected_gain": round(churn * 15 - 5, 2),
+        "country": "DE",
+        "channel": "web",
+        "model": ModelRef(name="churn.logistic", version=3),
+        "as_of": AS_OF,
+        "scored_at": datetime.now(UTC),
+    }
+    return Score(**{**values, **fields})
+
+
+def make_alert(customer_id: str, churn: float = 0.85, **fields: Any) -> Alert:
+    """Return an alert, with defaults for what is not given."""
+    values: dict[str, Any] = {
+        "alert_id": f"{customer_id}:{band_of(churn)}:{fields.get('as_of', AS_OF).isoformat()}",
+        "kind": "band",
+        "customer_id": customer_id,
+        "band": band_of(churn),
+        "previous_band": Band.MEDIUM,
+        "churn": churn,
+        "previous": 0.5,
+        "why": "Risk rose from medium: no activity for 12 days; usually every 3 days.",
+        "value_at_risk": 120.5,
+        "country": "DE",
+        "channel": "web",
+        "as_of": AS_OF,
+        "raised_at": datetime.now(UTC),
+    }
+    return Alert(**{**values, **fields})
+
+
+def make_model(candidate: str = "logistic", *, version: int = 3, role: str = "champion", **fields: Any) -> ModelSnapshot:
+    """Return a model snapshot, with defaults for what is not given."""
+    values: dict[str, Any] = {
+        "name": f"churn.{candidate}",
+        "target": "churn",
+        "candidate": candidate,
+        "version": version,
+        "role": role,
+        "schema_hash": SCHEMA_HASH,
+        "trained_until": 20_161,
+        "examples": 4_321,
+        "metrics": {"roc_auc": 0.87, "log_loss": 0.41},
+        "payload": {"kind": "linear", "weights": [0.1, 0.2]},
+    }
+    return ModelSnapshot.model_validate({**values, **fields})
+
+
+class Teller:
+    """Produces to the topics of some settings; `flush` waits until the broker has it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.topics = settings.topics
+        self._producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 2})
+
+    def score(self, score: Score) -> None:
+        """Write a score."""
+        self._send(self.topics.scores, score.customer_id, score.model_dump_json().encode())
+
+    def erase(self, customer_id: str) -> None:
+        """Write the tombstone of a customer's score."""
+        self._send(self.topics.scores, customer_id, None)
+
+    def alert(self, alert: Alert) -> None:
+        """Write an alert."""
+        self._send(self.topics.alerts, alert.customer_id, alert.model_dump_json().encode())
+
+    def model(self, model: ModelSnapshot) -> None:
+        """Write a model snapshot."""
+        self._send(self.topics.models, model.name, model.encode())
+
+    def raw(self, topic: str, key: str, body: bytes) -> None:
+        """Write any bytes."""
+        self._send(topic, key, body)
+
+    def flush(self) -> None:
+        """Wait until all of it is written."""
+        left = self._producer.flush(20)
+        assert left == 0
+
+    def _send(self, topic: str, key: str, body: bytes | None) -> None:
+        self._producer.produce(topic, key=key.encode(), value=body)
+        self._producer.poll(0)
+
+
+def days_later(days: float) -> datetime:
+    """Return a moment of event time after `AS_OF`."""
+    return AS_OF + timedelta(days=days)
