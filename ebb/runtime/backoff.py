@@ -22,6 +22,6 @@ class Backoff:
         """Return the seconds to wait after a run of `ran` seconds ended in a crash."""
         if ran >= self.stable:
             self.crashes = 0
-        wait = min(self.most, self.first * 2.0**self.crashes)
+        wait = min(self.most, self.first * 2.0 ** min(self.crashes, 60))
         self.crashes += 1
         return wait
