@@ -1,0 +1,101 @@
+"""Every PromQL expression of the dashboards and rules is answered by a real Prometheus over real exposition."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Ask = Callable[[str], list[dict[str, Any]]]
+Series = dict[str, tuple[str, ...]]
+
+_NAME = re.compile(r"\bebb_[a-z0-9_]+\b(?!\s*:)")
+_RECORDED = re.compile(r"\bebb:[a-z0-9_]+(?::[a-z0-9_]+)*\b")
+_SELECTOR = re.compile(r"\b(ebb_[a-z0-9_]+)\{([^}]*)\}")
+SCRAPED = {"job", "instance", "le"}
+"""Labels that Prometheus itself puts on a series."""
+
+
+def _expressions(prometheus_queries: list[Any], rules: list[dict[str, Any]]) -> dict[str, str]:
+    """Every expression, by where it stands."""
+    found = {str(query): query.text for query in prometheus_queries}
+    return found | {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules}
+
+
+def _runnable(expression: str) -> str:
+    return expression.replace("$__rate_interval", "10s").replace("$__interval", "5s")
+
+
+def test_prometheus_metrics_named_by_dashboards_and_rules_exist(
+    prometheus_queries: list[Any], rules: list[dict[str, Any]], series: Series
+) -> None:
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    for where, expression in _expressions(prometheus_queries, rules).items():
+        unquoted = re.sub(r'"[^"]*"', '""', expression)
+        used = set(_NAME.findall(unquoted)) | set(_RECORDED.findall(unquoted))
+        missing = used - set(series) - recorded
+        assert not missing, f"{where} names {sorted(missing)}, which ebb/metrics.py does not export"
+
+
+def test_prometheus_selectors_name_labels_that_the_metric_has(
+    prometheus_queries: list[Any], rules: list[dict[str, Any]], series: Series
+) -> None:
+    for where, expression in _expressions(prometheus_queries, rules).items():
+        for name, selector in _SELECTOR.findall(expression):
+            labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))
+            wrong = labels - set(series[name]) - SCRAPED
+            assert not wrong, f"{where} selects {name} by {sorted(wrong)}"
+
+
+def test_prometheus_metrics_are_each_shown_on_a_dashboard(
+    prometheus_queries: list[Any], rules: list[dict[str, Any]], series: Series
+) -> None:
+    recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule}
+    shown = " ".join(query.text for query in prometheus_queries)
+    for _ in range(2):  # a recorded series may stand on another recorded one
+        shown += " ".join(expression for name, expression in recorded.items() if name in shown)
+    unseen = {
+        name.rsplit("_bucket")[0] for name in series if name not in shown and not name.endswith(("_count", "_sum"))
+    }
+    assert not unseen, f"{sorted(unseen)} are exported and shown nowhere"
+
+
+def test_prometheus_answers_every_panel_with_data(prometheus: Ask, prometheus_queries: list[Any]) -> None:
+    assert len(prometheus_queries) > 40
+    for query in prometheus_queries:
+        assert "$" not in _runnable(query.text), f"{query}: a variable is left unresolved"
+        found = prometheus(_runnable(query.text))
+        assert found, f"{query}: no series"
+        if "histogram_quantile" in query.text:
+            assert any(entry["value"][1] != "NaN" for entry in found), f"{query}: no quantile"
+
+
+def test_prometheus_legends_name_labels_that_the_answer_carries(prometheus: Ask, boards: dict[str, Any]) -> None:
+    for board in boards.values():
+        defaults = {entry["name"]: entry["current"]["value"] for entry in board["templating"]["list"]}
+        for panel in board["panels"]:
+            for target in panel.get("targets", []):
+                if "expr" not in target:
+                    continue
+                expression = target["expr"]
+                for name, value in defaults.items():
+                    expression = expression.replace(f"${name}", value)
+                wanted = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+                for entry in prometheus(_runnable(expression)):
+                    assert wanted <= set(entry["metric"]), f"{panel['title']}: {target['legendFormat']}"
+
+
+def test_prometheus_evaluates_every_rule_and_a_live_system_records_every_series(
+    prometheus: Ask, rules: list[dict[str, Any]]
+) -> None:
+    for rule in rules:
+        found = prometheus(rule["expr"])
+        if "record" in rule:
+            assert found, f"{rule['record']} records nothing"
+
+
+@pytest.mark.parametrize("target", ["churn", "purchase"])
+def test_prometheus_records_the_metric_of_the_champion_alone(prometheus: Ask, target: str) -> None:
+    found = prometheus(f'ebb:champion_metric{{target="{target}", metric="roc_auc"}}')
+    assert len(found) == 1
+    assert float(found[0]["value"][1]) == pytest.approx(0.7)
