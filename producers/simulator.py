@@ -36,7 +36,7 @@ Customers = Annotated[int | None, typer.Option(min=1, help="Customers at the sta
 Rate = Annotated[float | None, typer.Option(min=0.01, max=100, help="Factor on how often customers visit. [1]")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same events. [EBB_SEED]")]
 History = Annotated[int | None, typer.Option(min=0, max=3650, help="Days sent at once at the first start. [60]")]
-Shift_ = Annotated[
+ShiftTexts = Annotated[
     list[str] | None,
     typer.Option("--shift", metavar="DAY:KIND", help=f"A regime shift, e.g. 90:price. Kinds: {', '.join(KINDS)}."),
 ]
@@ -130,7 +130,7 @@ def command(
     rate: Rate = None,
     seed: Seed = None,
     history_days: History = None,
-    shift: Shift_ = None,
+    shift: ShiftTexts = None,
 ) -> None:
     """Simulate a shop's customers into the activity topic until stopped."""
     try:
