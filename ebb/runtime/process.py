@@ -27,6 +27,7 @@ class Process:
         if log.exists() and log.stat().st_size > LOG_LIMIT:
             log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as output:
+            self._log_start = output.tell()
             self._popen = subprocess.Popen(  # noqa: S603 - the commands are our own
                 part.command,
                 env=part.environment,
@@ -76,10 +77,10 @@ class Process:
         self._popen.wait()
 
     def last_lines(self, count: int = 8) -> list[str]:
-        """Return the last lines of its log."""
+        """Return the last lines that it has written to its log; those of earlier runs do not count."""
         with self.log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 16_384))
+            file.seek(max(self._log_start, size - 16_384))
             text = file.read().decode(errors="replace")
         return [line for line in text.splitlines() if line.strip()][-count:]
 
