@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ebb.errors import EbbError, UnavailableError
 from ebb.log import get_logger
 
-FRESH_SECONDS = 1.5
+FRESH_SECONDS = 2.0
 """A page of many viewers asks each query once in this time."""
 DOWN_SECONDS = 2.0
 """After a failure nobody waits for ClickHouse again for this long."""

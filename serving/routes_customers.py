@@ -17,6 +17,8 @@ from serving.tokens import page_token, read_token
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"], dependencies=[Keyed])
 JSON = "application/json"
+_END_OF_TIME = 4_102_444_800_000
+"""2100-01-01 in Unix milliseconds: before it lies every score."""
 CustomerId = Annotated[
     str, Path(min_length=1, max_length=256, description="Opaque id of the customer.", examples=["c-1042"])
 ]
@@ -87,12 +89,12 @@ def customer_history(
     """Return past scores of a customer."""
     query = ["history", customer_id]
     after = read_token(query, page_token_)
-    before = after[0] if after else 4_102_444_800.0
-    rows = here.analytics.rows("score_history", customer_id=customer_id, before=before, limit=page_size + 1)
+    before = int(after[0]) if after else _END_OF_TIME
+    rows = here.analytics.rows("score_history_page", customer=customer_id, before=before, limit=page_size + 1)
     if not rows and here.feed.board.score(customer_id) is None:
         raise not_held(here, customer_id)
     page = rows[:page_size]
-    following = (page[-1]["as_of"].timestamp(), customer_id) if len(rows) > page_size else None
+    following = (page[-1]["as_of"].timestamp() * 1_000, customer_id) if len(rows) > page_size else None
     answer = {
         "customer_id": customer_id,
         "scores": [_past(row) for row in reversed(page)],

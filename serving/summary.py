@@ -70,7 +70,7 @@ class SummaryMaker:
             "pipeline": _health(pipeline),
             "dead_letters": {
                 "total": pipeline.dead_letters if pipeline else None,
-                "by_reason": None if letters is None else {row["reason"]: int(row["records"]) for row in letters},
+                "by_reason": _by_reason(letters),
             },
             "streams": context.hub.streams,
             "unavailable": unavailable if pipeline else sorted([*unavailable, "pipeline"]),
@@ -148,6 +148,15 @@ def _calibration(rows: Rows | None) -> list[dict[str, Any]] | None:
     if rows is None:
         return None
     return [{"predicted": row["predicted"], "observed": row["observed"], "labels": int(row["labels"])} for row in rows]
+
+
+def _by_reason(rows: Rows | None) -> dict[str, int] | None:
+    if rows is None:
+        return None
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["reason"]] = counts.get(row["reason"], 0) + int(row["records"])
+    return counts
 
 
 def _health(pipeline: Pipeline | None) -> dict[str, Any] | None:

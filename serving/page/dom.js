@@ -1,0 +1,57 @@
+// Small helpers to build elements and to write numbers. Text is only ever set as text, never as markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function build(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export const h = (tag, attributes = {}, ...children) => build(document.createElement(tag), attributes, children);
+export const s = (tag, attributes = {}, ...children) => build(document.createElementNS(SVG, tag), attributes, children);
+export const find = (id) => document.getElementById(id);
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+
+export const count = (value) => whole.format(value);
+export const money = (value) => (Math.abs(value) < 10000 ? whole.format(value) : short.format(value));
+export const percent = (value, digits = 0) => `${(100 * value).toFixed(digits)} %`;
+// Below 1 % and above 99 % a rounded figure would claim a certainty that no score has.
+export const chance = (value) => (value < 0.01 ? "< 1 %" : value > 0.99 ? "> 99 %" : percent(value));
+export const points = (value) => `${value >= 0 ? "+" : "−"}${Math.round(Math.abs(100 * value))} points`;
+export const decimals = (value, digits) => value.toFixed(digits);
+
+export function duration(seconds) {
+  if (seconds < 1) return "under 1 s";
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 129600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} days`;
+}
+
+export function moment(date) {
+  return date.toLocaleString("en-GB", {
+    weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "UTC",
+  });
+}
+
+export const dayOf = (text) =>
+  new Date(text).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+
+const shown = new Map();
+
+// Draws a part anew only if what it shows has changed, so that focus and pointer are not disturbed.
+export function update(id, data, make) {
+  const now = JSON.stringify(data);
+  if (shown.get(id) === now) return;
+  shown.set(id, now);
+  find(id).replaceChildren(...[make(data)].flat());
+}
+
+export const empty = (text) => h("p", { class: "empty" }, text);
