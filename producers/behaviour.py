@@ -15,8 +15,8 @@ PRODUCTS = 200
 """Products of a category."""
 NEED_SHAPE = 2.5
 """Shape of the gamma renewal of needs: purchases keep a rhythm."""
-PURCHASE_FATIGUE = 1.8
-"""A fully fatigued visitor with a need buys exp(-1.8), or 17 %, as often."""
+PURCHASE_FATIGUE = 2.6
+"""A fully fatigued visitor with a need buys exp(-2.6), or 7 %, as often."""
 HOURS = np.array(
     [
         1,
@@ -94,7 +94,7 @@ def behave(rng: np.random.Generator, customers: Customers, visitors: Ints, disap
     is_first = np.zeros(len(owner), bool)
     is_first[first] = True
     buying = buys[owner] & is_first
-    complains = is_first & (rng.random(len(owner)) < np.where(disappointed[owner], 0.6, 0.01 + 0.06 * fatigue[owner]))
+    complains = is_first & (rng.random(len(owner)) < np.where(disappointed[owner], 0.6, 0.008 + 0.15 * fatigue[owner]))
     # Who comes to buy looks at one product at least; the tired look at few.
     views = rng.poisson(1.9 * np.exp(-0.9 * fatigue[owner])) + buying
     gap = np.minimum(rng.lognormal(np.log(35_000.0), 0.6, len(owner)), 400_000.0)
