@@ -31,7 +31,7 @@ def _statements(text: str) -> list[str]:
 @retry(
     retry=retry_if_exception_type(UnavailableError),
     stop=stop_after_delay(60),
-    wait=wait_exponential_jitter(0.1, max=3),
+    wait=wait_exponential_jitter(multiplier=0.1, max=3),
     reraise=True,
 )
 def migrate(settings: Settings) -> list[str]:

@@ -30,7 +30,7 @@ NAP_SECONDS = 0.1
 """How soon a waiting insert notices that the process stops."""
 _PARAMETER = re.compile(r"\{(\w+)\s*:")
 _INSERT_SETTINGS = {
-    # Rows of one key are merged in the background and by FINAL; merging within each batch doubles the cost of an insert.
+    # Rows of one key are merged in the background and by FINAL; within each batch it doubles the cost.
     "optimize_on_insert": 0,
     # A log of many years spreads one batch over more months than the default of 100 allows.
     "max_partitions_per_insert_block": 0,
@@ -94,7 +94,7 @@ class Store:
         tries = Retrying(
             retry=retry_if_exception_type(UnavailableError),
             stop=lambda _: self._stopping(),
-            wait=wait_exponential_jitter(FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+            wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
             sleep=self._sleep,
             before_sleep=lambda state: _tell(table, state),
             reraise=True,
