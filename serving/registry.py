@@ -32,7 +32,7 @@ class Registry:
 
     def all(self) -> list[ModelSnapshot]:
         """Return the models, champions first, by target and name."""
-        return sorted(self._models.copy().values(), key=lambda one: (one.target, one.role, one.name))
+        return sorted(self._models.copy().values(), key=lambda one: (one.target, one.role != "champion", one.name))
 
     def champion(self, target: Target) -> ModelSnapshot | None:
         """Return the champion of a target; the one trained last if a change of champion is under way."""

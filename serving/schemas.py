@@ -53,7 +53,7 @@ class Answer(BaseModel):
 class Customers(Answer):
     """A page of customers by falling risk."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"customers": [EXAMPLE_SCORE], "next_page_token": None}})
+    model_config = ConfigDict(json_schema_extra={"example": {"customers": [EXAMPLE_SCORE], "next_page_token": "WyJhYjEyIiwwLjgzLCJjLTEwNDIiXQ"}})
 
     customers: list[Score]
     next_page_token: str | None = Field(description="Give it as `page_token` for the next page; null on the last.")
@@ -62,7 +62,7 @@ class Customers(Answer):
 class Alerts(Answer):
     """A page of alerts, the newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"alerts": [EXAMPLE_ALERT], "next_page_token": None}})
+    model_config = ConfigDict(json_schema_extra={"example": {"alerts": [EXAMPLE_ALERT], "next_page_token": "WyJhYjEyIiwwLjgzLCJjLTEwNDIiXQ"}})
 
     alerts: list[Alert]
     next_page_token: str | None = Field(description="Give it as `page_token` for the next page; null on the last.")

@@ -52,7 +52,7 @@ export class Customer {
       h("h3", {}, "What the risk goes along with"),
       h("ul", { class: "reasons" }, score.reasons.map((reason) => this.reason(reason, strongest))),
       h("h3", {}, "How it went"),
-      h("div", { class: "chart" }, points_.length > 1 ? sparkline(500, points_, this.bands())
+      h("div", { class: "chart" }, points_.length > 1 ? sparkline(Math.max(260, this.dialog.clientWidth - 44), points_, this.bands())
         : empty(past ? "One score so far; the line begins with the next." : "The history cannot be read at the moment.")),
       h("dl", { class: "facts" },
         fact("Value at risk", money(score.value_at_risk), "chance of leaving × expected spend"),

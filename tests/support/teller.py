@@ -59,7 +59,9 @@ def make_alert(customer_id: str, churn: float = 0.85, **fields: Any) -> Alert:
     return Alert(**{**values, **fields})
 
 
-def make_model(candidate: str = "logistic", *, version: int = 3, role: str = "champion", **fields: Any) -> ModelSnapshot:
+def make_model(
+    candidate: str = "logistic", *, version: int = 3, role: str = "champion", **fields: Any
+) -> ModelSnapshot:
     """Return a model snapshot, with defaults for what is not given."""
     values: dict[str, Any] = {
         "name": f"churn.{candidate}",

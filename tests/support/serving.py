@@ -1,0 +1,91 @@
+"""Runs the API as it runs in production, as a process of its own, in a namespace of its own."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
+
+from clickhouse.migrations import migrate
+from ebb.runtime.parts import api, api_url
+from ebb.runtime.ports import free_port
+from ebb.runtime.supervisor import Supervisor
+from ebb.settings import Settings
+from ebb.topics import create_topics
+from tests.support.teller import Teller
+
+
+@dataclass(frozen=True)
+class Api:
+    """A running API and the means to feed and ask it."""
+
+    settings: Settings
+    teller: Teller
+    client: httpx.Client
+    supervisor: Supervisor
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return api_url(self.settings)
+
+    def get(self, path: str, **parameters: Any) -> httpx.Response:
+        """Ask for a path."""
+        return self.client.get(path, params=parameters)
+
+    def socket(self, **options: Any) -> ClientConnection:
+        """Open a WebSocket to `/v1/stream`."""
+        return connect(f"{self.url.replace('http', 'ws', 1)}/v1/stream", proxy=None, **options)
+
+    def subscribed(self, **said: Any) -> "Listener":
+        """Open a WebSocket, subscribe and read the answer."""
+        socket = self.socket()
+        socket.send(json.dumps({"type": "subscribe", **said}))
+        return Listener(socket)
+
+
+class Listener:
+    """A subscribed client that reads messages as dictionaries."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.answer = self.next()
+
+    def next(self, seconds: float = 10) -> dict[str, Any]:
+        """Return the next message that is no heartbeat."""
+        while (message := self.any(seconds))["type"] == "heartbeat":
+            pass
+        return message
+
+    def any(self, seconds: float = 10) -> dict[str, Any]:
+        """Return the next message."""
+        message: dict[str, Any] = json.loads(self.socket.recv(timeout=seconds))
+        return message
+
+
+def fresh(stack: Settings, **changes: Any) -> Settings:
+    """Return settings of a new namespace with its topics and database."""
+    values = {"namespace": f"s{secrets.token_hex(4)}", "partitions": 4, "api_port": free_port(), **changes}
+    settings = stack.model_copy(update=values)
+    create_topics(settings)
+    migrate(settings)
+    return settings
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Api]:
+    """Run the API with these settings; it is ready when the block begins and has stopped when it ends."""
+    with TemporaryDirectory() as logs:
+        supervisor = Supervisor([api(settings)], logs=Path(logs), say=print)
+        try:
+            supervisor.start()
+            with httpx.Client(base_url=api_url(settings), trust_env=False, timeout=10) as client:
+                yield Api(settings, Teller(settings), client, supervisor)
+        finally:
+            supervisor.stop()

@@ -1,0 +1,230 @@
+"""The door, the lag meter, recent alerts, the registry and the cache before ClickHouse."""
+
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ebb.errors import UnavailableError
+from ebb.settings import Settings
+from serving.alerts import RecentAlerts
+from serving.analytics import Analytics, Rows
+from serving.lag import KEPT_SECONDS, LagMeter
+from serving.registry import Registry, model_view
+from serving.security import Door
+from tests.support.teller import AS_OF, make_alert, make_model
+
+
+def door(**settings: Any) -> Door:
+    return Door(Settings(**settings))
+
+
+def test_door_without_keys_opens_to_anybody() -> None:
+    assert not door().needs_key
+    assert door().opens_to(None)
+
+
+def test_door_with_keys_opens_to_each_of_them_alone() -> None:
+    kept = door(api_keys="one, two,")
+    assert kept.needs_key
+    assert kept.opens_to("one")
+    assert kept.opens_to("two")
+    for wrong in (None, "", "on", "one ", "ONE", "one,two", "é"):
+        assert not kept.opens_to(wrong)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000", "LOCALHOST:1"])
+def test_door_without_keys_serves_loopback_names(host: str) -> None:
+    assert door().serves_host(host)
+
+
+@pytest.mark.parametrize("host", [None, "", "evil.example", "127.0.0.1.evil.example", "evil.example:8000"])
+def test_door_without_keys_refuses_other_names(host: str | None) -> None:
+    assert not door().serves_host(host)
+    assert door(api_keys="k").serves_host(host)
+
+
+def test_door_serves_the_hosts_of_the_origins_it_was_told_of() -> None:
+    assert door(allowed_origins="https://shop.example:8443").serves_host("shop.example:8443")
+
+
+def test_door_allows_the_pages_own_origin_listed_origins_and_programs() -> None:
+    kept = door(allowed_origins="https://shop.example, https://other.example/")
+    assert kept.allows_origin(None, "127.0.0.1:8000")
+    assert kept.allows_origin("http://127.0.0.1:8000", "127.0.0.1:8000")
+    assert kept.allows_origin("https://shop.example", "127.0.0.1:8000")
+    assert kept.allows_origin("https://OTHER.example", "127.0.0.1:8000")
+
+
+@pytest.mark.parametrize(
+    "origin", ["null", "https://evil.example", "http://127.0.0.1:9999", "https://shop.example.evil.example", ""]
+)
+def test_door_refuses_other_origins(origin: str) -> None:
+    assert not door(allowed_origins="https://shop.example").allows_origin(origin, "127.0.0.1:8000")
+
+
+def test_lag_counts_events_and_the_age_of_the_oldest() -> None:
+    meter = LagMeter()
+    assert meter.observe(0, 0, end=100, committed=100).seconds == 0
+    first = meter.observe(2, 0, end=200, committed=100)
+    assert (first.events, first.seconds) == (100, 0)
+    assert meter.observe(4, 0, end=300, committed=100).seconds == 2
+    later = meter.observe(6, 0, end=300, committed=250)
+    assert (later.events, later.seconds) == (50, 2)
+    assert meter.observe(8, 0, end=300, committed=300).seconds == 0
+
+
+def test_lag_of_partitions_is_apart() -> None:
+    meter = LagMeter()
+    meter.observe(0, 0, end=10, committed=0)
+    assert meter.observe(5, 1, end=10, committed=0).seconds == 0
+    assert meter.observe(5, 0, end=10, committed=0).seconds == 5
+
+
+def test_lag_never_falls_below_nothing_when_the_topic_is_made_anew() -> None:
+    meter = LagMeter()
+    assert meter.observe(0, 0, end=5, committed=50).events == 0
+    assert meter.produced_per_second() == 0
+
+
+def test_rates_are_events_per_second_over_the_window() -> None:
+    meter = LagMeter()
+    for second in range(0, 41, 2):
+        meter.observe(second, 0, end=100 * second, committed=50 * second)
+        meter.observe(second, 1, end=10 * second, committed=0)
+    assert meter.produced_per_second() == pytest.approx(110)
+    assert meter.processed_per_second() == pytest.approx(50)
+
+
+def test_lag_meter_forgets_old_samples() -> None:
+    meter = LagMeter()
+    for step in range(2_000):
+        meter.observe(2.0 * step, 0, end=step + 1, committed=0)
+    assert meter.observe(4_000, 0, end=3_000, committed=0).seconds <= KEPT_SECONDS
+
+
+def alert_body(number: int) -> bytes:
+    raised = AS_OF + timedelta(seconds=number)
+    churn = 0.9 if number % 2 else 0.7
+    return make_alert(f"c-{number}", churn, alert_id=f"a-{number}", raised_at=raised).model_dump_json().encode()
+
+
+def test_recent_alerts_are_told_once_though_written_twice() -> None:
+    alerts = RecentAlerts(10)
+    assert len(alerts.add([alert_body(1), alert_body(2), alert_body(1)])) == 2
+    assert alerts.add([alert_body(2)]) == []
+
+
+def test_recent_alerts_keep_the_newest_and_refuse_what_is_none() -> None:
+    alerts = RecentAlerts(3)
+    assert alerts.add([b"{", b'{"alert_id":1}']) == []
+    alerts.add([alert_body(number) for number in range(5)])
+    bodies, following = alerts.newest(10)
+    assert bodies == [alert_body(4), alert_body(3), alert_body(2)]
+    assert following is None
+
+
+def test_recent_alerts_are_paged_and_filtered() -> None:
+    alerts = RecentAlerts(100)
+    alerts.add([alert_body(number) for number in (3, 1, 2, 0, 4)])
+    seen: list[bytes] = []
+    after = None
+    while True:
+        bodies, after = alerts.newest(2, after=after)
+        seen += bodies
+        if after is None:
+            break
+    assert seen == [alert_body(number) for number in (4, 3, 2, 1, 0)]
+    assert alerts.newest(10, bands=["critical"])[0] == [alert_body(3), alert_body(1)]
+    assert alerts.newest(10, customer_id="c-2")[0] == [alert_body(2)]
+
+
+def test_registry_keeps_the_latest_of_each_name_champions_first_without_payload() -> None:
+    registry = Registry()
+    for model in (make_model("recency", role="challenger"), make_model(version=1), make_model(version=2)):
+        registry.take(model.name.encode(), model.encode())
+    assert [(one.name, one.version) for one in registry.all()] == [("churn.logistic", 2), ("churn.recency", 3)]
+    assert registry.all()[0].payload == {}
+    champion = registry.champion("churn")
+    assert champion is not None
+    assert champion.version == 2
+    assert registry.champion("purchase") is None
+
+
+def test_registry_refuses_what_fails_its_checks_and_drops_what_was_withdrawn() -> None:
+    registry = Registry()
+    registry.take(b"churn.logistic", make_model().encode().replace(b'"version":3', b'"version":4'))
+    registry.take(b"churn.logistic", b"{")
+    registry.take(b"churn.logistic", make_model(schema_hash="0" * 16).encode())
+    assert registry.all() == []
+    registry.take(b"churn.logistic", make_model().encode())
+    registry.take(b"churn.logistic", None)
+    assert registry.all() == []
+
+
+def test_model_is_told_with_a_date_for_its_day_number() -> None:
+    assert model_view(make_model(trained_until=20_161))["trained_until"].isoformat() == "2025-03-14"
+
+
+class Counting:
+    """Stands where the store stands and counts what it is asked; the store itself is tested against ClickHouse."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.down = False
+
+    def query(self, name: str, **parameters: object) -> Rows:
+        self.asked += 1
+        time.sleep(0.02)
+        if self.down:
+            what = "It is away."
+            raise UnavailableError(what)
+        return [{"name": name, **parameters}]
+
+    def ping(self) -> bool:
+        return not self.down
+
+    def close(self) -> None:
+        pass
+
+
+def test_many_askers_at_once_ask_clickhouse_once() -> None:
+    store = Counting()
+    analytics = Analytics(lambda: store)
+    threads = [threading.Thread(target=analytics.rows, args=("one",)) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.asked == 1
+    assert analytics.rows("one", a=1) == [{"name": "one", "a": 1}]
+    assert store.asked == 2
+
+
+def test_while_clickhouse_is_away_nobody_waits_for_it_and_it_is_asked_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serving.analytics.DOWN_SECONDS", 0.1)
+    store = Counting()
+    store.down = True
+    analytics = Analytics(lambda: store)
+    with pytest.raises(UnavailableError, match="It is away"):
+        analytics.rows("one")
+    assert analytics.rows_or_none("two") is None
+    assert store.asked == 1
+    assert not analytics.answers()
+    store.down = False
+    time.sleep(0.12)
+    assert analytics.rows("one") == [{"name": "one"}]
+    assert analytics.answers()
+    assert analytics.trouble is None
+
+
+def test_cache_before_clickhouse_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    analytics = Analytics(Counting)
+    for customer in range(1_500):
+        analytics.rows("history", customer=customer)
+    assert len(analytics._answers) <= 1_001
