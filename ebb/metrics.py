@@ -39,6 +39,14 @@ MODEL_METRIC = Gauge(
 MODEL_VERSION = Gauge("ebb_model_version", "Latest published version", ["target", "candidate"])
 CHAMPION = Gauge("ebb_model_champion", "1 for the champion of a target", ["target", "candidate"])
 LEARNER_BOUNDARY = Gauge("ebb_learner_boundary_timestamp_seconds", "Boundary up to which labels are learned")
+LEARNER_CLOSED = Gauge(
+    "ebb_learner_closed_timestamp_seconds", "Boundary up to which a partition has written its blocks", ["partition"]
+)
+"""The partition with the lowest one holds back learning."""
+BLOCKS_REFUSED = Counter(
+    "ebb_blocks_refused_total", "Records of the examples topic that the learner passed over", ["reason"]
+)
+"""`reason`: corrupt, schema."""
 LEARN_SECONDS = Histogram("ebb_learn_seconds", "Time to score and learn one boundary", buckets=FAST)
 
 # Serving

@@ -1,0 +1,23 @@
+"""`python -m online_ml`: run the learner until SIGTERM."""
+
+from clickhouse.migrations import migrate
+from ebb.log import configure_logging
+from ebb.metrics import serve_metrics
+from ebb.settings import settings
+from ebb.streams import run_app
+from ebb.topics import create_topics
+from online_ml.app import LearnerApp
+
+
+def main() -> None:
+    """Prepare topics and tables, then learn."""
+    configured = settings()
+    configure_logging(configured, "learner")
+    create_topics(configured)
+    migrate(configured)
+    serve_metrics(configured)
+    run_app(LearnerApp(configured).app)
+
+
+if __name__ == "__main__":
+    main()

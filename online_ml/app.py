@@ -1,0 +1,219 @@
+"""The learner as a Faust app over `ebb.examples`: one process, one writer of models."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable
+from typing import Any, ClassVar
+
+import faust
+from aiokafka import AIOKafkaConsumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, EventT
+
+from clickhouse.store import Store
+from ebb.clock import DAY
+from ebb.kafka import Publisher
+from ebb.log import get_logger
+from ebb.messages import utc
+from ebb.metrics import CHECKPOINT_BYTES, CHECKPOINT_SECONDS, LAG_EVENTS
+from ebb.settings import Settings
+from ebb.streams import make_app
+from online_ml.session import LearnerSession
+
+log = get_logger(__name__)
+
+FETCH_WAIT_MS = 20
+"""Faust fixes 1,500: a partition without blocks would then hold up the fetches of the others."""
+HELD_ROWS = 500_000
+"""Outcome rows held in memory before they are made durable, whatever the time."""
+LOOK_SECONDS = 0.2
+PATIENCE_SECONDS = 10.0
+"""How long a partition may hold back the others before it is said."""
+HANDOVER_SECONDS = 10.0
+
+
+class _Thread(driver.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+
+class _Consumer(driver.Consumer):
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(driver.Transport):
+    Consumer: ClassVar[type[_Consumer]] = _Consumer
+
+
+class LearnerApp:
+    """All that the learner process does; `app` is the Faust app to run.
+
+    Parameters
+    ----------
+    settings
+        Topics, database, partitions, seconds between checkpoints.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stopping = False
+        self._store = Store(settings, stopping=lambda: self._stopping)
+        self._publisher = Publisher(settings)
+        self._session: LearnerSession | None = None
+        self._unacked: dict[int, deque[tuple[int, EventT[Any]]]] = {}
+        self._rewound: dict[int, int] = {}
+        """By partition, the offset at which we turned back to read what the checkpoint lacks."""
+        self._busy = asyncio.Lock()
+        self._durable_at = 0.0
+        self._waits_since: float | None = None
+        self.app = make_app(
+            settings,
+            "learner",
+            broker_max_poll_records=64,
+            consumer_group_instance_id="learner",
+            broker_session_timeout=10.0,
+            broker_heartbeat_interval=2.0,
+        )
+        self.app.transport = _Transport(self.app.conf.broker_consumer, self.app)
+        self._wire(self.app)
+
+    def _wire(self, app: faust.App) -> None:
+        examples = app.topic(self.settings.topics.examples, key_serializer="raw", value_serializer="raw")
+
+        @app.agent(examples)
+        async def learn(stream: Any) -> None:
+            async for event in stream.noack().events():
+                await self._guarded(self._take(event))
+
+        async def assigned(_app: Any, /, *args: Any, **_: Any) -> None:
+            await self._guarded(self._assign(args[0]))
+
+        async def closing(_app: Any, /, *_args: Any, **_: Any) -> None:
+            await self._close()
+
+        # Signals hold their receivers weakly unless told otherwise.
+        app.on_partitions_assigned.connect(assigned, weak=False)
+        app.on_before_shutdown.connect(closing, weak=False)
+        app.task(self._looking_after)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Let no error of ours pass as an agent's: Faust would skip the record. The process ends and is restarted."""
+        try:
+            await work
+        except Exception as error:
+            log.exception("learner cannot go on", reason=str(error))
+            await self.app.crash(error)
+            raise
+
+    async def _assign(self, assigned: set[TP]) -> None:
+        mine = sorted(tp.partition for tp in assigned if tp.topic == self.settings.topics.examples)
+        if len(mine) < self.settings.partitions:
+            log.error(
+                "the learner does not have all partitions and learns nothing until it does",
+                has=mine,
+                of=self.settings.partitions,
+                hint="Another learner runs in this namespace; learning has one writer, stop the other one.",
+            )
+        # Another learner may have moved on while the partitions were away: take up from what is durable.
+        async with self._busy:
+            self._unacked.clear()
+            self._rewound.clear()
+            self._session = await asyncio.to_thread(
+                LearnerSession, self.settings, store=self._store, publisher=self._publisher
+            )
+
+    async def _take(self, event: EventT[Any]) -> None:
+        async with self._busy:
+            session, tp, offset = self._session, event.message.tp, event.message.offset
+            if session is None:
+                return
+            if offset <= session.durable.get(tp.partition, -1):
+                event.ack()
+                return
+            if offset <= session.position(tp.partition) or not await self._joined(session, tp, offset):
+                return
+            body: bytes | None = event.value
+            # Acks need the event, not its megabyte.
+            event.value = event.message.value = None
+            self._unacked.setdefault(tp.partition, deque()).append((offset, event))
+            if not session.take(tp.partition, offset, body):
+                return
+            while await asyncio.to_thread(session.advance) is not None:
+                if session.effects.rows >= HELD_ROWS or self._due():
+                    await self._make_durable(session)
+
+    async def _joined(self, session: LearnerSession, tp: TP, offset: int) -> bool:
+        """Tell whether a record connects to what was taken in; if the group has committed beyond it, go back."""
+        partition, needed = tp.partition, session.position(tp.partition) + 1
+        left_at = self._rewound.get(partition)
+        if offset == needed or (left_at is not None and offset <= left_at):
+            # At or before the record that made us go back: what lies between never held a record (it expired, or was
+            # a transaction's marker).
+            if self._rewound.pop(partition, None) is not None and offset != needed:
+                log.error("blocks are missing from the examples topic", partition=partition, first=needed, to=offset)
+            return True
+        if left_at is None:
+            log.warning("reading again what the checkpoint lacks", partition=partition, offset=needed, at=offset)
+            self._rewound[partition] = offset
+            earliest = (await self.app.consumer.earliest_offsets(tp))[tp]
+            await self.app.consumer.seek(tp, max(needed, earliest))
+        return False  # it comes again after what is lacking
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._durable_at >= self.settings.checkpoint_seconds
+
+    async def _make_durable(self, session: LearnerSession) -> None:
+        with CHECKPOINT_SECONDS.time():
+            CHECKPOINT_BYTES.inc(await asyncio.to_thread(session.make_durable))
+        self._durable_at = time.monotonic()
+        for partition, events in self._unacked.items():
+            until = session.durable.get(partition, -1)
+            while events and events[0][0] <= until:
+                events.popleft()[1].ack()
+
+    async def _looking_after(self) -> None:
+        while not self.app.should_stop:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._guarded(self._look())
+
+    async def _look(self) -> None:
+        async with self._busy:
+            session = self._session
+            if session is None:
+                return
+            if session.pending and self._due():
+                await self._make_durable(session)
+            topic = self.settings.topics.examples
+            for partition in range(self.settings.partitions):
+                high = self.app.consumer.highwater(TP(topic, partition)) or 0
+                LAG_EVENTS.labels(topic, str(partition)).set(max(high - 1 - session.position(partition), 0))
+            self._say_who_holds_back(session)
+
+    def _say_who_holds_back(self, session: LearnerSession) -> None:
+        waiting = session.learner.progress.waiting_for()
+        if not waiting:
+            self._waits_since = None
+            return
+        now = time.monotonic()
+        self._waits_since = now if self._waits_since is None else self._waits_since
+        if now - self._waits_since < PATIENCE_SECONDS:
+            return
+        self._waits_since = now
+        closed = session.learner.progress.closed
+        log.warning(
+            "learning waits for partitions that lag behind the others",
+            partitions={p: utc(closed[p] * DAY).date().isoformat() if p in closed else None for p in waiting[:8]},
+        )
+
+    async def _close(self) -> None:
+        """Make what was done durable if that is quick."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HANDOVER_SECONDS), self._busy:
+                if self._session is not None and self._session.pending:
+                    await self._make_durable(self._session)
+        self._stopping = True

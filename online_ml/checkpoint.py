@@ -1,0 +1,252 @@
+"""The learner's durable state on the compacted topic `ebb.learner`: arrays only, nothing that loading would execute.
+
+A checkpoint is a manifest and the pieces that it names. Pending predictions and the parts of the metric windows never
+change once made: each is written once. What learning changes (`core`) is written whole, to the slot that the last
+manifest does not name, and the manifest last. So the newest manifest on the topic always names pieces that are whole,
+wherever a crash falls. Pieces are cut below a megabyte and verified by their SHA-256.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from ebb.blocks import Snapshot, decode, encode
+from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.features import SCHEMA_HASH
+from ebb.kafka import Publisher, read_to_end
+from ebb.models import TARGETS
+from ebb.settings import Settings
+from online_ml.learner import Learner
+from online_ml.pending import Pending
+from online_ml.transforms import INPUTS
+from online_ml.window import Matured
+
+FORMAT = 1
+"""Raised when the layout below changes."""
+MANIFEST = "manifest"
+PIECE_BYTES = 900_000
+_CODEC = pa.Codec("zstd", compression_level=1)
+REBUILD = "The learner begins anew from the first block on the examples topic."
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A checkpoint taken in memory, to be written before the next one is taken."""
+
+    records: list[tuple[str, bytes]]
+    """Keys and bodies to write before the manifest."""
+    manifest: bytes
+    stale: list[str]
+    """Keys that the manifest no longer names."""
+    offsets: dict[int, int]
+    """By partition, the offset up to which this checkpoint includes the examples."""
+
+
+class Checkpointer:
+    """Takes, writes and reads the checkpoints of the learner.
+
+    Parameters
+    ----------
+    settings
+        Its topics, and what a checkpoint must have been made with to be of use.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._named: dict[str, dict[str, Any]] = {}
+        """Piece → what the last manifest says of it."""
+
+    def capture(self, learner: Learner) -> Capture:
+        """Copy what changed since the last capture."""
+        pieces: dict[str, dict[str, Any]] = {}
+        records: list[tuple[str, bytes]] = []
+
+        def keep(name: str, key: str, arrays: Arrays | None) -> None:
+            if arrays is None:
+                pieces[name] = self._named[name]
+                return
+            body = pack(arrays)
+            parts = [body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)]
+            keys = [f"{key}/{number}" for number in range(len(parts))]
+            records.extend(zip(keys, parts, strict=True))
+            pieces[name] = {"keys": keys, "sha256": hashlib.sha256(body).hexdigest()}
+
+        for chunk in learner.pending:
+            name = "pending/{}/{}/{}".format(*chunk.key)
+            keep(name, name, None if name in self._named else _pending_arrays(chunk))
+        core: Arrays = {}
+        for target, learned in learner.targets.items():
+            for part in learned.window.parts:
+                name = f"window/{target}/{part.boundary}"
+                keep(name, name, None if name in self._named else _window_arrays(part))
+            core |= {f"{target}.{key}": array for key, array in learned.state().items()}
+        slot = 1 - int(self._named["core"]["slot"]) if "core" in self._named else 0
+        keep("core", f"core/{slot}", core)
+        pieces["core"]["slot"] = slot
+        progress = learner.progress
+        manifest = {
+            "made_with": made_with(self._settings),
+            "boundary": learner.boundary,
+            "taken": sorted(progress.taken.items()),
+            "offsets": sorted(progress.offsets.items()),
+            "windows": {t: [part.boundary for part in lt.window.parts] for t, lt in learner.targets.items()},
+            "pieces": pieces,
+        }
+        stale = [key for name in self._named.keys() - pieces.keys() for key in self._named[name]["keys"]]
+        self._named = pieces
+        return Capture(records, orjson.dumps(manifest), stale, dict(progress.offsets))
+
+    def write(self, capture: Capture, publisher: Publisher) -> int:
+        """Write a checkpoint; it is durable when this returns. Returns the bytes written.
+
+        Raises
+        ------
+        UnavailableError
+            If the broker does not take it; the last checkpoint stands.
+        """
+        topic = self._settings.topics.learner
+        for key, body in capture.records:
+            publisher.send(topic, key=key, value=body, partition=0)
+        publisher.flush()
+        publisher.send(topic, key=MANIFEST, value=capture.manifest, partition=0)
+        publisher.flush()
+        for key in capture.stale:
+            publisher.send(topic, key=key, value=None, partition=0)
+        return sum(len(body) for _, body in capture.records) + len(capture.manifest)
+
+    def restore(self) -> Learner:
+        """Return the learner of the newest checkpoint; a new one if there is none.
+
+        Raises
+        ------
+        UnavailableError
+            If the broker does not answer.
+        SchemaMismatchError
+            If the checkpoint was made with other features, inputs, candidates, horizons, partitions or seed.
+        CorruptError
+            If a piece is missing, damaged or unreadable.
+        """
+        latest: dict[str, bytes] = {}
+        for message in read_to_end(self._settings, self._settings.topics.learner, [0]):
+            key, value = (message.key() or b"").decode(), message.value()
+            if value is None:
+                latest.pop(key, None)
+            else:
+                latest[key] = value
+        learner = Learner(self._settings)
+        if MANIFEST not in latest:
+            return learner
+        try:
+            manifest = orjson.loads(latest[MANIFEST])
+            made = manifest["made_with"]
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            what = f"The manifest of the learner's checkpoint cannot be read: {error!r}."
+            raise CorruptError(what, REBUILD) from error
+        if made != made_with(self._settings):
+            differ = sorted(key for key, value in made_with(self._settings).items() if made.get(key) != value)
+            what = f"The learner's checkpoint was made with other {', '.join(differ) or 'settings'}."
+            raise SchemaMismatchError(what, REBUILD)
+
+        def piece(name: str) -> Arrays:
+            named = manifest["pieces"].get(name)
+            if named is None or any(key not in latest for key in named["keys"]):
+                what = f"The learner's checkpoint names {name}, which is not on {self._settings.topics.learner}."
+                raise CorruptError(what, REBUILD)
+            body = b"".join(latest[key] for key in named["keys"])
+            if hashlib.sha256(body).hexdigest() != named["sha256"]:
+                what = f"Piece {name} of the learner's checkpoint fails its checksum."
+                raise CorruptError(what, REBUILD)
+            return unpack(body)
+
+        core = piece("core")
+        for target in TARGETS:
+            prefix = f"{target}."
+            own = {key.removeprefix(prefix): array for key, array in core.items() if key.startswith(prefix)}
+            days = manifest["windows"][target]
+            learner.targets[target].restore(own, (_window_part(piece(f"window/{target}/{day}"), day) for day in days))
+        for name in sorted(manifest["pieces"]):
+            if name.startswith("pending/"):
+                learner.pending.add(_pending_chunk(piece(name)))
+        learner.boundary = manifest["boundary"]
+        progress = learner.progress
+        progress.taken = {int(number): day for number, day in manifest["taken"]}
+        progress.closed = dict(progress.taken)
+        progress.offsets = {int(number): offset for number, offset in manifest["offsets"]}
+        self._named = manifest["pieces"]
+        return learner
+
+
+def made_with(settings: Settings) -> dict[str, Any]:
+    """Return what must be the same for a checkpoint to go on from: the fold's definition."""
+    inputs = hashlib.sha256("\n".join(item.name for item in INPUTS).encode()).hexdigest()[:16]
+    fresh = Learner(settings)
+    return {
+        "format": FORMAT,
+        "features": SCHEMA_HASH,
+        "inputs": inputs,
+        "candidates": {target: learner.names for target, learner in fresh.targets.items()},
+        "horizons": [settings.horizon_days, settings.purchase_horizon_days],
+        "partitions": settings.partitions,
+        "seed": settings.seed,
+    }
+
+
+def pack(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return numeric arrays as bytes: 8 bytes of length, then a compressed NumPy archive."""
+    sink = io.BytesIO()
+    np.savez(sink, allow_pickle=False, **arrays)
+    raw = sink.getvalue()
+    return len(raw).to_bytes(8, "little") + bytes(_CODEC.compress(raw, asbytes=True))
+
+
+def unpack(body: bytes) -> Arrays:
+    """Read what `pack` made.
+
+    Raises
+    ------
+    CorruptError
+        If it is something else.
+    """
+    try:
+        raw = _CODEC.decompress(body[8:], decompressed_size=int.from_bytes(body[:8], "little"), asbytes=True)
+        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, pa.ArrowException) as error:
+        what = f"A piece of the learner's checkpoint cannot be read: {error}."
+        raise CorruptError(what, REBUILD) from error
+
+
+def _pending_arrays(chunk: Pending) -> Arrays:
+    arrays: Arrays = {"block": np.frombuffer(encode(chunk.snapshot), np.uint8)}
+    for target in TARGETS:
+        arrays[f"{target}.logits"] = chunk.logits[target]
+        arrays[f"{target}.probabilities"] = chunk.probabilities[target]
+    return arrays
+
+
+def _pending_chunk(arrays: Arrays) -> Pending:
+    block = decode(arrays["block"].tobytes())
+    if not isinstance(block, Snapshot):
+        raise CorruptError("A pending piece of the learner's checkpoint holds no snapshot.", REBUILD)  # noqa: EM101
+    return Pending(
+        block,
+        {target: arrays[f"{target}.logits"] for target in TARGETS},
+        {target: arrays[f"{target}.probabilities"] for target in TARGETS},
+    )
+
+
+def _window_arrays(part: Matured) -> Arrays:
+    return {"labels": part.labels, "logits": part.logits, "probabilities": part.probabilities}
+
+
+def _window_part(arrays: Arrays, boundary: int) -> Matured:
+    return Matured(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"])

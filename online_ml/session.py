@@ -1,0 +1,187 @@
+"""The learner at work: records in, durable effects out, in an order that no crash can spoil.
+
+Effects are made durable in this order: rows in ClickHouse, models on `ebb.models`, the checkpoint; only then may the
+records be acked. A crash anywhere repeats the work since the last checkpoint, and repeating it writes the same rows
+under the same keys and the same versions of the same models.
+"""
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from clickhouse.store import Store
+from clickhouse.tables import SCHEMAS
+from ebb.blocks import Close, decode
+from ebb.clock import DAY
+from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.kafka import Publisher
+from ebb.log import get_logger
+from ebb.metrics import BLOCKS_REFUSED, LEARN_SECONDS, LEARNER_CLOSED
+from ebb.models import Target
+from ebb.settings import Settings
+from online_ml import publish
+from online_ml.checkpoint import Checkpointer
+from online_ml.learner import Learner, Step
+
+log = get_logger(__name__)
+
+ROLLING_SHARE = 0.05
+"""Rolling measures are taken again when this share of the window is new: they are the costly ones."""
+
+
+@dataclass
+class Effects:
+    """What boundaries have brought since the last checkpoint and is not durable yet."""
+
+    outcomes: list[pa.Table] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    steps: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows of outcomes held."""
+        return sum(table.num_rows for table in self.outcomes)
+
+
+class LearnerSession:
+    """A learner between two restarts. Not safe for several threads: one call at a time.
+
+    Parameters
+    ----------
+    settings
+        Topics, database, partitions.
+    store, publisher
+        Where effects go.
+    """
+
+    def __init__(self, settings: Settings, *, store: Store, publisher: Publisher) -> None:
+        self.settings = settings
+        self._store = store
+        self._publisher = publisher
+        self._checkpointer = Checkpointer(settings)
+        try:
+            self.learner = self._checkpointer.restore()
+        except (SchemaMismatchError, CorruptError) as error:
+            log.error("checkpoint cannot be used", reason=error.what, hint=error.hint)
+            self._checkpointer = Checkpointer(settings)
+            self.learner = Learner(settings)
+        self.positions = dict(self.learner.progress.offsets)
+        """By partition, the last offset taken in."""
+        self.durable = dict(self.learner.progress.offsets)
+        """By partition, the offset up to which a checkpoint includes the records: those may be acked."""
+        self.effects = Effects()
+        self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.version}
+        self._unmeasured: dict[Target, int] = dict.fromkeys(self.learner.targets, 0)
+        log.info("learner starts", boundary=self.learner.boundary, offsets=self.positions)
+
+    def position(self, partition: int) -> int:
+        """Return the last offset of a partition that was taken in; -1 before any."""
+        return self.positions.get(partition, -1)
+
+    def take(self, partition: int, offset: int, body: bytes | None) -> bool:
+        """Take in the next record of a partition; return True if a boundary may now be complete.
+
+        A record that is no block, or a block for other features, is logged, counted, noted in `dead_letters` with its
+        partition and offset (its bytes stay on the examples topic), and passed over: one bad record must not stop
+        learning for good.
+        """
+        if offset <= self.position(partition):
+            return False
+        self.positions[partition] = offset
+        try:
+            block = decode(body or b"")
+            if block.partition != partition or partition >= self.settings.partitions:
+                what = f"A block of partition {block.partition} lies in partition {partition} of the examples topic."
+                raise CorruptError(what)
+        except (CorruptError, SchemaMismatchError) as error:
+            self._refuse(partition, offset, len(body or b""), error)
+            return False
+        self.learner.offer(block, offset)
+        if not isinstance(block, Close):
+            return False
+        LEARNER_CLOSED.labels(str(partition)).set(block.boundary * DAY)
+        return True
+
+    def _refuse(self, partition: int, offset: int, size: int, error: CorruptError | SchemaMismatchError) -> None:
+        reason = "schema" if isinstance(error, SchemaMismatchError) else "corrupt"
+        log.error("block passed over", partition=partition, offset=offset, reason=error.what, hint=error.hint)
+        BLOCKS_REFUSED.labels(reason).inc()
+        self.effects.refused.append(
+            {
+                "topic": self.settings.topics.examples,
+                "partition": partition,
+                "offset": offset,
+                "stage": "learner",
+                "reason": reason,
+                "detail": str(error),
+                "size": size,
+                "seen_at": datetime.now(UTC),
+            }
+        )
+
+    def advance(self) -> Step | None:
+        """Learn the next boundary that all partitions have closed; None if there is none."""
+        began = time.perf_counter()
+        step = self.learner.advance()
+        if step is None:
+            return None
+        for judged in step.judged:
+            learned = self.learner.targets[judged.target]
+            self.effects.outcomes.append(publish.outcome_rows(judged, learned.names))
+            self.effects.metrics += publish.day_metrics(judged, learned)
+            self._changed.add(judged.target)
+            self._unmeasured[judged.target] += len(judged.part.labels)
+            if self._unmeasured[judged.target] >= ROLLING_SHARE * learned.window.size:
+                self._unmeasured[judged.target] = 0
+                self.effects.metrics += publish.rolling_metrics(learned, learned.rolling())
+        for target, former, champion in step.promotions:
+            log.info("new champion", target=target, champion=champion, former=former, boundary=step.boundary)
+        publish.count_step(step, self.learner)
+        self.effects.steps += 1
+        LEARN_SECONDS.observe(time.perf_counter() - began)
+        return step
+
+    @property
+    def pending(self) -> bool:
+        """True if something is done that is not durable or not published yet."""
+        return bool(self.effects.steps or self.effects.refused or self._changed)
+
+    def make_durable(self) -> int:
+        """Make all effects durable; returns the bytes of the checkpoint. Blocks while ClickHouse is away.
+
+        Raises
+        ------
+        UnavailableError
+            If Kafka does not take the records, or ClickHouse is away while the process stops. The session must not be
+            used further: a new one takes up from the last checkpoint.
+        """
+        effects, self.effects = self.effects, Effects()
+        models = []
+        for target in sorted(self._changed):
+            learned = self.learner.targets[target]
+            rolling = learned.rolling()
+            effects.metrics += publish.rolling_metrics(learned, rolling)
+            models += publish.snapshots(learned, rolling)
+            publish.show_models(learned, rolling)
+        if effects.outcomes:
+            self._store.insert("outcomes", pa.concat_tables(effects.outcomes))
+        if effects.metrics:
+            self._store.insert("model_metrics", publish.metric_rows(effects.metrics))
+        if effects.refused:
+            self._store.insert("dead_letters", pa.Table.from_pylist(effects.refused, schema=SCHEMAS["dead_letters"]))
+        if models:
+            self._store.insert("models", publish.model_rows(models))
+        for model in models:
+            self._publisher.send(self.settings.topics.models, key=model.name, value=model.encode(), partition=0)
+        self._publisher.flush()
+        self._changed.clear()
+        if not effects.steps:
+            return 0
+        capture = self._checkpointer.capture(self.learner)
+        written = self._checkpointer.write(capture, self._publisher)
+        self.durable = capture.offsets
+        return written

@@ -1,0 +1,193 @@
+"""The learner against a real broker and a real ClickHouse engine: killed anywhere, it becomes what it would have."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from clickhouse.client import connect
+from ebb.blocks import Close, encode
+from ebb.errors import CorruptError
+from ebb.kafka import Publisher, read_to_end
+from ebb.models import ModelSnapshot
+from ebb.runtime.parts import Part, learner
+from ebb.runtime.supervisor import Supervisor
+from ebb.settings import Settings
+from online_ml.candidates import SERVED
+from online_ml.checkpoint import MANIFEST, Checkpointer
+from online_ml.learner import Learner
+from tests.support.examples import FIRST_DAY, World
+
+pytestmark = pytest.mark.timeout(180)
+WORLD = World(partitions=4, days=14, rows=60)
+RunPart = Callable[[Part], Supervisor]
+
+
+@pytest.fixture
+def place(space: Settings) -> Settings:
+    return space.model_copy(
+        update={
+            "horizon_days": WORLD.churn_horizon,
+            "purchase_horizon_days": WORLD.purchase_horizon,
+            "checkpoint_seconds": 0.3,
+        }
+    )
+
+
+def uninterrupted(settings: Settings, world: World) -> Learner:
+    made = Learner(settings)
+    for number in range(world.partitions):
+        for offset, block in enumerate(world.partition(number)):
+            made.offer(block, offset)
+    while made.advance():
+        pass
+    return made
+
+
+def produce(settings: Settings, world: World, days: range) -> None:
+    publisher = Publisher(settings)
+    for number in range(world.partitions):
+        for block in world.partition(number):
+            if block.boundary in days:
+                publisher.send(settings.topics.examples, key=None, value=encode(block), partition=number)
+    publisher.flush()
+
+
+def models(settings: Settings) -> dict[str, ModelSnapshot]:
+    found = (
+        ModelSnapshot.decode(message.value() or b"") for message in read_to_end(settings, settings.topics.models, [0])
+    )
+    return {model.name: model for model in found}
+
+
+def wait_until(met: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline, "the learner did not get there in time"
+        time.sleep(0.2)
+
+
+def trained_until(settings: Settings) -> int:
+    found = models(settings)
+    return found["churn.logistic"].trained_until if "churn.logistic" in found else 0
+
+
+def rows(settings: Settings, query: str) -> list[tuple[object, ...]]:
+    client = connect(settings)
+    try:
+        return [tuple(row) for row in client.query(query).result_rows]
+    finally:
+        client.close()
+
+
+def kill(running: Supervisor) -> None:
+    """Kill -9, and wait until the supervisor has it running again."""
+    pid = running.pid("learner")
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+    def back() -> bool:
+        running.poll()
+        return running.pid("learner") not in {None, pid} and running.ready("learner")
+
+    wait_until(back)
+
+
+def expected_outcomes(learned: Learner, world: World) -> set[tuple[object, ...]]:
+    """Recompute from the world alone which rows `outcomes` must hold."""
+    found: set[tuple[object, ...]] = set()
+    last = FIRST_DAY + world.days
+    for target, one in learned.targets.items():
+        for day in range(FIRST_DAY, last - world.horizon(target)):
+            for number in range(world.partitions):
+                for row, label in enumerate(world.labels(target, number, day).tolist()):
+                    names = one.names if row % 2 else [name for name in one.names if name != SERVED]
+                    found |= {(target, f"c{number}-{row}", day, name, label) for name in names}
+    return found
+
+
+def test_killed_at_any_time_the_learner_becomes_what_an_uninterrupted_one_is(
+    place: Settings, run_part: RunPart
+) -> None:
+    last = FIRST_DAY + WORLD.days - 1
+    running = run_part(learner(place))
+    for first, until in ((0, 6), (6, 10), (10, WORLD.days)):
+        produce(place, WORLD, range(FIRST_DAY + first, FIRST_DAY + until))
+        if until < WORLD.days:
+            wait_until(lambda day=FIRST_DAY + until - 2: trained_until(place) >= day)  # type: ignore[misc]
+            kill(running)
+    wait_until(lambda: trained_until(place) == last)
+    running.stop()
+
+    expected = uninterrupted(place, WORLD)
+    assert Checkpointer(place).restore().digest() == expected.digest()
+    published = models(place)
+    assert len(published) == 8
+    for target, learned in expected.targets.items():
+        for candidate, calibration in zip(learned.candidates, learned.calibrations, strict=True):
+            model = published[f"{target}.{candidate.name}"]
+            assert model.payload == candidate.payload(calibration)
+            assert model.version == learned.version
+            assert (model.role == "champion") == (candidate.name == learned.champion)
+
+    select = "SELECT target, customer_id, toInt32(snapshot_day), candidate, label FROM v_outcomes"
+    stored = rows(place, select)
+    assert len(stored) == len(set(stored))
+    assert set(stored) == expected_outcomes(expected, WORLD)
+    windows = {row[0] for row in rows(place, "SELECT DISTINCT window FROM v_model_metrics")}
+    assert windows == {"day", "rolling", "all"}
+
+
+def test_records_that_are_no_blocks_are_noted_and_passed_over(place: Settings, run_part: RunPart) -> None:
+    world = World(partitions=4, days=6, rows=20)
+    publisher = Publisher(place)
+    for number in range(4):
+        publisher.send(place.topics.examples, key=None, value=b"no block", partition=number)
+    misplaced = encode(Close(3, FIRST_DAY, chunks=0, labels=0))
+    publisher.send(place.topics.examples, key=None, value=misplaced, partition=1)
+    publisher.flush()
+    produce(place, world, range(FIRST_DAY, FIRST_DAY + world.days))
+    run_part(learner(place))
+    wait_until(lambda: trained_until(place) == FIRST_DAY + world.days - 1)
+    noted = rows(place, "SELECT partition, offset, stage, reason FROM v_dead_letters ORDER BY partition, offset")
+    where = [(0, 0), (1, 0), (1, 1), (2, 0), (3, 0)]
+    assert noted == [(partition, offset, "learner", "corrupt") for partition, offset in where]
+
+
+def test_a_lost_checkpoint_is_rebuilt_from_the_first_block(place: Settings, run_part: RunPart) -> None:
+    world = World(partitions=4, days=6, rows=20)
+    produce(place, world, range(FIRST_DAY, FIRST_DAY + world.days))
+    running = run_part(learner(place))
+    wait_until(lambda: trained_until(place) == FIRST_DAY + world.days - 1)
+    wait_until(lambda: committed(place) == {number: blocks(world) for number in range(4)})
+    running.stop()
+    publisher = Publisher(place)
+    publisher.send(place.topics.learner, key=MANIFEST, value=b"damaged", partition=0)
+    publisher.flush()
+
+    again = run_part(learner(place))
+    wait_until(lambda: restored(place) == uninterrupted(place, world).digest())
+    again.stop()
+
+
+def restored(settings: Settings) -> str:
+    try:
+        return Checkpointer(settings).restore().digest()
+    except CorruptError:
+        return ""
+
+
+def blocks(world: World) -> int:
+    return sum(1 for _ in world.partition(0))
+
+
+def committed(settings: Settings) -> dict[int, int]:
+    group = settings.group("learner")
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(settings.topics.examples, n) for n in range(4)])
+    found = admin.list_consumer_group_offsets([asked])[group].result(timeout=20)
+    return {place.partition: place.offset for place in found.topic_partitions}
