@@ -55,7 +55,7 @@ def _version(asked: bool) -> None:
 
 
 def _ebb(
-    version: Annotated[  # noqa: ARG001 - its callback has done the work
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:

@@ -104,9 +104,15 @@ def show(
         days = space.horizon_days if target == "churn" else space.purchase_horizon_days
         for period, words in (("test", f"snapshots from {begins} on (the last 30 %)"), ("all", "all matured labels")):
             rows = [quality for quality in found if (quality.target, quality.period) == (target, period)]
-            if rows and any(row.labels for row in rows):
+            if any("roc_auc" in row.measures for row in rows):
                 baselines = preset.baselines if (target, period) == ("churn", "test") else ()
                 screen.print(_quality_table(f"{target} within {days} days, {words}", rows, baselines))
+            elif period == "all":
+                screen.print(f"{target} within {days} days: all matured labels are alike, so there is nothing to rank.")
+    screen.print(
+        "[dim]Every prediction was made at its snapshot, before any later label. served: what the worker said then; at "
+        "full speed the log outruns the learner, and the worker speaks from an older model.[/dim]"
+    )
 
 
 def as_json(tally: Tally, counts: Counts, found: list[Quality], space: Settings) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def prepare(space: Settings, *, fresh: bool) -> None:
     UnavailableError
         If Kafka or ClickHouse does not answer.
     """
-    admin = AdminClient({"bootstrap.servers": space.kafka_bootstrap, "socket.timeout.ms": 10_000})
+    admin = AdminClient({"bootstrap.servers": space.kafka_bootstrap, "socket.timeout.ms": 10_000, "log_level": 0})
     topics, used = _topics(admin, space), _has_database(space)
     if (topics or used) and not fresh:
         what = f"The namespace {space.namespace!r} holds an earlier replay."

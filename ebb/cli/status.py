@@ -27,7 +27,7 @@ def status() -> None:
     screen.print(address_table(content["addresses"], f"Ebb runs as process {content['pid']}"))
     settings = run_file.attach(asked)
     summary = fetch_summary(api_url(settings), settings)
-    screen.print(line(summary) if summary else "The API does not answer at the moment.")
+    screen.print(line(summary) if summary else "The API does not answer at the moment.", soft_wrap=True)
 
 
 def address_table(addresses: dict[str, str], title: str) -> Table:

@@ -126,7 +126,7 @@ class _Run:
     def say(self, text: str) -> None:
         """Print a line; a terminal that is gone is no reason to leave parts behind."""
         with contextlib.suppress(OSError):
-            self.screen.print(text, markup=False)
+            self.screen.print(text, markup=False, soft_wrap=True)
 
     def announce(self) -> None:
         """Tell where everything is, to people here and to other commands by `run.json`."""

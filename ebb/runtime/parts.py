@@ -29,8 +29,8 @@ class Part:
     """Asked repeatedly until true; must answer within a second or two and never raise."""
     after: tuple[str, ...] = ()
     """Names of the parts that must be ready before this one starts, and stop only after it."""
-    patience: float = 90.0
-    """Seconds it may take to become ready."""
+    patience: float = 180.0
+    """Seconds it may take to become ready; a busy machine needs ten times what an idle one does."""
     grace: float = 15.0
     """Seconds between SIGTERM and SIGKILL when it is stopped."""
 
