@@ -1,7 +1,11 @@
 """The image that compose builds: everything it copies is there, nothing else gets in, nobody runs as root."""
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -68,3 +72,40 @@ def test_compose_image_runs_as_nobody_in_particular_and_checks_its_health(docker
     assert re.search(r"^USER ebb$", final, re.MULTILINE)
     assert "useradd --uid 10001" in final
     assert "HEALTHCHECK" in final
+
+
+def test_compose_image_installs_every_module_query_page_and_list_of_the_rooms(dockerfile: str, tmp_path: Path) -> None:
+    """Built as in the image: an editable install, as in development, would find files that the package lacks."""
+    source = tmp_path / "source"
+    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for name in _copied(dockerfile):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=unwanted)
+        else:
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    built = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--no-deps",
+            "--no-build-isolation",
+            "--no-index",
+            "-w",
+            tmp_path,
+            source,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    rooms = [name for name in _copied(dockerfile) if (ROOT / name).is_dir()]
+    wanted = {
+        path.relative_to(source).as_posix() for room in rooms for path in (source / room).rglob("*") if path.is_file()
+    }
+    assert not wanted - packed, "pyproject.toml does not pack these"

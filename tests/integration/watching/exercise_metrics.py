@@ -20,6 +20,7 @@ def still(now: float) -> None:
         metrics.LAG_SECONDS.labels("ebb.activity", partition).set(0.4)
         metrics.WATERMARK.labels(partition).set(now - 3_600)
         metrics.CUSTOMERS.labels(partition).set(2_500)
+        metrics.LEARNER_CLOSED.labels(partition).set(now - 90_000)
         for band in BANDS:
             metrics.CUSTOMERS_BY_BAND.labels(partition, band.value).set(600)
     for target in TARGETS:
@@ -44,6 +45,7 @@ def move() -> None:
         metrics.SCORES.labels(cause).inc()
     for band in BANDS:
         metrics.ALERTS.labels(band.value).inc()
+    metrics.BLOCKS_REFUSED.labels("corrupt").inc()
     metrics.CHECKPOINT_BYTES.inc(1_000)
     for table in TABLES:
         metrics.INSERT_SECONDS.labels(table).observe(0.01)
