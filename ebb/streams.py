@@ -20,10 +20,12 @@ def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
     overrides
         Further settings of `faust.App`.
     """
+    datadir = settings.home / "faust" / settings.group(part)
+    datadir.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {
         "broker": f"kafka://{settings.kafka_bootstrap}",
         "store": "memory://",
-        "datadir": settings.home / "faust" / settings.group(part),
+        "datadir": datadir,
         # Topics are ours to create; the leader topic would be one more idle topic to wait for.
         "topic_allow_declare": False,
         "topic_disable_leader": True,

@@ -52,6 +52,7 @@ class ActivityWorker:
         self._publisher = Publisher(settings)
         self._sink = Sink()
         self._champions = ModelWatcher(settings)
+        self._arriving: set[int] = set()
         self._unacked: list[EventT[Any]] = []
         self._durable = asyncio.Lock()
         self._wanted = asyncio.Event()
@@ -121,10 +122,12 @@ class ActivityWorker:
 
     async def _assign(self, assigned: set[TP]) -> None:
         numbers = sorted(tp.partition for tp in assigned if tp.topic == self.settings.topics.activity)
+        self._arriving.update(numbers)
         for number in numbers:
             began = time.monotonic()
             worker = await asyncio.to_thread(self._take_over, number)
             self.partitions[number] = worker
+            self._arriving.discard(number)
             log.info(
                 "partition taken over",
                 partition=number,
@@ -166,6 +169,8 @@ class ActivityWorker:
     async def _consume(self, event: EventT[Any]) -> None:
         records: Any = event.message.value
         tp = event.message.tp
+        while tp.partition in self._arriving:  # Faust may deliver before its assignment has been handled
+            await asyncio.sleep(0.01)
         partition = self.partitions.get(tp.partition)
         if partition is None or not await self._joined(tp, partition, records[0].offset):
             return

@@ -46,7 +46,8 @@ class ModelWatcher:
     def stop(self) -> None:
         """Stop following and wait for the thread."""
         self._stop.set()
-        self._thread.join(timeout=10)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=10)
 
     def take(self, body: bytes) -> None:
         """Use a snapshot if it is a champion that this code can read."""

@@ -6,6 +6,7 @@ old checkpoint whole. Offsets of the activity topic are committed only after the
 """
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,7 +125,7 @@ def write(capture: Capture, publisher: Publisher, settings: Settings) -> int:
     topic, partition = settings.topics.state, capture.partition
     written = 0
     for key, body in capture.pieces.items():
-        packed = _LENGTH.pack(len(body)) + _CODEC.compress(body, asbytes=True)
+        packed = pack(body)
         written += len(packed)
         publisher.send(topic, key=key, value=packed, partition=partition)
     publisher.flush()
@@ -134,6 +135,11 @@ def write(capture: Capture, publisher: Publisher, settings: Settings) -> int:
     for key in capture.stale:
         publisher.send(topic, key=key, value=None, partition=partition)
     return written + len(manifest)
+
+
+def pack(body: bytes) -> bytes:
+    """Return a piece as it stands on the topic: its length, then itself compressed."""
+    return _LENGTH.pack(len(body)) + bytes(_CODEC.compress(body, asbytes=True))
 
 
 def new(settings: Settings, partition: int) -> tuple[Engine, Scoreboard, Checkpointer]:
@@ -148,10 +154,8 @@ def restore(settings: Settings, partition: int) -> tuple[Engine, Scoreboard, Che
     ------
     UnavailableError
         If the broker does not answer.
-    SchemaMismatchError
-        If the checkpoint was written by code with another layout of state.
-    CorruptError
-        If a piece that the manifest names is missing or cannot be read.
+    SchemaMismatchError, CorruptError
+        As `rebuild`.
     """
     latest: dict[str, bytes] = {}
     for message in read_to_end(settings, settings.topics.state, [partition]):
@@ -160,6 +164,19 @@ def restore(settings: Settings, partition: int) -> tuple[Engine, Scoreboard, Che
             latest.pop(key, None)
         else:
             latest[key] = value
+    return rebuild(settings, partition, latest)
+
+
+def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> tuple[Engine, Scoreboard, Checkpointer]:
+    """Put a partition together from the latest record of each key.
+
+    Raises
+    ------
+    SchemaMismatchError
+        If the checkpoint was written by code with another layout of state.
+    CorruptError
+        If a piece that the manifest names is missing or cannot be read.
+    """
     engine, board, checkpointer = new(settings, partition)
     if MANIFEST not in latest:
         return engine, board, checkpointer

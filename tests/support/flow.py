@@ -1,7 +1,7 @@
 """Driving the real thing: events onto the topic, waiting for what follows, and the state that a worker left behind."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -70,12 +70,12 @@ def activity_records(settings: Settings) -> dict[int, list[Record]]:
         offset, partition = message.offset(), message.partition()
         assert offset is not None
         assert partition is not None
-        headers: Iterable[tuple[str, Any]] = message.headers() or []
+        headers: Any = message.headers() or []
         found[partition].append(
             Record(
                 offset,
-                message.key(),  # type: ignore[arg-type]
-                message.value(),  # type: ignore[arg-type]
+                message.key(),
+                message.value(),
                 list(headers),
                 message.timestamp()[1],
                 settings.topics.activity,

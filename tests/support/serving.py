@@ -41,7 +41,8 @@ class Api:
 
     def socket(self, **options: Any) -> ClientConnection:
         """Open a WebSocket to `/v1/stream`."""
-        return connect(f"{self.url.replace('http', 'ws', 1)}/v1/stream", proxy=None, **options)
+        socket: ClientConnection = connect(f"{self.url.replace('http', 'ws', 1)}/v1/stream", proxy=None, **options)
+        return socket
 
     def subscribed(self, **said: Any) -> "Listener":
         """Open a WebSocket, subscribe and read the answer."""

@@ -1,0 +1,109 @@
+"""Validation of activity records: what is refused, why, and that the rest goes on."""
+
+import orjson
+import pytest
+
+from ebb.features import Kind
+from ebb.settings import Settings
+from stream_processors.decode import TICK, Decoder
+from tests.support.activity import START, Event, Record, Tick, record
+
+GOOD = {
+    "event_id": "e1",
+    "customer_id": "c1",
+    "type": "purchase",
+    "occurred_at": "2023-12-09T12:00:00+01:00",
+    "properties": {"amount": 12.34, "colour": "red"},
+}
+
+
+def body(**changes: object) -> bytes:
+    return orjson.dumps({name: value for name, value in (GOOD | changes).items() if value is not ...})
+
+
+def refused(value: bytes | None, key: bytes | None = b"c1", **settings: int) -> str:
+    """Decode one record beside a good one; return why it was refused."""
+    records = [Record(0, key, value), Record(1, b"c1", body())]
+    batch = Decoder(Settings(**settings)).decode(records)  # type: ignore[arg-type]
+    assert batch.offsets.tolist() == [1], "the good record beside it must be accepted"
+    (item,) = batch.refused
+    assert item.record is records[0]
+    assert item.detail
+    return item.reason
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "empty"),
+        (b"", "empty"),
+        (b'{"event_id": "e1"', "bad_json"),
+        (b"\xff\xfe", "bad_json"),
+        (body(customer_id=...), "missing_field"),
+        (body(event_id=...), "missing_field"),
+        (body(occurred_at=...), "missing_field"),
+        (body(occurred_at="2023-12-09T12:00:00"), "naive_time"),
+        (body(occurred_at="yesterday"), "wrong_type"),
+        (body(occurred_at=1_700_000_000), "wrong_type"),
+        (body(customer_id=17), "wrong_type"),
+        (body(customer_id=""), "wrong_type"),
+        (body(properties={"amount": "a lot"}), "wrong_type"),
+        (body(properties={"amount": 1e300}), "wrong_type"),
+        (body(properties=None), "wrong_type"),
+        (body(properties=[]), "wrong_type"),
+        (body(properties={"country": ["NL"]}), "wrong_type"),
+        (b"[]", "wrong_type"),
+        (body(occurred_at="2099-01-01T00:00:00Z"), "far_future"),
+        (body(customer_id="x" * 300), "wrong_type"),
+    ],
+)
+def test_a_wrong_record_is_refused_with_its_reason(value: bytes | None, reason: str) -> None:
+    assert refused(value) == reason
+
+
+def test_a_record_over_the_size_limit_is_refused() -> None:
+    assert refused(body(properties={"note": "n" * 2_000}), max_event_bytes=1_024) == "too_large"
+
+
+def test_a_record_outside_its_customers_partition_is_refused() -> None:
+    assert refused(body(), key=None) == "missing_key"
+    assert refused(body(), key=b"c2") == "wrong_key"
+
+
+def test_a_tick_without_a_number_is_refused() -> None:
+    batch = Decoder(Settings()).decode([Record(0, None, b"", [("ebb-tick", b"soon")])])
+    assert [item.reason for item in batch.refused] == ["bad_tick"]
+
+
+def test_an_accepted_event_is_read_to_the_column() -> None:
+    batch = Decoder(Settings()).decode([Record(7, b"c1", body())])
+    assert not batch.refused
+    assert batch.offsets.tolist() == [7]
+    assert batch.kinds.tolist() == [Kind.PURCHASE]
+    assert batch.amounts.tolist() == [1_234]
+    assert batch.times.tolist() == [1_702_119_600_000]
+    assert batch.customer_ids == ["c1"]
+
+
+def test_an_unknown_type_counts_as_activity() -> None:
+    batch = Decoder(Settings()).decode([Record(0, b"c1", body(type="waved hello"))])
+    assert batch.kinds.tolist() == [Kind.OTHER]
+
+
+def test_types_are_mapped_by_the_settings() -> None:
+    settings = Settings(kinds={"InvoicePaid": "purchase"})
+    batch = Decoder(settings).decode([Record(0, b"c1", body(type="InvoicePaid")), Record(1, b"c1", body())])
+    assert batch.kinds.tolist() == [Kind.PURCHASE, Kind.OTHER]
+
+
+def test_the_future_is_judged_by_when_the_record_was_produced() -> None:
+    early = Record(0, b"c1", body(), timestamp=1_702_000_000_000)
+    patient, strict = Settings(future_tolerance_seconds=200_000), Settings(future_tolerance_seconds=60)
+    assert not Decoder(patient).decode([early]).refused
+    assert [item.reason for item in Decoder(strict).decode([early]).refused] == ["far_future"]
+
+
+def test_ticks_and_events_keep_their_order() -> None:
+    batch = Decoder(Settings()).decode([record(0, Event("a", 5)), record(1, Tick(1_000)), record(2, Event("b", 7))])
+    assert batch.kinds.tolist() == [Kind.VIEW, TICK, Kind.VIEW]
+    assert (batch.times - START * 86_400_000).tolist() == [5, 1_000, 7]
