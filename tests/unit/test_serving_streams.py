@@ -161,7 +161,7 @@ async def test_outbox_wakes_its_sender_and_lets_it_look_up_in_time() -> None:
 def test_short_form_of_bands_is_the_filter() -> None:
     said = SAID.validate_json('{"type":"subscribe","bands":["high"]}')
     assert isinstance(said, Subscribe)
-    assert said.wanted.bands == {"high"}
+    assert said.wanted.bands == frozenset({Band.HIGH})
     assert said.topics == BOTH
 
 
