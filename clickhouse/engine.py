@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Request:
     """One statement to run, with what came beside it."""
 
     sql: bytes
+    body: bytes = b""
+    """The rest of the statement, or the rows of an INSERT."""
     database: str = ""
     format: str = DEFAULT_FORMAT
     """Format of the result if the statement names none."""
@@ -116,6 +118,9 @@ class Engine:
             If the engine refuses it.
         """
         statement = parse(request.sql)
+        if statement.kind is not Kind.INSERT_DATA and request.body:
+            statement = parse(request.sql + b"\n" + request.body if request.sql else request.body)
+            request = replace(request, body=b"")
         with contextlib.ExitStack() as stack:
             connection = _connect(self._path)
             stack.callback(connection.close)
@@ -125,11 +130,11 @@ class Engine:
                     return _insert(connection, request, statement)
                 named = statement.format or request.format
                 if statement.kind is Kind.READ and named in _STREAMED and not request.whole:
-                    answer = _stream(connection, request, named)
+                    answer = _stream(connection, request, statement, named)
                     if answer.rest is not None:
                         stack.pop_all()
                     return answer
-                return _query(connection, request, named)
+                return _query(connection, request, statement, named)
             except (RuntimeError, chdb.ChdbError) as error:
                 raise FaultError.parse(error) from None
 
@@ -160,8 +165,8 @@ def _text(sql: bytes) -> str:
         raise FaultError.of(SYNTAX_ERROR, "SYNTAX_ERROR", "The statement is not UTF-8.") from None
 
 
-def _query(connection: Any, request: Request, named: str) -> Answer:
-    result = connection.query(_text(request.sql), request.format, params=dict(request.parameters))
+def _query(connection: Any, request: Request, statement: Statement, named: str) -> Answer:
+    result = connection.query(_text(statement.sql), request.format, params=dict(request.parameters))
     return Answer(
         named,
         result.bytes(),
@@ -173,8 +178,8 @@ def _query(connection: Any, request: Request, named: str) -> Answer:
     )
 
 
-def _stream(connection: Any, request: Request, named: str) -> Answer:
-    handle = connection.send_query(_text(request.sql), request.format, params=dict(request.parameters))
+def _stream(connection: Any, request: Request, statement: Statement, named: str) -> Answer:
+    handle = connection.send_query(_text(statement.sql), request.format, params=dict(request.parameters))
     chunks = _chunks(handle)
     first = next(chunks, b"")
     second = next(chunks, None)
@@ -202,7 +207,9 @@ def _insert(connection: Any, request: Request, statement: Statement) -> Answer:
     for name, value in request.parameters.items():
         connection.query(f"SET {_quote('param_' + name, '`')} = {_quote(value)}", "Null")
     with connection.send_insert(_text(statement.sql), statement.format) as rows:
-        rows.append(request.sql[statement.data_at :])
+        for part in (statement.rows, request.body):
+            if part:
+                rows.append(part)
         result = rows.finish()
     return Answer(
         statement.format or "",

@@ -65,5 +65,5 @@ def migrate(settings: Settings) -> list[str]:
     except ClickHouseError as error:
         reraise(error, settings)
     finally:
-        client.close()
+        client.close_connections()
     return list(missing)

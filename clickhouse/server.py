@@ -131,22 +131,24 @@ class Server:
         if http.headers.get("content-type", "").startswith("multipart/") or given.get("decompress") == "1":
             what = "Forms of several parts and ClickHouse's own block compression are not served here."
             raise FaultError.of(NOT_IMPLEMENTED, "NOT_IMPLEMENTED", what)
-        raw = bytearray()
+        parts: list[bytes] = []
+        size = 0
         async for part in http.stream():
-            raw += part
-            if len(raw) > BODY_LIMIT:
+            parts.append(part)
+            size += len(part)
+            if size > BODY_LIMIT:
                 what = f"The body holds more than {BODY_LIMIT} bytes."
                 raise FaultError.of(LIMIT_EXCEEDED, "LIMIT_EXCEEDED", what)
         encoding = http.headers.get("content-encoding", "").lower()
-        body = encodings.decode(bytes(raw), encoding, BODY_LIMIT)
-        query = given.get("query", "").encode()
+        body = encodings.decode(b"".join(parts), encoding, BODY_LIMIT)
         settings = {
             name: value for name, value in given.items() if name not in _NOT_SETTINGS and not name.startswith("param_")
         }
         if http.method == "GET":
             settings["readonly"] = "2"
         return Request(
-            sql=query + b"\n" + body if query and body else query or body,
+            sql=given.get("query", "").encode(),
+            body=body,
             database=given.get("database", http.headers.get("x-clickhouse-database", "")),
             format=given.get("default_format", http.headers.get("x-clickhouse-format", DEFAULT_FORMAT)),
             parameters={

@@ -40,8 +40,8 @@ class Statement:
     """All of it, or for `INSERT_DATA` what stands before `FORMAT`."""
     format: str | None = None
     """Format named in the text."""
-    data_at: int = 0
-    """For `INSERT_DATA`: where in the text the rows begin."""
+    rows: bytes = b""
+    """For `INSERT_DATA`: the rows that stand behind the statement."""
 
 
 def parse(text: bytes) -> Statement:
@@ -85,6 +85,6 @@ def parse(text: bytes) -> Statement:
             if depth == 0 and word == b"FORMAT" and (name := _FORMAT_NAME.match(text, token.end())):
                 named = name.group(1).decode()
                 if first == b"INSERT":
-                    return Statement(Kind.INSERT_DATA, text[: token.start()], named, name.end())
+                    return Statement(Kind.INSERT_DATA, text[: token.start()], named, text[name.end() :])
     kind_of = Kind.READ if first in {b"SELECT", b"WITH"} else Kind.OTHER
     return Statement(kind_of, text, named)

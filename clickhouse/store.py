@@ -148,7 +148,7 @@ class Store:
         """Close the connections."""
         with self._opening:
             if self._client is not None:
-                self._client.close()
+                self._client.close_connections()
                 self._client = None
 
     def _connected(self) -> Client:

@@ -8,4 +8,4 @@ FROM
     ORDER BY version DESC
     LIMIT 1 BY name
 )
-ORDER BY role, name
+ORDER BY role = 'champion' DESC, name

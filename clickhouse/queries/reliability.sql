@@ -1,6 +1,6 @@
 -- Promised against realised: outcomes in ten equal bins of predicted probability.
 SELECT
-    least(9, toUInt8(floor(probability * 10))) AS bin,
+    least(9, toUInt8(floor(probability * 10 + 1e-6))) AS bin,
     avg(probability) AS predicted,
     avg(label) AS observed,
     count() AS labels

@@ -1,0 +1,128 @@
+"""Kills, restarts and absences: what was acknowledged stays, what waits goes on, nothing counts twice."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from clickhouse.client import connect
+from clickhouse.migrations import migrate
+from clickhouse.store import InsertRefusedError, Store
+from clickhouse.tables import SCHEMAS
+from ebb.errors import UnavailableError
+from tests.support.embedded_clickhouse import Embedded
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def letters(first: int, count: int) -> pa.Table:
+    """Return dead letters at offsets `first` and on."""
+    columns = {
+        "topic": ["ebb.activity"] * count,
+        "partition": [0] * count,
+        "offset": list(range(first, first + count)),
+        "stage": ["decode"] * count,
+        "reason": ["bad_json"] * count,
+        "detail": [""] * count,
+        "size": [10] * count,
+        "seen_at": [NOW] * count,
+    }
+    return pa.table(columns, schema=SCHEMAS["dead_letters"])
+
+
+def test_kill_9_loses_no_acknowledged_row_and_the_port_serves_again(fresh: Callable[[], Embedded]) -> None:
+    server = fresh()
+    migrate(server.settings)
+    store = Store(server.settings)
+    for batch in range(10):
+        store.insert("dead_letters", letters(batch * 1_000, 1_000))
+    server.kill()
+    server.start()
+    assert store.query("dead_letters_by_reason")[0]["records"] == 10_000
+    store.close()
+
+
+def test_a_clean_stop_finishes_what_is_under_way_exits_0_and_keeps_everything(fresh: Callable[[], Embedded]) -> None:
+    server = fresh()
+    migrate(server.settings)
+    store = Store(server.settings)
+    store.insert("dead_letters", letters(0, 500))
+    client = connect(server.settings, database="default")
+    answers: list[object] = []
+    asking = threading.Thread(target=lambda: answers.append(client.command("SELECT sleep(2)")))
+    asking.start()
+    time.sleep(0.7)
+    assert server.stop() == 0
+    asking.join(10)
+    assert answers == [0]
+    assert "Traceback" not in server.log.read_text()
+    server.start()
+    assert store.query("dead_letters_by_reason")[0]["records"] == 500
+    store.close()
+
+
+def test_an_insert_waits_while_the_server_is_away_and_nothing_is_lost_or_doubled(fresh: Callable[[], Embedded]) -> None:
+    server = fresh()
+    migrate(server.settings)
+    store = Store(server.settings)
+    done: list[int] = []
+
+    def write() -> None:
+        for batch in range(60):
+            store.insert("dead_letters", letters(batch * 100, 100))
+            done.append(batch)
+            time.sleep(0.01)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    for _ in range(2):
+        time.sleep(0.3)
+        server.kill()
+        stopped_at = len(done)
+        time.sleep(0.7)
+        assert len(done) <= stopped_at + 1
+        server.start()
+    writing.join(60)
+    assert store.ping()
+    assert done == list(range(60))
+    assert store.query("dead_letters_by_reason")[0]["records"] == 6_000
+    store.close()
+
+
+def test_a_waiting_insert_gives_up_when_the_process_stops(tmp_path: Path) -> None:
+    absent = Embedded(tmp_path).settings
+    stop = threading.Event()
+    store = Store(absent, stopping=stop.is_set)
+    threading.Timer(0.5, stop.set).start()
+    began = time.monotonic()
+    with pytest.raises(UnavailableError, match="EBB_CLICKHOUSE_URL"):
+        store.insert("dead_letters", letters(0, 1))
+    assert 0.4 < time.monotonic() - began < 5
+
+
+def test_an_absent_server_is_named_with_its_address_and_setting(tmp_path: Path) -> None:
+    absent = Embedded(tmp_path)
+    with pytest.raises(UnavailableError) as caught:
+        connect(absent.settings)
+    assert absent.url in caught.value.what
+    assert "EBB_CLICKHOUSE_URL" in caught.value.hint
+    store = Store(absent.settings)
+    assert not store.ping()
+    with pytest.raises(UnavailableError):
+        store.query("events_distinct")
+
+
+def test_a_database_that_somebody_reset_is_an_error_at_once_and_not_a_wait(embedded: Embedded) -> None:
+    reset = embedded.settings.model_copy(update={"namespace": "reset"})
+    store = Store(reset)
+    with pytest.raises(InsertRefusedError, match="migrates first") as caught:
+        store.insert("dead_letters", letters(0, 1))
+    assert caught.value.table == "dead_letters"
+    assert migrate(reset)
+    store.insert("dead_letters", letters(0, 1))
+    assert store.query("dead_letters_by_reason")[0]["records"] == 1
+    store.close()

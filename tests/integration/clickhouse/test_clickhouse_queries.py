@@ -1,0 +1,329 @@
+"""Every named query against a small data set whose answers can be worked out by hand; each batch is stored twice."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from importlib.resources import files
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from clickhouse.store import Store
+from clickhouse.tables import SCHEMAS
+from ebb.features import NAMES
+
+MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+SNAPSHOT = date(2026, 1, 5)
+
+ASKED = {
+    "accuracy_by_country",
+    "accuracy_by_label_date",
+    "alerts_recent",
+    "band_counts",
+    "customer_events",
+    "daily_actives",
+    "dead_letters_by_reason",
+    "events_distinct",
+    "events_per_day",
+    "features_latest",
+    "labels_by_day",
+    "metrics_by_label_date",
+    "models_registry",
+    "movers",
+    "reliability",
+    "retention",
+    "score_history",
+    "score_history_page",
+    "spend_by_channel",
+    "spend_by_country",
+}
+
+
+def at(days: float) -> datetime:
+    """Return a time that many days after the Monday."""
+    return MONDAY + timedelta(days=days)
+
+
+def put(store: Store, table: str, rows: Sequence[dict[str, Any]], **same: object) -> None:
+    """Store rows twice, in two inserts, as after a crash."""
+    schema = SCHEMAS[table]
+    columns = {name: [row.get(name, same.get(name)) for row in rows] for name in schema.names}
+    for _ in range(2):
+        store.insert(table, pa.table(columns, schema=schema))
+
+
+def event(number: int, customer: str, days: float, kind: str = "view", **more: object) -> dict[str, Any]:
+    """Return a row of `events`."""
+    return {"event_id": f"e{number}", "customer_id": customer, "occurred_at": at(days), "kind": kind, **more}
+
+
+@pytest.fixture
+def events(store: Store) -> Store:
+    """Two customers from the first week, one from the second."""
+    rows = [
+        event(1, "ann", 0.1),
+        event(2, "ann", 0.2, "purchase", amount=10.0, currency="EUR", country="DE", channel="web"),
+        event(3, "ann", 8.0, "purchase", amount=5.0, currency="EUR", country="DE", channel="app"),
+        event(4, "bob", 1.0),
+        event(5, "bob", 1.5, "purchase", amount=7.0, currency="USD", country="US", channel="web"),
+        event(6, "cem", 7.5),
+        event(7, "cem", 8.5, "purchase", amount=20.0, currency="EUR", country="DE", channel="web"),
+    ]
+    put(store, "events", rows, type="x", properties="{}", partition=0, offset=1, late=0, ingested_at=MONDAY)
+    return store
+
+
+def score(
+    customer: str, days: float, churn: float, band: str, *, value: float = 10.0, trend: float | None = None
+) -> dict[str, Any]:
+    """Return a row of `scores`."""
+    return {
+        "customer_id": customer, "as_of": at(days), "churn": churn, "purchase": 0.1, "band": band, "trend_7d": trend,
+        "reasons": "[]", "value_at_risk": value, "expected_gain": 1.0, "model": "churn.logistic", "model_version": 1,
+        "scored_at": at(days),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def scores(store: Store) -> Store:
+    """Three customers; cem is new."""
+    rows = [
+        score("ann", 0, 0.2, "low"),
+        score("ann", 6, 0.9, "critical", value=90.0, trend=0.7),
+        score("bob", 0, 0.5, "medium"),
+        score("bob", 5.8, 0.4, "medium", value=40.0, trend=-0.1),
+        score("cem", 6.5, 0.3, "low", value=30.0),
+    ]
+    put(store, "scores", rows)
+    return store
+
+
+def outcome(customer: str, label: int, probability: float, matured: int = 14, **more: object) -> dict[str, Any]:
+    """Return a row of `outcomes` for the snapshot 14 days before `matured`."""
+    return {
+        "target": "churn", "customer_id": customer, "label": label, "probability": probability, "candidate": "logistic",
+        "snapshot_day": SNAPSHOT + timedelta(days=matured - 14), "matured_day": SNAPSHOT + timedelta(days=matured),
+        **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def outcomes(store: Store) -> Store:
+    """One day with both classes and a tie, one withdrawn label, and a later day with a single class."""
+    rows = [
+        outcome("a", 1, 0.9, country="DE"),
+        outcome("b", 1, 0.4, country="DE"),
+        outcome("c", 0, 0.4, country="DE"),
+        outcome("d", 0, 0.1, country="US"),
+        outcome("e", 255, 0.5, country="US"),
+        outcome("f", 0, math.nan, country="US"),
+        outcome("a", 0, 0.25, matured=15, country="DE"),
+        outcome("a", 1, 0.5, candidate="prior"),
+        outcome("a", 1, 0.5, target="purchase"),
+    ]
+    put(store, "outcomes", rows)
+    return store
+
+
+def test_every_query_in_the_folder_is_asked_here() -> None:
+    assert {path.name for path in (files("clickhouse") / "queries").iterdir()} == {f"{name}.sql" for name in ASKED}
+
+
+def test_events_are_counted_once_each(events: Store) -> None:
+    assert events.query("events_distinct") == [
+        {"events": 7, "customers": 3, "first_at": at(0.1), "last_at": at(8.5)},
+    ]
+
+
+def test_no_events_are_zero_events_without_times(store: Store) -> None:
+    assert store.query("events_distinct") == [{"events": 0, "customers": 0, "first_at": None, "last_at": None}]
+
+
+def test_events_by_day_and_kind_over_the_last_days(events: Store) -> None:
+    rows = events.query("events_per_day", days=2)
+    assert [(row["day"].day, row["kind"], row["events"], row["customers"], row["amount"]) for row in rows] == [
+        (12, "view", 1, 1, None),
+        (13, "purchase", 2, 2, 25.0),
+    ]
+    assert sum(row["events"] for row in events.query("events_per_day", days=100)) == 7
+
+
+def test_daily_actives_are_distinct_customers(events: Store) -> None:
+    rows = events.query("daily_actives", days=100)
+    assert [(row["day"].day, row["customers"], row["events"]) for row in rows] == [
+        (5, 1, 2),
+        (6, 1, 2),
+        (12, 1, 1),
+        (13, 2, 2),
+    ]
+
+
+def test_spend_is_summed_by_country_and_currency_apart(events: Store) -> None:
+    rows = events.query("spend_by_country", days=100)
+    assert [(row["country"], row["currency"], row["purchases"], row["customers"], row["spend"]) for row in rows] == [
+        ("DE", "EUR", 3, 2, 35.0),
+        ("US", "USD", 1, 1, 7.0),
+    ]
+    assert [row["spend"] for row in events.query("spend_by_country", days=2)] == [25.0]
+
+
+def test_spend_is_summed_by_channel(events: Store) -> None:
+    rows = events.query("spend_by_channel", days=100)
+    assert [(row["channel"], row["currency"], row["spend"]) for row in rows] == [
+        ("web", "EUR", 30.0),
+        ("web", "USD", 7.0),
+        ("app", "EUR", 5.0),
+    ]
+
+
+def test_cohorts_are_followed_from_the_week_of_the_first_activity(events: Store) -> None:
+    rows = events.query("retention")
+    assert [(row["cohort"].day, row["week"], row["customers"]) for row in rows] == [(5, 0, 2), (5, 1, 1), (12, 0, 1)]
+
+
+def test_a_customers_events_come_newest_first(events: Store) -> None:
+    assert [row["event_id"] for row in events.query("customer_events", customer="ann", limit=2)] == ["e3", "e2"]
+
+
+def test_a_customers_scores_come_newest_first(scores: Store) -> None:
+    rows = scores.query("score_history", customer="ann", limit=10)
+    assert [(row["as_of"], row["churn"], row["band"]) for row in rows] == [
+        (at(6), 0.9, "critical"),
+        (at(0), 0.2, "low"),
+    ]
+    assert scores.query("score_history", customer="nobody", limit=10) == []
+
+
+def test_a_page_of_scores_begins_before_the_last_one_seen(scores: Store) -> None:
+    seen = int(at(6).timestamp() * 1000)
+    rows = scores.query("score_history_page", customer="ann", before=seen, limit=10)
+    assert [row["as_of"] for row in rows] == [at(0)]
+    assert len(scores.query("score_history_page", customer="ann", before=seen + 1, limit=10)) == 2
+
+
+def test_band_counts_use_the_latest_score_of_each_customer(scores: Store) -> None:
+    rows = scores.query("band_counts")
+    assert [(row["band"], row["customers"], row["total_value_at_risk"]) for row in rows] == [
+        ("low", 1, 30.0),
+        ("medium", 1, 40.0),
+        ("critical", 1, 90.0),
+    ]
+
+
+def test_movers_compare_with_the_score_of_days_ago_and_leave_newcomers_out(scores: Store) -> None:
+    rows = scores.query("movers", days=1, limit=10)
+    assert [(row["customer_id"], round(row["change"], 6), row["band_now"], row["trend"]) for row in rows] == [
+        ("ann", 0.7, "critical", 0.7),
+        ("bob", -0.1, "medium", -0.1),
+    ]
+    assert [row["customer_id"] for row in scores.query("movers", days=1, limit=1)] == ["ann"]
+
+
+def test_the_latest_features_are_those_of_the_latest_day(store: Store) -> None:
+    plain = dict.fromkeys(NAMES, 1.0)
+    rows = [
+        {"customer_id": "ann", "day": SNAPSHOT, "as_of": at(0), **plain},
+        {"customer_id": "ann", "day": SNAPSHOT + timedelta(days=1), "as_of": at(1), **plain, "recency_days": 3.5},
+    ]
+    put(store, "features", rows, computed_at=MONDAY)
+    found = store.query("features_latest", customer="ann")
+    assert [(row["as_of"], row["recency_days"], row["spend_total"]) for row in found] == [(at(1), 3.5, 1.0)]
+
+
+def test_accuracy_by_label_date_is_that_of_the_outcomes(outcomes: Store) -> None:
+    rows = outcomes.query("accuracy_by_label_date", target="churn", days=30)
+    day, prior, single = rows
+    assert (day["matured_day"], day["candidate"], day["labels"], day["positives"]) == (
+        date(2026, 1, 19),
+        "logistic",
+        4,
+        2,
+    )
+    # Of the four pairs three are ranked rightly and one is tied: (3 + 1/2) / 4.
+    assert day["roc_auc"] == pytest.approx(0.875)
+    assert day["brier"] == pytest.approx((0.1**2 + 0.6**2 + 0.4**2 + 0.1**2) / 4, rel=1e-6)
+    assert day["log_loss"] == pytest.approx(-(2 * math.log(0.9) + math.log(0.4) + math.log(0.6)) / 4, rel=1e-6)
+    assert (prior["candidate"], prior["labels"]) == ("prior", 1)
+    # One class alone has no ranking.
+    assert (single["matured_day"], single["labels"], single["roc_auc"]) == (date(2026, 1, 20), 1, None)
+    recent = outcomes.query("accuracy_by_label_date", target="churn", days=1)
+    assert [row["matured_day"] for row in recent] == [date(2026, 1, 20)]
+
+
+def test_accuracy_by_country_leaves_withdrawn_labels_out(outcomes: Store) -> None:
+    rows = outcomes.query("accuracy_by_country", target="churn", candidate="logistic", days=30)
+    assert [(row["country"], row["labels"], row["roc_auc"]) for row in rows] == [("DE", 4, 0.875), ("US", 1, None)]
+
+
+def test_reliability_sets_promised_beside_realised(outcomes: Store) -> None:
+    rows = outcomes.query("reliability", target="churn", candidate="logistic", days=30)
+    told = [(row["bin"], round(row["predicted"], 4), row["observed"], row["labels"]) for row in rows]
+    assert told == [(1, 0.1, 0.0, 1), (2, 0.25, 0.0, 1), (4, 0.4, 0.5, 2), (9, 0.9, 1.0, 1)]
+
+
+def test_labels_are_counted_by_snapshot_and_the_rest_is_pending(outcomes: Store) -> None:
+    plain = dict.fromkeys(NAMES, 0.0)
+    rows = [
+        {"customer_id": name, "day": SNAPSHOT + timedelta(days=ahead), "as_of": at(ahead), **plain}
+        for name, ahead in [("a", 0), ("a", 1), ("a", 2), ("b", 2), ("a", 3)]
+    ]
+    put(outcomes, "features", rows, computed_at=MONDAY)
+    found = outcomes.query("labels_by_day", target="churn")
+    told = [(row["snapshot_day"].day, row["matured"], row["positives"], row["pending"]) for row in found]
+    assert told == [(5, 5, 2, 0), (6, 1, 0, 0), (7, 0, 0, 2), (8, 0, 0, 1)]
+
+
+def test_metrics_come_as_the_learner_reported_them_last(store: Store) -> None:
+    row = {"target": "churn", "candidate": "logistic", "matured_day": SNAPSHOT, "window": "day", "metric": "roc_auc"}
+    put(store, "model_metrics", [{**row, "value": 0.7, "labels": 10, "computed_at": at(0)}])
+    put(store, "model_metrics", [{**row, "value": 0.8, "labels": 11, "computed_at": at(1)}])
+    asked = {"target": "churn", "window": "day", "metric": "roc_auc"}
+    assert store.query("metrics_by_label_date", **asked) == [
+        {"matured_day": SNAPSHOT, "candidate": "logistic", "value": 0.8, "labels": 11}
+    ]
+    assert store.query("metrics_by_label_date", **asked | {"window": "all"}) == []
+
+
+def test_dead_letters_are_counted_by_stage_and_reason(store: Store) -> None:
+    rows = [
+        {"offset": offset, "reason": reason, "size": 10, "seen_at": at(offset)}
+        for offset, reason in [(1, "bad_json"), (2, "bad_json"), (3, "naive_time")]
+    ]
+    put(store, "dead_letters", rows, topic="t", partition=0, stage="decode", detail="")
+    found = store.query("dead_letters_by_reason")
+    assert [(row["reason"], row["records"], row["bytes"], row["last_at"]) for row in found] == [
+        ("bad_json", 2, 20, at(2)),
+        ("naive_time", 1, 10, at(3)),
+    ]
+
+
+def test_recent_alerts_come_newest_first(store: Store) -> None:
+    rows = [
+        {"alert_id": f"{number}", "as_of": at(number), "raised_at": at(number), "churn": 0.9} for number in range(4)
+    ]
+    put(store, "alerts", rows, kind="band", customer_id="ann", band="high", why="silence", value_at_risk=1.0)
+    assert [row["alert_id"] for row in store.query("alerts_recent", limit=2)] == ["3", "2"]
+
+
+def test_the_registry_holds_the_latest_version_of_each_model_champions_first(store: Store) -> None:
+    rows = [
+        {"name": f"churn.{name}", "candidate": name, "version": version, "role": role}
+        for name, version, role in [
+            ("recency", 3, "challenger"),
+            ("logistic", 1, "challenger"),
+            ("logistic", 2, "champion"),
+            ("count", 10, "challenger"),
+            ("count", 9, "champion"),
+        ]
+    ]
+    put(
+        store, "models", rows, target="churn", schema_hash="h", trained_until=SNAPSHOT, examples=5, metrics="{}",
+        checksum="c", published_at=MONDAY,
+    )  # fmt: skip
+    told = [(row["name"], row["version"], row["role"]) for row in store.query("models_registry")]
+    assert told == [
+        ("churn.logistic", 2, "champion"),
+        ("churn.count", 10, "challenger"),
+        ("churn.recency", 3, "challenger"),
+    ]
