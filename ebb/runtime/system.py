@@ -22,7 +22,7 @@ class System:
         found = {
             "Live page": base,
             "REST": f"{base}/v1",
-            "API documentation": f"{base}/docs",
+            "API description": f"{base}/openapi.json",
             "WebSocket": f"{base.replace('http', 'ws', 1)}/v1/stream",
             "Kafka": self.settings.kafka_bootstrap,
             "ClickHouse": self.settings.clickhouse_url,
