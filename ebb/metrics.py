@@ -62,6 +62,15 @@ PRODUCED = Counter("ebb_produced_total", "Events acknowledged by the broker", ["
 PRODUCE_FAILURES = Counter("ebb_produce_failures_total", "Events the broker refused", ["source"])
 
 
+def forget_partition(partition: int) -> None:
+    """Withdraw a worker's gauges of a partition that it hands over.
+
+    Left behind, each would show its last value for as long as the process lives: a lag that nobody has.
+    """
+    for gauge in (LAG_EVENTS, LAG_SECONDS, WATERMARK, CUSTOMERS, CUSTOMERS_BY_BAND):
+        gauge.remove_by_labels({"partition": str(partition)})
+
+
 def serve_metrics(settings: Settings) -> None:
     """Serve `/metrics` of this process on loopback if a port is set."""
     if settings.metrics_port:

@@ -22,6 +22,7 @@ from ebb.metrics import (
     LAG_SECONDS,
     LATENCY_SECONDS,
     SWEEP_SECONDS,
+    forget_partition,
 )
 from ebb.settings import Settings
 from ebb.streams import make_app
@@ -165,6 +166,7 @@ class ActivityWorker:
         for number in numbers:
             if (worker := self.partitions.pop(number, None)) is not None:
                 worker.released = True
+                forget_partition(number)
 
     async def _consume(self, event: EventT[Any]) -> None:
         records: Any = event.message.value
