@@ -24,6 +24,10 @@ QUEUE_KBYTES = 262_144
 SERVE_EVERY = 1_000
 """Events between two looks at the delivery reports."""
 
+_LOG = logging.getLogger("librdkafka")
+# What matters of librdkafka's log arrives as an error; whoever configures logging sees the rest.
+_LOG.addHandler(logging.NullHandler())
+
 
 class ActivityProducer:
     """Sends activity events of one source to `ebb.activity`.
@@ -72,7 +76,7 @@ class ActivityProducer:
                 "delivery.report.only.error": True,
                 "on_delivery": self._refused,
             },
-            logger=logging.getLogger("librdkafka"),
+            logger=_LOG,
         )
         self.partitions = self._count_partitions()
 
