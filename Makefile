@@ -61,8 +61,8 @@ clean:
 # Set-up. A stamp is newer than the list of pins that it stands for, so the next time is instant.
 
 .PHONY: install dev
-install: $(VENV)/runtime.stamp
-dev: $(VENV)/dev.stamp
+install: $(VENV)/runtime.stamp ; @:
+dev: $(VENV)/dev.stamp ; @:
 
 $(BIN)/python:
 	@if ! "$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null; then \

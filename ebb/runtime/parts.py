@@ -38,7 +38,8 @@ class Part:
 def environment(settings: Settings) -> dict[str, str]:
     """Return the whole environment of a child that shall see exactly these settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("EBB_")}
-    return {**kept, "PYTHONUNBUFFERED": "1", **settings.environment()}
+    # The log shall hold what a part said until its very end, and where it was if native code crashed.
+    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **settings.environment()}
 
 
 def module(name: str, *arguments: str) -> tuple[str, ...]:
