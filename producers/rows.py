@@ -11,9 +11,9 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
@@ -81,7 +81,7 @@ class Rows:
         log: Log,
         mapping: Mapping[str, str],
         *,
-        zone: ZoneInfo | None,
+        zone: tzinfo | None,
         latest: float,
         max_bytes: int,
         time_format: str | None = None,

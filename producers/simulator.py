@@ -5,18 +5,21 @@ it; stopped and started again it goes on where it was, with the same customers. 
 may be sent twice, with the same ids.
 """
 
+import fcntl
 import math
 import signal
 import sys
 import threading
 import time
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from ebb.clock import DAY, Clock, day_of
-from ebb.errors import EbbError
+from ebb.errors import EbbError, SetupError
 from ebb.log import configure_logging, get_logger
 from ebb.metrics import serve_metrics
 from ebb.settings import Settings, settings
@@ -148,9 +151,24 @@ def simulate(shared: Settings, options: Options) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    create_topics(shared)
-    serve_metrics(shared)
-    Simulator(shared, options, stopping).run()
+    with _alone(shared):
+        create_topics(shared)
+        serve_metrics(shared)
+        Simulator(shared, options, stopping).run()
+
+
+@contextmanager
+def _alone(shared: Settings) -> Iterator[None]:
+    """Hold the home's simulator lock, which the system lets go of however the process ends."""
+    shared.home.mkdir(parents=True, exist_ok=True)
+    name = f"simulator-{shared.namespace}.lock" if shared.namespace else "simulator.lock"
+    with (shared.home / name).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            what = f"A simulator already runs on {shared.home}."
+            raise SetupError(what, "Stop it (`ebb up --no-simulator` starts none), or set EBB_HOME.") from error
+        yield
 
 
 if __name__ == "__main__":

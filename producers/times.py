@@ -1,6 +1,6 @@
 """Times of recorded logs as microseconds since 1970, UTC; without a zone they are refused unless one is stated."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from datetime import time as time_of_day
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,7 +12,7 @@ MICROSECOND = timedelta(microseconds=1)
 SECOND_US = 1_000_000
 
 
-def zone_named(name: str | None) -> ZoneInfo | None:
+def zone_named(name: str | None) -> tzinfo | None:
     """Return a time zone by its IANA name; None stays None.
 
     Raises
@@ -22,6 +22,8 @@ def zone_named(name: str | None) -> ZoneInfo | None:
     """
     if name is None:
         return None
+    if name == "UTC":
+        return UTC  # known where no time zone database is installed
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
@@ -29,7 +31,7 @@ def zone_named(name: str | None) -> ZoneInfo | None:
         raise SourceError(what, "Give an IANA name, such as UTC or Europe/Berlin.") from error
 
 
-def microseconds(value: Any, zone: ZoneInfo | None, pattern: str | None = None) -> int:
+def microseconds(value: Any, zone: tzinfo | None, pattern: str | None = None) -> int:
     """Return a time of a log in microseconds since 1970, UTC.
 
     Parameters
