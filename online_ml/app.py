@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
@@ -42,12 +42,35 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
 
 class _Consumer(driver.Consumer):
+    """Reads on from the checkpoint. What the group has committed says how far we are to others, never to us."""
+
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        found: dict[TP, int] = dict(await super().seek_to_committed())
+        for tp in self.assignment():
+            start = cast(_Transport, self.transport).start_of(tp)
+            if start is not None:
+                await self._seek(tp, start)
+                found[tp] = start
+        return found
+
 
 class _Transport(driver.Transport):
+    """aiokafka transport that begins where it is told to.
+
+    Parameters
+    ----------
+    start_of
+        Asked at each assignment for the offset at which to begin; None leaves it to the group.
+    """
+
     Consumer: ClassVar[type[_Consumer]] = _Consumer
+
+    def __init__(self, *args: Any, start_of: Callable[[TP], int | None], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.start_of = start_of
 
 
 class LearnerApp:
@@ -66,8 +89,6 @@ class LearnerApp:
         self._publisher = Publisher(settings)
         self._session: LearnerSession | None = None
         self._unacked: dict[int, deque[tuple[int, EventT[Any]]]] = {}
-        self._rewound: dict[int, int] = {}
-        """By partition, the offset at which we turned back to read what the checkpoint lacks."""
         self._busy = asyncio.Lock()
         self._durable_at = 0.0
         self._waits_since: float | None = None
@@ -79,7 +100,7 @@ class LearnerApp:
             broker_session_timeout=10.0,
             broker_heartbeat_interval=2.0,
         )
-        self.app.transport = _Transport(self.app.conf.broker_consumer, self.app)
+        self.app.transport = _Transport(self.app.conf.broker_consumer, self.app, start_of=self._start_of)
         self._wire(self.app)
 
     def _wire(self, app: faust.App) -> None:
@@ -122,7 +143,6 @@ class LearnerApp:
         # Another learner may have moved on while the partitions were away: take up from what is durable.
         async with self._busy:
             self._unacked.clear()
-            self._rewound.clear()
             self._session = await asyncio.to_thread(
                 LearnerSession, self.settings, store=self._store, publisher=self._publisher
             )
@@ -135,7 +155,7 @@ class LearnerApp:
             if offset <= session.durable.get(tp.partition, -1):
                 event.ack()
                 return
-            if offset <= session.position(tp.partition) or not await self._joined(session, tp, offset):
+            if offset <= session.position(tp.partition):
                 return
             body: bytes | None = event.value
             # Acks need the event, not its megabyte.
@@ -147,22 +167,10 @@ class LearnerApp:
                 if session.effects.rows >= HELD_ROWS or self._due():
                     await self._make_durable(session)
 
-    async def _joined(self, session: LearnerSession, tp: TP, offset: int) -> bool:
-        """Tell whether a record connects to what was taken in; if the group has committed beyond it, go back."""
-        partition, needed = tp.partition, session.position(tp.partition) + 1
-        left_at = self._rewound.get(partition)
-        if offset == needed or (left_at is not None and offset <= left_at):
-            # At or before the record that made us go back: what lies between never held a record (it expired, or was
-            # a transaction's marker).
-            if self._rewound.pop(partition, None) is not None and offset != needed:
-                log.error("blocks are missing from the examples topic", partition=partition, first=needed, to=offset)
-            return True
-        if left_at is None:
-            log.warning("reading again what the checkpoint lacks", partition=partition, offset=needed, at=offset)
-            self._rewound[partition] = offset
-            earliest = (await self.app.consumer.earliest_offsets(tp))[tp]
-            await self.app.consumer.seek(tp, max(needed, earliest))
-        return False  # it comes again after what is lacking
+    def _start_of(self, tp: TP) -> int | None:
+        if self._session is None or tp.topic != self.settings.topics.examples:
+            return None
+        return self._session.position(tp.partition) + 1
 
     def _due(self) -> bool:
         return time.monotonic() - self._durable_at >= self.settings.checkpoint_seconds

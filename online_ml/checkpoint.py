@@ -124,16 +124,12 @@ class Checkpointer:
         return sum(len(body) for _, body in capture.records) + len(capture.manifest)
 
     def restore(self) -> Learner:
-        """Return the learner of the newest checkpoint; a new one if there is none.
+        """Read the newest checkpoint from the broker; see `rebuild`.
 
         Raises
         ------
         UnavailableError
             If the broker does not answer.
-        SchemaMismatchError
-            If the checkpoint was made with other features, inputs, candidates, horizons, partitions or seed.
-        CorruptError
-            If a piece is missing, damaged or unreadable.
         """
         latest: dict[str, bytes] = {}
         for message in read_to_end(self._settings, self._settings.topics.learner, [0]):
@@ -142,6 +138,23 @@ class Checkpointer:
                 latest.pop(key, None)
             else:
                 latest[key] = value
+        return self.rebuild(latest)
+
+    def rebuild(self, latest: Mapping[str, bytes]) -> Learner:
+        """Return the learner that the newest manifest describes; a new one if there is no manifest.
+
+        Parameters
+        ----------
+        latest
+            Newest body by key, deleted keys left out.
+
+        Raises
+        ------
+        SchemaMismatchError
+            If the checkpoint was made with other features, inputs, candidates, horizons, partitions or seed.
+        CorruptError
+            If a piece is missing, damaged or unreadable.
+        """
         learner = Learner(self._settings)
         if MANIFEST not in latest:
             return learner

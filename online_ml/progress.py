@@ -62,9 +62,13 @@ class Progress:
         bundle = waiting.setdefault(block.boundary, Bundle(number, block.boundary))
         match block:
             case Snapshot():
-                fresh = bundle.snapshots.setdefault(block.chunk, block) is block
+                # A worker that crashed midway writes the boundary again; what it said first is what was served.
+                fresh = block.chunk not in bundle.snapshots
+                bundle.snapshots.setdefault(block.chunk, block)
             case Labels():
-                fresh = bundle.labels.setdefault((block.target, block.snapshot_boundary), block) is block
+                place = (block.target, block.snapshot_boundary)
+                fresh = place not in bundle.labels
+                bundle.labels.setdefault(place, block)
             case Close():
                 bundle.close, bundle.offset = block, offset
                 self.closed[number] = block.boundary

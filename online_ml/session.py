@@ -91,6 +91,8 @@ class LearnerSession:
         """
         if offset <= self.position(partition):
             return False
+        if offset > self.position(partition) + 1:
+            log.error("blocks are missing", partition=partition, first=self.position(partition) + 1, next=offset)
         self.positions[partition] = offset
         try:
             block = decode(body or b"")
