@@ -75,7 +75,7 @@ class Logistic:
         scaled = self._standardiser.transform(chosen)
         model: Any = self._model
         # The body of River's `learn_many`, without the data frame around the matrix: wrapping and unwrapping it takes
-        # four times as long as the step. A contract test holds both to the same bits.
+        # four times as long as the step. A contract test holds one against the other.
         weights = model._enter_learn_mode(self._names)
         try:
             gradient = functools.partial(model._eval_gradient_many, scaled)

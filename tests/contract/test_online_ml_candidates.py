@@ -1,0 +1,130 @@
+"""What every candidate must hold, run over each of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ebb.models import TARGETS, Target
+from online_ml.candidates import PREFERRED, SERVED, Candidate, candidates
+from online_ml.candidates.logistic import Logistic
+from online_ml.candidates.standardise import FLOOR, Standardiser
+from online_ml.linear import Scorer, sigmoid
+from online_ml.transforms import INPUTS, design
+from tests.support.examples import FIRST_DAY, World
+
+NAMES = [candidate.name for candidate in candidates("churn")]
+WORLD = World(rows=128)
+
+
+def batches(count: int, target: Target = "churn") -> list[tuple[np.ndarray, np.ndarray]]:
+    days = range(FIRST_DAY, FIRST_DAY + count)
+    return [(np.ascontiguousarray(design(WORLD.features(0, day))), WORLD.labels(target, 0, day)) for day in days]
+
+
+def fresh(name: str, target: Target = "churn") -> Candidate:
+    return next(candidate for candidate in candidates(target) if candidate.name == name)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_candidates_have_names_of_their_own_and_one_is_preferred(target: Target) -> None:
+    names = [candidate.name for candidate in candidates(target)]
+    assert len(set(names)) == len(names)
+    assert PREFERRED in names
+    assert SERVED not in names
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_candidate_that_has_learned_nothing_calls_everything_even(name: str) -> None:
+    [(inputs, _)] = batches(1)
+    assert fresh(name).logits(inputs).tolist() == [0.0] * len(inputs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_restored_candidate_goes_on_bit_for_bit(name: str) -> None:
+    straight, first, second = fresh(name), fresh(name), fresh(name)
+    for place, (inputs, labels) in enumerate(batches(8)):
+        straight.learn_many(inputs, labels)
+        (first if place < 4 else second).learn_many(inputs, labels)
+        if place == 3:
+            second.restore(first.state())
+    assert {key: value.tobytes() for key, value in second.state().items()} == {
+        key: value.tobytes() for key, value in straight.state().items()
+    }
+    assert second.payload((1.0, 0.0)) == straight.payload((1.0, 0.0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_is_numeric_and_is_not_touched_by_later_learning(name: str) -> None:
+    candidate = fresh(name)
+    (inputs, labels), (more, others) = batches(2)
+    candidate.learn_many(inputs, labels)
+    state = candidate.state()
+    before = {key: value.tobytes() for key, value in state.items()}
+    candidate.learn_many(more, others)
+    assert {key: value.tobytes() for key, value in state.items()} == before
+    assert all(value.dtype.kind in "iuf" for value in state.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_payload_scores_as_the_candidate_does(name: str) -> None:
+    candidate = fresh(name)
+    for inputs, labels in batches(6):
+        candidate.learn_many(inputs, labels)
+    scorer = Scorer.from_payload(candidate.payload((0.7, 0.2)), name=name, candidate=name, target="churn", version=1)
+    expected = sigmoid(0.7 * candidate.logits(inputs) + 0.2)
+    assert np.abs(scorer.predict(WORLD.features(0, FIRST_DAY + 5)) - expected).max() < 1e-9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_extreme_customer_leaves_a_candidate_finite(name: str) -> None:
+    candidate = fresh(name)
+    extreme = np.ascontiguousarray(design(np.full((2, WORLD.features(0, 0).shape[1]), 3e38, np.float32)))
+    for inputs, labels in batches(2):
+        candidate.learn_many(inputs, labels)
+        candidate.learn_many(extreme, np.array([0, 1], np.uint8))
+    assert np.isfinite(candidate.logits(inputs)).all()
+    assert np.isfinite(candidate.logits(extreme)).all()
+
+
+def test_the_step_without_a_data_frame_is_rivers_step() -> None:
+    names = [item.name for item in INPUTS]
+    ours, rivers = Logistic("logistic", names), Logistic("logistic", names)
+    for inputs, labels in batches(5):
+        ours.learn_many(inputs, labels)
+        rivers._standardiser.learn_many(inputs)
+        frame = pd.DataFrame(rivers._standardiser.transform(inputs), columns=names)
+        rivers._model.learn_many(frame, pd.Series(labels.astype(np.float64)))
+    # Not bit for bit: a data frame hands its matrix on in another memory order, and sums round otherwise.
+    assert ours.weights == pytest.approx(rivers.weights, abs=1e-12)
+    assert float(ours.state()["intercept"]) == pytest.approx(float(rivers.state()["intercept"]), abs=1e-12)
+
+
+def test_logits_are_those_of_rivers_own_probabilities() -> None:
+    model = Logistic("logistic", [item.name for item in INPUTS])
+    for inputs, labels in batches(5):
+        model.learn_many(inputs, labels)
+    assert np.abs(sigmoid(model.logits(inputs)) - model.probabilities(inputs)).max() < 1e-9
+
+
+def test_the_prior_rate_is_the_share_of_ones_and_may_not_serve() -> None:
+    prior = fresh("prior")
+    [(inputs, _)] = batches(1)
+    prior.learn_many(inputs[:98], np.array([1] * 24 + [0] * 74, np.uint8))
+    assert sigmoid(prior.logits(inputs[:1]))[0] == pytest.approx(0.25)
+    assert not prior.servable
+
+
+def test_batches_give_the_moments_of_the_whole() -> None:
+    values = np.random.default_rng(3).gamma(2, 3, (1000, 4))
+    kept = Standardiser(4)
+    for part in np.split(values, [1, 17, 300, 301]):
+        kept.learn_many(part)
+    assert kept.mean == pytest.approx(values.mean(axis=0))
+    assert kept.scale == pytest.approx(values.std(axis=0))
+
+
+def test_an_input_that_hardly_ever_differs_is_not_blown_up() -> None:
+    kept = Standardiser(1)
+    kept.learn_many(np.full((1000, 1), np.log(2)))
+    assert kept.scale.tolist() == [FLOOR]
+    assert abs(kept.transform(np.array([[np.log(3)]]))[0, 0]) < 5
