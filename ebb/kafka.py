@@ -6,6 +6,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from ebb.clients import client_config
 from ebb.errors import UnavailableError
 from ebb.settings import Settings
 from ebb.topics import MAX_MESSAGE_BYTES
@@ -25,16 +26,16 @@ class Publisher:
     def __init__(self, settings: Settings, *, linger_ms: float = 5) -> None:
         self._bootstrap = settings.kafka_bootstrap
         self._producer = Producer(
-            {
-                "bootstrap.servers": settings.kafka_bootstrap,
-                "enable.idempotence": True,
-                "linger.ms": linger_ms,
-                "compression.type": "lz4",
-                "partitioner": "murmur2_random",
-                "message.max.bytes": MAX_MESSAGE_BYTES,
-                "queue.buffering.max.messages": 500_000,
-                "delivery.timeout.ms": 120_000,
-            }
+            client_config(
+                settings,
+                enable_idempotence=True,
+                linger_ms=linger_ms,
+                compression_type="lz4",
+                partitioner="murmur2_random",
+                message_max_bytes=MAX_MESSAGE_BYTES,
+                queue_buffering_max_messages=500_000,
+                delivery_timeout_ms=120_000,
+            )
         )
         self._failure: KafkaError | None = None
         self._lock = Lock()
@@ -94,15 +95,14 @@ def read_to_end(
         If the broker does not answer within `timeout` seconds.
     """
     consumer = Consumer(
-        {
-            "bootstrap.servers": settings.kafka_bootstrap,
-            "group.id": f"{settings.topics.prefix}reader",
-            "enable.auto.commit": False,
-            "enable.partition.eof": False,
-            "auto.offset.reset": "earliest",
-            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
-            "fetch.wait.max.ms": 20,
-        }
+        client_config(
+            settings,
+            group_id=f"{settings.topics.prefix}reader",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_message_max_bytes=MAX_MESSAGE_BYTES,
+            fetch_wait_max_ms=20,
+        )
     )
     try:
         ends: dict[int, int] = {}

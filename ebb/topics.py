@@ -8,7 +8,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from ebb.errors import UnavailableError
+from ebb.clients import client_config
+from ebb.errors import SettingsError, UnavailableError
 
 if TYPE_CHECKING:
     from ebb.settings import Settings
@@ -106,10 +107,12 @@ def create_topics(settings: "Settings") -> list[str]:
 
     Raises
     ------
+    SettingsError
+        If a topic exists with another number of partitions.
     UnavailableError
         If the broker does not answer within a minute.
     """
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "socket.timeout.ms": 10_000})
+    admin = AdminClient(client_config(settings, socket_timeout_ms=10_000))
     specs = settings.topics.specs(settings.partitions, settings.replication)
     try:
         known = set(admin.list_topics(timeout=10).topics)
@@ -121,11 +124,21 @@ def create_topics(settings: "Settings") -> list[str]:
                 if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                     raise
                 missing = [spec for spec in missing if spec.topic != name]
-        names = {spec.topic for spec in specs}
-        if not names <= set(admin.list_topics(timeout=10).topics):
+        announced = admin.list_topics(timeout=10).topics
+        if not {spec.topic for spec in specs} <= set(announced):
             what = f"Kafka at {settings.kafka_bootstrap} has not announced all topics yet."
             raise UnavailableError(what, "Wait a moment.")
+        _check_partitions(specs, {name: len(topic.partitions) for name, topic in announced.items()})
     except KafkaException as error:
         what = f"Kafka at {settings.kafka_bootstrap} does not create topics: {error.args[0]}."
         raise UnavailableError(what, "Check that the broker runs and that EBB_KAFKA_BOOTSTRAP names it.") from error
     return [spec.topic for spec in missing]
+
+
+def _check_partitions(specs: list[NewTopic], found: dict[str, int]) -> None:
+    """Refuse topics that were created with another partition count: customers would lie in two partitions."""
+    for spec in specs:
+        if found[spec.topic] != spec.num_partitions:
+            what = f"Topic {spec.topic} has {found[spec.topic]} partitions; the settings say {spec.num_partitions}."
+            hint = "The count is fixed when topics are created: set EBB_PARTITIONS to it, or use another EBB_NAMESPACE."
+            raise SettingsError(what, hint)

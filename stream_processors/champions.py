@@ -4,6 +4,7 @@ from threading import Event, Thread
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from ebb.clients import client_config
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.log import get_logger
 from ebb.metrics import MODEL_IN_USE
@@ -65,13 +66,13 @@ class ModelWatcher:
 
     def _follow(self) -> None:
         consumer = Consumer(
-            {
-                "bootstrap.servers": self._settings.kafka_bootstrap,
-                "group.id": f"{self._settings.topics.prefix}reader",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
-            }
+            client_config(
+                self._settings,
+                group_id=f"{self._settings.topics.prefix}reader",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_message_max_bytes=MAX_MESSAGE_BYTES,
+            )
         )
         consumer.assign([TopicPartition(self._settings.topics.models, 0, OFFSET_BEGINNING)])
         while not self._stop.is_set():

@@ -57,12 +57,20 @@ def test_events_become_features_scores_labels_and_a_silent_customer_rises_in_ris
 ) -> None:
     run_part(parts.worker(settings))
     source = Source(settings)
-    for day in range(30):
+
+    def live(day: int, *, silent: bool) -> None:
         for hour in range(8, 20, 3):
             source.event("loyal", T0 + day * DAY + hour * 3_600, "purchase", amount=20.0, country="NL", channel="web")
-            if day < 15:
+            if not silent:
                 source.event("silent", T0 + day * DAY + hour * 3_600, "view", country="DE")
         source.tick(T0 + (day + 1) * DAY)
+
+    for day in range(15):
+        live(day, silent=False)
+    source.flush()
+    wait_for("first scores", lambda: len(latest_scores(settings)) == 2)
+    for day in range(15, 30):
+        live(day, silent=True)
     source.event("curious", T0 + 30 * DAY, "levitate", amount=3.0, colour="blue")
     source.tick(T0 + 31 * DAY)
     source.flush()

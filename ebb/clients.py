@@ -1,0 +1,27 @@
+"""What every librdkafka client of Ebb is told, whatever else it is for."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ebb.settings import Settings
+
+
+def client_config(settings: "Settings", **more: Any) -> dict[str, Any]:
+    """Return the configuration of a producer, consumer or admin client.
+
+    It tries a broker that is away less and less often, and says so in the log of the process rather than on its own.
+
+    Parameters
+    ----------
+    more
+        Further settings, their dots written as underscores: `group_id="reader"`.
+    """
+    return {
+        "bootstrap.servers": settings.kafka_bootstrap,
+        "reconnect.backoff.ms": 250,
+        "reconnect.backoff.max.ms": 5_000,
+        "log.connection.close": False,
+        "logger": logging.getLogger("librdkafka"),
+        **{name.replace("_", "."): value for name, value in more.items()},
+    }
