@@ -1,5 +1,6 @@
 """The API as a process, over a real broker and a real ClickHouse engine: what it answers by HTTP."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from ebb.events import encode_activity
 from ebb.settings import Settings
 from serving.schemas import Customers, History, Models, Summary
 from tests.support.serving import Api, fresh, serving
-from tests.support.teller import AS_OF, Teller, days_later, make_alert, make_model, make_score
+from tests.support.teller import AS_OF, Teller, day_metric, days_later, make_alert, make_model, make_score, outcomes
 
 
 @pytest.fixture(scope="module")
@@ -111,36 +112,23 @@ def test_summary_counts_what_the_board_holds(api: Api) -> None:
     assert summary.labels.matured == 0
 
 
-def outcomes(day: int, candidate: str, probabilities: list[float], labels: list[int]) -> pa.Table:
-    rows = len(labels)
-    return pa.table(
-        {
-            "target": ["churn"] * rows,
-            "customer_id": [f"c-{place}" for place in range(rows)],
-            "snapshot_day": pa.array([day - 14] * rows, pa.date32()),
-            "matured_day": pa.array([day] * rows, pa.date32()),
-            "label": pa.array(labels, pa.uint8()),
-            "country": ["DE"] * rows,
-            "channel": ["web"] * rows,
-            "candidate": [candidate] * rows,
-            "probability": pa.array(probabilities, pa.float32()),
-        }
-    )
-
-
 def test_summary_tells_realised_accuracy_of_what_was_served_and_of_baselines(api: Api) -> None:
     store = Store(api.settings)
     store.insert("outcomes", outcomes(20_150, "served", [0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1]))
-    store.insert("outcomes", outcomes(20_150, "recency", [0.9, 0.2, 0.8, 0.1], [0, 0, 1, 1]))
+    for candidate, value in (("served", 0.9), ("logistic", 0.92), ("tree", 0.8), ("recency", 0.7), ("prior", math.nan)):
+        store.insert("model_metrics", day_metric(20_150, candidate, value, 4))
     store.close()
     time.sleep(3.2)
     summary = Summary.model_validate_json(api.get("/v1/summary").content)
     assert summary.accuracy is not None
     lines = {line.candidate: line for line in summary.accuracy.lines}
-    assert lines["served"].role == "served"
-    assert lines["served"].latest == 1.0
-    assert lines["recency"].role == "baseline"
-    assert lines["recency"].latest == 0.25
+    assert {name: line.role for name, line in lines.items()} == {
+        "served": "served",
+        "logistic": "champion",
+        "tree": "challenger",
+        "recency": "baseline",
+    }
+    assert lines["served"].latest == 0.9
     assert lines["served"].points[0].day.isoformat() == "2025-03-03"
     assert lines["served"].points[0].labels == 4
     assert summary.labels.matured == 4
@@ -257,9 +245,7 @@ def test_api_that_cannot_reach_kafka_lives_but_is_not_ready(stack: Settings) -> 
     from ebb.runtime.ports import free_port  # noqa: PLC0415
 
     settings = stack.model_copy(update={"kafka_bootstrap": "127.0.0.1:9", "api_port": free_port()})
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving"], env=environment(settings), stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([sys.executable, "-m", "serving"], env=environment(settings), stderr=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{settings.api_port}"
     try:
 

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +29,8 @@ class Api:
     teller: Teller
     client: httpx.Client
     supervisor: Supervisor
+    sockets: ExitStack
+    """Closes at the end what a test left open."""
 
     @property
     def url(self) -> str:
@@ -41,7 +43,8 @@ class Api:
 
     def socket(self, **options: Any) -> ClientConnection:
         """Open a WebSocket to `/v1/stream`."""
-        socket: ClientConnection = connect(f"{self.url.replace('http', 'ws', 1)}/v1/stream", proxy=None, **options)
+        address = f"{self.url.replace('http', 'ws', 1)}/v1/stream"
+        socket: ClientConnection = self.sockets.enter_context(connect(address, proxy=None, **options))
         return socket
 
     def subscribed(self, **said: Any) -> "Listener":
@@ -86,7 +89,10 @@ def serving(settings: Settings) -> Iterator[Api]:
         supervisor = Supervisor([api(settings)], logs=Path(logs), say=print)
         try:
             supervisor.start()
-            with httpx.Client(base_url=api_url(settings), trust_env=False, timeout=10) as client:
-                yield Api(settings, Teller(settings), client, supervisor)
+            with (
+                httpx.Client(base_url=api_url(settings), trust_env=False, timeout=10) as client,
+                ExitStack() as sockets,
+            ):
+                yield Api(settings, Teller(settings), client, supervisor, sockets)
         finally:
             supervisor.stop()

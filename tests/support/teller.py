@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 from confluent_kafka import Producer
 
 from ebb.features import SCHEMA_HASH
@@ -113,6 +114,39 @@ class Teller:
     def _send(self, topic: str, key: str, body: bytes | None) -> None:
         self._producer.produce(topic, key=key.encode(), value=body)
         self._producer.poll(0)
+
+
+def outcomes(day: int, candidate: str, probabilities: list[float], labels: list[int]) -> pa.Table:
+    """Return what a candidate said of customers and what came of it, as the learner writes it at maturity."""
+    rows = len(labels)
+    return pa.table(
+        {
+            "target": ["churn"] * rows,
+            "customer_id": [f"c-{place}" for place in range(rows)],
+            "snapshot_day": pa.array([day - 14] * rows, pa.date32()),
+            "matured_day": pa.array([day] * rows, pa.date32()),
+            "label": pa.array(labels, pa.uint8()),
+            "country": ["DE"] * rows,
+            "channel": ["web"] * rows,
+            "candidate": [candidate] * rows,
+            "probability": pa.array(probabilities, pa.float32()),
+        }
+    )
+
+
+def day_metric(day: int, candidate: str, value: float, labels: int) -> pa.Table:
+    """Return the ROC-AUC of a candidate on the labels of a day, as the learner writes it."""
+    return pa.table(
+        {
+            "target": ["churn"],
+            "candidate": [candidate],
+            "matured_day": pa.array([day], pa.date32()),
+            "window": ["day"],
+            "metric": ["roc_auc"],
+            "value": [value],
+            "labels": pa.array([labels], pa.uint64()),
+        }
+    )
 
 
 def days_later(days: float) -> datetime:

@@ -1,0 +1,224 @@
+"""The live page in a real browser, over a real broker: what a person sees."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from clickhouse.store import Store
+from ebb.settings import Settings
+from tests.support.serving import Api, fresh, serving
+from tests.support.teller import Teller, day_metric, make_alert, make_model, make_score, outcomes
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def api(stack: Settings) -> Iterator[Api]:
+    """An API with 100 customers, an alert, a champion and matured labels."""
+    settings = fresh(stack)
+    teller = Teller(settings)
+    for place in range(100):
+        teller.score(make_score(f"c-{place:02}", place / 100, trend_7d=(place - 50) / 100))
+    teller.score(make_score("<b>bold</b>", 0.99, trend_7d=0.9))
+    teller.alert(make_alert("c-90", alert_id="of-before"))
+    teller.model(make_model())
+    teller.flush()
+    store = Store(settings)
+    for day in (20_150, 20_151):
+        store.insert("outcomes", outcomes(day, "served", [0.4, 0.8] * 20, [0, 1] * 20))
+        for candidate, value in (("served", 0.91), ("logistic", 0.92), ("recency", 0.64)):
+            store.insert("model_metrics", day_metric(day, candidate, value, 40))
+    store.close()
+    with serving(settings) as running:
+        yield running
+
+
+class Watched:
+    """A page with what the browser complained about and where it asked."""
+
+    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
+        self.context = browser.new_context(**options)
+        self.page: Page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.asked: set[str] = set()
+        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type != "log" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.asked.add(request.url.split("/")[2]))
+        self.page.on("websocket", lambda opened: self.asked.add(opened.url.split("/")[2]))
+        self.page.goto(url)
+
+
+@pytest.fixture
+def watched(browser: Browser, api: Api) -> Iterator[Watched]:
+    watched = Watched(browser, api.url)
+    yield watched
+    watched.context.close()
+
+
+def test_page_shows_the_whole_without_complaint_and_asks_no_other_host(watched: Watched, api: Api) -> None:
+    page = watched.page
+    expect(page.locator("#link")).to_have_text("Live")
+    expect(page.locator("#customers")).to_have_text("101 known")
+    expect(page.locator(".band")).to_have_count(4)
+    expect(page.locator(".band[data-band=critical] .big")).to_have_text("21")
+    expect(page.locator("#histogram rect.bin")).to_have_count(20)
+    expect(page.locator("#up li").first).to_contain_text("+90 points")
+    expect(page.locator("#down li").first).to_contain_text("\N{MINUS SIGN}50 points")
+    expect(page.locator("#health")).to_contain_text("Events arriving")
+    assert watched.complaints == []
+    assert watched.asked == {f"127.0.0.1:{api.settings.api_port}"}
+
+
+def test_text_of_a_customer_is_shown_as_text(watched: Watched) -> None:
+    row = watched.page.locator("#up li").first
+    expect(row.locator(".id")).to_have_text("<b>bold</b>")
+    assert row.locator("b").count() == 0
+
+
+def test_alert_appears_on_the_page_the_moment_it_is_raised(watched: Watched, api: Api) -> None:
+    page = watched.page
+    expect(page.locator("#link")).to_have_text("Live")
+    expect(page.locator("[data-alert=of-before]")).to_be_visible()
+    api.teller.alert(make_alert("c-42", alert_id="arriving", why="Risk rose: a test says so."))
+    api.teller.flush()
+    row = page.locator("#alerts li").first
+    expect(row).to_have_attribute("data-alert", "arriving")
+    expect(row).to_contain_text("a test says so")
+
+
+def test_paused_alerts_wait_and_come_with_resume(watched: Watched, api: Api) -> None:
+    page = watched.page
+    expect(page.locator("#link")).to_have_text("Live")
+    page.get_by_role("button", name="Pause").click()
+    api.teller.alert(make_alert("c-43", alert_id="held-back"))
+    api.teller.flush()
+    resume = page.get_by_role("button", name="Resume (1 new)")
+    expect(resume).to_be_visible()
+    assert page.locator("[data-alert=held-back]").count() == 0
+    resume.click()
+    expect(page.locator("[data-alert=held-back]")).to_be_visible()
+
+
+def test_accuracy_is_told_in_words_and_drawn_beside_the_baseline(watched: Watched) -> None:
+    page = watched.page
+    expect(page.locator("#trust")).to_contain_text("91 % of the time")
+    expect(page.locator("#trust")).to_contain_text("Recency alone manages 64 %")
+    expect(page.locator("#accuracy path.line")).to_have_count(2)
+    expect(page.locator("#accuracy text.main")).to_contain_text("Ebb 91 %")
+    expect(page.locator("#calibration circle")).to_have_count(2)
+    expect(page.locator("#labels")).to_contain_text("80")
+
+
+def test_look_up_by_keyboard_shows_score_reasons_and_follows_it(watched: Watched, api: Api) -> None:
+    page = watched.page
+    page.keyboard.press("/")
+    page.keyboard.type("c-77")
+    page.keyboard.press("Enter")
+    dialog = page.locator("#customer")
+    expect(dialog.locator(".big")).to_have_text("77 %")
+    expect(dialog).to_contain_text("No activity for 12 days; usually every 3 days")
+    later = datetime(2025, 3, 20, tzinfo=UTC)
+    api.teller.score(make_score("c-77", 0.31, as_of=later, scored_at=datetime.now(UTC) + timedelta(seconds=1)))
+    api.teller.flush()
+    expect(dialog.locator(".big")).to_have_text("31 %")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
+def test_look_up_of_an_unknown_customer_says_so(watched: Watched) -> None:
+    page = watched.page
+    page.fill("#customer-id", "nobody/at all?")
+    page.get_by_role("button", name="Look up").click()
+    expect(page.locator("#customer-body")).to_contain_text(re.compile("No score is held|names nothing|Not Found"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_fits_a_phone_in_light_and_dark(browser: Browser, api: Api, scheme: str) -> None:
+    watched = Watched(browser, api.url, viewport={"width": 360, "height": 780}, color_scheme=scheme)
+    page = watched.page
+    expect(page.locator("#histogram rect.bin")).to_have_count(20)
+    expect(page.locator("#accuracy path.line")).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    bright = sum(int(part) for part in re.findall(r"\d+", ground)[:3]) / 3
+    assert bright > 200 if scheme == "light" else bright < 60
+    watched.context.close()
+
+
+def test_every_control_has_a_name_and_is_reached_by_tab(watched: Watched) -> None:
+    page = watched.page
+    expect(page.locator("#up li")).to_have_count(6)
+    nameless = page.evaluate(
+        """[...document.querySelectorAll("button, input, a, [role=img]")].filter((one) =>
+          !(one.textContent.trim() || one.getAttribute("aria-label") || one.labels?.length)).length"""
+    )
+    assert nameless == 0
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "customer-id"
+
+
+def test_empty_system_says_what_is_waited_for(browser: Browser, stack: Settings) -> None:
+    with serving(fresh(stack)) as empty:
+        watched = Watched(browser, empty.url)
+        page = watched.page
+        expect(page.locator("#histogram")).to_contain_text("Waiting for the first scores")
+        expect(page.locator("#alerts")).to_contain_text("No alerts yet")
+        expect(page.locator("#up")).to_contain_text("Nobody yet")
+        expect(page.locator("#trust")).to_contain_text("Waiting for the first customers")
+        assert watched.complaints == []
+        watched.context.close()
+
+
+def test_page_asks_for_the_key_and_opens_with_it(browser: Browser, stack: Settings) -> None:
+    with serving(fresh(stack, api_keys="open-sesame")) as guarded:
+        watched = Watched(browser, guarded.url)
+        page = watched.page
+        expect(page.locator("#key")).to_be_visible()
+        page.get_by_label("API key").fill("open-sesame")
+        page.get_by_role("button", name="Open").click()
+        expect(page.locator("#link")).to_have_text("Live")
+        expect(page.locator(".band")).to_have_count(4)
+        assert "open-sesame" not in page.url
+        watched.context.close()
+
+
+def test_page_comes_back_by_itself_after_the_server_was_away(browser: Browser, stack: Settings) -> None:
+    settings = fresh(stack)
+    with serving(settings) as first:
+        watched = Watched(browser, first.url)
+        expect(watched.page.locator("#link")).to_have_text("Live")
+    page = watched.page
+    expect(page.locator("#link")).to_have_text("Reconnecting…")
+    expect(page.locator("#notice")).to_contain_text("does not answer", timeout=15_000)
+    with serving(settings) as second:
+        expect(page.locator("#link")).to_have_text("Live", timeout=40_000)
+        second.teller.alert(make_alert("c-1", alert_id="after-the-gap"))
+        second.teller.flush()
+        expect(page.locator("[data-alert=after-the-gap]")).to_be_visible()
+        watched.context.close()
