@@ -52,7 +52,13 @@ def main() -> None:
         # uvicorn takes these over while it serves and raises them again when it has stopped; that must not kill us.
         signal.signal(stop, lambda *_: None)
     options = uvicorn.Config(
-        server.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS
+        server.app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        # Longer than parts pause between inserts, so that they find their connection open.
+        timeout_keep_alive=60,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").addFilter(BrokenOff())

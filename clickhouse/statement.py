@@ -37,7 +37,9 @@ class Statement:
 
     kind: Kind
     sql: bytes
-    """All of it, or for `INSERT_DATA` what stands before `FORMAT`."""
+    """All of it, or for `INSERT_DATA` what stands before `SETTINGS` and `FORMAT`."""
+    settings: bytes = b""
+    """For `INSERT_DATA`: the clause `SETTINGS …`, if any."""
     format: str | None = None
     """Format named in the text."""
     rows: bytes = b""
@@ -61,6 +63,7 @@ def parse(text: bytes) -> Statement:
     depth = 0
     first = b""
     ended = False
+    settings_at = 0
     named: str | None = None
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup
@@ -82,9 +85,13 @@ def parse(text: bytes) -> Statement:
                 raise FaultError.of(SUPPORT_IS_DISABLED, "SUPPORT_IS_DISABLED", what)
             if depth == 0 and first == b"INSERT" and word in {b"VALUES", b"SELECT", b"WITH"}:
                 return Statement(Kind.OTHER, text)
+            if depth == 0 and first == b"INSERT" and word == b"SETTINGS":
+                settings_at = token.start()
             if depth == 0 and word == b"FORMAT" and (name := _FORMAT_NAME.match(text, token.end())):
                 named = name.group(1).decode()
                 if first == b"INSERT":
-                    return Statement(Kind.INSERT_DATA, text[: token.start()], named, text[name.end() :])
+                    end = token.start()
+                    head, clause = text[: settings_at or end], text[settings_at or end : end]
+                    return Statement(Kind.INSERT_DATA, head, clause, named, text[name.end() :])
     kind_of = Kind.READ if first in {b"SELECT", b"WITH"} else Kind.OTHER
-    return Statement(kind_of, text, named)
+    return Statement(kind_of, text, format=named)

@@ -168,7 +168,7 @@ class Store:
             raise InsertRefusedError(table, reason)
         wanted = pa.schema([column for column in schema if column.name in given])
         try:
-            fitting = rows.select(wanted.names).cast(wanted)
+            fitting = rows.select(wanted.names).cast(wanted).combine_chunks()
         except (pa.ArrowException, ValueError) as error:
             raise InsertRefusedError(table, f"{error}.") from error
         empty = [name for name in wanted.names if not wanted.field(name).nullable and fitting.column(name).null_count]

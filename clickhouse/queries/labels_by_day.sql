@@ -1,5 +1,15 @@
 -- Labels by the day of their snapshot: matured, positive among them, and customers described since the last snapshot
--- that has matured, whose label is pending (an estimate where a snapshot samples its customers).
+-- that has matured, whose label is pending (an estimate where a snapshot samples its customers). Every candidate has a
+-- row for each label it predicted, so the one with most rows tells the labels.
+WITH
+    (
+        SELECT CAST(candidate, 'Nullable(String)')
+        FROM outcomes
+        WHERE target = {target:String}
+        GROUP BY candidate
+        ORDER BY count() DESC, candidate
+        LIMIT 1
+    ) AS fullest
 SELECT snapshot_day, sum(matured) AS matured, sum(positives) AS positives, sum(pending) AS pending
 FROM
 (
@@ -9,7 +19,7 @@ FROM
         uniqExactIf(customer_id, label = 1) AS positives,
         0 AS pending
     FROM outcomes
-    WHERE target = {target:String} AND label <= 1
+    WHERE target = {target:String} AND candidate = fullest AND label <= 1
     GROUP BY snapshot_day
     UNION ALL
     SELECT day AS snapshot_day, 0 AS matured, 0 AS positives, uniqExact(customer_id) AS pending

@@ -39,7 +39,8 @@ def test_an_insert_comes_apart_from_its_rows_at_the_end_of_the_format_line() -> 
     statement = parse(text)
     assert statement.kind is Kind.INSERT_DATA
     assert statement.format == "ArrowStream"
-    assert statement.sql == b"INSERT INTO `FORMAT x` (`a`, b) SETTINGS async_insert = 0 "
+    assert statement.sql == b"INSERT INTO `FORMAT x` (`a`, b) "
+    assert statement.settings == b"SETTINGS async_insert = 0 "
     assert statement.rows == b"\xff\xff SELECT ; FORMAT CSV"
 
 

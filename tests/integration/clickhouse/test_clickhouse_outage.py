@@ -14,6 +14,8 @@ from clickhouse.migrations import migrate
 from clickhouse.store import InsertRefusedError, Store
 from clickhouse.tables import SCHEMAS
 from ebb.errors import UnavailableError
+from ebb.metrics import INSERT_RETRIES
+from ebb.settings import Settings
 from tests.support.embedded_clickhouse import Embedded
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -126,3 +128,23 @@ def test_a_database_that_somebody_reset_is_an_error_at_once_and_not_a_wait(embed
     store.insert("dead_letters", letters(0, 1))
     assert store.query("dead_letters_by_reason")[0]["records"] == 1
     store.close()
+
+
+def test_an_insert_waits_while_there_are_too_many_parts_to_merge(database: Settings, store: Store) -> None:
+    client = connect(database)
+    client.command("SYSTEM STOP MERGES dead_letters")
+    client.command("ALTER TABLE dead_letters MODIFY SETTING parts_to_delay_insert = 0, parts_to_throw_insert = 2")
+    retried = INSERT_RETRIES.labels("dead_letters")._value.get()
+    for batch in range(2):
+        store.insert("dead_letters", letters(batch, 1))
+    waiting = threading.Thread(target=store.insert, args=("dead_letters", letters(2, 1)))
+    waiting.start()
+    waiting.join(1)
+    assert waiting.is_alive()
+    client.command("SYSTEM START MERGES dead_letters")
+    client.command("OPTIMIZE TABLE dead_letters FINAL")
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert INSERT_RETRIES.labels("dead_letters")._value.get() > retried
+    assert store.query("dead_letters_by_reason")[0]["records"] == 3
+    client.close_connections()

@@ -19,6 +19,7 @@ SNAPSHOT = date(2026, 1, 5)
 ASKED = {
     "accuracy_by_country",
     "accuracy_by_label_date",
+    "accuracy_from_outcomes",
     "alerts_recent",
     "band_counts",
     "customer_events",
@@ -231,8 +232,8 @@ def test_the_latest_features_are_those_of_the_latest_day(store: Store) -> None:
     assert [(row["as_of"], row["recency_days"], row["spend_total"]) for row in found] == [(at(1), 3.5, 1.0)]
 
 
-def test_accuracy_by_label_date_is_that_of_the_outcomes(outcomes: Store) -> None:
-    rows = outcomes.query("accuracy_by_label_date", target="churn", days=30)
+def test_accuracy_from_outcomes_is_what_a_hand_works_out(outcomes: Store) -> None:
+    rows = outcomes.query("accuracy_from_outcomes", target="churn", days=30)
     day, prior, single = rows
     assert (day["matured_day"], day["candidate"], day["labels"], day["positives"]) == (
         date(2026, 1, 19),
@@ -247,7 +248,7 @@ def test_accuracy_by_label_date_is_that_of_the_outcomes(outcomes: Store) -> None
     assert (prior["candidate"], prior["labels"]) == ("prior", 1)
     # One class alone has no ranking.
     assert (single["matured_day"], single["labels"], single["roc_auc"]) == (date(2026, 1, 20), 1, None)
-    recent = outcomes.query("accuracy_by_label_date", target="churn", days=1)
+    recent = outcomes.query("accuracy_from_outcomes", target="churn", days=1)
     assert [row["matured_day"] for row in recent] == [date(2026, 1, 20)]
 
 
@@ -283,6 +284,32 @@ def test_metrics_come_as_the_learner_reported_them_last(store: Store) -> None:
         {"matured_day": SNAPSHOT, "candidate": "logistic", "value": 0.8, "labels": 11}
     ]
     assert store.query("metrics_by_label_date", **asked | {"window": "all"}) == []
+
+
+def test_accuracy_by_label_date_sets_the_metrics_of_a_day_side_by_side(store: Store) -> None:
+    rows = [
+        {
+            "candidate": name,
+            "matured_day": SNAPSHOT + timedelta(days=day),
+            "metric": metric,
+            "value": value,
+            "labels": 9,
+        }
+        for name, day, metric, value in [
+            ("logistic", 0, "roc_auc", 0.75),
+            ("logistic", 0, "brier", 0.2),
+            ("logistic", 1, "brier", 0.3),
+            ("recency", 1, "roc_auc", 0.6),
+        ]
+    ]
+    put(store, "model_metrics", rows, target="churn", window="day", computed_at=MONDAY)
+    put(store, "model_metrics", [{**rows[0], "value": 0.1}], target="churn", window="all", computed_at=MONDAY)
+    found = store.query("accuracy_by_label_date", target="churn", days=2)
+    told = [(row["matured_day"].day, row["candidate"], row["labels"], row["roc_auc"], row["brier"]) for row in found]
+    assert told == [(5, "logistic", 9, 0.75, 0.2), (6, "logistic", 9, None, 0.3), (6, "recency", 9, 0.6, None)]
+    latest = store.query("accuracy_by_label_date", target="churn", days=1)
+    assert [row["matured_day"].day for row in latest] == [6, 6]
+    assert store.query("accuracy_by_label_date", target="purchase", days=2) == []
 
 
 def test_dead_letters_are_counted_by_stage_and_reason(store: Store) -> None:

@@ -144,6 +144,18 @@ def test_a_malformed_insert_stores_nothing_of_its_rows(embedded: Embedded, datab
     assert ask(embedded, "SELECT count() FROM t", database=name).text == "0\n"
 
 
+def test_rows_that_the_table_refuses_are_never_acknowledged(embedded: Embedded, database: Settings) -> None:
+    name = database.database
+    sql = "CREATE TABLE t (a UInt8, CONSTRAINT small CHECK a < 5) ENGINE = MergeTree ORDER BY a"
+    ask(embedded, sql, database=name)
+    for body in (b"1\n9\n", b"9\n"):
+        answer = httpx.post(embedded.url, params={"query": "INSERT INTO t FORMAT TSV", "database": name}, content=body)
+        assert answer.headers["x-clickhouse-exception-code"] == "469"
+    insert = "INSERT INTO t (a) SETTINGS max_threads = 1 FORMAT TSV"
+    assert httpx.post(embedded.url, params={"query": insert, "database": name}, content=b"1\n2\n").status_code == 200
+    assert ask(embedded, "SELECT count() FROM t", database=name).text == "2\n"
+
+
 @pytest.mark.parametrize("compress", [False, "lz4", "zstd", "gzip"])
 def test_clickhouse_connect_writes_and_reads_in_every_encoding(
     embedded: Embedded, database: Settings, compress: bool | str

@@ -148,6 +148,14 @@ def test_one_batch_may_span_many_years(store: Store) -> None:
     assert store.query("events_distinct")[0]["events"] == 300
 
 
+def test_a_batch_in_many_chunks_becomes_one_part(store: Store, database: Settings) -> None:
+    store.insert("models", pa.concat_tables([one_row("models", version=number) for number in range(50)]))
+    client = connect(database)
+    sql = "SELECT count() FROM system.parts WHERE database = currentDatabase() AND table = 'models'"
+    assert client.command(sql) == 1
+    client.close_connections()
+
+
 def test_inserted_rows_are_counted(store: Store) -> None:
     counted = INSERT_ROWS.labels("models")._value.get()
     store.insert("models", one_row("models"))
