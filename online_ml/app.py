@@ -49,11 +49,9 @@ class _Consumer(driver.Consumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         found: dict[TP, int] = dict(await super().seek_to_committed())
-        for tp in self.assignment():
-            start = cast(_Transport, self.transport).start_of(tp)
-            if start is not None:
-                await self._seek(tp, start)
-                found[tp] = start
+        for tp, start in (await cast(_Transport, self.transport).begin(self.assignment())).items():
+            await self._seek(tp, start)
+            found[tp] = start
         return found
 
 
@@ -62,15 +60,15 @@ class _Transport(driver.Transport):
 
     Parameters
     ----------
-    start_of
-        Asked at each assignment for the offset at which to begin; None leaves it to the group.
+    begin
+        Awaited with the partitions assigned, before any of them is read; returns the offsets at which to begin.
     """
 
     Consumer: ClassVar[type[_Consumer]] = _Consumer
 
-    def __init__(self, *args: Any, start_of: Callable[[TP], int | None], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, begin: Callable[[set[TP]], Awaitable[dict[TP, int]]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.start_of = start_of
+        self.begin = begin
 
 
 class LearnerApp:
@@ -100,7 +98,7 @@ class LearnerApp:
             broker_session_timeout=10.0,
             broker_heartbeat_interval=2.0,
         )
-        self.app.transport = _Transport(self.app.conf.broker_consumer, self.app, start_of=self._start_of)
+        self.app.transport = _Transport(self.app.conf.broker_consumer, self.app, begin=self._begin)
         self._wire(self.app)
 
     def _wire(self, app: faust.App) -> None:
@@ -111,14 +109,14 @@ class LearnerApp:
             async for event in stream.noack().events():
                 await self._guarded(self._take(event))
 
-        async def assigned(_app: Any, /, *args: Any, **_: Any) -> None:
-            await self._guarded(self._assign(args[0]))
+        async def revoked(_app: Any, /, *_args: Any, **_: Any) -> None:
+            await self._guarded(self._release())
 
         async def closing(_app: Any, /, *_args: Any, **_: Any) -> None:
             await self._close()
 
         # Signals hold their receivers weakly unless told otherwise.
-        app.on_partitions_assigned.connect(assigned, weak=False)
+        app.on_partitions_revoked.connect(revoked, weak=False)
         app.on_before_shutdown.connect(closing, weak=False)
         app.task(self._looking_after)
 
@@ -131,27 +129,39 @@ class LearnerApp:
             await self.app.crash(error)
             raise
 
-    async def _assign(self, assigned: set[TP]) -> None:
-        mine = sorted(tp.partition for tp in assigned if tp.topic == self.settings.topics.examples)
+    async def _release(self) -> None:
+        """Let go of the partitions: what was done is made durable if that is quick, and done again otherwise."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HANDOVER_SECONDS), self._busy:
+                if self._session is not None and self._session.pending:
+                    await self._make_durable(self._session)
+        if self._session is not None:
+            self._session.released = True
+        self._session = None
+        self._unacked.clear()
+
+    async def _begin(self, assigned: set[TP]) -> dict[TP, int]:
+        """Take up from the newest checkpoint, and say where to read on."""
+        mine = {tp for tp in assigned if tp.topic == self.settings.topics.examples}
         if len(mine) < self.settings.partitions:
             log.error(
                 "the learner does not have all partitions and learns nothing until it does",
-                has=mine,
+                has=sorted(tp.partition for tp in mine),
                 of=self.settings.partitions,
                 hint="Another learner runs in this namespace; learning has one writer, stop the other one.",
             )
-        # Another learner may have moved on while the partitions were away: take up from what is durable.
         async with self._busy:
-            self._unacked.clear()
-            self._session = await asyncio.to_thread(
-                LearnerSession, self.settings, store=self._store, publisher=self._publisher
-            )
+            if self._session is None:
+                self._session = await asyncio.to_thread(
+                    LearnerSession, self.settings, store=self._store, publisher=self._publisher
+                )
+            return {tp: self._session.position(tp.partition) + 1 for tp in mine}
 
     async def _take(self, event: EventT[Any]) -> None:
         async with self._busy:
             session, tp, offset = self._session, event.message.tp, event.message.offset
-            if session is None:
-                return
+            if session is None or event.message.generation_id != self.app.consumer_generation_id:
+                return  # read before a rebalance; it comes again
             if offset <= session.durable.get(tp.partition, -1):
                 event.ack()
                 return
@@ -166,11 +176,6 @@ class LearnerApp:
             while await asyncio.to_thread(session.advance) is not None:
                 if session.effects.rows >= HELD_ROWS or self._due():
                     await self._make_durable(session)
-
-    def _start_of(self, tp: TP) -> int | None:
-        if self._session is None or tp.topic != self.settings.topics.examples:
-            return None
-        return self._session.position(tp.partition) + 1
 
     def _due(self) -> bool:
         return time.monotonic() - self._durable_at >= self.settings.checkpoint_seconds
@@ -220,8 +225,5 @@ class LearnerApp:
 
     async def _close(self) -> None:
         """Make what was done durable if that is quick."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HANDOVER_SECONDS), self._busy:
-                if self._session is not None and self._session.pending:
-                    await self._make_durable(self._session)
+        await self._release()
         self._stopping = True

@@ -74,6 +74,8 @@ class LearnerSession:
         self.durable = dict(self.learner.progress.offsets)
         """By partition, the offset up to which a checkpoint includes the records: those may be acked."""
         self.effects = Effects()
+        self.released = False
+        """Set when the partitions are gone: another session's checkpoints count from then on."""
         self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.version}
         self._unmeasured: dict[Target, int] = dict.fromkeys(self.learner.targets, 0)
         log.info("learner starts", boundary=self.learner.boundary, offsets=self.positions)
@@ -181,7 +183,7 @@ class LearnerSession:
             self._publisher.send(self.settings.topics.models, key=model.name, value=model.encode(), partition=0)
         self._publisher.flush()
         self._changed.clear()
-        if not effects.steps:
+        if self.released or not effects.steps:
             return 0
         capture = self._checkpointer.capture(self.learner)
         written = self._checkpointer.write(capture, self._publisher)
