@@ -53,9 +53,9 @@ class Context:
     async def stop(self) -> None:
         """Stop the threads."""
         self.hub.gone.set()
-        await asyncio.to_thread(self.feed.stop)
-        await asyncio.to_thread(self.watch.stop)
-        await asyncio.to_thread(self.analytics.close)
+        # Side by side: each may have to wait for a broker that does not answer.
+        stops = (self.feed.stop, self.watch.stop, self.analytics.close)
+        await asyncio.gather(*(asyncio.to_thread(stop) for stop in stops))
 
     def event_time(self) -> datetime:
         """Return the present event time."""

@@ -70,9 +70,9 @@ class TopicReader:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop reading and wait for the thread, at most 10 s."""
+        """Stop reading and wait for the thread, at most 5 s."""
         self._stopping.set()
-        self._thread.join(10)
+        self._thread.join(5)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -42,6 +42,7 @@ EXAMPLE_ALERT: dict[str, Any] = {
     "as_of": "2025-03-14T09:26:53Z",
     "raised_at": "2025-03-14T09:26:54Z",
 }
+EXAMPLE_NEXT = "WyJhYjEyIiwwLjgzLCJjLTEwNDIiXQ"
 
 
 class Answer(BaseModel):
@@ -53,7 +54,9 @@ class Answer(BaseModel):
 class Customers(Answer):
     """A page of customers by falling risk."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"customers": [EXAMPLE_SCORE], "next_page_token": "WyJhYjEyIiwwLjgzLCJjLTEwNDIiXQ"}})
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"customers": [EXAMPLE_SCORE], "next_page_token": EXAMPLE_NEXT}}
+    )
 
     customers: list[Score]
     next_page_token: str | None = Field(description="Give it as `page_token` for the next page; null on the last.")
@@ -62,7 +65,9 @@ class Customers(Answer):
 class Alerts(Answer):
     """A page of alerts, the newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"alerts": [EXAMPLE_ALERT], "next_page_token": "WyJhYjEyIiwwLjgzLCJjLTEwNDIiXQ"}})
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"alerts": [EXAMPLE_ALERT], "next_page_token": EXAMPLE_NEXT}}
+    )
 
     alerts: list[Alert]
     next_page_token: str | None = Field(description="Give it as `page_token` for the next page; null on the last.")

@@ -76,10 +76,10 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking and wait for the thread, at most 15 s."""
+        """Stop looking and wait for the thread, at most 5 s."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(15)
+            self._thread.join(5)
 
     def _run(self) -> None:
         admin = AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap, "socket.timeout.ms": 6_000})
