@@ -115,9 +115,9 @@ def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, in
         for target in TARGETS:
             for number in range(world.partitions):
                 inputs = design(world.features(number, day))
-                logits = np.array([model.logits(inputs) for model in models[target]])
+                raw = np.array([model.logits(inputs) for model in models[target]])
                 for row in range(world.rows):
-                    mine = logits[:, row]
+                    mine = raw[:, row]
                     line = np.array(lines[target])
                     said[target, number, day, row] = (
                         mine.tolist(),
