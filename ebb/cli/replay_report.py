@@ -78,7 +78,8 @@ def qualities(client: Client, cut: int) -> list[Quality]:
             columns = client.query_arrow(
                 "SELECT label, toFloat64(probability) AS probability, toInt32(toUInt16(snapshot_day)) AS day "
                 "FROM v_outcomes "
-                "WHERE target = {target:String} AND candidate = {candidate:String} AND label <= 1",
+                "WHERE target = {target:String} AND candidate = {candidate:String} AND label <= 1 "
+                "ORDER BY day, customer_id",  # sums of floats depend on the order
                 parameters={"target": target, "candidate": candidate},
             )
             label = columns.column("label").to_numpy().astype(np.uint8)
