@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 import orjson
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -82,23 +82,31 @@ class Watch:
             self._thread.join(5)
 
     def _run(self) -> None:
-        admin = AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap, "socket.timeout.ms": 6_000})
-        while not self._stopping.is_set():
-            try:
-                self._picture = self._look(admin)
-                self.trouble = None
-            except (KafkaException, TimeoutError) as error:
-                if self.trouble is None:
-                    _log.warning("kafka_unanswered", error=str(error))
-                self.trouble = f"Kafka at {self.settings.kafka_bootstrap} does not answer: {error}"
-            self._stopping.wait(EVERY_SECONDS)
+        servers = self.settings.kafka_bootstrap
+        admin = AdminClient({"bootstrap.servers": servers, "socket.timeout.ms": 6_000})
+        # Asks for the workers' offsets by their group's name and never joins the group. Not the admin client's
+        # list_consumer_group_offsets: it crashes the process (librdkafka issue 5040, SIGSEGV) when the broker has no group
+        # coordinator yet, as in the first seconds of a new broker.
+        group = Consumer({"bootstrap.servers": servers, "group.id": self.settings.group("worker")})
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._picture = self._look(admin, group)
+                    self.trouble = None
+                except (KafkaException, TimeoutError) as error:
+                    if self.trouble is None:
+                        _log.warning("kafka_unanswered", error=str(error))
+                    self.trouble = f"Kafka at {servers} does not answer: {error}"
+                self._stopping.wait(EVERY_SECONDS)
+        finally:
+            group.close()
 
-    def _look(self, admin: AdminClient) -> Pipeline:
+    def _look(self, admin: AdminClient, group: Consumer) -> Pipeline:
         topics, partitions = self.settings.topics, range(self.settings.partitions)
         watched = (topics.activity, topics.dead_letters, topics.examples)
         ends = self._offsets(admin, watched, _LATEST)
         lows = self._offsets(admin, watched, _EARLIEST)
-        committed = self._committed(admin)
+        committed = self._committed(group)
         now = time.monotonic()
         lags = []
         for one in partitions:
@@ -123,12 +131,10 @@ class Watch:
         answers = admin.list_offsets(asked, request_timeout=5)
         return {(where.topic, where.partition): future.result(timeout=6).offset for where, future in answers.items()}
 
-    def _committed(self, admin: AdminClient) -> dict[int, int]:
+    def _committed(self, group: Consumer) -> dict[int, int]:
         topic = self.settings.topics.activity
         partitions = [TopicPartition(topic, partition) for partition in range(self.settings.partitions)]
-        group = self.settings.group("worker")
-        answers = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, partitions)])
-        found = answers[group].result(timeout=6).topic_partitions or []
+        found = group.committed(partitions, timeout=5)
         return {one.partition: one.offset for one in found if one.offset >= 0}
 
     def _find_first(self, now: float) -> None:

@@ -84,9 +84,13 @@ def fresh(stack: Settings, **changes: Any) -> Settings:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[Api]:
-    """Run the API with these settings; it is ready when the block begins and has stopped when it ends."""
+    """Run the API with these settings; it is ready when the block begins and has stopped when it ends.
+
+    A crash fails the test, though the supervisor would have started the API again.
+    """
+    said: list[str] = []
     with TemporaryDirectory() as logs:
-        supervisor = Supervisor([api(settings)], logs=Path(logs), say=print)
+        supervisor = Supervisor([api(settings)], logs=Path(logs), say=said.append)
         try:
             supervisor.start()
             with (
@@ -96,3 +100,4 @@ def serving(settings: Settings) -> Iterator[Api]:
                 yield Api(settings, Teller(settings), client, supervisor, sockets)
         finally:
             supervisor.stop()
+    assert not [line for line in said if " ended (" in line]
