@@ -85,8 +85,8 @@ class Watch:
         servers = self.settings.kafka_bootstrap
         admin = AdminClient({"bootstrap.servers": servers, "socket.timeout.ms": 6_000})
         # Asks for the workers' offsets by their group's name and never joins the group. Not the admin client's
-        # list_consumer_group_offsets: it crashes the process (librdkafka issue 5040, SIGSEGV) when the broker has no group
-        # coordinator yet, as in the first seconds of a new broker.
+        # list_consumer_group_offsets: it crashes the process (librdkafka issue 5040, SIGSEGV) while the broker has no
+        # group coordinator, as in the first seconds of a new broker.
         group = Consumer({"bootstrap.servers": servers, "group.id": self.settings.group("worker")})
         try:
             while not self._stopping.is_set():
