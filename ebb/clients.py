@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ebb.settings import Settings
 
+LOG = logging.getLogger("librdkafka")
+# What matters of librdkafka's log arrives as an error; whoever configures logging sees the rest.
+LOG.addHandler(logging.NullHandler())
+
 
 def client_config(settings: "Settings", **more: Any) -> dict[str, Any]:
     """Return the configuration of a producer, consumer or admin client.
@@ -22,6 +26,6 @@ def client_config(settings: "Settings", **more: Any) -> dict[str, Any]:
         "reconnect.backoff.ms": 250,
         "reconnect.backoff.max.ms": 5_000,
         "log.connection.close": False,
-        "logger": logging.getLogger("librdkafka"),
+        "logger": LOG,
         **{name.replace("_", "."): value for name, value in more.items()},
     }

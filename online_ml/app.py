@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, cast
+from collections.abc import Awaitable
+from typing import Any
 
 import faust
-from aiokafka import AIOKafkaConsumer
-from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, EventT
 
 from clickhouse.store import Store
@@ -20,55 +18,17 @@ from ebb.messages import utc
 from ebb.metrics import CHECKPOINT_BYTES, CHECKPOINT_SECONDS, LAG_EVENTS
 from ebb.settings import Settings
 from ebb.streams import make_app
+from ebb.transport import CheckpointTransport
 from online_ml.session import LearnerSession
 
 log = get_logger(__name__)
 
-FETCH_WAIT_MS = 20
-"""Faust fixes 1,500: a partition without blocks would then hold up the fetches of the others."""
 HELD_ROWS = 500_000
 """Outcome rows held in memory before they are made durable, whatever the time."""
 LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 10.0
 """How long a partition may hold back the others before it is said."""
 HANDOVER_SECONDS = 10.0
-
-
-class _Thread(driver.AIOKafkaConsumerThread):
-    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        return consumer
-
-
-class _Consumer(driver.Consumer):
-    """Reads on from the checkpoint. What the group has committed says how far we are to others, never to us."""
-
-    def _new_consumer_thread(self) -> _Thread:
-        return _Thread(self, loop=self.loop, beacon=self.beacon)
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        found: dict[TP, int] = dict(await super().seek_to_committed())
-        for tp, start in (await cast(_Transport, self.transport).begin(self.assignment())).items():
-            await self._seek(tp, start)
-            found[tp] = start
-        return found
-
-
-class _Transport(driver.Transport):
-    """aiokafka transport that begins where it is told to.
-
-    Parameters
-    ----------
-    begin
-        Awaited with the partitions assigned, before any of them is read; returns the offsets at which to begin.
-    """
-
-    Consumer: ClassVar[type[_Consumer]] = _Consumer
-
-    def __init__(self, *args: Any, begin: Callable[[set[TP]], Awaitable[dict[TP, int]]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.begin = begin
 
 
 class LearnerApp:
@@ -98,7 +58,7 @@ class LearnerApp:
             broker_session_timeout=10.0,
             broker_heartbeat_interval=2.0,
         )
-        self.app.transport = _Transport(self.app.conf.broker_consumer, self.app, begin=self._begin)
+        self.app.transport = CheckpointTransport(self.app.conf.broker_consumer, self.app, begin=self._begin)
         self._wire(self.app)
 
     def _wire(self, app: faust.App) -> None:

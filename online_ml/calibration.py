@@ -23,12 +23,13 @@ def fit(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8]) -> tupl
     Parameters
     ----------
     logits
-        Uncalibrated logits as they were predicted, shape (n,).
+        Uncalibrated logits as they were predicted, shape (n,); NaN rows (nothing was predicted) are left out.
     labels
         What became of it, 0 or 1, shape (n,).
     """
-    x: Floats = logits.astype(np.float64)
-    y = labels.astype(np.float64)
+    known = ~np.isnan(logits)
+    x: Floats = logits[known].astype(np.float64)
+    y = labels[known].astype(np.float64)
     slope, offset = IDENTITY
     for _ in range(STEPS):
         p = sigmoid(slope * x + offset)

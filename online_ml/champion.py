@@ -36,10 +36,12 @@ def choose(current: str | None, candidates: Sequence[Candidate], window: Window)
         if not enough:
             return None
         current = PREFERRED
-    if len(labels) < MIN_LABELS:
+    # Candidates begin together, so what one has not predicted none has.
+    known = ~np.isnan(window.probabilities(0)) if len(labels) else np.empty(0, np.bool_)
+    if int(known.sum()) < MIN_LABELS:
         return current
     losses = {
-        candidate.name: log_losses(window.probabilities(place), labels)
+        candidate.name: log_losses(window.probabilities(place)[known], labels[known])
         for place, candidate in enumerate(candidates)
         if candidate.servable
     }
@@ -47,7 +49,7 @@ def choose(current: str | None, candidates: Sequence[Candidate], window: Window)
     for name, challenger in losses.items():
         differences = losses[current] - challenger
         gain = float(differences.mean())
-        error = float(differences.std()) / math.sqrt(len(labels))
+        error = float(differences.std()) / math.sqrt(len(differences))
         if gain > EVIDENCE * error and gain > 0 and float(challenger.mean()) < lowest:
             best, lowest = name, float(np.mean(challenger))
     return best

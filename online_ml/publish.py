@@ -86,7 +86,7 @@ def outcome_rows(judged: Judged, names: list[str]) -> pa.Table:
         }
     )
     schema = SCHEMAS["outcomes"]
-    tables = []
+    tables = [schema.empty_table()]
     for name, probabilities in zip(names, part.probabilities, strict=True):
         known = ~np.isnan(probabilities)
         if not known.any():

@@ -57,7 +57,7 @@ class TargetLearner:
     def predict(
         self, inputs: Floats, served: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return what every candidate says now.
+        """Return what every candidate says now; one that has learned nothing says nothing (NaN).
 
         Parameters
         ----------
@@ -71,7 +71,11 @@ class TargetLearner:
         logits, probabilities
             Uncalibrated logits, shape (candidates, n); calibrated probabilities, shape (candidates + 1, n).
         """
-        logits = np.stack([candidate.logits(inputs) for candidate in self.candidates])
+        if self.examples:
+            logits = np.stack([candidate.logits(inputs) for candidate in self.candidates])
+        else:
+            # Judged, a blank model's constant would count against it; calibrated on, it would shift the trained one.
+            logits = np.full((len(self.candidates), len(inputs)), np.nan)
         lines = np.array(self.calibrations)
         calibrated = sigmoid(logits * lines[:, :1] + lines[:, 1:])
         probabilities = np.concatenate([calibrated.astype(np.float32), served.astype(np.float32)[None, :]])

@@ -5,13 +5,13 @@ its partition, or `flush` raises. A process that dies before `flush` may have se
 sources therefore give deterministic event ids, by which workers drop what is sent again.
 """
 
-import logging
 import time
 from types import TracebackType
 from typing import Never, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from ebb.clients import client_config
 from ebb.errors import UnavailableError
 from ebb.events import TICK_HEADER
 from ebb.metrics import PRODUCE_FAILURES, PRODUCED
@@ -23,10 +23,6 @@ QUEUE_EVENTS = 100_000
 QUEUE_KBYTES = 262_144
 SERVE_EVERY = 1_000
 """Events between two looks at the delivery reports."""
-
-_LOG = logging.getLogger("librdkafka")
-# What matters of librdkafka's log arrives as an error; whoever configures logging sees the rest.
-_LOG.addHandler(logging.NullHandler())
 
 
 class ActivityProducer:
@@ -59,24 +55,23 @@ class ActivityProducer:
         self._failed = 0
         self._counted = 0
         self._producer = Producer(
-            {
-                "bootstrap.servers": settings.kafka_bootstrap,
-                "client.id": f"ebb-{source}",
-                "enable.idempotence": True,
+            client_config(
+                settings,
+                client_id=f"ebb-{source}",
+                enable_idempotence=True,
                 # The partitioner of Kafka's own clients, so that all producers agree where a customer lives.
-                "partitioner": "murmur2_random",
-                "compression.type": "lz4",
-                "linger.ms": linger_ms,
-                "batch.size": 1_000_000,
-                "message.max.bytes": MAX_MESSAGE_BYTES,
-                "message.timeout.ms": int(answer_seconds * 1_000),
-                "queue.buffering.max.messages": QUEUE_EVENTS,
-                "queue.buffering.max.kbytes": QUEUE_KBYTES,
+                partitioner="murmur2_random",
+                compression_type="lz4",
+                linger_ms=linger_ms,
+                batch_size=1_000_000,
+                message_max_bytes=MAX_MESSAGE_BYTES,
+                message_timeout_ms=int(answer_seconds * 1_000),
+                queue_buffering_max_messages=QUEUE_EVENTS,
+                queue_buffering_max_kbytes=QUEUE_KBYTES,
                 # A report per event would cost more than sending it: what left the queue without one has arrived.
-                "delivery.report.only.error": True,
-                "on_delivery": self._refused,
-            },
-            logger=_LOG,
+                delivery_report_only_error=True,
+            )
+            | {"on_delivery": self._refused}
         )
         self.partitions = self._count_partitions()
 

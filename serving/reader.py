@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from ebb.clients import client_config
 from ebb.errors import UnavailableError
 from ebb.log import get_logger
 from ebb.settings import Settings
@@ -86,17 +87,17 @@ class TopicReader:
 
     def _read(self) -> None:
         consumer = Consumer(
-            {
-                "bootstrap.servers": self._settings.kafka_bootstrap,
-                "group.id": self._settings.group("api"),
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 50,
-                "queued.max.messages.kbytes": 65_536,
-                "allow.auto.create.topics": False,
-            }
+            client_config(
+                self._settings,
+                group_id=self._settings.group("api"),
+                enable_auto_commit=False,
+                enable_auto_offset_store=False,
+                enable_partition_eof=True,
+                auto_offset_reset="earliest",
+                fetch_wait_max_ms=50,
+                queued_max_messages_kbytes=65_536,
+                allow_auto_create_topics=False,
+            )
         )
         try:
             self._assign(consumer)

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from ebb.clients import client_config
 from ebb.errors import InvalidEventError
 from ebb.events import TICK_HEADER, decode_activity
 from ebb.log import get_logger
@@ -82,12 +83,11 @@ class Watch:
             self._thread.join(5)
 
     def _run(self) -> None:
-        servers = self.settings.kafka_bootstrap
-        admin = AdminClient({"bootstrap.servers": servers, "socket.timeout.ms": 6_000})
+        admin = AdminClient(client_config(self.settings, socket_timeout_ms=6_000))
         # Asks for the workers' offsets by their group's name and never joins the group. Not the admin client's
         # list_consumer_group_offsets: it crashes the process (librdkafka issue 5040, SIGSEGV) while the broker has no
         # group coordinator, as in the first seconds of a new broker.
-        group = Consumer({"bootstrap.servers": servers, "group.id": self.settings.group("worker")})
+        group = Consumer(client_config(self.settings, group_id=self.settings.group("worker")))
         try:
             while not self._stopping.is_set():
                 try:
@@ -96,7 +96,7 @@ class Watch:
                 except (KafkaException, TimeoutError) as error:
                     if self.trouble is None:
                         _log.warning("kafka_unanswered", error=str(error))
-                    self.trouble = f"Kafka at {servers} does not answer: {error}"
+                    self.trouble = f"Kafka at {self.settings.kafka_bootstrap} does not answer: {error}"
                 self._stopping.wait(EVERY_SECONDS)
         finally:
             group.close()
@@ -143,12 +143,12 @@ class Watch:
             return
         self._first_asked_at = now
         consumer = Consumer(
-            {
-                "bootstrap.servers": self.settings.kafka_bootstrap,
-                "group.id": self.settings.group("api"),
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-            }
+            client_config(
+                self.settings,
+                group_id=self.settings.group("api"),
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+            )
         )
         try:
             topic = self.settings.topics.activity

@@ -53,7 +53,6 @@ class ActivityWorker:
         self._publisher = Publisher(settings)
         self._sink = Sink()
         self._champions = ModelWatcher(settings)
-        self._arriving: set[int] = set()
         self._unacked: list[EventT[Any]] = []
         self._durable = asyncio.Lock()
         self._wanted = asyncio.Event()
@@ -61,7 +60,10 @@ class ActivityWorker:
         self._room.set()
         self.app = make_app(settings, "worker")
         self.app.transport = Transport(
-            self.app.conf.broker_consumer, self.app, batched=frozenset({settings.topics.activity})
+            self.app.conf.broker_consumer,
+            self.app,
+            begin=self._begin,
+            batched=frozenset({settings.topics.activity}),
         )
         self._wire(self.app)
 
@@ -73,9 +75,6 @@ class ActivityWorker:
             async for event in stream.noack().events():
                 await self._guarded(self._consume(event))
 
-        async def assigned(_app: Any, /, *args: Any, **_: Any) -> None:
-            await self._guarded(self._assign(args[0]))
-
         async def revoked(_app: Any, /, *args: Any, **_: Any) -> None:
             await self._guarded(self._revoke(args[0]))
 
@@ -83,7 +82,6 @@ class ActivityWorker:
             await self.close()
 
         # Signals hold their receivers weakly unless told otherwise.
-        app.on_partitions_assigned.connect(assigned, weak=False)
         app.on_partitions_revoked.connect(revoked, weak=False)
         app.on_before_shutdown.connect(closing, weak=False)
         app.task(self._checkpoints)
@@ -121,21 +119,28 @@ class ActivityWorker:
             await due()
             await self._guarded(work())
 
-    async def _assign(self, assigned: set[TP]) -> None:
-        numbers = sorted(tp.partition for tp in assigned if tp.topic == self.settings.topics.activity)
-        self._arriving.update(numbers)
-        for number in numbers:
-            began = time.monotonic()
-            worker = await asyncio.to_thread(self._take_over, number)
-            self.partitions[number] = worker
-            self._arriving.discard(number)
-            log.info(
-                "partition taken over",
-                partition=number,
-                customers=len(worker.engine.state),
-                offset=worker.engine.offset,
-                seconds=round(time.monotonic() - began, 2),
-            )
+    async def _begin(self, assigned: set[TP]) -> dict[TP, int]:
+        """Take over the partitions that are new to this worker; say where each is to be read on."""
+        mine = sorted(tp for tp in assigned if tp.topic == self.settings.topics.activity)
+        kept = await self.app.consumer.earliest_offsets(*mine) if mine else {}
+        starts = {}
+        for tp in mine:
+            if tp.partition not in self.partitions:
+                began = time.monotonic()
+                worker = await asyncio.to_thread(self._take_over, tp.partition)
+                self.partitions[tp.partition] = worker
+                log.info(
+                    "partition taken over",
+                    partition=tp.partition,
+                    customers=len(worker.engine.state),
+                    offset=worker.engine.offset,
+                    seconds=round(time.monotonic() - began, 2),
+                )
+            needed = self.partitions[tp.partition].engine.offset + 1
+            starts[tp] = max(needed, kept[tp])
+            if needed < kept[tp]:
+                log.error("records expired before they were read", partition=tp.partition, first=needed, kept=kept[tp])
+        return starts
 
     def _take_over(self, number: int) -> PartitionWorker:
         def begin(*, anew: bool) -> PartitionWorker:
@@ -171,11 +176,9 @@ class ActivityWorker:
     async def _consume(self, event: EventT[Any]) -> None:
         records: Any = event.message.value
         tp = event.message.tp
-        while tp.partition in self._arriving:  # Faust may deliver before its assignment has been handled
-            await asyncio.sleep(0.01)
         partition = self.partitions.get(tp.partition)
-        if partition is None or not await self._joined(tp, partition, records[0].offset):
-            return
+        if partition is None or event.message.generation_id != self.app.consumer_generation_id:
+            return  # read before a rebalance; it comes again where it is wanted
         began = time.monotonic()
         partition.process(records)
         partition.behind = (self.app.consumer.highwater(tp) or 0) - 1 > partition.engine.offset
@@ -188,25 +191,6 @@ class ActivityWorker:
         if self._sink.rows >= 2 * self.settings.sink_rows:
             self._room.clear()
             await self._room.wait()
-
-    async def _joined(self, tp: TP, partition: PartitionWorker, first: int) -> bool:
-        """Tell whether a poll connects to the state; if the group has committed beyond the state, go back first."""
-        if partition.joined or first <= partition.engine.offset + 1 or first < partition.rewound_from:
-            partition.joined = True
-            return True
-        if partition.rewound_from:  # delivered before the seek took effect
-            return False
-        needed = partition.engine.offset + 1
-        target = max(needed, (await self.app.consumer.earliest_offsets(tp))[tp])
-        if target > needed and needed:
-            log.error("records expired before they were read", partition=tp.partition, first=needed, last=target - 1)
-        if target >= first:
-            partition.joined = True
-            return True
-        log.warning("reading again what the state lacks", partition=tp.partition, offset=target, committed=first)
-        partition.rewound_from = first
-        await self.app.consumer.seek(tp, target)
-        return False
 
     async def _checkpoint_due(self) -> None:
         with contextlib.suppress(TimeoutError):

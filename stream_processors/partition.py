@@ -80,10 +80,6 @@ class PartitionWorker:
         """Wall time at which the last record processed was produced."""
         self.behind = True
         """Whether records wait to be processed: meanwhile the clock must not move time on."""
-        self.joined = False
-        """Whether the polls have connected to the state's offset."""
-        self.rewound_from = 0
-        """First offset of the poll that made the worker go back; 0 if none did."""
         self.released = False
         """Whether the partition was given up; its checkpoints are no longer ours to write."""
 

@@ -18,15 +18,11 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, cast
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import ConsumerRecord
 from faust import Schema
-from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-FETCH_WAIT_MS = 20
-"""How long the broker may hold a fetch. Faust's 1,500 lets one idle topic stall the busy ones (docs/adr/0003)."""
-FETCH_BYTES = 4 * 1024 * 1024
-"""Most bytes a fetch takes from one partition: some 20,000 events, one good batch."""
+from ebb.transport import Begin, CheckpointConsumer, CheckpointTransport
 
 
 class RawSchema(Schema[Any, Any]):
@@ -41,27 +37,13 @@ class RawSchema(Schema[Any, Any]):
         return message.value
 
 
-class BatchingThread(driver.AIOKafkaConsumerThread):
-    """The consumer's thread, with fetch settings that suit batches."""
-
-    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        # The driver fixes these; aiokafka reads them when it creates its fetcher, at start.
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        consumer._max_partition_fetch_bytes = FETCH_BYTES
-        return consumer
-
-
-class BatchingConsumer(driver.Consumer):
+class BatchingConsumer(CheckpointConsumer):
     """Consumer that delivers one message per (partition, poll) for the batched topics."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._batched = cast(Transport, self.transport).batched
         self._delivered: defaultdict[TP, deque[int]] = defaultdict(deque)
-
-    def _new_consumer_thread(self) -> BatchingThread:
-        return BatchingThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Any]]:
         records = await super()._getmany(active_partitions, timeout)
@@ -117,7 +99,7 @@ class BatchingConsumer(driver.Consumer):
         await super().seek(partition, offset)
 
     async def perform_seek(self) -> None:
-        """Move every partition to its committed offset; what was delivered before no longer counts."""
+        """Move every partition to where it begins; what was delivered before no longer counts."""
         self._forget(list(self._delivered))
         await super().perform_seek()
 
@@ -131,17 +113,19 @@ class BatchingConsumer(driver.Consumer):
             self._delivered.pop(tp, None)
 
 
-class Transport(driver.Transport):
-    """aiokafka transport whose consumer batches the topics it is told to.
+class Transport(CheckpointTransport):
+    """Transport whose consumer batches the topics it is told to.
 
     Parameters
     ----------
+    begin
+        As for `CheckpointTransport`.
     batched
         Names of the topics to hand over by the poll.
     """
 
-    Consumer: ClassVar[type[BatchingConsumer]] = BatchingConsumer
+    Consumer: ClassVar[type[CheckpointConsumer]] = BatchingConsumer
 
-    def __init__(self, *args: Any, batched: frozenset[str] = frozenset(), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, begin: Begin, batched: frozenset[str] = frozenset(), **kwargs: Any) -> None:
+        super().__init__(*args, begin=begin, **kwargs)
         self.batched = batched

