@@ -1,8 +1,9 @@
-"""The score before any label has matured: silence measured by the customer's own rhythm.
+"""The score before any label has matured: how much of the customer's rhythm is left.
 
-Written by hand, not learned: its constants say only that a silence of several mean gaps is a worse sign than one of a
-fraction of a gap, that slow rhythms leave more room for silence within the horizon, and that a long history is a good
-sign. Version 0 marks it wherever a score names its model; the first champion replaces it.
+Written by hand, not learned. A customer whose active days come like a Poisson stream at the rate that the decayed
+count `active_hl14` implies is silent for the next 14 days with probability 2^-active_hl14; the line below follows that
+curve's log-odds (slope -3 in log(1 + count), even odds at one decayed day), and silence, absolute and against the own
+mean gap, adds a little. Version 0 marks it wherever a score names its model; the first champion replaces it.
 """
 
 import math
@@ -17,16 +18,13 @@ CANDIDATE = "cold_start"
 
 
 def cold_start(target: Target, settings: Settings) -> Scorer:
-    """Return the scorer of a target for the time before its first champion.
-
-    For `churn` the logit at the reference (a customer heard of now, whose mean gap equals the horizon) is -0.6: silence
-    for a horizon has e^-1 = 0.37 probability for a steady (Poisson) customer with that gap.
-    """
+    """Return the scorer of a target for the time before its first champion."""
     if target == "churn":
-        names = ["log_recency_over_gap", "log_gap_mean_days", "log_active_days_60"]
-        weights = [1.7, 0.7, -0.3]
-        mean = [0.0, math.log1p(settings.horizon_days), 0.0]
-        intercept = -0.4
+        names = ["log_active_hl14", "log_recency_days", "log_recency_over_gap"]
+        weights = [-3.0, 0.6, 0.2]
+        # A horizon of H days needs 14 / H of the decayed days for even odds of silence.
+        mean = [math.log1p(14 / settings.horizon_days), math.log1p(settings.horizon_days), math.log(2)]
+        intercept = 0.0
     else:
         names = ["log_purchases_30d", "log_purchase_recency_days", "log_carts_7d"]
         weights = [1.0, -0.5, 0.5]

@@ -48,7 +48,7 @@ class SummaryMaker:
             champion.candidate if champion else None,
         )
         totals = context.analytics.rows_or_none("labels_by_day", target="churn")
-        reliability = context.analytics.rows_or_none("reliability", target="churn", candidate="served", days=3650)
+        reliability = context.analytics.rows_or_none("reliability", target="churn", candidate="served", days=30)
         letters = context.analytics.rows_or_none("dead_letters_by_reason")
         parts = {"accuracy": accuracy, "calibration": reliability, "labels": totals, "dead_letters": letters}
         unavailable = sorted(name for name, part in parts.items() if part is None)

@@ -69,6 +69,7 @@ STATE: tuple[Column, ...] = (
 SERVED: tuple[Column, ...] = (
     Column("churn", np.float32, (), np.nan),
     Column("published", np.float32, (), np.nan),
+    Column("trend", np.float32, (), np.nan),
     Column("band", np.int8, (), -1),
     Column("alerted_band", np.int8, (), -1),
     Column("alerted_at", np.int64, (), NEVER),

@@ -20,6 +20,8 @@ from stream_processors.state import DAY_MS, CustomerState, Rows
 HIGH = BANDS.index(BANDS[2])
 """Bands from here on are worth an alert; leaving them for a lower one is worth telling too."""
 TREND_DAYS = 7
+TREND_STEPS = 5
+"""A trend is told again when it changed by so many times what makes a score worth telling."""
 HISTORY = 8
 """Boundaries whose score is kept, so that the one seven days ago is at hand."""
 
@@ -104,7 +106,10 @@ class Scoreboard:
         before = self.table["published"][rows]
         old = self.table["band"][rows]
         band = self._banded(churn, old)
-        moved = np.isnan(before) | (np.abs(churn - before) >= self._change) | (band != old)
+        trend = churn - self._week_ago(rows, now)
+        # A trend that was told and no longer holds is as wrong as a score; NaN (none yet) compares as unmoved.
+        turned = np.abs(trend - self.table["trend"][rows]) >= TREND_STEPS * self._change
+        moved = np.isnan(before) | (np.abs(churn - before) >= self._change) | (band != old) | turned
         chosen = np.arange(len(rows)) if always else np.flatnonzero(moved)
         self.table["churn"][rows] = churn
         if len(chosen) == 0:
@@ -115,7 +120,6 @@ class Scoreboard:
         reasons = explain(champions.churn, features[chosen])
         tenure = np.maximum(features[chosen, INDEX["tenure_days"]], 30.0)
         value = np.maximum(features[chosen, INDEX["spend_total"]] / tenure * self._value_days, 0.0)
-        trend = churn[chosen] - self._week_ago(picked, now)
         as_of, scored_at = utc(now / 1000), utc(time.time())
         model = {"name": champions.churn.name, "version": champions.churn.version}
         countries = state.table["country"][picked].tolist()
@@ -130,7 +134,7 @@ class Scoreboard:
                     "purchase": round(float(purchase[place]), 6),
                     "band": BANDS[band[at]].value,
                     "previous": _number(before[at]),
-                    "trend_7d": _number(trend[place]),
+                    "trend_7d": _number(trend[at]),
                     "reasons": reasons[place],
                     "value_at_risk": round(probability * float(value[place]), 2),
                     "expected_gain": round(probability * self._save_rate * float(value[place]) - self._offer_cost, 2),
@@ -144,6 +148,7 @@ class Scoreboard:
             if band[at] != old[at] and self._worth_an_alert(row, int(old[at]), int(band[at]), now):
                 told.alerts.append(_alert(told.scores[-1], int(old[at])))
         self.table["published"][picked] = churn[chosen]
+        self.table["trend"][picked] = trend[chosen]
         self.table["band"][picked] = band[chosen]
         return told
 

@@ -166,5 +166,5 @@ export function lagBars(width, partitions) {
     );
     if (step > 18) parts.push(s("text", { x: place * step + 2, y: base + 15 }, String(one.partition)));
   });
-  return frame(width, height, `Events waiting by partition, at most ${count(Math.max(...partitions.map((one) => one.lag_events)))}.`, ...parts);
+  return frame(width, height, `Events not yet committed by partition, at most ${count(Math.max(...partitions.map((one) => one.lag_events)))}.`, ...parts);
 }

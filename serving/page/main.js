@@ -57,12 +57,12 @@ function health(summary) {
   const fresh = summary.staleness_seconds;
   update("health", [pipeline, dead, Math.round(fresh ?? -1), summary.as_of], () => [
     fact("Events arriving", pipeline ? `${count(pipeline.events_per_second)} / s` : "–", pipeline ? `${count(pipeline.processed_per_second)} / s processed` : "Kafka does not answer"),
-    fact("Waiting", pipeline ? `${count(pipeline.lag_events)} events` : "–", pipeline ? `the oldest for ${duration(pipeline.lag_seconds)}` : null, pipeline?.lag_seconds > 30),
+    fact("In work", pipeline ? `${count(pipeline.lag_events)} events` : "–", pipeline ? `not yet committed, the oldest for ${duration(pipeline.lag_seconds)}` : null, pipeline?.lag_seconds > 30),
     fact("Latest score", fresh === null ? "–" : `${duration(fresh)} ago`, summary.as_of ? `describes ${moment(new Date(summary.as_of))}` : "none yet", fresh > STALE_SECONDS),
     fact("Refused events", dead.total === null && !dead.by_reason ? "–" : count(refused), reasons.join(", ") || "nothing was refused"),
   ]);
   const width = Math.max(280, Math.round(find("lags").clientWidth));
-  update("lags", [pipeline?.partitions, width], () => (pipeline ? [h("p", { class: "hint" }, "Events waiting, by partition"), lagBars(width, pipeline.partitions)] : []));
+  update("lags", [pipeline?.partitions, width], () => (pipeline ? [h("p", { class: "hint" }, "Events not yet committed, by partition"), lagBars(width, pipeline.partitions)] : []));
 }
 
 function draw() {

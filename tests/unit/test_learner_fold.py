@@ -116,6 +116,8 @@ def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, in
             for number in range(world.partitions):
                 inputs = design(world.features(number, day))
                 raw = np.array([model.logits(inputs) for model in models[target]])
+                if not record[target]:  # nothing learned yet, nothing said
+                    raw[:] = np.nan
                 for row in range(world.rows):
                     mine = raw[:, row]
                     line = np.array(lines[target])
@@ -140,7 +142,7 @@ def test_predictions_judged_equal_a_slow_recomputation_by_hand(world: World, mix
     for target in TARGETS:
         assert found[target].keys() == expected[target].keys()
         for key, said in expected[target].items():
-            assert found[target][key] == pytest.approx(said, abs=1e-5)
+            assert found[target][key] == pytest.approx(said, abs=1e-5, nan_ok=True)
 
 
 @THOROUGH

@@ -105,7 +105,9 @@ def expected_outcomes(learned: Learner, world: World) -> set[tuple[object, ...]]
         for day in range(FIRST_DAY, last - world.horizon(target)):
             for number in range(world.partitions):
                 for row, label in enumerate(world.labels(target, number, day).tolist()):
-                    names = one.names if row % 2 else [name for name in one.names if name != SERVED]
+                    # Candidates say nothing before their first label; every second customer was served nothing.
+                    said = one.names if day >= FIRST_DAY + world.horizon(target) else [SERVED]
+                    names = said if row % 2 else [name for name in said if name != SERVED]
                     found |= {(target, f"c{number}-{row}", day, name, label) for name in names}
     return found
 

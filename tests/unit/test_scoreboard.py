@@ -1,0 +1,134 @@
+"""Bands, trends, alerts: what is told about a customer, and when it is worth telling."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ebb.features import INDEX, WIDTH
+from ebb.messages import Alert, Score
+from ebb.settings import Settings
+from online_ml.scoring import Scorer, cold_start
+from stream_processors.scoreboard import Scoreboard, Told
+from stream_processors.state import DAY_MS, CustomerState
+
+DAY = 20_000
+
+
+class Said:
+    """Champions that say what the test wants."""
+
+    def __init__(self) -> None:
+        self.probability = 0.1
+        self.purchase = cold_start("purchase", Settings())
+
+    @property
+    def churn(self) -> Scorer:
+        """A model whose logit is one constant."""
+        scorer = cold_start("churn", Settings())
+        logit = float(np.log(self.probability / (1 - self.probability)))
+        payload = {
+            "kind": "linear",
+            "inputs": ["log_recency_days"],
+            "weights": [0.0],
+            "mean": [0.0],
+            "scale": [1.0],
+            "intercept": logit,
+            "calibration": [1.0, 0.0],
+        }
+        return type(scorer).from_payload(payload, name="churn.fixed", candidate="fixed", target="churn", version=1)
+
+
+class Board:
+    """A scoreboard of one customer, and what it tells."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.state = CustomerState()
+        self.state.row("c")
+        self.state.grow()
+        self.said = Said()
+        self.board = Scoreboard(Settings(**settings))
+
+    def tell(self, probability: float, day: float = DAY, *, always: bool = False, **features: float) -> Told:
+        row = np.zeros((1, WIDTH), np.float32)
+        for name, value in features.items():
+            row[0, INDEX[name]] = value
+        self.said.probability = probability
+        return self.board.tell(self.state, np.array([0]), row, self.said, now=int(day * DAY_MS), always=always)
+
+
+def test_a_score_is_told_first_then_when_it_moved_and_always_after_an_event() -> None:
+    board = Board()
+    (first,) = board.tell(0.20).scores
+    assert Score.model_validate(first).previous is None
+    assert not board.tell(0.205).scores
+    (moved,) = board.tell(0.22).scores
+    assert moved["previous"] == pytest.approx(0.20, abs=1e-6)
+    (again,) = board.tell(0.22, always=True).scores
+    assert again["previous"] == pytest.approx(0.22, abs=1e-6)
+
+
+def test_a_band_rises_at_its_threshold_and_falls_only_well_below_it() -> None:
+    board = Board()
+    bands = [board.tell(p, always=True).scores[0]["band"] for p in (0.29, 0.31, 0.27, 0.24, 0.29, 0.95, 0.76, 0.74)]
+    assert bands == ["low", "medium", "medium", "low", "low", "critical", "critical", "high"]
+
+
+def test_a_rise_to_high_alerts_once_and_says_why() -> None:
+    board = Board()
+    assert not board.tell(0.5).alerts, "a first score is no change"
+    (alert,) = board.tell(0.7, DAY + 0.1, always=True).alerts
+    told = Alert.model_validate(alert)
+    assert (told.band, told.previous_band) == ("high", "medium")
+    assert "from medium to high" in told.why
+    assert not board.tell(0.7, DAY + 0.2, always=True).alerts
+
+
+def test_flapping_pages_nobody_twice_within_the_cooldown_but_an_escalation_does() -> None:
+    board = Board(alert_cooldown_days=1.0)
+    board.tell(0.5)
+    assert board.tell(0.7, DAY + 0.1).alerts
+    assert not board.tell(0.4, DAY + 0.2).alerts
+    assert not board.tell(0.7, DAY + 0.3).alerts
+    assert board.tell(0.9, DAY + 0.4).alerts, "critical is news"
+    assert board.tell(0.1, DAY + 2).alerts, "the danger is over, and the cool-down too"
+
+
+def test_a_move_among_the_lower_bands_alerts_nobody() -> None:
+    board = Board()
+    board.tell(0.1)
+    assert not board.tell(0.5, DAY + 1).alerts
+    assert not board.tell(0.1, DAY + 2).alerts
+
+
+def test_the_same_fact_has_the_same_alert_id_and_another_day_another() -> None:
+    ids = []
+    for day in (DAY, DAY, DAY + 5):
+        board = Board()
+        board.tell(0.5, day)
+        ids.append(board.tell(0.7, day + 0.5).alerts[0]["alert_id"])
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_the_trend_is_against_seven_days_ago_and_is_told_again_when_it_no_longer_holds() -> None:
+    board = Board()
+    board.tell(0.1, DAY)
+    for day in range(DAY + 1, DAY + 8):
+        board.board.remember(day)
+    (risen,) = board.tell(0.6, DAY + 8).scores
+    assert risen["trend_7d"] == pytest.approx(0.5, abs=1e-6)
+    for day in range(DAY + 8, DAY + 16):
+        board.board.remember(day)
+    (settled,) = board.tell(0.6, DAY + 16).scores
+    assert settled["trend_7d"] == pytest.approx(0.0, abs=1e-6)
+    assert not board.tell(0.6, DAY + 16.5).scores
+
+
+def test_worth_follows_from_spend_risk_and_the_offer() -> None:
+    board = Board(value_horizon_days=90, save_rate=0.1, offer_cost=5)
+    (score,) = board.tell(0.5, spend_total=300.0, tenure_days=100.0).scores
+    value = 300 / 100 * 90
+    assert score["value_at_risk"] == pytest.approx(0.5 * value, abs=0.01)
+    assert score["expected_gain"] == pytest.approx(0.5 * 0.1 * value - 5, abs=0.01)
+    (returned,) = Board().tell(0.5, spend_total=-50.0, tenure_days=100.0).scores
+    assert returned["value_at_risk"] == 0
