@@ -1,0 +1,127 @@
+"""Events per second through workers that do everything, beside bare consuming and decoding of the same topic.
+
+Everything: validate, drop duplicates, update state, compute features, score, publish, insert events and features into
+ClickHouse, checkpoint. Bare: one process, aiokafka and confluent-kafka each, `orjson.loads` of every record, nothing
+kept; the faster of the two is the ceiling. All run against one broker on this machine, one after another, so compare
+the ratios and not the figures of two machines.
+"""
+
+import asyncio
+import json
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from confluent_kafka import Consumer
+from confluent_kafka import TopicPartition as Place
+
+from clickhouse.migrations import migrate
+from ebb.clients import client_config
+from ebb.runtime import parts
+from ebb.runtime.services import services
+from ebb.runtime.supervisor import Supervisor
+from ebb.settings import Settings
+from ebb.topics import create_topics
+from producers.load import offer, random_events
+from producers.producing import ActivityProducer
+
+EVENTS = int(os.environ.get("BENCH_EVENTS", "400000"))
+CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "20000"))
+SPAN_SECONDS = 3 * 86_400
+"""Event time that the events cover: two or three day boundaries are crossed in every partition."""
+LOOK_SECONDS = 0.05
+_COUNTED = re.compile(r'^ebb_events_total\{result="(?:accepted|late)"\} (\S+)', re.MULTILINE)
+
+
+def main() -> None:
+    """Measure and print."""
+    begin = time.time() - SPAN_SECONDS
+    events = random_events(EVENTS, customers=CUSTOMERS, seed=1, begin=begin, span_seconds=SPAN_SECONDS)
+    with tempfile.TemporaryDirectory() as home, services(Settings(home=Path(home))) as base:
+        single = _filled(base, "single", events)
+        ceilings = {"aiokafka": asyncio.run(_aiokafka(single)), "confluent-kafka": _confluent(single)}
+        one = _through(single, workers=1)
+        two = _through(_filled(base, "double", events), workers=2)
+    ceiling = max(ceilings.values())
+    for name, rate in ceilings.items():
+        print(f"bare {name} + orjson     {rate:>10,.0f} events/s")
+    print(f"one worker, everything    {one:>10,.0f} events/s   {one / ceiling:.3f} of the ceiling")
+    print(f"two workers, everything   {two:>10,.0f} events/s   {two / one:.2f} x one worker")
+    figures = {
+        "events_per_s": round(one),
+        "ceiling_per_s": round(ceiling),
+        "ceiling_ratio": round(one / ceiling, 4),
+        "two_worker_ratio": round(two / one, 3),
+    }
+    print(json.dumps(figures))
+
+
+def _filled(base: Settings, namespace: str, events: list[tuple[str, bytes]]) -> Settings:
+    settings = base.model_copy(update={"namespace": namespace, "idle_after_seconds": 0.0})
+    create_topics(settings)
+    migrate(settings)
+    with ActivityProducer(settings, source="load", linger_ms=50) as producer:
+        offer(producer, events)
+    return settings
+
+
+async def _aiokafka(settings: Settings) -> float:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
+    await consumer.start()
+    places = [TopicPartition(settings.topics.activity, number) for number in range(settings.partitions)]
+    consumer.assign(places)
+    await consumer.seek_to_beginning(*places)
+    read, began = 0, time.perf_counter()
+    while read < EVENTS:
+        for records in (await consumer.getmany(timeout_ms=1_000, max_records=20_000)).values():
+            for record in records:
+                orjson.loads(record.value)
+            read += len(records)
+    seconds = time.perf_counter() - began
+    await consumer.stop()
+    return read / seconds
+
+
+def _confluent(settings: Settings) -> float:
+    consumer = Consumer(client_config(settings, group_id="bench", enable_auto_commit=False))
+    consumer.assign([Place(settings.topics.activity, number, 0) for number in range(settings.partitions)])
+    read, began = 0, time.perf_counter()
+    while read < EVENTS:
+        for message in consumer.consume(20_000, timeout=1.0):
+            orjson.loads(message.value() or b"null")
+            read += 1
+    seconds = time.perf_counter() - began
+    consumer.close()
+    return read / seconds
+
+
+def _through(settings: Settings, *, workers: int) -> float:
+    """Start workers on a filled topic; return events per second from the first one seen done to the last."""
+    running = [parts.worker(settings, number) for number in range(workers)]
+    with Supervisor(running, logs=settings.home / "logs", say=print):
+        first: tuple[float, float] | None = None
+        while True:
+            done, now = sum(_done(part) for part in running), time.perf_counter()
+            if first is None and done > 0:
+                first = (now, done)
+            if first is not None and done >= EVENTS:
+                return (done - first[1]) / (now - first[0])
+            time.sleep(LOOK_SECONDS)
+
+
+def _done(part: parts.Part) -> float:
+    return sum(float(value) for value in _COUNTED.findall(httpx.get(parts.metrics_url(part), trust_env=False).text))
+
+
+if __name__ == "__main__":
+    main()
