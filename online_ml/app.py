@@ -49,7 +49,9 @@ class LearnerApp:
         self._unacked: dict[int, deque[tuple[int, EventT[Any]]]] = {}
         self._busy = asyncio.Lock()
         self._durable_at = 0.0
-        self._waits_since: float | None = None
+        self._standing_at: int | None = None
+        """Boundary last processed; the learner has stood there since `_waits_since`."""
+        self._waits_since = 0.0
         self.app = make_app(
             settings,
             "learner",
@@ -169,11 +171,10 @@ class LearnerApp:
 
     def _say_who_holds_back(self, session: LearnerSession) -> None:
         waiting = session.learner.progress.waiting_for()
-        if not waiting:
-            self._waits_since = None
-            return
         now = time.monotonic()
-        self._waits_since = now if self._waits_since is None else self._waits_since
+        if not waiting or session.learner.boundary != self._standing_at:
+            self._standing_at, self._waits_since = session.learner.boundary, now
+            return
         if now - self._waits_since < PATIENCE_SECONDS:
             return
         self._waits_since = now

@@ -110,6 +110,19 @@ def test_only_touched_shards_are_written() -> None:
     assert [key for key in second.pieces if key.startswith("shard/")] == ["shard/2/1"]
 
 
+def test_a_day_that_closes_without_an_event_is_checkpointed() -> None:
+    log = Log.of([Event("a", 0, "purchase", 2.0), Event("b", 5), Tick(3 * DAY_MS), Tick(5 * DAY_MS)])
+    engine, board, checkpointer = new(SETTINGS, 0)
+    kept: Kept = {}
+    for records in (log.records[:3], log.records[3:]):
+        process(engine, records)
+        capture = checkpointer.capture(engine, board)
+        assert capture is not None
+        assert keep(kept, capture)
+    restored, _, _ = rebuild(SETTINGS, 0, kept)
+    assert restored.state.digest() == engine.state.digest()
+
+
 def test_what_was_told_survives_too() -> None:
     engine, board, checkpointer, kept = _checkpointed()
     board.table["band"][:] = [2, 3]

@@ -182,6 +182,38 @@ def test_both_classes_of_a_label_mature_at_the_horizon_and_not_before() -> None:
     assert labels.labels.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(("day", "label"), [(0, 1), (1, 0), (14, 0), (15, 1)])
+def test_a_label_looks_at_the_days_of_its_horizon_and_at_no_other(day: int, label: int) -> None:
+    # The snapshot of boundary 1 looks at the days 1 to 14. Somebody else moves the time on.
+    # Half an hour into its day: at the last boundary it has been counted before the watermark crosses.
+    returns = Event("returns", day * DAY_MS + HOUR_MS // 2, id="back")
+    items: list[Event | Tick] = sorted(
+        [Event("returns", 0), Event("other", 0), returns, *(Event("other", n * DAY_MS + 1) for n in range(1, 17))],
+        key=lambda event: event.at,
+    )
+    _, crossings, _, _ = run([*items, Tick(17 * DAY_MS)])
+    (found,) = [
+        found
+        for crossing in crossings
+        for found in crossing.labels
+        if found.target == "churn" and found.snapshot_boundary == START + 1
+    ]
+    assert found.labels.tolist() == [label, 0]
+
+
+def test_a_day_does_not_see_what_happened_a_round_of_the_bitmap_before() -> None:
+    # Day 128 takes over the bit of day 0; the snapshot of boundary 120 looks at the days 120 to 133.
+    ticks = [Tick(day * DAY_MS) for day in range(1, 140)]
+    _, crossings, _, _ = run([Event("a", HOUR_MS), *ticks[:114], Event("a", 115 * DAY_MS), *ticks[115:]])
+    labels = {
+        found.snapshot_boundary - START: found.labels.tolist()
+        for crossing in crossings
+        for found in crossing.labels
+        if found.target == "churn"
+    }
+    assert labels[120] == [1]
+
+
 def test_the_future_does_not_move_what_was_snapshotted() -> None:
     past: list[Event | Tick] = [Event("a", day * DAY_MS + HOUR_MS, "purchase", 3.0) for day in range(20)]
     cut = Tick(20 * DAY_MS + HOUR_MS)
