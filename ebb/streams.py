@@ -33,7 +33,7 @@ def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
         "web_in_thread": False,
         "consumer_auto_offset_reset": "earliest",
         "broker_max_poll_records": settings.poll_records,
-        "broker_commit_interval": 0.5,
+        "broker_commit_interval": 1.0,
         "stream_buffer_maxsize": 8,
         "stream_wait_empty": False,
         # A checkpoint may have to wait for ClickHouse; the group must not take the partitions away meanwhile.

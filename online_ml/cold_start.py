@@ -1,9 +1,9 @@
 """The score before any label has matured: how much of the customer's rhythm is left.
 
 Written by hand, not learned. A customer whose active days come like a Poisson stream at the rate that the decayed
-count `active_hl14` implies is silent for the next 14 days with probability 2^-active_hl14; the line below follows that
-curve's log-odds (slope -3 in log(1 + count), even odds at one decayed day), and silence, absolute and against the own
-mean gap, adds a little. Version 0 marks it wherever a score names its model; the first champion replaces it.
+count `active_hl14` implies is silent for the next 14 days with probability 2^-active_hl14: even odds at one such day.
+That alone forgives a sudden silence of somebody who came every day, so silence, absolute and against the own mean gap,
+weighs beside it. Version 0 marks this score wherever it names its model; the first champion replaces it.
 """
 
 import math
@@ -21,7 +21,7 @@ def cold_start(target: Target, settings: Settings) -> Scorer:
     """Return the scorer of a target for the time before its first champion."""
     if target == "churn":
         names = ["log_active_hl14", "log_recency_days", "log_recency_over_gap"]
-        weights = [-3.0, 0.6, 0.2]
+        weights = [-2.0, 0.6, 1.2]
         # A horizon of H days needs 14 / H of the decayed days for even odds of silence.
         mean = [math.log1p(14 / settings.horizon_days), math.log1p(settings.horizon_days), math.log(2)]
         intercept = 0.0

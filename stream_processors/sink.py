@@ -12,23 +12,13 @@ import orjson
 import pyarrow as pa
 
 from clickhouse.tables import SCHEMAS
+from ebb.events import Properties
 from ebb.features import NAMES, Kind
 from ebb.messages import utc
 from stream_processors.decode import Batch, Refused
 
 KIND_NAMES = [kind.name.lower() for kind in Kind]
-_PROPERTIES = (
-    "amount",
-    "currency",
-    "channel",
-    "country",
-    "product_id",
-    "category",
-    "store",
-    "payment_method",
-    "discount",
-    "session_id",
-)
+_PROPERTIES: tuple[str, ...] = Properties.__struct_fields__
 
 
 class Sink:

@@ -7,10 +7,11 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from pydantic import ValidationError
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_exception, retry_if_result, stop_after_delay, wait_fixed
 
 from clickhouse.client import connect
 from clickhouse.migrations import migrate
+from ebb.clients import client_config
 from ebb.errors import SettingsError, SetupError, UnavailableError
 from ebb.settings import DEFAULT_KINDS, Settings
 from ebb.topics import create_topics
@@ -81,7 +82,7 @@ def prepare(space: Settings, *, fresh: bool) -> None:
     UnavailableError
         If Kafka or ClickHouse does not answer.
     """
-    admin = AdminClient({"bootstrap.servers": space.kafka_bootstrap, "socket.timeout.ms": 10_000, "log_level": 0})
+    admin = AdminClient(client_config(space, socket_timeout_ms=10_000))
     topics, used = _topics(admin, space), _has_database(space)
     if (topics or used) and not fresh:
         what = f"The namespace {space.namespace!r} holds an earlier replay."
@@ -91,10 +92,7 @@ def prepare(space: Settings, *, fresh: bool) -> None:
             for deleted in admin.delete_topics(topics, operation_timeout=30).values():
                 deleted.result(timeout=60)
             _gone(admin, space)
-        groups = {group.group_id for group in admin.list_consumer_groups().result(timeout=30).valid}
-        if mine := [space.group(part) for part in PARTS if space.group(part) in groups]:
-            for removed in admin.delete_consumer_groups(mine).values():
-                removed.result(timeout=30)
+        _remove_groups(admin, space)
     except KafkaException as error:
         what = f"The topics of namespace {space.namespace!r} cannot be removed: {error.args[0]}."
         raise SetupError(what, "Stop the parts that still use them, or choose another --namespace.") from error
@@ -112,6 +110,19 @@ def _topics(admin: AdminClient, space: Settings) -> list[str]:
     except KafkaException as error:
         what = f"Kafka at {space.kafka_bootstrap} does not answer: {error.args[0]}."
         raise UnavailableError(what, "Check that it runs and that EBB_KAFKA_BOOTSTRAP names it.") from error
+
+
+def _has_members(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].name() == "NON_EMPTY_GROUP"
+
+
+@retry(retry=retry_if_exception(_has_members), wait=wait_fixed(0.5), stop=stop_after_delay(25), reraise=True)
+def _remove_groups(admin: AdminClient, space: Settings) -> None:
+    """Remove the groups of an earlier replay; a member that left without a word counts until its session ends."""
+    groups = {group.group_id for group in admin.list_consumer_groups().result(timeout=30).valid}
+    if mine := [space.group(part) for part in PARTS if space.group(part) in groups]:
+        for removed in admin.delete_consumer_groups(mine).values():
+            removed.result(timeout=30)
 
 
 @retry(retry=retry_if_result(bool), wait=wait_fixed(0.1), stop=stop_after_delay(30))

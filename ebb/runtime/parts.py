@@ -92,5 +92,5 @@ def api(settings: Settings, *, after: tuple[str, ...] = ()) -> Part:
 
 
 def simulator(settings: Settings, *arguments: str, after: tuple[str, ...] = ()) -> Part:
-    """Describe the simulator; `arguments` are those of `ebb simulate`."""
-    return Part("simulator", module("producers.simulator", *arguments), environment(settings), after=after)
+    """Describe the simulator; `arguments` are those of `ebb simulate`. Ready when it serves its metrics."""
+    return _with_metrics("simulator", settings, module("producers.simulator", *arguments), after)
