@@ -2,12 +2,16 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from typing import Any
 
 import faust
 from faust.worker import Worker
 
+from ebb.log import get_logger
 from ebb.settings import Settings
+
+log = get_logger(__name__)
 
 
 def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
@@ -44,6 +48,16 @@ def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
         "loghandlers": [],
     }
     return faust.App(settings.group(part), **(options | overrides))
+
+
+async def guarded(app: faust.App, work: Awaitable[None]) -> None:
+    """Let no error of ours pass as an agent's: Faust would skip the message. The process ends and is restarted."""
+    try:
+        await work
+    except Exception as error:
+        log.exception("cannot go on", reason=str(error))
+        await app.crash(error)
+        raise
 
 
 def run_app(app: faust.App) -> None:

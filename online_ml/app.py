@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable
 from typing import Any
 
 import faust
@@ -17,7 +16,7 @@ from ebb.log import get_logger
 from ebb.messages import utc
 from ebb.metrics import CHECKPOINT_BYTES, CHECKPOINT_SECONDS, LAG_EVENTS
 from ebb.settings import Settings
-from ebb.streams import make_app
+from ebb.streams import guarded, make_app
 from ebb.transport import CheckpointTransport
 from online_ml.session import LearnerSession
 
@@ -69,10 +68,10 @@ class LearnerApp:
         @app.agent(examples)
         async def learn(stream: Any) -> None:
             async for event in stream.noack().events():
-                await self._guarded(self._take(event))
+                await guarded(self.app, self._take(event))
 
         async def revoked(_app: Any, /, *_args: Any, **_: Any) -> None:
-            await self._guarded(self._release())
+            await guarded(self.app, self._release())
 
         async def closing(_app: Any, /, *_args: Any, **_: Any) -> None:
             await self._close()
@@ -81,15 +80,6 @@ class LearnerApp:
         app.on_partitions_revoked.connect(revoked, weak=False)
         app.on_before_shutdown.connect(closing, weak=False)
         app.task(self._looking_after)
-
-    async def _guarded(self, work: Awaitable[None]) -> None:
-        """Let no error of ours pass as an agent's: Faust would skip the record. The process ends and is restarted."""
-        try:
-            await work
-        except Exception as error:
-            log.exception("learner cannot go on", reason=str(error))
-            await self.app.crash(error)
-            raise
 
     async def _release(self) -> None:
         """Let go of the partitions: what was done is made durable if that is quick, and done again otherwise."""
@@ -154,7 +144,7 @@ class LearnerApp:
     async def _looking_after(self) -> None:
         while not self.app.should_stop:
             await asyncio.sleep(LOOK_SECONDS)
-            await self._guarded(self._look())
+            await guarded(self.app, self._look())
 
     async def _look(self) -> None:
         async with self._busy:

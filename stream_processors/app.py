@@ -25,7 +25,7 @@ from ebb.metrics import (
     forget_partition,
 )
 from ebb.settings import Settings
-from ebb.streams import make_app
+from ebb.streams import guarded, make_app
 from stream_processors.champions import ModelWatcher
 from stream_processors.checkpoint import Capture, write
 from stream_processors.partition import PartitionWorker
@@ -73,10 +73,10 @@ class ActivityWorker:
         @app.agent(activity)
         async def consume(stream: Any) -> None:
             async for event in stream.noack().events():
-                await self._guarded(self._consume(event))
+                await guarded(self.app, self._consume(event))
 
         async def revoked(_app: Any, /, *args: Any, **_: Any) -> None:
-            await self._guarded(self._revoke(args[0]))
+            await guarded(self.app, self._revoke(args[0]))
 
         async def closing(_app: Any, /, *_args: Any, **_: Any) -> None:
             await self.close()
@@ -105,19 +105,10 @@ class ActivityWorker:
         self._stopping = True
         self._champions.stop()
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
-        """Let no error of ours pass as an agent's: Faust would skip the batch. The process ends and is restarted."""
-        try:
-            await work
-        except Exception as error:
-            log.exception("worker cannot go on", reason=str(error))
-            await self.app.crash(error)
-            raise
-
     async def _every(self, due: Callable[[], Awaitable[Any]], work: Callable[[], Awaitable[None]]) -> None:
         while not self.app.should_stop:
             await due()
-            await self._guarded(work())
+            await guarded(self.app, work())
 
     async def _begin(self, assigned: set[TP]) -> dict[TP, int]:
         """Take over the partitions that are new to this worker; say where each is to be read on."""

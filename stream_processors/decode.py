@@ -45,7 +45,6 @@ class Batch:
     events: list[Activity | None]
     properties: list[Properties | None]
     refused: list[Refused] = field(default_factory=list)
-    first_offset: int = -1
     last_offset: int = -1
     produced_at: float = 0.0
     """Wall time at which the newest record was produced, Unix seconds."""
@@ -124,7 +123,6 @@ class Decoder:
             events=events,
             properties=properties,
             refused=refused,
-            first_offset=records[0].offset,
             last_offset=records[-1].offset,
             produced_at=records[-1].timestamp / 1000.0,
         )

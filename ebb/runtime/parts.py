@@ -10,9 +10,6 @@ import httpx
 from ebb.runtime.ports import LOOPBACK, free_port
 from ebb.settings import Settings
 
-SERVICES = ("kafka", "clickhouse")
-"""What the other parts stand on; absent from a supervisor when they run elsewhere."""
-
 
 def _running() -> bool:
     return True
