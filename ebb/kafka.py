@@ -1,6 +1,6 @@
 """Kafka as every part uses it: an idempotent producer that loses nothing in silence, and reading a topic to its end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 from typing import Any
 
@@ -25,6 +25,8 @@ class Publisher:
 
     def __init__(self, settings: Settings, *, linger_ms: float = 5) -> None:
         self._bootstrap = settings.kafka_bootstrap
+        self._failure: KafkaError | None = None
+        self._lock = Lock()
         self._producer = Producer(
             client_config(
                 settings,
@@ -34,11 +36,12 @@ class Publisher:
                 partitioner="murmur2_random",
                 message_max_bytes=MAX_MESSAGE_BYTES,
                 queue_buffering_max_messages=500_000,
+                # Calling back for each of so many records costs more than all else about them.
+                delivery_report_only_error=True,
                 delivery_timeout_ms=120_000,
             )
+            | {"on_delivery": self._refused}
         )
-        self._failure: KafkaError | None = None
-        self._lock = Lock()
 
     def send(
         self,
@@ -55,12 +58,22 @@ class Publisher:
             placed["headers"] = headers
         while True:
             try:
-                self._producer.produce(topic, key=key, value=value, on_delivery=self._delivered, **placed)
+                self._producer.produce(topic, key=key, value=value, **placed)
             except BufferError:
                 self._producer.poll(0.1)
             else:
                 self._producer.poll(0)
                 return
+
+    def send_all(self, topic: str, records: Iterable[tuple[str, bytes]], *, partition: int) -> None:
+        """Hand over many records, as (key, value), to one partition; waits while the local queue is full."""
+        produce = self._producer.produce
+        for key, value in records:
+            try:
+                produce(topic, value, key, partition)
+            except BufferError:
+                self.send(topic, key=key, value=value, partition=partition)
+        self._producer.poll(0)
 
     def flush(self, timeout: float = 130.0) -> None:
         """Wait until every record handed over is acknowledged.
@@ -78,7 +91,7 @@ class Publisher:
             what = f"Kafka at {self._bootstrap} did not take all records: {why}."
             raise UnavailableError(what, "Check the broker; the work since the last checkpoint is done again.")
 
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+    def _refused(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             with self._lock:
                 self._failure = self._failure or error

@@ -94,7 +94,7 @@ class Checkpointer:
             "rows": len(state),
             "countries": state.countries.names,
             "channels": state.channels.names,
-            "window": {"size": engine.window.size, "seen": engine.window.seen},
+            "window": {"size": engine.window.size, "seen": engine.window.seen, "begun": engine.window.begun},
             "snapshots": sorted(pending),
             "remembered": board.remembered,
             "slots": dict(self.slots),
@@ -205,7 +205,7 @@ def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> 
     board.table.grow(manifest["rows"])
     for start in range(0, manifest["rows"], SHARD_ROWS):
         state.ids.extend(_unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, board.table, start))
-    state.index = {customer: row for row, customer in enumerate(state.ids)}
+    state.index = dict(zip(state.ids, range(len(state.ids)), strict=True))
     engine.offset, engine.newest = manifest["offset"], manifest["newest"]
     window = manifest["window"]
     pieces = range(-(-min(window["size"], window["seen"]) // WINDOW_PIECE))
@@ -213,7 +213,7 @@ def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> 
     for number in pieces:
         part = np.frombuffer(piece(f"window/{number}"), np.uint64)
         ring[number * WINDOW_PIECE : number * WINDOW_PIECE + len(part)] = part
-    engine.window.restore(ring, window["seen"])
+    engine.window.restore(ring, window["seen"], [(day, seen) for day, seen in window["begun"]])
     for boundary in manifest["snapshots"]:
         engine.labeller.pending[boundary] = np.frombuffer(piece(f"snapshot/{boundary}"), np.int32).astype(np.intp)
     board.remembered = manifest["remembered"]
@@ -222,24 +222,30 @@ def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> 
 
 
 def _pack_rows(state: Table, board: Table, ids: list[str], start: int, stop: int) -> bytes:
-    """Pack rows of both tables: the length of the ids, the ids as JSON, the columns' bytes one after another."""
-    names = orjson.dumps(ids[start:stop])
-    parts = [_LENGTH.pack(len(names)), names]
-    for table in (state, board):
-        parts.extend(np.ascontiguousarray(array).tobytes() for _, array in table.slices(start, stop))
-    return b"".join(parts)
+    """Pack rows of both tables: the length of a head, the head as JSON, the columns' bytes one after another.
+
+    The head names the ids, and the types of the columns that may have been widened since other shards were written.
+    """
+    columns = [part for table in (state, board) for part in table.slices(start, stop)]
+    types = {column.name: array.dtype.str for column, array in columns if column.widest}
+    head = orjson.dumps({"ids": ids[start:stop], "types": types})
+    return b"".join([_LENGTH.pack(len(head)), head, *(array.tobytes() for _, array in columns)])
 
 
 def _unpack_rows(body: bytes, state: Table, board: Table, start: int) -> list[str]:
     (size,) = _LENGTH.unpack_from(body)
     at = _LENGTH.size + size
-    ids: list[str] = orjson.loads(body[_LENGTH.size : at])
+    head = orjson.loads(body[_LENGTH.size : at])
+    ids: list[str] = head["ids"]
     stop = start + len(ids)
+    for name, dtype in head["types"].items():
+        state.widen(name, np.dtype(dtype))
     for table in (state, board):
         for column, array in table.slices(start, stop):
-            flat: npt.NDArray[Any] = np.frombuffer(body, column.dtype, count=array.size, offset=at)
+            stored = np.dtype(head["types"].get(column.name, column.dtype))
+            flat: npt.NDArray[Any] = np.frombuffer(body, stored, count=array.size, offset=at)
             array[...] = flat.reshape(array.shape)
-            at += array.nbytes
+            at += flat.nbytes
     return ids
 
 

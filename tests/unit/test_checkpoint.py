@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.settings import Settings
 from stream_processors.checkpoint import MANIFEST, Capture, Checkpointer, new, pack, rebuild
+from stream_processors.columns import SHARD_ROWS
 from stream_processors.decode import Decoder
 from stream_processors.engine import Engine
 from stream_processors.scoreboard import Scoreboard
-from tests.support.activity import DAY_MS, Event, Log, Record, Tick
+from tests.support.activity import DAY_MS, START, Event, Log, Record, Tick
 
 SETTINGS = Settings(dedupe_events=40)
 
@@ -176,5 +177,23 @@ def test_a_window_of_another_size_keeps_the_newest_events() -> None:
     smaller = SETTINGS.model_copy(update={"dedupe_events": 10})
     restored, _, _ = rebuild(smaller, 0, kept)
     hashes = Decoder(SETTINGS).decode(Log.of([Event("a", n) for n in range(100)]).records).event_hashes
-    assert not restored.window.admit(hashes[90:]).any()
-    assert restored.window.admit(hashes[80:90]).all()
+    days = np.full(10, START)
+    assert not restored.window.admit(hashes[90:], days).any()
+    assert restored.window.admit(hashes[80:90], days).all()
+
+
+def test_shards_written_before_a_column_was_widened_are_read_with_those_after() -> None:
+    engine, board, checkpointer = new(SETTINGS, 0)
+    kept: Kept = {}
+    # The customers of the first shard are quiet; one of the second has a day beyond what the narrow counter holds.
+    crowd: list[Event | Tick] = [Event(f"c{n}", n) for n in range(SHARD_ROWS)]
+    busy: list[Event | Tick] = [Event("busy", 5_000 + n) for n in range(300)]
+    records = Log.of([*crowd, *busy]).records
+    for part in (records[:SHARD_ROWS], records[SHARD_ROWS:]):
+        process(engine, part)
+        capture = checkpointer.capture(engine, board)
+        assert capture is not None
+        keep(kept, capture)
+    assert "shard/0/1" not in kept, "the first shard must not have been written again"
+    restored, _, _ = rebuild(SETTINGS, 0, kept)
+    assert restored.state.digest() == engine.state.digest()

@@ -44,8 +44,7 @@ class Board:
 
     def __init__(self, **settings: Any) -> None:
         self.state = CustomerState()
-        self.state.row("c")
-        self.state.grow()
+        self.state.rows_of(["c"])
         self.said = Said()
         self.board = Scoreboard(Settings(**settings))
 
