@@ -121,7 +121,7 @@ class Labeller:
         rows = self.pending[snapshot]
         last = snapshot + self._horizons[target] - 1
 
-        def days(column: str) -> npt.NDArray[np.int64]:
+        def days(column: str) -> npt.NDArray[np.uint8]:
             return bitmap_count(state.table[column][rows], snapshot, last)
 
         if target == "purchase":

@@ -44,6 +44,8 @@ LONG, NESTED = 800, 400
 """A record of more bytes is looked at for brackets; with more of them it may nest deeper than msgspec follows."""
 NO_NUMBERS = (b"NaN", b"Inf")
 """Arrow takes them for numbers, also where it passes over them; JSON does not know them."""
+CHUNK = 128 * 1024
+"""Bytes searched at a time, so that they stay in the processor's cache."""
 MOST_BYTES = 256 * 1024 * 1024
 """Arrow reads a block of at most 2 GiB."""
 
@@ -119,11 +121,15 @@ def _surely_one_object_each(
 
 def _holds(letters: npt.NDArray[np.uint8], word: bytes) -> bool:
     """Tell whether a short word stands anywhere; unlike `bytes.find`, without holding the interpreter lock."""
-    last = len(letters) - len(word) + 1
-    found = letters[:last] == word[0]
-    for place, letter in enumerate(word[1:], 1):
-        found &= letters[place : last + place] == letter
-    return bool(found.any())
+    for start in range(0, len(letters), CHUNK):
+        part = letters[start : start + CHUNK + len(word) - 1]
+        last = len(part) - len(word) + 1
+        found = part[: max(last, 0)] == word[0]
+        for place, letter in enumerate(word[1:], 1):
+            found &= part[place : last + place] == letter
+        if found.any():
+            return True
+    return False
 
 
 def _check_absent(known: pa.StructArray, bodies: Sequence[bytes]) -> None:

@@ -6,17 +6,21 @@ import numpy as np
 import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
+Run = tuple[Hashes, npt.NDArray[np.int64]]
+"""Hashes, ascending, and the number of each."""
 SMALL = 256
 """Up to so many events at once are looked up one by one."""
 RECENT = 8_192
-"""Hashes looked up in a dictionary before they are sorted into the others."""
+"""Hashes looked up in a dictionary before they become a run."""
+RUNS = 6
+"""Runs before they are made one: looking in each costs less than making one of them every time."""
 
 
 class DuplicateWindow:
     """Remembers the hashes of the last `size` accepted events of a partition that came within the last `days`.
 
     Each event remembered has a number, counted from 0. What was remembered is found in three places: `ring`, by number,
-    which is what checkpoints keep; the newest in a dictionary; the others in an array sorted by hash. The latter two
+    which is what checkpoints keep; the newest in a dictionary; the others in a few runs sorted by hash. The latter two
     may hold what is forgotten already: an event counts as known by its number, so the answer does not depend on when
     they were last tidied.
 
@@ -37,8 +41,7 @@ class DuplicateWindow:
         self.begun: list[tuple[int, int]] = []
         """The days that count, as (day, events remembered before its first record), in order."""
         self._recent: dict[int, int] = {}
-        self._sorted: Hashes = np.empty(0, np.uint64)
-        self._numbers: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._runs: list[Run] = []
 
     def restore(self, ring: Hashes, seen: int, begun: list[tuple[int, int]]) -> None:
         """Take over a checkpointed window; one of another size keeps the newest events that fit."""
@@ -107,10 +110,10 @@ class DuplicateWindow:
     def _numbers_of(self, unique: Hashes) -> npt.NDArray[np.int64]:
         """Return the number of each hash, -1 where there is none; `unique` must be ascending."""
         numbers = np.full(len(unique), -1, np.int64)
-        if len(self._sorted):
-            places = np.minimum(np.searchsorted(self._sorted, unique), len(self._sorted) - 1)
-            found = self._sorted[places] == unique
-            numbers[found] = self._numbers[places[found]]
+        for hashes, numbered in self._runs:
+            places = np.minimum(np.searchsorted(hashes, unique), len(hashes) - 1)
+            found = hashes[places] == unique
+            numbers[found] = numbered[places[found]]
         if self._recent:
             recent = self._recent
             newer = np.fromiter((recent.get(value, -1) for value in unique.tolist()), np.int64, len(unique))
@@ -139,15 +142,22 @@ class DuplicateWindow:
         return fresh
 
     def _sort_in(self, hashes: Hashes, numbers: npt.NDArray[np.int64]) -> None:
-        """Sort hashes and the recent ones into the others, the newest number of each, and drop what is forgotten."""
-        kept = self._numbers >= self.seen - self.size
+        """Make a run of the recent hashes and of these, which are newer; of too many runs make one."""
         recent = np.fromiter(self._recent.keys(), np.uint64, len(self._recent))
         recent_numbers = np.fromiter(self._recent.values(), np.int64, len(self._recent))
-        together = np.concatenate([self._sorted[kept], recent, hashes])
-        numbered = np.concatenate([self._numbers[kept], recent_numbers, numbers])
-        # Numbers rise from part to part, so a stable order puts the newest of equal hashes last.
-        order = np.argsort(together, kind="stable")
-        together, numbered = together[order], numbered[order]
-        last = np.append(together[1:] != together[:-1], True) if len(together) else np.empty(0, np.bool_)
-        self._sorted, self._numbers = together[last], numbered[last]
         self._recent = {}
+        if not len(recent) + len(hashes):
+            return
+        self._runs.append(_sorted(np.concatenate([recent, hashes]), np.concatenate([recent_numbers, numbers])))
+        if len(self._runs) > RUNS:
+            together, numbered = (np.concatenate(parts) for parts in zip(*self._runs, strict=True))
+            kept = numbered >= self.seen - self.size
+            self._runs = [_sorted(together[kept], numbered[kept])]
+
+
+def _sorted(hashes: Hashes, numbers: npt.NDArray[np.int64]) -> Run:
+    """Sort by hash, keeping the newest number of each; numbers must rise."""
+    order = np.argsort(hashes, kind="stable")
+    hashes, numbers = hashes[order], numbers[order]
+    last = np.append(hashes[1:] != hashes[:-1], np.ones(min(len(hashes), 1), np.bool_))
+    return hashes[last], numbers[last]

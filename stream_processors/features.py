@@ -5,18 +5,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ebb.features import INDEX, NAMES, WIDTH, WINDOWS, Kind
+from ebb.features import INDEX, NAMES, WIDTH, WINDOWS
 from stream_processors.columns import COUNTED, NEVER, NO_DAY, RING_DAYS, STATE, Columns
 from stream_processors.state import DAY_MS, DECAY, CustomerState, Rows, bitmap_count, fold_day
 
 _NEEDED = tuple(column.name for column in STATE if column.name not in {"cancel_days", "id_hash", "country", "channel"})
 _SPEND_WINDOWS = (7, 30)
-_VIEW, _CART, _PURCHASE = (COUNTED.index(kind) for kind in (Kind.VIEW, Kind.CART, Kind.PURCHASE))
-_EVENTS = INDEX["events_1d"]
-_BY_KIND = slice(_EVENTS + len(WINDOWS), _EVENTS + len(COUNTED) * len(WINDOWS))
-"""Where the windows of the kinds that have features of their own lie: in the order of `COUNTED`, `OTHER` left out."""
-if NAMES[_BY_KIND] != tuple(
-    f"{kind}s_{days}d" for kind in ("session", "view", "cart", "purchase", "support") for days in WINDOWS
+_COUNTED = slice(INDEX["events_1d"], INDEX["events_1d"] + len(COUNTED) * len(WINDOWS))
+"""Where the windows of all events and of each kind but `OTHER` lie, in the order of `COUNTED`."""
+if NAMES[_COUNTED] != tuple(
+    f"{kind}s_{days}d" for kind in ("event", "session", "view", "cart", "purchase", "support") for days in WINDOWS
 ):  # pragma: no cover - the catalogue and the counters are changed together
     message = "ebb.features and stream_processors.columns.COUNTED list the kinds in different orders"
     raise AssertionError(message)
@@ -98,12 +96,9 @@ def _vector(columns: Columns, now: int, *, last_day: int, minor_units: int) -> n
     put("purchase_recency_days", np.where(bought, since_purchase, tenure))
 
     # Sums over days are products with a matrix of ones and zeros; exact, since no sum comes near 2^24.
-    days = _days_in(WINDOWS, today, last_day).astype(np.float32)
-    sums = (columns["counts"].reshape(-1, RING_DAYS).astype(np.float32) @ days).reshape(n, len(COUNTED), len(WINDOWS))
-    events = sums.sum(axis=1).T
-    out[_EVENTS : _EVENTS + len(WINDOWS)] = events
-    out[_BY_KIND] = sums[:, 1:].reshape(n, -1).T
-    spend = columns["spend"] @ _days_in(_SPEND_WINDOWS, today, last_day)
+    counts = columns["counts"].reshape(n, -1).astype(np.float32)
+    out[_COUNTED] = (counts @ _count_sums(_days_in(WINDOWS, today, last_day))).T
+    spend = columns["spend"].astype(np.float64) @ _days_in(_SPEND_WINDOWS, today, last_day)
     for place, window in enumerate(_SPEND_WINDOWS):
         put(f"spend_{window}d", spend[:, place] / minor_units)
     put("spend_total", columns["spend_total"] / minor_units)
@@ -131,18 +126,34 @@ def _vector(columns: Columns, now: int, *, last_day: int, minor_units: int) -> n
     put("gap_mean_days", gap_mean)
     put("gap_std_days", np.sqrt(np.maximum(variance, 0)))
     put("recency_over_gap", recency / np.maximum(gap_mean, 1))
-    weekly, monthly = (events[1] + 1) / 7, (events[2] + 1) / 30
+    weekly, monthly = (out[INDEX["events_7d"]] + 1) / 7, (out[INDEX["events_30d"]] + 1) / 30
     put("trend", np.log(weekly / monthly))
-    month = sums[:, :, 2].T
-    put("view_to_cart", month[_CART] / (month[_VIEW] + 1))
-    put("cart_to_purchase", month[_PURCHASE] / (month[_CART] + 1))
+    views, carts, bought_lately = (out[INDEX[f"{kind}_30d"]] for kind in ("views", "carts", "purchases"))
+    put("view_to_cart", carts / (views + 1))
+    put("cart_to_purchase", bought_lately / (carts + 1))
     put("discount_share", columns["discounts_total"] / (purchases + 1))
     return out.T
 
 
-def _days_in(windows: tuple[int, ...], today: int, last_day: int) -> npt.NDArray[np.int64]:
+def _days_in(windows: tuple[int, ...], today: int, last_day: int) -> npt.NDArray[np.float64]:
     """Return which places of the ring belong to each window up to `last_day`: 1 or 0, shape (`RING_DAYS`, windows)."""
-    found = np.zeros((RING_DAYS, len(windows)), np.int64)
+    found = np.zeros((RING_DAYS, len(windows)))
     for place, window in enumerate(windows):
         found[np.arange(today - window, last_day + 1) % RING_DAYS, place] = 1
     return found
+
+
+def _count_sums(days: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return the matrix that turns a row of counters into its windows: those of all events, then those of each kind.
+
+    Parameters
+    ----------
+    days
+        From `_days_in(WINDOWS, …)`.
+    """
+    kinds, windows = len(COUNTED), len(WINDOWS)
+    found = np.zeros((kinds, RING_DAYS, kinds, windows), np.float32)
+    found[:, :, 0] = days
+    for kind in range(1, kinds):  # `OTHER`, the first, has no windows of its own
+        found[kind, :, kind] = days
+    return found.reshape(kinds * RING_DAYS, kinds * windows)

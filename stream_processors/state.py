@@ -238,7 +238,7 @@ def bitmap_place(day: int) -> tuple[int, np.uint64]:
     return (day % BITMAP_DAYS) // 64, np.uint64(1) << np.uint64(day % 64)
 
 
-def bitmap_count(bitmap: npt.NDArray[np.uint64], first: int, last: int) -> npt.NDArray[np.int64]:
+def bitmap_count(bitmap: npt.NDArray[np.uint64], first: int, last: int) -> npt.NDArray[np.uint8]:
     """Count the days set from `first` to `last` (day numbers, both included; none if `last` < `first`).
 
     Parameters
@@ -246,9 +246,9 @@ def bitmap_count(bitmap: npt.NDArray[np.uint64], first: int, last: int) -> npt.N
     bitmap
         Shape (rows, `BITMAP_DAYS` / 64).
     """
-    masks = np.zeros(bitmap.shape[1], np.uint64)
-    for day in range(first, last + 1):
-        word, bit = bitmap_place(day)
-        masks[word] |= bit
-    found: npt.NDArray[np.int64] = np.bitwise_count(bitmap & masks).sum(axis=1, dtype=np.int64)
+    days = ((1 << max(last - first + 1, 0)) - 1) << (first % BITMAP_DAYS)
+    days |= days >> BITMAP_DAYS  # the bitmap is a ring
+    found = np.zeros(len(bitmap), np.uint8)
+    for word in range(BITMAP_DAYS // 64):
+        found += np.bitwise_count(bitmap[:, word] & np.uint64((days >> (64 * word)) & (2**64 - 1)))
     return found
