@@ -175,7 +175,7 @@ class Store:
         if empty:
             raise InsertRefusedError(table, f"nulls in {empty}.")
         remote = "127.0.0.1" not in self._settings.clickhouse_url
-        options = pa.ipc.IpcWriteOptions(compression="lz4" if remote else None)
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, wanted, options=options) as writer:
             writer.write_table(fitting)

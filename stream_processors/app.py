@@ -248,6 +248,9 @@ class ActivityWorker:
             began = time.monotonic()
             taken: list[tuple[PartitionWorker, Capture, list[EventT[Any]]]] = []
             for worker in list(self.partitions.values()):
+                for rows in worker.touched_ranges():
+                    worker.keep_features(rows)
+                    await asyncio.sleep(0)
                 if (capture := worker.capture()) is not None:
                     taken.append((worker, capture, worker.unacked))
                     worker.unacked = []

@@ -229,7 +229,7 @@ def _pack_rows(state: Table, board: Table, ids: list[str], start: int, stop: int
     columns = [part for table in (state, board) for part in table.slices(start, stop)]
     types = {column.name: array.dtype.str for column, array in columns if column.widest}
     head = orjson.dumps({"ids": ids[start:stop], "types": types})
-    return b"".join([_LENGTH.pack(len(head)), head, *(array.tobytes() for _, array in columns)])
+    return b"".join([_LENGTH.pack(len(head)), head, *(array.data for _, array in columns)])
 
 
 def _unpack_rows(body: bytes, state: Table, board: Table, start: int) -> list[str]:

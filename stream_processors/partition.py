@@ -71,7 +71,7 @@ class PartitionWorker:
         self._champions = champions
         self._decoder = Decoder(settings)
         self._speed = Clock.of(settings).speed
-        self._touched: set[int] = set()
+        self._touched: list[Rows] = []
         begin = new if anew else restore
         self.engine, self.board, self._checkpointer = begin(settings, partition)
         self.moved_at = time.time()
@@ -108,7 +108,7 @@ class PartitionWorker:
         if effects.accepted.any():
             self._sink.add("events", event_columns(batch, effects.accepted, effects.late, self.partition, now))
         if len(effects.touched):
-            self._touched.update(effects.touched.tolist())
+            self._touched.append(effects.touched)
             self._score(effects.touched, always=not self.behind, cause="event")
         late = int(effects.late.sum())
         EVENTS.labels("accepted").inc(int(effects.accepted.sum()) - late)
@@ -145,15 +145,23 @@ class PartitionWorker:
         for position, band in enumerate(BANDS, 1):
             CUSTOMERS_BY_BAND.labels(str(self.partition), band.value).set(int(counts[position]))
 
-    def capture(self) -> Capture | None:
-        """Copy what changed since the last checkpoint, and the features of the customers touched since."""
-        now = self.engine.newest
-        if self._touched and now is not None:
-            rows = np.array(sorted(self._touched), np.intp)
-            self._touched.clear()
+    def touched_ranges(self) -> list[Rows]:
+        """Cut the customers touched since this was last asked into slices, to describe one after another."""
+        if not self._touched:
+            return []
+        rows = np.unique(np.concatenate(self._touched))
+        self._touched = []
+        return [rows[start : start + SWEEP_ROWS] for start in range(0, len(rows), SWEEP_ROWS)]
+
+    def keep_features(self, rows: Rows) -> None:
+        """Put the features of some customers, as of now, among the rows for ClickHouse."""
+        if (now := self.engine.newest) is not None:
             features = describe(self.engine.state, rows, now, minor_units=self._settings.minor_units)
             ids = [self.engine.state.ids[row] for row in rows.tolist()]
             self._sink.add("features", feature_columns(ids, features, now, time.time()))
+
+    def capture(self) -> Capture | None:
+        """Copy what changed since the last checkpoint."""
         return self._checkpointer.capture(self.engine, self.board)
 
     def tick(self, newest_anywhere: int | None) -> None:
