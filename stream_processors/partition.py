@@ -195,19 +195,17 @@ class PartitionWorker:
         state = self.engine.state
         features = describe(state, rows, now, minor_units=self._settings.minor_units)
         told = self.board.tell(state, rows, features, self._champions, now=now, always=always)
-        if told.scores:
+        if told.bodies:
             self.engine.touch(told.rows)
             self._publish(told, cause)
 
     def _publish(self, told: Told, cause: str) -> None:
         topics = self._settings.topics
-        for topic, messages in ((topics.scores, told.scores), (topics.alerts, told.alerts)):
-            self._publisher.send_all(
-                topic,
-                [(message["customer_id"], orjson.dumps(message)) for message in messages],
-                partition=self.partition,
-            )
-        SCORES.labels(cause).inc(len(told.scores))
+        scores = zip(told.customer_ids, told.bodies, strict=True)
+        self._publisher.send_all(topics.scores, scores, partition=self.partition)
+        alerts = [(alert["customer_id"], orjson.dumps(alert)) for alert in told.alerts]
+        self._publisher.send_all(topics.alerts, alerts, partition=self.partition)
+        SCORES.labels(cause).inc(len(told.bodies))
         self._sink.add("scores", told.columns)
         if told.alerts:
             self._sink.add("alerts", alert_columns(told.alerts))

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import orjson
+import pyarrow as pa
 
-from ebb.clock import DAY
 from ebb.features import INDEX
 from ebb.messages import BANDS, utc
 from ebb.settings import Settings
@@ -45,15 +45,17 @@ class Champions(Protocol):
 
 @dataclass
 class Told:
-    """What is to be published: one dictionary a message, ready for `ebb.messages`."""
+    """What is to be published."""
 
     rows: Rows = field(default_factory=lambda: np.empty(0, np.intp))
     """Rows of the customers whose score is told."""
-    scores: list[dict[str, Any]] = field(default_factory=list)
-    """In the order of `rows`."""
-    alerts: list[dict[str, Any]] = field(default_factory=list)
+    customer_ids: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    """A message of the form of `ebb.messages.Score` for each row, encoded."""
     columns: dict[str, Any] = field(default_factory=dict)
-    """The scores once more, as columns of table `scores`."""
+    """The same scores as columns of table `scores`."""
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    """Of the form of `ebb.messages.Alert`."""
 
 
 class Scoreboard:
@@ -125,23 +127,18 @@ class Scoreboard:
             state, picked, features=features[chosen], champions=champions, churn=churn[chosen], trend=trend[chosen]
         )
         columns["band"] = [NAMES[level] for level in band[chosen].tolist()]
-        reasons = explain(champions.churn, features[chosen])
-        model = {"name": champions.churn.name, "version": champions.churn.version}
+        columns["reasons"] = [orjson.dumps(why).decode() for why in explain(champions.churn, features[chosen])]
         as_of, scored_at = utc(now / 1000), utc(time.time())
-        told = Told(picked, _messages(columns, reasons, model=model, as_of=as_of, scored_at=scored_at))
+        model, version = champions.churn.name, champions.churn.version
+        same = {"model": {"name": model, "version": version}, "as_of": as_of, "scored_at": scored_at}
+        told = Told(picked, columns["customer_id"], _bodies(columns, same), columns)
         n = len(picked)
-        told.columns = {
-            **columns,
-            "reasons": [orjson.dumps(reason).decode() for reason in reasons],
-            "model": [model["name"]] * n,
-            "model_version": [model["version"]] * n,
-            "as_of": [as_of] * n,
-            "scored_at": [scored_at] * n,
-        }
+        columns["model"], columns["model_version"] = pa.repeat(model, n), np.full(n, version, np.uint32)
+        columns["as_of"], columns["scored_at"] = _moments(now, n), _moments(int(scored_at.timestamp() * 1000), n)
         for place in np.flatnonzero(band[chosen] != old[chosen]).tolist():
             at = chosen[place]
             if self._worth_an_alert(int(picked[place]), int(old[at]), int(band[at]), now):
-                told.alerts.append(_alert(told.scores[place], int(old[at])))
+                told.alerts.append(_alert(orjson.loads(told.bodies[place]), int(old[at]), now // DAY_MS))
         self.table["published"][picked] = churn[chosen]
         self.table["trend"][picked] = trend[chosen]
         self.table["band"][picked] = band[chosen]
@@ -156,7 +153,7 @@ class Scoreboard:
         champions: Champions,
         churn: npt.NDArray[np.float32],
         trend: npt.NDArray[np.float32],
-    ) -> dict[str, list[Any]]:
+    ) -> dict[str, Any]:
         """Return what is told of each row, by name, as plain numbers rounded to what is worth saying."""
         risk = np.round(churn.astype(np.float64), 6)
         tenure = np.maximum(features[:, INDEX["tenure_days"]].astype(np.float64), 30.0)
@@ -204,17 +201,25 @@ def _numbers(values: npt.NDArray[np.float32]) -> list[float | None]:
     return [None if isnan(value) else value for value in np.round(values.astype(np.float64), 6).tolist()]
 
 
-def _messages(
-    columns: dict[str, list[Any]], reasons: list[list[dict[str, Any]]], **same: object
-) -> list[dict[str, Any]]:
-    """Put columns, and what is the same for all, into the form of `ebb.messages.Score`."""
-    names = (*columns, "reasons")
-    return [dict(zip(names, values, strict=True)) | same for values in zip(*columns.values(), reasons, strict=True)]
+def _bodies(columns: dict[str, list[Any]], same: dict[str, Any]) -> list[bytes]:
+    """Encode scores as messages, one for each place of the columns; what is `same` for all is encoded once."""
+    names = tuple(columns)
+    last = names.index("reasons")
+    ending = b"," + orjson.dumps(same)[1:]
+    bodies = []
+    for values in zip(*columns.values(), strict=True):
+        message = dict(zip(names, values, strict=True))
+        message["reasons"] = orjson.Fragment(values[last])
+        bodies.append(orjson.dumps(message)[:-1] + ending)
+    return bodies
 
 
-def _alert(score: dict[str, Any], old: int) -> dict[str, Any]:
+def _moments(milliseconds: int, n: int) -> pa.Array:
+    return pa.repeat(pa.scalar(milliseconds, pa.timestamp("ms", tz="UTC")), n)
+
+
+def _alert(score: dict[str, Any], old: int, day: int) -> dict[str, Any]:
     previous = NAMES[old]
-    day = int(score["as_of"].timestamp()) // DAY
     fact = f"{score['customer_id']}|{previous}|{score['band']}|{day}"
     risen = NAMES.index(score["band"]) > old
     because = "; ".join(reason["text"] for reason in score["reasons"][:2] if (reason["contribution"] > 0) == risen)

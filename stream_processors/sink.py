@@ -4,6 +4,7 @@ Every table takes a row twice without counting it twice, so an insert that may o
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -63,19 +64,22 @@ def feature_columns(
     customer_ids: Sequence[str], features: npt.NDArray[np.float32], as_of: int, computed_at: float
 ) -> dict[str, Any]:
     """Return features at one moment (ms of event time) as columns of table `features`."""
-    moment = utc(as_of / 1000)
+    n = len(customer_ids)
     return {
         "customer_id": customer_ids,
-        "day": [moment.date()] * len(customer_ids),
-        "as_of": [moment] * len(customer_ids),
+        "day": pa.repeat(pa.scalar(utc(as_of / 1000).date(), pa.date32()), n),
+        "as_of": _times(np.full(n, as_of)),
         **{name: features[:, position] for position, name in enumerate(NAMES)},
-        "computed_at": [utc(computed_at)] * len(customer_ids),
+        "computed_at": _times(np.full(n, int(computed_at * 1000))),
     }
 
 
 def alert_columns(alerts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return alerts as columns of table `alerts`."""
-    return {name: [alert[name] for alert in alerts] for name in SCHEMAS["alerts"].names}
+    columns = {name: [alert[name] for alert in alerts] for name in SCHEMAS["alerts"].names}
+    for name in ("as_of", "raised_at"):
+        columns[name] = [datetime.fromisoformat(text) for text in columns[name]]
+    return columns
 
 
 def refusal_columns(refused: list[Refused], topic: str, partition: int, seen_at: float) -> dict[str, Any]:
