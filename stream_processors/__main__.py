@@ -14,7 +14,7 @@ from stream_processors.app import ActivityWorker
 COLLECT_EVERY = 100_000
 """Objects made before Python looks for cycles: scores are many small ones, and looking took half the time of making."""
 
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0001
 """How long a thread that wants Python's lock waits before it is asked for: reading, decoding and inserting let go of it
 hundreds of times a poll, and Python's 5 ms, waited for each time, left both cores idle half of the time."""
 
