@@ -21,7 +21,7 @@ from stream_processors.hashing import hash_ids
 TICK = -1
 """Row kind of a tick in `Batch.kinds`."""
 HEADERS = attrgetter("headers")
-FEW = 24
+FEW = 256
 """Up to so many records, reading them one by one costs less than Arrow's set-up, or than looking for the doubtful."""
 
 
