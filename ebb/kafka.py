@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -115,6 +115,8 @@ def read_to_end(
             auto_offset_reset="earliest",
             fetch_message_max_bytes=MAX_MESSAGE_BYTES,
             fetch_wait_max_ms=20,
+            # Behind the last record there may be the end of a transaction, which no position ever tells of.
+            enable_partition_eof=True,
         )
     )
     try:
@@ -127,9 +129,12 @@ def read_to_end(
         while ends:
             found = consumer.consume(1_000, timeout=1.0)
             for message in found:
-                if message.error() is not None:
-                    raise KafkaException(message.error())
-                yield message
+                if (error := message.error()) is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ends.pop(cast(int, message.partition()), None)
+                else:
+                    raise KafkaException(error)
             positions = consumer.position([TopicPartition(topic, partition) for partition in ends])
             for place in positions:
                 if place.offset >= ends[place.partition]:

@@ -14,6 +14,7 @@ from faust.types import TP, EventT
 
 from clickhouse.store import Store
 from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.fenced import FencedError
 from ebb.kafka import Publisher
 from ebb.log import get_logger
 from ebb.metrics import (
@@ -212,7 +213,7 @@ class ActivityWorker:
     async def _process(self) -> None:
         polled = await self._polled.get()
         batch, partition, tp = await polled.batch, polled.partition, polled.event.message.tp
-        if self.partitions.get(tp.partition) is not partition or self._outdated(polled.event):
+        if self.partitions.get(tp.partition) is not partition or partition.released or self._outdated(polled.event):
             return
         began = time.monotonic()
         partition.behind = (self.app.consumer.highwater(tp) or 0) - 1 > batch.last_offset
@@ -260,8 +261,8 @@ class ActivityWorker:
             if not taken:
                 return
             await asyncio.to_thread(self._save, [(worker, capture) for worker, capture, _ in taken])
-            for _, _, events in taken:
-                for event in events:
+            for worker, _, events in taken:
+                for event in events if not worker.released else ():
                     event.ack()
             seconds = time.monotonic() - began
             CHECKPOINT_SECONDS.observe(seconds)
@@ -270,9 +271,14 @@ class ActivityWorker:
     def _save(self, captures: list[tuple[PartitionWorker, Capture]]) -> None:
         self._publisher.flush()
         for worker, capture in captures:
-            # A partition handed over while ClickHouse was away belongs to another worker's checkpoints now.
-            if not worker.released:
-                CHECKPOINT_BYTES.inc(write(capture, self._publisher, self.settings))
+            if worker.released:
+                continue
+            try:
+                CHECKPOINT_BYTES.inc(write(capture, worker.writer))
+            except FencedError as error:
+                # We hung, and the group gave the partition away; the rebalance that tells us so is on its way.
+                log.warning("checkpoint refused", partition=worker.partition, reason=error.what)
+                worker.released = True
 
     async def _sweep(self) -> None:
         with SWEEP_SECONDS.time():

@@ -15,7 +15,7 @@ from ebb.messages import BANDS
 from ebb.metrics import ALERTS, CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVENTS, SCORES, WATERMARK
 from ebb.settings import Settings
 from stream_processors.boundaries import Crossing
-from stream_processors.checkpoint import Capture, new, restore
+from stream_processors.checkpoint import Capture, new, own, restore
 from stream_processors.decode import TICK, Batch, Decoder, Refused
 from stream_processors.features import describe
 from stream_processors.scoreboard import Champions, Told
@@ -72,6 +72,8 @@ class PartitionWorker:
         self._decoder = Decoder(settings)
         self._speed = Clock.of(settings).speed
         self._touched: list[Rows] = []
+        self.writer = own(settings, partition)
+        """Writes its checkpoints. Made before they are read, so that nobody else adds to them any more."""
         begin = new if anew else restore
         self.engine, self.board, self._checkpointer = begin(settings, partition)
         self.moved_at = time.time()
@@ -83,7 +85,7 @@ class PartitionWorker:
         self.unacked: list[EventT[Any]] = []
         """Polls processed since the last capture; they are acked once that is durable."""
         self.released = False
-        """Whether the partition was given up; its checkpoints are no longer ours to write."""
+        """Whether the partition was given up, or another worker was found to have it: nothing more is done for it."""
 
     def decode(self, records: list[Any]) -> Batch:
         """Decode one poll; safe to call from another thread while earlier polls are processed."""
