@@ -102,4 +102,3 @@ def test_the_window_gives_predictions_oldest_first(place: int) -> None:
     assert kept.labels().tolist() == [label for part in parts for label in part.labels.tolist()]
     expected = np.concatenate([part.probabilities[place] for part in parts])
     assert np.array_equal(kept.probabilities(place), expected)
-    assert np.array_equal(kept.logits(place), np.concatenate([part.logits[place] for part in parts]))
