@@ -46,6 +46,7 @@ def read(name: str, *, partitions: int = 8) -> Recorded:
         horizon_days=preset.horizon_days,
         lookback_days=preset.lookback_days,
         snapshot_every_days=1,
+        allowed_lateness_seconds=0,  # rows are sent in order of time
         kinds={**Settings().kinds, **preset.kinds},
     )
     log = read_log(DATA / name / "events.parquet", columns_of(preset.mapping))

@@ -46,11 +46,10 @@ class Simulated:
         return np.array([self.oracle[one.day][name] for one in judged for name in one.customers])
 
 
-def simulate(*, seed: int, keep_features: bool = False) -> Simulated:
-    """Send the days of a world through engine and learner."""
-    settings = Settings(snapshot_every_days=1)
-    stream = Stream(settings)
-    stream.keep_features = keep_features
+def simulate(*, seed: int, learning: bool) -> Simulated:
+    """Send the days of a world through the engine, and the learner if asked, and keep the features of all snapshots."""
+    settings = Settings(snapshot_every_days=1, allowed_lateness_seconds=0)
+    stream = Stream(settings, learning=learning, keep_features=True)
     simulation = Simulation(World(seed=seed, customers=CUSTOMERS, first_day=FIRST_DAY))
     oracle = {}
     for _ in range(DAYS):
@@ -66,7 +65,7 @@ def simulate(*, seed: int, keep_features: bool = False) -> Simulated:
 
 def compare() -> dict[str, object]:
     """Return the gap to the oracle by labels learned, and print it."""
-    world, other = simulate(seed=7, keep_features=True), simulate(seed=8, keep_features=True)
+    world, other = simulate(seed=7, learning=True), simulate(seed=8, learning=False)
     days = range(FIRST_DAY + FIRST_FULL, FIRST_DAY + DAYS, 2)
     rows = [(other.stream.snapshots[day][name], other.oracle[day][name]) for day in days for name in other.oracle[day]]
     chance = np.clip(np.array([row[1] for row in rows]), 1e-4, 1 - 1e-4)
@@ -116,7 +115,7 @@ def _gap(world: Simulated, seen: HistGradientBoostingRegressor, part: list[Judge
 
 def memoryless(*, customers: int = 1_500, days: int = 100) -> Stream:
     """Send a world in which everybody comes each day with the same chance, whatever was before."""
-    stream = Stream(Settings(snapshot_every_days=1))
+    stream = Stream(Settings(snapshot_every_days=1, allowed_lateness_seconds=0))
     rng = np.random.default_rng(3)
     for day in range(FIRST_DAY, FIRST_DAY + days):
         stream.tick(day)

@@ -73,14 +73,16 @@ class Stream:
     settings: Settings
     target: Target = "churn"
     shuffled: int | None = None
+    learning: bool = True
+    """False: only features and labels are wanted."""
+    keep_features: bool = False
     judged: list[Judged] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         count = self.settings.partitions
         self.learner = Learner(self.settings)
         self.snapshots: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
-        """By day, features by customer; filled while `keep_features`."""
-        self.keep_features = False
+        """By day, features by customer; filled if `keep_features`."""
         self._engines = [Engine(number, self.settings) for number in range(count)]
         self._decoder = Decoder(self.settings)
         self._queues: list[list[Record]] = [[] for _ in range(count)]
@@ -115,6 +117,8 @@ class Stream:
         if self.keep_features:
             kept = self.snapshots.setdefault(crossing.boundary, {})
             kept.update(zip(crossing.ids, crossing.features, strict=True))
+        if not self.learning:
+            return
         for block in crossing.blocks(nothing, nothing):
             dealt = block
             if self.shuffled is not None and isinstance(block, Labels):

@@ -17,6 +17,8 @@ from online_ml.candidates.base import Floats
 LEVELS = 30
 """Names of a column that get a flag of their own; rarer ones share one."""
 QUANTILES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+REACH = 1e100
+"""Numbers beyond are cut here, so that their squares are numbers too."""
 IDENTIFYING = 0.5
 """A column of names of which more than this share is distinct tells rows apart, and nothing about them."""
 
@@ -78,6 +80,7 @@ def _clean(value: Any) -> float | str | None:
 
 def _numbers(name: str, values: list[Any], names: list[str]) -> Floats:
     column = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    column = np.clip(column, -REACH, REACH)
     missing = np.isnan(column)
     known = column[~missing]
     filled = np.where(missing, np.median(known), column)

@@ -42,6 +42,7 @@ class TargetLearner:
         self.seed = seed
         self.candidates: list[Candidate] = candidates(target, horizon_days=horizon_days, every_days=every_days)
         self._calibrations = [Calibration(horizon_days=horizon_days, every_days=every_days) for _ in self.candidates]
+        self._share = min(every_days / horizon_days, 1.0)
         self.window = Window()
         self.tallies = [Tally() for _ in self.names]
         self.champion: str | None = None
@@ -112,7 +113,7 @@ class TargetLearner:
         self.version += 1
         self.examples += len(part.labels)
         self.trained_until = part.boundary
-        self.champion = choose(self.champion, self.candidates, self.window)
+        self.champion = choose(self.champion, self.candidates, self.window, share=self._share)
 
     def _learn(self, part: Matured, features: npt.NDArray[np.float32]) -> None:
         # A shuffle per boundary: rows come sorted by partition and age of the customer, and steps on batches of like
