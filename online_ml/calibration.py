@@ -1,47 +1,82 @@
 """Platt's line over the logit, so that of customers scored 0.7, seventy in a hundred leave.
 
-P(y = 1) = sigmoid(slope * logit + offset), fitted by Newton's method on predictions made before their label matured
-(Platt 1999, "Probabilistic Outputs for Support Vector Machines", without his target smoothing: the penalty below plays
-that part). The penalty draws the line to (1, 0), the identity, as strongly as `PRIOR` labels would.
+P(y = 1) = sigmoid(slope * logit + offset), learned from predictions made before their label matured (Platt 1999,
+"Probabilistic Outputs for Support Vector Machines", without his target smoothing: the prior below plays that part),
+by the recursion of `online_ml.newton`: one Newton step a batch, the past fading with event time.
+
+What matures now was predicted a horizon ago. If all customers leave more often than predicted, part of that is a
+fault of the model, which lasts, and part a season, which is over before today's predictions mature; a line that
+followed the whole of it would also break the order between customers scored on different days. So only `TRUST` of the
+found correction is applied.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from online_ml.linear import Floats, sigmoid
+from online_ml.newton import Newton
 
 IDENTITY = (1.0, 0.0)
 PRIOR = 25.0
-SLOPES = (0.05, 5.0)
+"""Pull to the identity, as strong as so many independent labels would be."""
+TRUST = 0.5
+"""Share of the correction that is applied."""
+MEMORY_HORIZONS = 0.5
+"""Horizons of event time in which a label loses half its weight."""
+SLOPES = (0.2, 5.0)
 """The slope stays positive: calibration may never turn a ranking round."""
-STEPS = 25
 
 
-def fit(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8]) -> tuple[float, float]:
-    """Return slope and offset for matured predictions.
+class Calibration:
+    """The line of one candidate.
 
     Parameters
     ----------
-    logits
-        Uncalibrated logits as they were predicted, shape (n,); NaN rows (nothing was predicted) are left out.
-    labels
-        What became of it, 0 or 1, shape (n,).
+    horizon_days
+        Days from a snapshot to its label.
+    every_days
+        Days from one snapshot to the next. Snapshots of one horizon share it, so `every / horizon` is what a label
+        weighs against the prior.
     """
-    known = ~np.isnan(logits)
-    x: Floats = logits[known].astype(np.float64)
-    y = labels[known].astype(np.float64)
-    slope, offset = IDENTITY
-    for _ in range(STEPS):
-        p = sigmoid(slope * x + offset)
-        error, weight = p - y, p * (1 - p)
-        gradient = np.array([error @ x + PRIOR * (slope - 1), error.sum() + PRIOR * offset])
-        cross = weight @ x
-        hessian = np.array([[weight @ (x * x) + PRIOR, cross], [cross, weight.sum() + PRIOR]])
-        step = np.linalg.solve(hessian, gradient)
-        # A full Newton step from a flat place can overshoot; a bounded one always comes back.
-        step = np.clip(step, -1.0, 1.0)
-        slope = float(np.clip(slope - step[0], *SLOPES))
-        offset -= float(step[1])
-        if abs(step).max() < 1e-9:
-            break
-    return slope, offset
+
+    def __init__(self, *, horizon_days: float = 14, every_days: float = 1) -> None:
+        self._weight = min(every_days / horizon_days, 1.0)
+        self._half_life = MEMORY_HORIZONS * horizon_days
+        self._model = Newton(IDENTITY, (PRIOR, PRIOR))
+
+    @property
+    def line(self) -> tuple[float, float]:
+        """Slope and offset to apply."""
+        slope, offset = (np.array(IDENTITY) + TRUST * (self._model.weights - np.array(IDENTITY))).tolist()
+        return slope, offset
+
+    def age(self, days: float) -> None:
+        """Let what was learned fade, before the labels that mature at the end of these days."""
+        self._model.fade(0.5 ** (days / self._half_life))
+
+    def learn(self, logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.uint8]) -> None:
+        """Learn matured predictions.
+
+        Parameters
+        ----------
+        logits
+            Uncalibrated logits as they were predicted, shape (n,); NaN rows (nothing was predicted) are left out.
+        labels
+            What became of it, 0 or 1, shape (n,).
+        """
+        known = ~np.isnan(logits)
+        if not known.any():
+            return
+        whole = np.column_stack([logits[known].astype(np.float64), np.ones(int(known.sum()))])
+        self._model.learn(whole, labels[known], self._weight)
+        self._model.weights[0] = np.clip(self._model.weights[0], *SLOPES)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return everything that learning changes, as arrays."""
+        return self._model.state()
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over saved arrays."""
+        self._model.restore(state)

@@ -5,6 +5,7 @@
 2. Then the preferred candidate (`candidates.PREFERRED`) begins.
 3. A challenger takes over when, on the labels in the window that both predicted, its mean log-loss is lower and the
    mean of the differences is more than `EVIDENCE` standard errors from zero. Of several, the lowest log-loss wins.
+   Labels of snapshots that share a horizon count as one: a week of a large shop is one season, not 20,000 proofs.
 
 Log-loss judges order and calibration together, and the paired difference cancels what made a day hard for all. Rolling
 back is nothing special: the former champion takes over again by rule 3. Yardsticks that cannot serve (the prior rate)
@@ -23,12 +24,17 @@ from online_ml.window import Window
 MIN_LABELS = 500
 MIN_CLASS = 25
 EVIDENCE = 3.0
-"""Standard errors. Labels of one customer on neighbouring days resemble each other, so that three of these are worth
-about two of independent ones."""
+"""Standard errors."""
 
 
-def choose(current: str | None, candidates: Sequence[Candidate], window: Window) -> str | None:
-    """Return the name of the champion after the labels now in the window; None while there is not enough evidence."""
+def choose(current: str | None, candidates: Sequence[Candidate], window: Window, *, share: float = 1.0) -> str | None:
+    """Return the name of the champion after the labels now in the window; None while there is not enough evidence.
+
+    Parameters
+    ----------
+    share
+        What a label counts against an independent one: days between snapshots over days of the horizon, at most 1.
+    """
     labels = window.labels()
     ones = int(labels.sum())
     if current is None:
@@ -49,7 +55,7 @@ def choose(current: str | None, candidates: Sequence[Candidate], window: Window)
     for name, challenger in losses.items():
         differences = losses[current] - challenger
         gain = float(differences.mean())
-        error = float(differences.std()) / math.sqrt(len(differences))
+        error = float(differences.std()) / math.sqrt(len(differences) * share)
         if gain > EVIDENCE * error and gain > 0 and float(challenger.mean()) < lowest:
             best, lowest = name, float(np.mean(challenger))
     return best

@@ -28,7 +28,7 @@ from online_ml.pending import Pending
 from online_ml.transforms import INPUTS
 from online_ml.window import Matured
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the layout below changes."""
 MANIFEST = "manifest"
 PIECE_BYTES = 900_000
@@ -207,7 +207,7 @@ def made_with(settings: Settings) -> dict[str, Any]:
         "features": SCHEMA_HASH,
         "inputs": inputs,
         "candidates": {target: learner.names for target, learner in fresh.targets.items()},
-        "horizons": [settings.horizon_days, settings.purchase_horizon_days],
+        "horizons": [settings.horizon_days, settings.purchase_horizon_days, settings.snapshot_every_days],
         "partitions": settings.partitions,
         "seed": settings.seed,
     }

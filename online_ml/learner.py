@@ -65,7 +65,12 @@ class Learner:
         }
         self.progress = Progress(settings.partitions)
         self.pending = PendingStore()
-        self.targets = {target: TargetLearner(target, settings.seed) for target in TARGETS}
+        self.targets = {
+            target: TargetLearner(
+                target, settings.seed, horizon_days=self.horizons[target], every_days=settings.snapshot_every_days
+            )
+            for target in TARGETS
+        }
         self.boundary: int | None = None
         """Last boundary processed."""
         self.unmatched = 0

@@ -7,19 +7,18 @@ import numpy as np
 import numpy.typing as npt
 
 from ebb.models import Target
-from online_ml.calibration import IDENTITY, fit
+from online_ml.calibration import Calibration
 from online_ml.candidates import SERVED, Candidate, candidates
+from online_ml.candidates.base import Inputs
 from online_ml.champion import choose
-from online_ml.linear import Floats, sigmoid
+from online_ml.linear import sigmoid
 from online_ml.measures import measure
 from online_ml.tally import Tally
 from online_ml.transforms import design
 from online_ml.window import Matured, Window
 
-BATCH = 64
-"""Labels a step: small enough that a thousand labels are many steps, large enough to cost about a microsecond each."""
 DESIGN_ROWS = 4_096
-"""Rows turned into inputs at a time, so that a boundary of any size needs little memory."""
+"""Labels learned at a time: a Newton step each, and a boundary of any size needs little memory."""
 State = dict[str, npt.NDArray[Any]]
 
 
@@ -32,13 +31,18 @@ class TargetLearner:
         `churn` or `purchase`.
     seed
         Seed of the order in which a boundary's labels are learned.
+    horizon_days
+        Days from a snapshot to its label.
+    every_days
+        Days from one snapshot to the next.
     """
 
-    def __init__(self, target: Target, seed: int) -> None:
+    def __init__(self, target: Target, seed: int, *, horizon_days: float = 14, every_days: float = 1) -> None:
         self.target = target
         self.seed = seed
-        self.candidates: list[Candidate] = candidates(target)
-        self.calibrations: list[tuple[float, float]] = [IDENTITY] * len(self.candidates)
+        self.candidates: list[Candidate] = candidates(target, horizon_days=horizon_days, every_days=every_days)
+        self._calibrations = [Calibration(horizon_days=horizon_days, every_days=every_days) for _ in self.candidates]
+        self._share = min(every_days / horizon_days, 1.0)
         self.window = Window()
         self.tallies = [Tally() for _ in self.names]
         self.champion: str | None = None
@@ -54,8 +58,13 @@ class TargetLearner:
         """Names whose predictions are followed: the candidates, then what was served."""
         return [*(candidate.name for candidate in self.candidates), SERVED]
 
+    @property
+    def calibrations(self) -> list[tuple[float, float]]:
+        """Slope and offset that make each candidate's logit the calibrated one."""
+        return [calibration.line for calibration in self._calibrations]
+
     def predict(
-        self, inputs: Floats, served: npt.NDArray[np.float32]
+        self, inputs: Inputs, served: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return what every candidate says now; one that has learned nothing says nothing (NaN).
 
@@ -94,13 +103,17 @@ class TargetLearner:
         self.window.add(part)
         for place, tally in enumerate(self.tallies):
             tally.add(part.probabilities[place], part.labels)
-        labels = self.window.labels()
-        self.calibrations = [fit(self.window.logits(place), labels) for place in range(len(self.candidates))]
+        days = part.boundary - self.trained_until if self.version else 0
+        for place, calibration in enumerate(self._calibrations):
+            calibration.age(days)
+            calibration.learn(part.logits[place], part.labels)
+        for candidate in self.candidates:
+            candidate.age(days)
         self._learn(part, features)
         self.version += 1
         self.examples += len(part.labels)
         self.trained_until = part.boundary
-        self.champion = choose(self.champion, self.candidates, self.window)
+        self.champion = choose(self.champion, self.candidates, self.window, share=self._share)
 
     def _learn(self, part: Matured, features: npt.NDArray[np.float32]) -> None:
         # A shuffle per boundary: rows come sorted by partition and age of the customer, and steps on batches of like
@@ -108,12 +121,9 @@ class TargetLearner:
         order = np.random.default_rng([self.seed, part.boundary]).permutation(len(part.labels))
         for start in range(0, len(order), DESIGN_ROWS):
             rows = order[start : start + DESIGN_ROWS]
-            inputs = np.ascontiguousarray(design(features[rows]))
-            labels = part.labels[rows]
-            for first in range(0, len(rows), BATCH):
-                batch = slice(first, first + BATCH)
-                for candidate in self.candidates:
-                    candidate.learn_many(inputs[batch], labels[batch])
+            inputs = np.ascontiguousarray(design(features[rows]), dtype=np.float64)
+            for candidate in self.candidates:
+                candidate.learn_many(inputs, part.labels[rows])
 
     def rolling(self) -> dict[str, dict[str, float]]:
         """Return the measures over the window by name of candidate, `served` included."""
@@ -129,24 +139,24 @@ class TargetLearner:
     def state(self) -> State:
         """Return all but the window as arrays."""
         arrays: State = {
-            "calibrations": np.array(self.calibrations),
             "champion": np.array([-1 if self.champion is None else self.names.index(self.champion)]),
             "counts": np.array([self.version, self.examples, self.trained_until]),
         }
-        for candidate in self.candidates:
+        for candidate, calibration in zip(self.candidates, self._calibrations, strict=True):
             arrays |= _prefixed(f"candidate.{candidate.name}", candidate.state())
+            arrays |= _prefixed(f"calibration.{candidate.name}", calibration.state())
         for name, tally in zip(self.names, self.tallies, strict=True):
             arrays |= _prefixed(f"tally.{name}", tally.state())
         return arrays
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]], window: Iterator[Matured]) -> None:
         """Take over saved arrays and the window's parts, oldest first."""
-        self.calibrations = [(float(slope), float(offset)) for slope, offset in arrays["calibrations"]]
         champion = int(arrays["champion"][0])
         self.champion = None if champion < 0 else self.names[champion]
         self.version, self.examples, self.trained_until = (int(value) for value in arrays["counts"])
-        for candidate in self.candidates:
+        for candidate, calibration in zip(self.candidates, self._calibrations, strict=True):
             candidate.restore(_under(f"candidate.{candidate.name}", arrays))
+            calibration.restore(_under(f"calibration.{candidate.name}", arrays))
         for name, tally in zip(self.names, self.tallies, strict=True):
             tally.restore(_under(f"tally.{name}", arrays))
         self.window = Window()

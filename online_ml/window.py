@@ -45,10 +45,6 @@ class Window:
         """Return labels, oldest first, shape (size,)."""
         return np.concatenate([part.labels for part in self.parts]) if self.parts else np.empty(0, np.uint8)
 
-    def logits(self, candidate: int) -> npt.NDArray[np.float32]:
-        """Return a candidate's uncalibrated logits, shape (size,)."""
-        return np.concatenate([part.logits[candidate] for part in self.parts])
-
     def probabilities(self, candidate: int) -> npt.NDArray[np.float32]:
         """Return a candidate's calibrated probabilities, shape (size,)."""
         return np.concatenate([part.probabilities[candidate] for part in self.parts])

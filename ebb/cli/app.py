@@ -22,6 +22,7 @@ COMMANDS: dict[str, _Command] = {
     "watch": _Command("watch", "Print alerts as they come."),
     "status": _Command("status", "Say what runs on this home and how far it is."),
     "replay": _Command("replay", "Send a recorded log through the system and print what came of it."),
+    "evaluate": _Command("evaluate", "Tell how well a labelled table can be predicted, and write a report."),
     "simulate": _Command("simulate", "Send the activity of simulated customers."),
     "worker": _Command("parts", "Run one more stream worker, here."),
     "learner": _Command("parts", "Run the learner, here."),

@@ -1,6 +1,7 @@
 """The models that learn side by side, one file each."""
 
 from ebb.models import Target
+from online_ml.candidates.adam import AdamLogistic
 from online_ml.candidates.base import Candidate
 from online_ml.candidates.baselines import PriorRate, count, recency
 from online_ml.candidates.logistic import Logistic
@@ -14,11 +15,21 @@ PREFERRED = "logistic"
 """The first champion once there is evidence, and what stays champion while nothing beats it."""
 
 
-def candidates(target: Target) -> list[Candidate]:
-    """Return fresh candidates of a target, in the order in which their predictions are kept."""
+def candidates(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> list[Candidate]:
+    """Return fresh candidates of a target, in the order in which their predictions are kept.
+
+    Parameters
+    ----------
+    horizon_days
+        Days from a snapshot to its label.
+    every_days
+        Days from one snapshot to the next.
+    """
+    everything = [item.name for item in INPUTS]
     return [
-        Logistic(PREFERRED, [item.name for item in INPUTS]),
-        recency(target),
-        count(target),
+        Logistic(PREFERRED, everything, horizon_days=horizon_days, every_days=every_days),
+        AdamLogistic("adam", everything),
+        recency(target, horizon_days=horizon_days, every_days=every_days),
+        count(target, horizon_days=horizon_days, every_days=every_days),
         PriorRate(),
     ]

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Inputs = npt.NDArray[np.floating[Any]]
+"""Design matrix in any precision, shape (n, `len(INPUTS)`)."""
 State = dict[str, npt.NDArray[Any]]
 """Plain numeric arrays by name: what a checkpoint holds; nothing in it is executed."""
 
@@ -24,12 +26,16 @@ class Candidate(Protocol):
         """False for a yardstick that gives every customer the same score and must never become champion."""
         ...
 
-    def logits(self, inputs: Floats) -> Floats:
+    def logits(self, inputs: Inputs) -> Floats:
         """Return uncalibrated logits, shape (n,), of inputs of shape (n, `len(INPUTS)`)."""
         ...
 
-    def learn_many(self, inputs: Floats, labels: npt.NDArray[np.uint8]) -> None:
-        """Take one step on a mini-batch, labels 0 or 1 of shape (n,), n ≥ 1."""
+    def age(self, days: float) -> None:
+        """Let event time pass, before the labels that mature at its end are learned: what fades, fades here."""
+        ...
+
+    def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
+        """Learn a batch, labels 0 or 1 of shape (n,), n ≥ 1."""
         ...
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:

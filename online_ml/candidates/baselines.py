@@ -7,26 +7,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ebb.models import Target
-from online_ml.candidates.base import Floats, State
+from online_ml.candidates.base import Floats, Inputs, State
 from online_ml.candidates.logistic import Logistic
 from online_ml.linear import payload
 
-BASELINE_RATE = 0.02
-"""Adam's step for a single input: there is nothing to overfit, so it may settle quickly."""
 SMOOTHING = 1.0
 """One imagined label of each class, so that the rate is never 0 or 1 (Laplace)."""
 
 
-def recency(target: Target) -> Logistic:
+def recency(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> Logistic:
     """Return the baseline that knows only the time since the last activity (the last purchase, for `purchase`)."""
     which = "log_recency_days" if target == "churn" else "log_purchase_recency_days"
-    return Logistic("recency", [which], learning_rate=BASELINE_RATE)
+    return Logistic("recency", [which], horizon_days=horizon_days, every_days=every_days)
 
 
-def count(target: Target) -> Logistic:
+def count(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> Logistic:
     """Return the baseline that knows only how many events (purchases) there ever were."""
     which = "log_events_total" if target == "churn" else "log_purchases_total"
-    return Logistic("count", [which], learning_rate=BASELINE_RATE)
+    return Logistic("count", [which], horizon_days=horizon_days, every_days=every_days)
 
 
 class PriorRate:
@@ -42,11 +40,14 @@ class PriorRate:
     def _logit(self) -> float:
         return float(np.log((self.positives + SMOOTHING) / (self.labels - self.positives + SMOOTHING)))
 
-    def logits(self, inputs: Floats) -> Floats:
+    def logits(self, inputs: Inputs) -> Floats:
         """Return the same logit for every row."""
         return np.full(len(inputs), self._logit())
 
-    def learn_many(self, inputs: Floats, labels: npt.NDArray[np.uint8]) -> None:
+    def age(self, days: float) -> None:
+        """Do nothing: the share is of all labels ever."""
+
+    def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
         """Count the labels."""
         self.positives += int(labels.sum())
         self.labels += len(inputs)

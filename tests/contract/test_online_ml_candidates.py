@@ -6,7 +6,7 @@ import pytest
 
 from ebb.models import TARGETS, Target
 from online_ml.candidates import PREFERRED, SERVED, Candidate, candidates
-from online_ml.candidates.logistic import Logistic
+from online_ml.candidates.adam import BATCH, AdamLogistic
 from online_ml.candidates.standardise import FLOOR, Standardiser
 from online_ml.linear import Scorer, sigmoid
 from online_ml.transforms import INPUTS, design
@@ -72,7 +72,7 @@ def test_a_payload_scores_as_the_candidate_does(name: str) -> None:
         candidate.learn_many(inputs, labels)
     scorer = Scorer.from_payload(candidate.payload((0.7, 0.2)), name=name, candidate=name, target="churn", version=1)
     expected = sigmoid(0.7 * candidate.logits(inputs) + 0.2)
-    assert np.abs(scorer.predict(WORLD.features(0, FIRST_DAY + 5)) - expected).max() < 1e-9
+    assert np.abs(scorer.predict(WORLD.features(0, FIRST_DAY + 5)) - expected).max() < 1e-4  # single precision
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,8 +88,9 @@ def test_an_extreme_customer_leaves_a_candidate_finite(name: str) -> None:
 
 def test_the_step_without_a_data_frame_is_rivers_step() -> None:
     names = [item.name for item in INPUTS]
-    ours, rivers = Logistic("logistic", names), Logistic("logistic", names)
+    ours, rivers = AdamLogistic("adam", names), AdamLogistic("adam", names)
     for inputs, labels in batches(5):
+        inputs, labels = inputs[:BATCH].astype(np.float64), labels[:BATCH]  # noqa: PLW2901 - one step a day
         ours.learn_many(inputs, labels)
         rivers._standardiser.learn_many(inputs)
         frame = pd.DataFrame(rivers._standardiser.transform(inputs), columns=names)
@@ -100,7 +101,7 @@ def test_the_step_without_a_data_frame_is_rivers_step() -> None:
 
 
 def test_logits_are_those_of_rivers_own_probabilities() -> None:
-    model = Logistic("logistic", [item.name for item in INPUTS])
+    model = AdamLogistic("adam", [item.name for item in INPUTS])
     for inputs, labels in batches(5):
         model.learn_many(inputs, labels)
     assert np.abs(sigmoid(model.logits(inputs)) - model.probabilities(inputs)).max() < 1e-9

@@ -14,13 +14,12 @@ from ebb.blocks import WITHDRAWN, Block, Close, Labels, Snapshot
 from ebb.features import INDEX
 from ebb.models import TARGETS
 from ebb.settings import Settings
-from online_ml.calibration import IDENTITY, fit
+from online_ml.calibration import IDENTITY, Calibration
 from online_ml.candidates import candidates
 from online_ml.checkpoint import Checkpointer
 from online_ml.learner import Learner, Step
 from online_ml.linear import sigmoid
 from online_ml.measures import roc_auc
-from online_ml.target import BATCH
 from online_ml.transforms import design
 from tests.support.examples import FIRST_DAY, World
 
@@ -87,9 +86,9 @@ def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, in
     dict
         By target, by customer and day of the snapshot: what each candidate had said when its label matured.
     """
-    models = {target: candidates(target) for target in TARGETS}
-    lines = {target: [IDENTITY] * len(models[target]) for target in TARGETS}
-    record: dict[str, list[tuple[list[float], int]]] = {target: [] for target in TARGETS}
+    models = {target: candidates(target, horizon_days=world.horizon(target)) for target in TARGETS}
+    lines = {target: [Calibration(horizon_days=world.horizon(target)) for _ in models[target]] for target in TARGETS}
+    learned_until: dict[str, int] = {}
     said: dict[tuple[str, int, int, int], tuple[list[float], list[float]]] = {}
     judged: dict[str, dict[tuple[str, int], list[float]]] = {target: {} for target in TARGETS}
     for day in range(FIRST_DAY, FIRST_DAY + world.days):
@@ -97,33 +96,35 @@ def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, in
             taken = day - world.horizon(target)
             if taken < FIRST_DAY:
                 continue
+            passed = day - learned_until.get(target, day)
             rows = [(number, row) for number in range(world.partitions) for row in range(world.rows)]
             truth = np.array([world.labels(target, number, taken)[row] for number, row in rows])
             matrix = np.concatenate([world.features(number, taken) for number in range(world.partitions)])
-            for (number, row), label in zip(rows, truth.tolist(), strict=True):
+            past = []
+            for number, row in rows:
                 logits, probabilities = said[target, number, taken, row]
                 judged[target][f"c{number}-{row}", taken] = probabilities
-                record[target].append((logits, label))
-            past = np.array([logits for logits, _ in record[target]], np.float32)
-            outcomes = np.array([label for _, label in record[target]], np.uint8)
-            lines[target] = [fit(past[:, place], outcomes) for place in range(past.shape[1])]
+                past.append(logits)
             order = np.random.default_rng([settings.seed, day]).permutation(len(truth))
-            for start in range(0, len(order), BATCH):
-                batch = order[start : start + BATCH]
-                for model in models[target]:
-                    model.learn_many(np.ascontiguousarray(design(matrix[batch])), truth[batch])
+            for place, model in enumerate(models[target]):
+                line = lines[target][place]
+                line.age(passed)
+                line.learn(np.array(past, np.float32)[:, place], truth)
+                model.age(passed)
+                model.learn_many(np.ascontiguousarray(design(matrix[order])), truth[order])
+            learned_until[target] = day
         for target in TARGETS:
             for number in range(world.partitions):
                 inputs = design(world.features(number, day))
                 raw = np.array([model.logits(inputs) for model in models[target]])
-                if not record[target]:  # nothing learned yet, nothing said
+                if target not in learned_until:  # nothing learned yet, nothing said
                     raw[:] = np.nan
                 for row in range(world.rows):
                     mine = raw[:, row]
-                    line = np.array(lines[target])
+                    drawn = np.array([line.line for line in lines[target]])
                     said[target, number, day, row] = (
                         mine.tolist(),
-                        sigmoid(mine * line[:, 0] + line[:, 1]).tolist(),
+                        sigmoid(mine * drawn[:, 0] + drawn[:, 1]).tolist(),
                     )
     return judged
 
@@ -292,16 +293,17 @@ def test_what_can_be_known_is_learned_to_within_a_point_of_the_law_behind_it() -
         [world.chance("churn", n, int(one.snapshot_days[0])) for one in late for n in range(world.partitions)]
     )
     best = roc_auc(law, labels)
-    logistic, recency, count, prior = (
-        roc_auc(np.concatenate([one.part.probabilities[place] for one in late]), labels) for place in range(4)
+    logistic, adam, recency, count, prior = (
+        roc_auc(np.concatenate([one.part.probabilities[place] for one in late]), labels) for place in range(5)
     )
     assert best is not None
     assert logistic == pytest.approx(best, abs=0.01)
+    assert adam == pytest.approx(best, abs=0.02)
     assert recency == pytest.approx(best, abs=0.01)
     assert count == pytest.approx(0.5, abs=0.03)
     assert prior == pytest.approx(0.5, abs=0.03)
     assert learner.targets["churn"].rolling()["logistic"]["ece"] < 0.03
-    assert learner.targets["churn"].champion in {"logistic", "recency"}
+    assert learner.targets["churn"].champion in {"logistic", "adam", "recency"}
 
 
 def test_where_nothing_can_be_known_nothing_is_found() -> None:

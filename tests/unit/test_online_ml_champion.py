@@ -102,4 +102,9 @@ def test_the_window_gives_predictions_oldest_first(place: int) -> None:
     assert kept.labels().tolist() == [label for part in parts for label in part.labels.tolist()]
     expected = np.concatenate([part.probabilities[place] for part in parts])
     assert np.array_equal(kept.probabilities(place), expected)
-    assert np.array_equal(kept.logits(place), np.concatenate([part.logits[place] for part in parts]))
+
+
+def test_labels_that_share_a_horizon_are_less_evidence() -> None:
+    good = window(matured(1, 1_500, {"logistic": 0.6, "count": 1.0}))
+    assert choose("logistic", CANDIDATES, good) == "count"
+    assert choose("logistic", CANDIDATES, good, share=1 / 60) == "logistic"

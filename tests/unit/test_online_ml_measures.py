@@ -7,7 +7,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from online_ml.calibration import PRIOR, SLOPES, fit
 from online_ml.linear import sigmoid
 from online_ml.measures import BINS, ece, log_losses, measure, pr_auc, reliability, roc_auc
 from online_ml.tally import Tally
@@ -99,28 +98,3 @@ def test_a_restored_tally_counts_on() -> None:
     one.add(p, y)
     assert other.measure() == one.measure()
     assert Tally().measure() == {}
-
-
-def test_calibration_finds_the_line_behind_the_labels() -> None:
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=40_000) * 2
-    labels = (rng.random(40_000) < sigmoid(0.5 * logits - 1)).astype(np.uint8)
-    slope, offset = fit(logits.astype(np.float32), labels)
-    assert slope == pytest.approx(0.5, abs=0.03)
-    assert offset == pytest.approx(-1, abs=0.05)
-    assert ece(sigmoid(slope * logits + offset), labels) < 0.01 < ece(sigmoid(logits), labels)
-
-
-def test_with_few_labels_calibration_stays_near_the_identity() -> None:
-    assert fit(np.empty(0, np.float32), np.empty(0, np.uint8)) == (1.0, 0.0)
-    slope, offset = fit(np.array([2.0], np.float32), np.array([0], np.uint8))
-    assert slope == pytest.approx(1, abs=3 / PRIOR)
-    assert offset == pytest.approx(0, abs=3 / PRIOR)
-
-
-@pytest.mark.parametrize("spread", [1e-3, 1.0, 30.0])
-def test_calibration_of_a_model_that_is_always_wrong_never_turns_it_round(spread: float) -> None:
-    logits = np.linspace(-spread, spread, 2_000).astype(np.float32)
-    slope, offset = fit(logits, (logits < 0).astype(np.uint8))
-    assert SLOPES[0] <= slope <= SLOPES[1]
-    assert np.isfinite(offset)

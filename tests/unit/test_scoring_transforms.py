@@ -71,6 +71,26 @@ def test_a_silence_weighs_more_on_a_customer_who_came_often() -> None:
     assert fresh["lapse_14d"] < often["lapse_14d"] / 5
 
 
+def test_a_visit_on_the_last_day_counts_by_rhythm_and_tenure_and_fades_in_a_day() -> None:
+    fresh, half, gone = (one(recency_days=day, active_hl3=4, tenure_days=9) for day in (1, 1.5, 2))
+    assert fresh["fresh_x_rhythm"] == pytest.approx(np.log(5))
+    assert fresh["fresh_x_tenure"] == pytest.approx(np.log(10))
+    assert half["fresh_x_rhythm"] == pytest.approx(np.log(5) / 2)
+    assert gone["fresh_x_rhythm"] == gone["fresh_x_tenure"] == 0
+
+
+def test_squares_are_those_of_the_logarithms() -> None:
+    found = one(active_hl14=6, events_hl3=20)
+    assert found["log_active_hl14_squared"] == pytest.approx(np.log(7) ** 2)
+    assert found["log_events_hl3_squared"] == pytest.approx(np.log(21) ** 2)
+
+
+def test_tenure_beyond_a_month_moves_no_step() -> None:
+    names = [item.name for item in INPUTS if item.name.startswith("tenure_days_")]
+    month, year = one(tenure_days=30), one(tenure_days=365)
+    assert [month[name] for name in names] == [year[name] for name in names] == [1.0] * len(names)
+
+
 def test_every_input_has_a_name_of_its_own_and_a_known_group() -> None:
     assert len(POSITION) == len(INPUTS)
     assert {item.group for item in INPUTS} == set(GROUPS)

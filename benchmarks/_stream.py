@@ -1,0 +1,164 @@
+"""The real engine and learner in one process, without a broker: events in order of time in, what was predicted out."""
+
+import time
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.blocks import Labels
+from ebb.clock import DAY
+from ebb.events import TICK_HEADER
+from ebb.models import Target
+from ebb.settings import Settings
+from online_ml.learner import Learner, Step
+from stream_processors.boundaries import Crossing
+from stream_processors.decode import Decoder
+from stream_processors.engine import Engine
+
+Floats = npt.NDArray[np.float64]
+Labelled = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the decoder reads of a polled record."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    timestamp: int
+    topic: str = "activity"
+    partition: int = 0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One target's labels of one snapshot, beside what every candidate had said at it."""
+
+    day: int
+    """Day number of the snapshot."""
+    customers: list[str]
+    labels: Labelled
+    said: dict[str, npt.NDArray[np.float32]]
+    """By name of candidate: calibrated probability, NaN where it said nothing."""
+    champion: str | None
+    """Who was champion when the snapshot was taken."""
+    learned: int
+    """Labels learned when the snapshot was taken."""
+
+    @property
+    def told(self) -> npt.NDArray[np.float32]:
+        """What the champion of the time said; NaN before there was one."""
+        return self.said[self.champion] if self.champion else np.full(len(self.labels), np.nan, np.float32)
+
+
+@dataclass
+class Stream:
+    """A worker's engines and the learner.
+
+    Parameters
+    ----------
+    settings
+        Partitions, horizons, look-back.
+    target
+        Whose labels are kept.
+    shuffled
+        Seed with which the labels of each snapshot are dealt out anew among its customers: the null control.
+    """
+
+    settings: Settings
+    target: Target = "churn"
+    shuffled: int | None = None
+    learning: bool = True
+    """False: only features and labels are wanted."""
+    keep_features: bool = False
+    judged: list[Judged] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        count = self.settings.partitions
+        self.learner = Learner(self.settings)
+        self.snapshots: dict[int, dict[str, npt.NDArray[np.float32]]] = {}
+        """By day, features by customer; filled if `keep_features`."""
+        self._engines = [Engine(number, self.settings) for number in range(count)]
+        self._decoder = Decoder(self.settings)
+        self._queues: list[list[Record]] = [[] for _ in range(count)]
+        self._offsets = [0] * count
+        self._blocks = [0] * count
+        self._at: dict[int, tuple[str | None, int]] = {}
+        self._now = int(time.time() * 1000)
+
+    def send(self, customer_id: str, body: bytes) -> None:
+        """Put an event behind those before it."""
+        number = zlib.crc32(customer_id.encode()) % len(self._queues)
+        self._queues[number].append(self._record(number, customer_id.encode(), body, ()))
+
+    def tick(self, day: int) -> None:
+        """Tell every partition that a day has begun, and let everything until then take effect."""
+        for number in range(len(self._queues)):
+            header = (TICK_HEADER, str(day * DAY).encode())
+            self._queues[number].append(self._record(number, None, b"", (header,)))
+        for number, queue in enumerate(self._queues):
+            for crossing in self._engines[number].process(self._decoder.decode(queue)).crossings:
+                self._write(crossing)
+            queue.clear()
+        while (step := self.learner.advance()) is not None:
+            self._take(step)
+
+    def _record(self, number: int, key: bytes | None, body: bytes, headers: Sequence[tuple[str, bytes]]) -> Record:
+        self._offsets[number] += 1
+        return Record(self._offsets[number] - 1, key, body, headers, self._now)
+
+    def _write(self, crossing: Crossing) -> None:
+        nothing = np.full(len(crossing.rows), np.nan, np.float32)
+        if self.keep_features:
+            kept = self.snapshots.setdefault(crossing.boundary, {})
+            kept.update(zip(crossing.ids, crossing.features, strict=True))
+        if not self.learning:
+            return
+        for block in crossing.blocks(nothing, nothing):
+            dealt = block
+            if self.shuffled is not None and isinstance(block, Labels):
+                rng = np.random.default_rng([self.shuffled, block.boundary, block.partition, len(block.target)])
+                dealt = Labels(
+                    block.partition,
+                    block.boundary,
+                    block.target,
+                    block.snapshot_boundary,
+                    rng.permutation(block.labels),
+                )
+            self.learner.offer(dealt, self._blocks[crossing.partition])
+            self._blocks[crossing.partition] += 1
+
+    def _take(self, step: Step) -> None:
+        learned = self.learner.targets[self.target]
+        for one in step.judged:
+            if one.target != self.target:
+                continue
+            day = int(one.snapshot_days[0])
+            champion, examples = self._at.pop(day, (None, 0))
+            self.judged.append(
+                Judged(
+                    day,
+                    one.customer_ids,
+                    one.part.labels,
+                    dict(zip(learned.names, one.part.probabilities, strict=True)),
+                    champion,
+                    examples,
+                )
+            )
+        self._at[step.boundary] = (learned.champion, learned.examples)
+
+
+def after(judged: Iterable[Judged], labels: int) -> list[Judged]:
+    """Return the snapshots taken when at least so many labels had been learned and there was a champion."""
+    return [one for one in judged if one.learned >= labels and one.champion is not None]
+
+
+def pooled(judged: Sequence[Judged], name: str | None = None) -> tuple[Floats, Labelled]:
+    """Return probabilities and labels of several snapshots: of one candidate, or of the champion of the time."""
+    told = [one.told if name is None else one.said[name] for one in judged]
+    return np.concatenate(told).astype(np.float64), np.concatenate([one.labels for one in judged])

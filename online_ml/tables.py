@@ -1,0 +1,120 @@
+"""A labelled table as a stream: every row is predicted, then judged, then learned.
+
+Rows come in batches of `BATCH`; all of a batch is predicted before any of its labels is learned. So each figure is one
+of rows that the model had not seen, without folds, and a curve shows how soon it knew what it knows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.errors import SourceError
+from online_ml.candidates.base import Floats
+from online_ml.candidates.trees import RowLearner
+from online_ml.linear import sigmoid
+from online_ml.newton import Newton
+
+BATCH = 50
+RIDGE = 1.0
+MIN_ROWS = 100
+MIN_CLASS = 10
+LINEAR = ("logistic", "prior")
+TREES = ("tree", "forest")
+Labels = npt.NDArray[np.uint8]
+
+
+class Learns(Protocol):
+    """What learns from a table."""
+
+    def predict(self, inputs: Floats) -> Floats:
+        """Return P(1) of rows of shape (n, inputs)."""
+        ...
+
+    def learn(self, inputs: Floats, labels: Labels) -> None:
+        """Learn rows that have been predicted."""
+        ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pass: what each candidate said of each row before it learned it."""
+
+    order: npt.NDArray[np.intp]
+    """Row of the table at each place of the stream."""
+    labels: Labels
+    """In the order of the stream."""
+    said: dict[str, Floats]
+    """By candidate, in the order of the stream."""
+    skipped: dict[str, int]
+    """By candidate, rows it was too slow to learn."""
+
+
+class _Logistic:
+    def __init__(self, width: int) -> None:
+        self._model = Newton(np.zeros(width + 1), [RIDGE] * width + [0.1])
+
+    def predict(self, inputs: Floats) -> Floats:
+        return sigmoid(self._with_one(inputs) @ self._model.weights)
+
+    def learn(self, inputs: Floats, labels: Labels) -> None:
+        self._model.learn(self._with_one(inputs), labels)
+
+    def _with_one(self, inputs: Floats) -> Floats:
+        return np.column_stack([inputs, np.ones(len(inputs))])
+
+
+class _Prior:
+    def __init__(self) -> None:
+        self._ones, self._all = 1, 2
+
+    def predict(self, inputs: Floats) -> Floats:
+        return np.full(len(inputs), self._ones / self._all)
+
+    def learn(self, inputs: Floats, labels: Labels) -> None:
+        self._ones += int(labels.sum())
+        self._all += len(inputs)
+
+
+def passes(inputs: Floats, labels: Labels, *, shuffles: int, seed: int, trees: bool = True) -> Iterator[Run]:
+    """Yield one run a shuffle; without any, one in the order of the table.
+
+    Parameters
+    ----------
+    inputs
+        Shape (rows, inputs).
+    labels
+        0 or 1, shape (rows,).
+    trees
+        Whether the slow candidates take part.
+
+    Raises
+    ------
+    SourceError
+        If there are too few rows, or of one class, to judge anything.
+    """
+    ones = int(labels.sum())
+    if len(labels) < MIN_ROWS or min(ones, len(labels) - ones) < MIN_CLASS:
+        what = f"The table has {len(labels)} rows, {ones} of them positive."
+        hint = f"It takes {MIN_ROWS} rows and {MIN_CLASS} of each class to judge anything; see --label and --positive."
+        raise SourceError(what, hint)
+    for number in range(max(shuffles, 1)):
+        order = np.arange(len(labels))
+        if shuffles:
+            order = np.random.default_rng([seed, number]).permutation(len(labels))
+        yield _stream(inputs[order], labels[order], order, seed=seed + number, trees=trees)
+
+
+def _stream(inputs: Floats, labels: Labels, order: npt.NDArray[np.intp], *, seed: int, trees: bool) -> Run:
+    slow = {name: RowLearner(name, rows=len(labels), seed=seed) for name in (TREES if trees else ())}
+    models: dict[str, Learns] = {"logistic": _Logistic(inputs.shape[1]), "prior": _Prior(), **slow}
+    said = {name: np.empty(len(labels)) for name in models}
+    for start in range(0, len(labels), BATCH):
+        part = slice(start, start + BATCH)
+        for name, model in models.items():
+            said[name][part] = model.predict(inputs[part])
+        for model in models.values():
+            model.learn(inputs[part], labels[part])
+    return Run(order, labels, said, {name: model.skipped for name, model in slow.items()})
