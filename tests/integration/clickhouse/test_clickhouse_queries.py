@@ -346,7 +346,7 @@ def test_the_registry_holds_the_latest_version_of_each_model_champions_first(sto
     ]
     put(
         store, "models", rows, target="churn", schema_hash="h", trained_until=SNAPSHOT, examples=5, metrics="{}",
-        checksum="c", published_at=MONDAY,
+        checksum="c", published_at=MONDAY, config="{}", payload="{}",
     )  # fmt: skip
     told = [(row["name"], row["version"], row["role"]) for row in store.query("models_registry")]
     assert told == [
