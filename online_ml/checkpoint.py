@@ -23,12 +23,13 @@ from ebb.features import SCHEMA_HASH
 from ebb.kafka import Publisher, read_to_end
 from ebb.models import TARGETS
 from ebb.settings import Settings
+from online_ml.about import NAMES, About
 from online_ml.learner import Learner
 from online_ml.pending import Pending
 from online_ml.transforms import INPUTS
 from online_ml.window import Matured
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the layout below changes."""
 MANIFEST = "manifest"
 PIECE_BYTES = 900_000
@@ -98,6 +99,7 @@ class Checkpointer:
             "boundary": learner.boundary,
             "taken": sorted(progress.taken.items()),
             "offsets": sorted(progress.offsets.items()),
+            "requests": learner.requests.state(),
             "windows": {t: [part.boundary for part in lt.window.parts] for t, lt in learner.targets.items()},
             "pieces": pieces,
         }
@@ -190,6 +192,7 @@ class Checkpointer:
             if name.startswith("pending/"):
                 learner.pending.add(_pending_chunk(piece(name)))
         learner.boundary = manifest["boundary"]
+        learner.requests.restore(manifest["requests"])
         progress = learner.progress
         progress.taken = {int(number): day for number, day in manifest["taken"]}
         progress.closed = dict(progress.taken)
@@ -258,8 +261,12 @@ def _pending_chunk(arrays: Arrays) -> Pending:
 
 
 def _window_arrays(part: Matured) -> Arrays:
-    return {"labels": part.labels, "logits": part.logits, "probabilities": part.probabilities}
+    arrays: Arrays = {"labels": part.labels, "logits": part.logits, "probabilities": part.probabilities}
+    if part.about is not None:
+        arrays |= {f"about.{name}": array for name, array in part.about.arrays().items()}
+    return arrays
 
 
 def _window_part(arrays: Arrays, boundary: int) -> Matured:
-    return Matured(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"])
+    about = About(*(arrays[f"about.{name}"] for name in NAMES)) if f"about.{NAMES[0]}" in arrays else None
+    return Matured(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"], about)

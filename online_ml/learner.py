@@ -15,8 +15,10 @@ from ebb.blocks import WITHDRAWN, Block
 from ebb.log import get_logger
 from ebb.models import TARGETS, Target
 from ebb.settings import Settings
+from online_ml.about import About
 from online_ml.pending import Pending, PendingStore
 from online_ml.progress import Bundle, Progress
+from online_ml.requests import Requests
 from online_ml.target import TargetLearner
 from online_ml.transforms import design
 from online_ml.window import Matured
@@ -35,6 +37,8 @@ class Judged:
     channels: list[str | None]
     snapshot_days: npt.NDArray[np.int32]
     """Shape (n,): day number of each row's snapshot."""
+    features: npt.NDArray[np.float32]
+    """Shape (n, `features.WIDTH`), at the snapshot."""
 
 
 @dataclass
@@ -65,6 +69,7 @@ class Learner:
         }
         self.progress = Progress(settings.partitions)
         self.pending = PendingStore()
+        self.requests = Requests()
         self.targets = {target: TargetLearner(target, settings.seed) for target in TARGETS}
         self.boundary: int | None = None
         """Last boundary processed."""
@@ -77,6 +82,7 @@ class Learner:
 
     def advance(self) -> Step | None:
         """Process the earliest boundary that every partition has closed; None if there is none yet."""
+        self.requests.carry_out(self.progress, self.targets, self.boundary)
         boundary = self.progress.ready()
         if boundary is None:
             return None
@@ -97,6 +103,7 @@ class Learner:
         self.pending.drop_until(boundary - max(self.horizons.values()))
         self._predict(bundles, step)
         self.boundary = boundary
+        self.requests.carry_out(self.progress, self.targets, self.boundary)
         return step
 
     def _mature(self, target: Target, bundles: list[Bundle], step: Step) -> None:
@@ -127,7 +134,7 @@ class Learner:
         if judged is None:
             return
         learner = self.targets[target]
-        features = np.concatenate([c.snapshot.features[labels != WITHDRAWN] for c, labels in found])
+        features = judged.features
         before = learner.champion
         learner.mature(judged.part, features)
         step.judged.append(judged)
@@ -156,7 +163,9 @@ class Learner:
 
         How far each partition was read beyond the last boundary is no part of it.
         """
-        found = hashlib.sha256(repr((self.boundary, sorted(self.progress.taken.items()))).encode())
+        found = hashlib.sha256(
+            repr((self.boundary, sorted(self.progress.taken.items()), self.requests.state())).encode()
+        )
         for learner in self.targets.values():
             for key, array in sorted(learner.state().items()):
                 found.update(f"{key}{array.dtype}{array.shape}".encode())
@@ -178,17 +187,16 @@ def _gather(target: Target, boundary: int, found: list[tuple[Pending, npt.NDArra
     kept = [(chunk, labels, np.flatnonzero(labels != WITHDRAWN)) for chunk, labels in found]
     if not any(len(rows) for _, _, rows in kept):
         return None
+    ids = [chunk.snapshot.customer_ids[row] for chunk, _, rows in kept for row in rows.tolist()]
+    countries = [chunk.snapshot.countries[row] for chunk, _, rows in kept for row in rows.tolist()]
+    channels = [chunk.snapshot.channels[row] for chunk, _, rows in kept for row in rows.tolist()]
+    features = np.concatenate([chunk.snapshot.features[rows] for chunk, _, rows in kept])
     part = Matured(
         boundary,
         np.concatenate([labels[rows] for _, labels, rows in kept]),
         np.concatenate([chunk.logits[target][:, rows] for chunk, _, rows in kept], axis=1),
         np.concatenate([chunk.probabilities[target][:, rows] for chunk, _, rows in kept], axis=1),
+        About.of(ids, countries, channels, features),
     )
-    return Judged(
-        target,
-        part,
-        [chunk.snapshot.customer_ids[row] for chunk, _, rows in kept for row in rows.tolist()],
-        [chunk.snapshot.countries[row] for chunk, _, rows in kept for row in rows.tolist()],
-        [chunk.snapshot.channels[row] for chunk, _, rows in kept for row in rows.tolist()],
-        np.concatenate([np.full(len(rows), c.snapshot.boundary, dtype=np.int32) for c, _, rows in kept]),
-    )
+    days = np.concatenate([np.full(len(rows), c.snapshot.boundary, dtype=np.int32) for c, _, rows in kept])
+    return Judged(target, part, ids, countries, channels, days, features)
