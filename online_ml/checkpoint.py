@@ -84,7 +84,7 @@ class Checkpointer:
         for chunk in learner.pending:
             name = "pending/{}/{}/{}".format(*chunk.key)
             keep(name, name, None if name in self._named else _pending_arrays(chunk))
-        core: Arrays = {}
+        core: Arrays = {f"drift.{key}": array for key, array in learner.drift.state().items()}
         for target, learned in learner.targets.items():
             for part in learned.window.parts:
                 name = f"window/{target}/{part.boundary}"
@@ -188,6 +188,8 @@ class Checkpointer:
             own = {key.removeprefix(prefix): array for key, array in core.items() if key.startswith(prefix)}
             days = manifest["windows"][target]
             learner.targets[target].restore(own, (_window_part(piece(f"window/{target}/{day}"), day) for day in days))
+        prefix = "drift."
+        learner.drift.restore({k.removeprefix(prefix): array for k, array in core.items() if k.startswith(prefix)})
         for name in sorted(manifest["pieces"]):
             if name.startswith("pending/"):
                 learner.pending.add(_pending_chunk(piece(name)))

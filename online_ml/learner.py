@@ -16,6 +16,7 @@ from ebb.log import get_logger
 from ebb.models import TARGETS, Target
 from ebb.settings import Settings
 from online_ml.about import About
+from online_ml.drift import Change, Drift
 from online_ml.pending import Pending, PendingStore
 from online_ml.progress import Bundle, Progress
 from online_ml.requests import Requests
@@ -49,8 +50,15 @@ class Step:
     judged: list[Judged] = field(default_factory=list)
     promotions: list[tuple[Target, str | None, str]] = field(default_factory=list)
     """Target, former champion, new champion."""
-    snapshotted: int = 0
-    """Rows predicted and kept."""
+    taken: list[Pending] = field(default_factory=list)
+    """Snapshots predicted and kept."""
+    changes: dict[Target, Change] = field(default_factory=dict)
+    """Changes of the error found now."""
+
+    @property
+    def snapshotted(self) -> int:
+        """Rows predicted and kept."""
+        return sum(len(chunk.snapshot.customer_ids) for chunk in self.taken)
 
 
 class Learner:
@@ -71,6 +79,7 @@ class Learner:
         self.pending = PendingStore()
         self.requests = Requests()
         self.targets = {target: TargetLearner(target, settings.seed) for target in TARGETS}
+        self.drift = Drift(settings.seed, self.horizons)
         self.boundary: int | None = None
         """Last boundary processed."""
         self.unmatched = 0
@@ -136,10 +145,20 @@ class Learner:
         learner = self.targets[target]
         features = judged.features
         before = learner.champion
+        self._watch(judged, step)
         learner.mature(judged.part, features)
         step.judged.append(judged)
         if learner.champion is not None and learner.champion != before:
             step.promotions.append((target, before, learner.champion))
+
+    def _watch(self, judged: Judged, step: Step) -> None:
+        """See whether the champion still errs as it did; if it errs more, learn faster for a while."""
+        learner = self.targets[judged.target]
+        if learner.champion is not None:
+            change = self.drift.judge(judged.target, judged.part, learner.names.index(learner.champion))
+            if change is not None:
+                step.changes[judged.target] = change
+        learner.passes = self.drift.passes(judged.target, step.boundary)
 
     def _predict(self, bundles: list[Bundle], step: Step) -> None:
         for bundle in bundles:
@@ -149,10 +168,19 @@ class Learner:
                 inputs = design(snapshot.features)
                 served = {"churn": snapshot.served_churn, "purchase": snapshot.served_purchase}
                 made = {t: learner.predict(inputs, served[t]) for t, learner in self.targets.items()}
-                self.pending.add(
-                    Pending(snapshot, {t: m[0] for t, m in made.items()}, {t: m[1] for t, m in made.items()})
-                )
-                step.snapshotted += len(snapshot.customer_ids)
+                chunk = Pending(snapshot, {t: m[0] for t, m in made.items()}, {t: m[1] for t, m in made.items()})
+                self.pending.add(chunk)
+                step.taken.append(chunk)
+        if step.taken:
+            self.drift.snapshot(
+                np.concatenate([chunk.snapshot.features for chunk in step.taken]),
+                {
+                    target: np.concatenate([chunk.probabilities[target][place] for chunk in step.taken])
+                    for target, learner in self.targets.items()
+                    if learner.champion is not None
+                    for place in [learner.names.index(learner.champion)]
+                },
+            )
 
     def labels_pending(self, target: Target) -> int:
         """Return how many snapshot rows still wait for the label of a target."""
@@ -174,6 +202,9 @@ class Learner:
                 found.update(repr(part.boundary).encode())
                 for array in (part.labels, part.logits, part.probabilities):
                     found.update(np.ascontiguousarray(array).tobytes())
+        for key, array in sorted(self.drift.state().items()):
+            found.update(f"{key}{array.dtype}{array.shape}".encode())
+            found.update(np.ascontiguousarray(array).tobytes())
         for chunk in self.pending:
             found.update(repr((chunk.key, chunk.snapshot.customer_ids)).encode())
             for target in TARGETS:

@@ -77,7 +77,6 @@ def rolling_metrics(learner: TargetLearner, rolling: ByCandidate) -> list[dict[s
 
 def segment_rows(learner: TargetLearner, found: Sequence[SegmentMeasures]) -> pa.Table:
     """Return rows of `segment_metrics` for measures over the window."""
-    now = datetime.now(UTC)
     rows = [
         {
             "target": learner.target,
@@ -88,7 +87,6 @@ def segment_rows(learner: TargetLearner, found: Sequence[SegmentMeasures]) -> pa
             "metric": metric,
             "value": value,
             "labels": one.labels,
-            "computed_at": now,
         }
         for one in found
         for metric, value in one.measures.items()
@@ -99,7 +97,6 @@ def segment_rows(learner: TargetLearner, found: Sequence[SegmentMeasures]) -> pa
 def _metrics(
     learner: TargetLearner, name: str, window: str, measures: Mapping[str, float], labels: int
 ) -> list[dict[str, Any]]:
-    now = datetime.now(UTC)
     return [
         {
             "target": learner.target,
@@ -109,18 +106,18 @@ def _metrics(
             "metric": metric,
             "value": value,
             "labels": labels,
-            "computed_at": now,
         }
         for metric, value in measures.items()
     ]
 
 
 def table(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Return rows as a table of that name; days are day numbers."""
+    """Return rows as a table of that name; days are day numbers, and the time of computation is now."""
+    now = datetime.now(UTC)
     schema = SCHEMAS[name]
     columns = {}
     for column in schema:
-        values = [row[column.name] for row in rows]
+        values = [now if column.name == "computed_at" else row[column.name] for row in rows]
         days = column.type == pa.date32()
         columns[column.name] = pa.array(values, pa.int32()).cast(pa.date32()) if days else pa.array(values, column.type)
     return pa.table(columns, schema=schema)

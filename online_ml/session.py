@@ -22,7 +22,7 @@ from ebb.metrics import BLOCKS_REFUSED, LEARN_SECONDS, LEARNER_CLOSED
 from ebb.models import Target
 from ebb.requests import PARTITION, ChampionRequest, is_request
 from ebb.settings import Settings
-from online_ml import publish, registry
+from online_ml import publish, registry, watch
 from online_ml.checkpoint import Checkpointer
 from online_ml.decisions import Policy
 from online_ml.learner import Learner, Step
@@ -44,6 +44,8 @@ class Effects:
     refused: list[dict[str, Any]] = field(default_factory=list)
     changes: list[dict[str, Any]] = field(default_factory=list)
     """Rows of `promotions`."""
+    expected: list[dict[str, Any]] = field(default_factory=list)
+    drift: list[dict[str, Any]] = field(default_factory=list)
     decided: set[Target] = field(default_factory=set)
     """Targets about which a request was decided."""
     steps: int = 0
@@ -81,8 +83,8 @@ class LearnerSession:
         self.durable = dict(self.learner.progress.offsets)
         """By partition, the offset up to which a checkpoint includes the records: those may be acked."""
         self.effects = Effects()
-        policy = Policy.of(settings)
-        self._validators = {target: Validator(target, policy, settings.seed) for target in self.learner.targets}
+        self._policy = Policy.of(settings)
+        self._validators = {target: Validator(target, self._policy, settings.seed) for target in self.learner.targets}
         self.released = False
         """Set when the partitions are gone: another session's checkpoints count from then on."""
         self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.version}
@@ -164,6 +166,10 @@ class LearnerSession:
                 self._unmeasured[judged.target] = 0
                 self.effects.metrics += publish.rolling_metrics(learned, self._rolling(judged.target))
         self.effects.changes += registry.rule_rows(step, self.learner)
+        self.effects.expected += watch.expected_rows(step, self.learner, self._policy)
+        self.effects.drift += watch.drift_rows(step, self.learner)
+        for target, change in step.changes.items():
+            log.warning("the champion's error changed", target=target, since=change.since, shift=round(change.shift, 4))
         for target, former, champion in step.promotions:
             log.info("new champion", target=target, champion=champion, former=former, boundary=step.boundary)
         publish.count_step(step, self.learner)
@@ -208,8 +214,11 @@ class LearnerSession:
             ("model_metrics", effects.metrics),
             ("dead_letters", effects.refused),
             ("promotions", effects.changes),
+            ("expected_metrics", effects.expected),
+            ("drift", effects.drift),
         ):
             self._store.insert(name, publish.table(name, rows))
+        watch.show_changes(self.learner)
         if models:
             self._store.insert("segment_metrics", pa.concat_tables(segments))
             self._store.insert("models", registry.model_rows(models))

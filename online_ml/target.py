@@ -48,6 +48,8 @@ class TargetLearner:
         """Labels learned."""
         self.trained_until = 0
         """Day number of the last boundary learned from."""
+        self.passes = 1
+        """How often each label is learned; more after the world has changed (`drift`)."""
 
     @property
     def names(self) -> list[str]:
@@ -105,7 +107,8 @@ class TargetLearner:
     def _learn(self, part: Matured, features: npt.NDArray[np.float32]) -> None:
         # A shuffle per boundary: rows come sorted by partition and age of the customer, and steps on batches of like
         # customers would pull the weights to and fro. Seeded by the boundary, it is the same at each replay.
-        order = np.random.default_rng([self.seed, part.boundary]).permutation(len(part.labels))
+        rng = np.random.default_rng([self.seed, part.boundary])
+        order = np.concatenate([rng.permutation(len(part.labels)) for _ in range(self.passes)])
         for start in range(0, len(order), DESIGN_ROWS):
             rows = order[start : start + DESIGN_ROWS]
             inputs = np.ascontiguousarray(design(features[rows]))
