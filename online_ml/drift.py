@@ -36,6 +36,8 @@ MEMORY = 90
 """Boundaries of errors that ADWIN looks back over."""
 DELTA = 0.002
 """ADWIN's confidence, River's own choice."""
+FLOOR = 0.001
+"""Share that every bin is taken to have at least, so that an empty one is no infinite drift."""
 HURRY_BOUNDARIES = 14
 HURRY_PASSES = 4
 """After the error has risen, labels are learned so often each, for so many boundaries (`benchmarks/drift.py`)."""
@@ -78,7 +80,8 @@ class Profile:
         if self.boundaries < WARM_UP:
             return None
         latest, reference = (
-            (counts + 0.5) / (counts + 0.5).sum(axis=1, keepdims=True) for counts in (self._latest, self._reference)
+            (counts / counts.sum(axis=1, keepdims=True) + FLOOR) / (1 + BINS * FLOOR)
+            for counts in (self._latest, self._reference)
         )
         index: Floats = ((latest - reference) * np.log(latest / reference)).sum(axis=1)
         return index

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ebb.features import INDEX, NAMES, WIDTH
+from ebb.features import NAMES, WIDTH
 from ebb.settings import Settings
 from online_ml.about import About
 from online_ml.decisions import Policy
@@ -37,7 +37,7 @@ def test_an_index_is_told_when_there_is_something_to_compare() -> None:
 
 
 def test_what_stays_has_an_index_near_zero_and_what_moves_one_above_the_alarm() -> None:
-    index = profile(40, moved_from=37).psi()
+    index = profile(40, moved_from=36).psi()
     assert index is not None
     assert index[0] < 0.01
     assert index[1] > 0.25
@@ -54,8 +54,8 @@ def test_the_index_is_the_sum_over_bins_of_the_shares() -> None:
     for day in range(WARM_UP):
         found.add(np.arange(100, dtype=np.float64)[:, None] if day else np.arange(10, dtype=np.float64)[:, None])
     state = found.state()
-    p, q = (counts[0] + 0.5 for counts in (state["latest"], state["reference"]))
-    p, q = p / p.sum(), q / q.sum()
+    p, q = (counts[0] / counts[0].sum() for counts in (state["latest"], state["reference"]))
+    p, q = (p + 0.001) / 1.01, (q + 0.001) / 1.01
     by_hand = sum((a - b) * np.log(a / b) for a, b in zip(p, q, strict=True))
     index = found.psi()
     assert index is not None
@@ -66,7 +66,7 @@ def test_a_quantity_that_is_always_the_same_does_not_drift() -> None:
     found = Profile(1)
     for _ in range(WARM_UP):
         found.add(np.zeros((50, 1)))
-    assert found.psi() == pytest.approx([0.0], abs=0.01)
+    assert found.psi() == pytest.approx([0.0])
 
 
 def matured(boundary: int, sharp: float, *, customers: int = 600) -> Matured:
@@ -88,7 +88,7 @@ def test_a_rise_of_the_error_is_found_within_days_and_dated() -> None:
         if change is not None:
             found[boundary] = change
     [(at, change)] = found.items()
-    assert 40 < at < 50
+    assert 40 <= at < 50
     assert abs(change.since - 40) <= 2
     assert change.shift > 0.05
     assert errors.change == change
@@ -193,14 +193,10 @@ def test_what_leaves_the_learner_is_dated_and_named() -> None:
             steps.append(step)
     last = steps[-1]
     rows = expected_rows(last, learner, Policy(0.6, 0.15, 5.0, 90.0))
-    churn = [
-        row for row in rows if (row["target"], row["candidate"], row["metric"]) == ("churn", "logistic", "roc_auc")
-    ]
-    [one] = churn
+    areas = [row for row in rows if row["target"] == "churn" and row["metric"] == "roc_auc"]
+    [one] = [row for row in areas if row["candidate"] == "logistic"]
     assert (one["snapshot_day"], one["due_day"], one["customers"]) == (last.boundary, last.boundary + 3, 200)
     assert {row["customers"] for row in rows if row["candidate"] == "served"} == {100}
     drifted = drift_rows(last, learner)
     assert [row["name"] for row in drifted if row["kind"] == "feature"] == list(NAMES)
     assert {row["day"] for row in drifted} == {FIRST_DAY + WARM_UP + 1}
-    assert drift_rows(steps[0], learner)[0]["day"] == FIRST_DAY
-    assert INDEX["recency_days"] == NAMES.index("recency_days")
