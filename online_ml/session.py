@@ -23,10 +23,12 @@ from ebb.models import Target
 from ebb.requests import PARTITION, ChampionRequest, is_request
 from ebb.settings import Settings
 from online_ml import publish, registry, watch
+from online_ml.candidates import PREFERRED, SERVED
 from online_ml.checkpoint import Checkpointer
 from online_ml.decisions import Policy
 from online_ml.learner import Learner, Step
 from online_ml.requests import HELD
+from online_ml.target import TargetLearner
 from online_ml.validation import Validator
 
 log = get_logger(__name__)
@@ -85,6 +87,8 @@ class LearnerSession:
         self.effects = Effects()
         self._policy = Policy.of(settings)
         self._validators = {target: Validator(target, self._policy, settings.seed) for target in self.learner.targets}
+        self._told: dict[Target, tuple[int, dict[str, dict[str, float]]]] = {}
+        """Version of each target and its rolling measures, the costly ones."""
         self.released = False
         """Set when the partitions are gone: another session's checkpoints count from then on."""
         self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.version}
@@ -184,7 +188,15 @@ class LearnerSession:
 
     def _rolling(self, target: Target) -> dict[str, dict[str, float]]:
         learned = self.learner.targets[target]
-        return self._validators[target].rolling(learned.window, learned.names)
+        version, found = self._told.get(target, (-1, {}))
+        if version != learned.version:
+            found = self._validators[target].rolling(learned.window, learned.names)
+            self._told[target] = learned.version, found
+        return found
+
+    def _followed(self, learned: TargetLearner) -> set[str]:
+        """Return whose accuracy is told by segment: of what serves or would, and of what was served."""
+        return {self.learner.requests.serving(learned) or PREFERRED, SERVED}
 
     def make_durable(self) -> int:
         """Make all effects durable; returns the bytes of the checkpoint. Blocks while ClickHouse is away.
@@ -202,7 +214,7 @@ class LearnerSession:
             learned = self.learner.targets[target]
             rolling = self._rolling(target)
             effects.metrics += publish.rolling_metrics(learned, rolling)
-            by_segment = self._validators[target].by_segment(learned.window, learned.names)
+            by_segment = self._validators[target].by_segment(learned.window, learned.names, self._followed(learned))
             segments.append(publish.segment_rows(learned, by_segment))
             models += registry.snapshots(learned, rolling, requests, registry.model_config(target, self.settings))
             publish.show_rolling(learned, rolling)

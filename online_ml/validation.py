@@ -3,7 +3,7 @@
 All are exact in their window: taken over each of its labels and the prediction made at that label's snapshot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,14 +73,16 @@ class Validator:
                 found[name] |= _interval(resampling, said, labels, found[name].get("roc_auc"))
         return found
 
-    def by_segment(self, window: Window, names: Sequence[str]) -> list[SegmentMeasures]:
-        """Return the measures of the window's labels by candidate and segment."""
+    def by_segment(self, window: Window, names: Sequence[str], chosen: Collection[str]) -> list[SegmentMeasures]:
+        """Return the measures of the window's labels by segment, of the candidates chosen."""
         labels, about = window.labels(), window.about()
         if about is None:
             return []
         every = list(segments(about))
         found = []
         for place, candidate in enumerate(names):
+            if candidate not in chosen:
+                continue
             said = window.probabilities(place)
             for kind, name, rows in every:
                 known = rows & ~np.isnan(said)

@@ -56,9 +56,9 @@ def number(value: float | None, places: int) -> str:
     return "" if value is None else f"{value:.{places}f}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], otherwise: str = NOTHING) -> str:
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *lines]) if lines else NOTHING
+    return "\n".join([f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *lines]) if lines else otherwise
 
 
 def _identity(one: ModelSnapshot) -> str:
@@ -128,7 +128,8 @@ def _segments(one: ModelSnapshot, store: Store, kind: str) -> str:
         (row["segment"], str(row["labels"]), *(number(row[name], 3) for name in ("base_rate", "roc_auc", "ece")))
         for row in rows
     ]
-    return _table((kind, "labels", "base rate", "ROC-AUC", "calibration error"), told)
+    head = (kind, "labels", "base rate", "ROC-AUC", "calibration error")
+    return _table(head, told, "It is told of what serves alone.")
 
 
 def _promises(one: ModelSnapshot, store: Store) -> str:

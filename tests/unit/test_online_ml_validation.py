@@ -213,7 +213,7 @@ def test_rolling_measures_come_with_an_interval_that_holds_them() -> None:
 
 def test_measures_by_segment_are_those_of_its_rows_alone() -> None:
     window = filled()
-    found = Validator("churn", POLICY, seed=7).by_segment(window, ["logistic", "served"])
+    found = Validator("churn", POLICY, seed=7).by_segment(window, ["logistic", "served"], {"logistic", "served"})
     whole = window.about()
     assert whole is not None
     german = whole.countries == "DE"
@@ -227,7 +227,7 @@ def test_measures_by_segment_are_those_of_its_rows_alone() -> None:
 def test_an_empty_window_and_rows_of_nobody_known_have_no_segments_and_no_intervals() -> None:
     validator = Validator("churn", POLICY, seed=7)
     assert validator.rolling(Window(), ["a"]) == {"a": {}}
-    assert validator.by_segment(Window(), ["a"]) == []
+    assert validator.by_segment(Window(), ["a"], {"a"}) == []
     found = validator.rolling(filled(known=False), ["a", "b"])["a"]
     assert "roc_auc" in found
     assert not {"roc_auc_low", "profit"} & found.keys()
