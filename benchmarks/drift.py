@@ -25,7 +25,7 @@ from ebb.models import Target
 from ebb.settings import Settings
 from online_ml.drift import Drift
 from online_ml.learner import Judged, Learner
-from online_ml.measures import ece, roc_auc
+from online_ml.measures import ece, log_losses, roc_auc
 from online_ml.registry import snapshots
 from online_ml.scoring import Scorer, load
 from producers.records import records
@@ -62,7 +62,7 @@ class Record:
 class Steady(Drift):
     """Drift that is seen and answered by nothing."""
 
-    def passes(self, target: Target, boundary: int) -> int:  # noqa: ARG002
+    def pace(self, target: Target, boundary: int) -> int:  # noqa: ARG002
         """Learn every label once."""
         return 1
 
@@ -74,6 +74,8 @@ class Course:
     gaps: list[float] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
+    excess: list[float] = field(default_factory=list)
+    """Mean log-loss above the oracle's."""
     _latest: deque[tuple[npt.NDArray[np.floating], Floats, npt.NDArray[np.uint8]]] = field(
         default_factory=lambda: deque(maxlen=DAYS)
     )
@@ -86,12 +88,13 @@ class Course:
         self.gaps.append(float("nan") if mine is None or theirs is None else theirs - mine)
         self.labels.append(len(labels))
         self.errors.append(ece(p, y))
+        self.excess.append(float(log_losses(p, y).mean() - log_losses(oracle, y).mean()))
 
-    def back_after(self, since: int) -> int | None:
-        """Return the labels from a label date on until the model is back and stays; None if it is not."""
-        gaps = np.array(self.gaps[since:])
-        for place in range(len(gaps)):
-            if (gaps[place:] <= MARGIN).mean() >= STEADY and gaps[place] <= MARGIN:
+    def back_after(self, since: int, distance: list[float]) -> int | None:
+        """Return the labels from a label date on until the distance to the oracle is small and stays; None if never."""
+        near = np.array(distance[since:]) <= MARGIN
+        for place in np.flatnonzero(near).tolist():
+            if near[place:].mean() >= STEADY:
                 return sum(self.labels[since : since + place])
         return None
 
@@ -178,19 +181,31 @@ def _tell(courses: dict[str, Course], found: list[int], base: list[float], horiz
     print(f"{CUSTOMERS:,} customers; {KIND} on day {SHIFT_DAY}; its first labels mature {horizon} days later")
     print(f"base rate {np.mean(base[:after]):.3f} before, {np.mean(base[after:]):.3f} after")
     print(f"error found changed after days: {found or 'never'}")
-    print(f"{'':10} {'gap before':>10} {'worst after':>11} {'last gap':>9} {'worst ECE':>9}  labels until back")
+    head = f"{'':10} {'AUC gap before':>14} {'worst after':>11} {'last':>7}"
+    print(f"{head} {'excess log-loss':>15} {'worst ECE':>9}")
     figures: dict[str, object] = {"shift": KIND, "found_after_days": found[0] if found else None}
     for name, course in courses.items():
-        back = course.back_after(after)
-        worst = max(course.gaps[after:])
+        told = {
+            "labels_until_back": course.back_after(after, course.gaps),
+            "labels_until_back_log_loss": course.back_after(after, course.excess),
+            "gap_before": round(float(np.mean(course.gaps[after - 20 : after])), 4),
+            "worst_gap": round(max(course.gaps[after:]), 4),
+            "last_gap": round(course.gaps[-1], 4),
+            "excess_log_loss": round(float(np.mean(course.excess[after:])), 4),
+            "worst_ece": round(max(course.errors[after:]), 4),
+        }
         print(
-            f"{name:10} {np.mean(course.gaps[after - 20 : after]):10.4f} {worst:11.4f} {course.gaps[-1]:9.4f}"
-            f" {max(course.errors[after:]):9.4f}  {'never' if back is None else f'{back:,}'}"
+            f"{name:10} {told['gap_before']:14.4f} {told['worst_gap']:11.4f} {told['last_gap']:7.4f}"
+            f" {told['excess_log_loss']:15.4f} {told['worst_ece']:9.4f}"
         )
-        figures[f"labels_until_back_{name}"] = back
-        figures[f"worst_gap_{name}"] = round(worst, 4)
-        figures[f"last_gap_{name}"] = round(course.gaps[-1], 4)
+        by = _labels(told["labels_until_back"]), _labels(told["labels_until_back_log_loss"])
+        print(f"{'':10} back by AUC {by[0]}, by log-loss {by[1]}")
+        figures |= {f"{key}_{name}": value for key, value in told.items()}
     print(json.dumps(figures))
+
+
+def _labels(count: float | None) -> str:
+    return "never" if count is None else f"after {count:,}"
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ DELTA = 0.002
 FLOOR = 0.001
 """Share that every bin is taken to have at least, so that an empty one is no infinite drift."""
 HURRY_BOUNDARIES = 14
-HURRY_PASSES = 4
+HURRY_PACE = 4
 """After the error has risen, labels are learned so often each, for so many boundaries (`benchmarks/drift.py`)."""
 
 
@@ -215,11 +215,11 @@ class Drift:
         """Take in a boundary's labels; return the change of the error if one is found now."""
         return self.errors[target].add(part, place, self._horizons[target], self._seed)
 
-    def passes(self, target: Target, boundary: int) -> int:
+    def pace(self, target: Target, boundary: int) -> int:
         """Return how often the labels of a boundary are to be learned."""
         change = self.errors[target].change
         hurry = change is not None and change.shift > 0 and boundary < change.found_at + HURRY_BOUNDARIES
-        return HURRY_PASSES if hurry else 1
+        return HURRY_PACE if hurry else 1
 
     def state(self) -> State:
         """Return all of it as arrays."""

@@ -158,7 +158,7 @@ class Learner:
             change = self.drift.judge(judged.target, judged.part, learner.names.index(learner.champion))
             if change is not None:
                 step.changes[judged.target] = change
-        learner.passes = self.drift.passes(judged.target, step.boundary)
+        learner.pace = self.drift.pace(judged.target, step.boundary)
 
     def _predict(self, bundles: list[Bundle], step: Step) -> None:
         for bundle in bundles:

@@ -48,8 +48,8 @@ class TargetLearner:
         """Labels learned."""
         self.trained_until = 0
         """Day number of the last boundary learned from."""
-        self.passes = 1
-        """How often each label is learned; more after the world has changed (`drift`)."""
+        self.pace = 1
+        """How often each label is learned: more after the world has changed (`drift`)."""
 
     @property
     def names(self) -> list[str]:
@@ -108,7 +108,7 @@ class TargetLearner:
         # A shuffle per boundary: rows come sorted by partition and age of the customer, and steps on batches of like
         # customers would pull the weights to and fro. Seeded by the boundary, it is the same at each replay.
         rng = np.random.default_rng([self.seed, part.boundary])
-        order = np.concatenate([rng.permutation(len(part.labels)) for _ in range(self.passes)])
+        order = np.concatenate([rng.permutation(len(part.labels)) for _ in range(self.pace)])
         for start in range(0, len(order), DESIGN_ROWS):
             rows = order[start : start + DESIGN_ROWS]
             inputs = np.ascontiguousarray(design(features[rows]))

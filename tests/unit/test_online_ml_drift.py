@@ -12,7 +12,7 @@ from ebb.features import NAMES, WIDTH
 from ebb.settings import Settings
 from online_ml.about import About
 from online_ml.decisions import Policy
-from online_ml.drift import HURRY_BOUNDARIES, HURRY_PASSES, SAMPLE, WARM_UP, Drift, Errors, Profile
+from online_ml.drift import HURRY_BOUNDARIES, HURRY_PACE, SAMPLE, WARM_UP, Drift, Errors, Profile
 from online_ml.learner import Learner, Step
 from online_ml.measures import brier, log_losses, roc_auc
 from online_ml.promise import promised
@@ -112,14 +112,14 @@ def test_a_customer_enters_once_a_horizon() -> None:
 
 def test_labels_are_learned_more_often_for_a_while_after_the_error_rose() -> None:
     drift = Drift(7, {"churn": 3, "purchase": 2})
-    assert drift.passes("churn", 5) == 1
+    assert drift.pace("churn", 5) == 1
     for boundary in range(60):
         drift.judge("churn", matured(boundary, 1.0 if boundary < 40 else 0.4), 0)
     change = drift.errors["churn"].change
     assert change is not None
-    assert drift.passes("churn", change.found_at) == HURRY_PASSES
-    assert drift.passes("churn", change.found_at + HURRY_BOUNDARIES) == 1
-    assert drift.passes("purchase", change.found_at) == 1
+    assert drift.pace("churn", change.found_at) == HURRY_PACE
+    assert drift.pace("churn", change.found_at + HURRY_BOUNDARIES) == 1
+    assert drift.pace("purchase", change.found_at) == 1
     # An error that falls, as while a model is young, is no reason to hurry.
     better = Drift(7, {"churn": 3, "purchase": 2})
     for boundary in range(60):
@@ -127,7 +127,7 @@ def test_labels_are_learned_more_often_for_a_while_after_the_error_rose() -> Non
     fallen = better.errors["churn"].change
     assert fallen is not None
     assert fallen.shift < 0
-    assert better.passes("churn", fallen.found_at) == 1
+    assert better.pace("churn", fallen.found_at) == 1
 
 
 def test_drift_saved_and_restored_goes_on_as_if_it_had_never_stopped() -> None:
