@@ -215,6 +215,7 @@ def made_with(settings: Settings) -> dict[str, Any]:
         "horizons": [settings.horizon_days, settings.purchase_horizon_days],
         "partitions": settings.partitions,
         "seed": settings.seed,
+        "drift_pace": settings.drift_pace,
     }
 
 

@@ -39,8 +39,7 @@ DELTA = 0.002
 FLOOR = 0.001
 """Share that every bin is taken to have at least, so that an empty one is no infinite drift."""
 HURRY_BOUNDARIES = 14
-HURRY_PACE = 4
-"""After the error has risen, labels are learned so often each, for so many boundaries (`benchmarks/drift.py`)."""
+"""Boundaries for which learning is faster after the error has risen, where `drift_pace` asks for it."""
 
 
 class Profile:
@@ -186,10 +185,13 @@ class Drift:
         Seeds the order of errors within a boundary.
     horizons
         Days over which each target's label looks.
+    pace
+        How many times as fast to learn for a while after an error rose.
     """
 
-    def __init__(self, seed: int, horizons: Mapping[Target, int]) -> None:
+    def __init__(self, seed: int, horizons: Mapping[Target, int], *, pace: int = 1) -> None:
         self._seed = seed
+        self._pace = pace
         self._horizons = horizons
         self.features = Profile(WIDTH)
         self.scores: dict[Target, Profile] = {target: Profile(1) for target in TARGETS}
@@ -219,7 +221,7 @@ class Drift:
         """Return how often the labels of a boundary are to be learned."""
         change = self.errors[target].change
         hurry = change is not None and change.shift > 0 and boundary < change.found_at + HURRY_BOUNDARIES
-        return HURRY_PACE if hurry else 1
+        return self._pace if hurry else 1
 
     def state(self) -> State:
         """Return all of it as arrays."""

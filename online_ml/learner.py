@@ -79,7 +79,7 @@ class Learner:
         self.pending = PendingStore()
         self.requests = Requests()
         self.targets = {target: TargetLearner(target, settings.seed) for target in TARGETS}
-        self.drift = Drift(settings.seed, self.horizons)
+        self.drift = Drift(settings.seed, self.horizons, pace=settings.drift_pace)
         self.boundary: int | None = None
         """Last boundary processed."""
         self.unmatched = 0
@@ -152,7 +152,7 @@ class Learner:
             step.promotions.append((target, before, learner.champion))
 
     def _watch(self, judged: Judged, step: Step) -> None:
-        """See whether the champion still errs as it did; if it errs more, learn faster for a while."""
+        """See whether the champion still errs as it did; if it errs more, learn faster for a while if so set."""
         learner = self.targets[judged.target]
         if learner.champion is not None:
             change = self.drift.judge(judged.target, judged.part, learner.names.index(learner.champion))

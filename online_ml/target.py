@@ -49,7 +49,7 @@ class TargetLearner:
         self.trained_until = 0
         """Day number of the last boundary learned from."""
         self.pace = 1
-        """How often each label is learned: more after the world has changed (`drift`)."""
+        """How often each label is learned: more after the world has changed (`drift_pace`)."""
 
     @property
     def names(self) -> list[str]:

@@ -12,7 +12,7 @@ from ebb.features import NAMES, WIDTH
 from ebb.settings import Settings
 from online_ml.about import About
 from online_ml.decisions import Policy
-from online_ml.drift import HURRY_BOUNDARIES, HURRY_PACE, SAMPLE, WARM_UP, Drift, Errors, Profile
+from online_ml.drift import HURRY_BOUNDARIES, SAMPLE, WARM_UP, Change, Drift, Errors, Profile
 from online_ml.learner import Learner, Step
 from online_ml.measures import brier, log_losses, roc_auc
 from online_ml.promise import promised
@@ -111,23 +111,25 @@ def test_a_customer_enters_once_a_horizon() -> None:
 
 
 def test_labels_are_learned_more_often_for_a_while_after_the_error_rose() -> None:
-    drift = Drift(7, {"churn": 3, "purchase": 2})
+    drift = Drift(7, {"churn": 3, "purchase": 2}, pace=5)
     assert drift.pace("churn", 5) == 1
     for boundary in range(60):
         drift.judge("churn", matured(boundary, 1.0 if boundary < 40 else 0.4), 0)
     change = drift.errors["churn"].change
     assert change is not None
-    assert drift.pace("churn", change.found_at) == HURRY_PACE
+    assert drift.pace("churn", change.found_at) == 5
     assert drift.pace("churn", change.found_at + HURRY_BOUNDARIES) == 1
     assert drift.pace("purchase", change.found_at) == 1
     # An error that falls, as while a model is young, is no reason to hurry.
-    better = Drift(7, {"churn": 3, "purchase": 2})
+    better = Drift(7, {"churn": 3, "purchase": 2}, pace=5)
     for boundary in range(60):
         better.judge("churn", matured(boundary, 0.4 if boundary < 40 else 1.0), 0)
     fallen = better.errors["churn"].change
     assert fallen is not None
     assert fallen.shift < 0
     assert better.pace("churn", fallen.found_at) == 1
+    # Unless asked for, nothing hurries.
+    assert Drift(7, {"churn": 3, "purchase": 2}).pace("churn", change.found_at) == 1
 
 
 def test_drift_saved_and_restored_goes_on_as_if_it_had_never_stopped() -> None:
@@ -200,3 +202,22 @@ def test_what_leaves_the_learner_is_dated_and_named() -> None:
     drifted = drift_rows(last, learner)
     assert [row["name"] for row in drifted if row["kind"] == "feature"] == list(NAMES)
     assert {row["day"] for row in drifted} == {FIRST_DAY + WARM_UP + 1}
+
+
+def test_learning_that_hurries_is_another_fold_and_still_one() -> None:
+    world = World(partitions=1, days=12, rows=80)
+
+    def learned(pace: int) -> Learner:
+        learner = Learner(Settings(partitions=1, horizon_days=3, purchase_horizon_days=2, drift_pace=pace))
+        learner.drift.errors["churn"].change = Change(FIRST_DAY + 3, FIRST_DAY + 2, 0.1)
+        for offset, block in enumerate(world.partition(0)):
+            learner.offer(block, offset)
+        while learner.advance() is not None:
+            pass
+        return learner
+
+    plain, hurried, again = learned(1), learned(4), learned(4)
+    assert hurried.digest() == again.digest() != plain.digest()
+    prior = (one.targets["churn"].candidates[-1].state()["counts"].tolist() for one in (plain, hurried))
+    few, many = prior
+    assert [4 * count for count in few] == many
