@@ -137,6 +137,58 @@ SCHEMAS: dict[str, pa.Schema] = {
             "metrics": _TEXT,
             "checksum": _TEXT,
             "published_at": _TIME,
+            "config": _TEXT,
+            "payload": _TEXT,
+        }
+    ),
+    "promotions": _schema(
+        {
+            "target": _TEXT,
+            "decided_day": pa.date32(),
+            "cause": _TEXT,
+            "request_id": _TEXT,
+            "former": _TEXT,
+            "champion": _TEXT,
+            "version": pa.uint32(),
+            "outcome": _TEXT,
+            "why": _TEXT,
+            "decided_at": _TIME,
+        }
+    ),
+    "segment_metrics": _schema(
+        {
+            "target": _TEXT,
+            "candidate": _TEXT,
+            "matured_day": pa.date32(),
+            "kind": _TEXT,
+            "segment": _TEXT,
+            "metric": _TEXT,
+            "value": _REAL,
+            "labels": pa.uint64(),
+            "computed_at": _TIME,
+        }
+    ),
+    "expected_metrics": _schema(
+        {
+            "target": _TEXT,
+            "candidate": _TEXT,
+            "snapshot_day": pa.date32(),
+            "due_day": pa.date32(),
+            "metric": _TEXT,
+            "value": _REAL,
+            "customers": pa.uint64(),
+            "computed_at": _TIME,
+        }
+    ),
+    "drift": _schema(
+        {
+            "target": _TEXT,
+            "kind": _TEXT,
+            "name": _TEXT,
+            "day": pa.date32(),
+            "statistic": _TEXT,
+            "value": _REAL,
+            "computed_at": _TIME,
         }
     ),
     "dead_letters": _schema(
@@ -154,5 +206,5 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 """Table → columns in the order of the table; a column that is not nullable here refuses nulls."""
 
-DEFAULTED: frozenset[str] = frozenset({"ingested_at", "computed_at", "seen_at"})
-"""Columns that may be left out of an insert: ClickHouse then puts the time of the insert."""
+DEFAULTED: frozenset[str] = frozenset({"ingested_at", "computed_at", "seen_at", "decided_at", "config", "payload"})
+"""Columns that may be left out of an insert: ClickHouse then puts the time of the insert, or what is empty."""

@@ -127,7 +127,8 @@ def read_to_end(
                 ends[partition] = high
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
         while ends:
-            found = consumer.consume(1_000, timeout=1.0)
+            # It waits this long for a thousand, also when fewer are left to come.
+            found = consumer.consume(1_000, timeout=0.1)
             for message in found:
                 if (error := message.error()) is None:
                     yield message

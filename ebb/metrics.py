@@ -35,7 +35,27 @@ LABELS_MATURED = Counter("ebb_labels_matured_total", "Labels matured and learned
 MODEL_METRIC = Gauge(
     "ebb_model_metric", "Progressive validation over the metric window", ["target", "candidate", "metric"]
 )
-"""`metric`: roc_auc, pr_auc, log_loss, brier, ece, base_rate."""
+"""`metric`: roc_auc (with _low and _high), pr_auc, log_loss, brier, ece, base_rate, accuracy, precision, recall, f1 and
+the counts behind them at `threshold`, lift_top_decile; for churn profit, profit_best, profit_all."""
+SEGMENT_METRIC = Gauge(
+    "ebb_segment_metric",
+    "What serves, validated by segment over the metric window",
+    ["target", "kind", "segment", "metric"],
+)
+"""`kind`: country, channel, tenure; `metric`: roc_auc, ece, base_rate."""
+EXPECTED_METRIC = Gauge(
+    "ebb_model_expected_metric",
+    "Performance that the latest snapshot's own probabilities promise, while its labels are pending",
+    ["target", "candidate", "metric"],
+)
+"""`metric`: roc_auc, log_loss, brier, accuracy, base_rate."""
+FEATURE_DRIFT = Gauge("ebb_feature_drift_psi", "Population stability index of a feature, latest days", ["feature"])
+SCORE_DRIFT = Gauge("ebb_score_drift_psi", "Population stability index of the champion's scores", ["target"])
+ERROR_DRIFT = Gauge(
+    "ebb_error_drift_timestamp_seconds", "Boundary at which ADWIN last found the error changed", ["target"]
+)
+ERROR_SHIFT = Gauge("ebb_error_drift_shift", "Mean squared error after that change less before", ["target"])
+MODEL_HELD = Gauge("ebb_model_held", "1 while a request, not the rule, decides what serves", ["target"])
 MODEL_VERSION = Gauge("ebb_model_version", "Latest published version", ["target", "candidate"])
 CHAMPION = Gauge("ebb_model_champion", "1 for the champion of a target", ["target", "candidate"])
 LEARNER_BOUNDARY = Gauge("ebb_learner_boundary_timestamp_seconds", "Boundary up to which labels are learned")

@@ -35,6 +35,8 @@ class ModelSnapshot(BaseModel):
     """Progressive validation over matured labels (`roc_auc`, `pr_auc`, `log_loss`, `brier`, `ece`, `base_rate`)."""
     payload: dict[str, Any]
     """What the scoring side needs, as plain JSON; its `kind` says how to read it."""
+    config: dict[str, Any] = {}
+    """How it was made: definition of the label, seed, versions. Empty in records older than this field."""
     checksum: str = ""
 
     def sealed(self) -> Self:
@@ -73,5 +75,6 @@ class ModelSnapshot(BaseModel):
         return snapshot
 
     def _digest(self) -> str:
-        plain = self.model_dump(exclude={"checksum"})
+        # What is on the topics stays there: a record without configuration has the checksum that it always had.
+        plain = self.model_dump(exclude={"checksum"} if self.config else {"checksum", "config"})
         return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     """Most customers snapshotted per partition and boundary; above it a hash of customer and day samples."""
     churn_label: Literal["silence", "cancel"] = "silence"
     """What churn is: no activity within the horizon, or an explicit cancellation within it."""
+    drift_pace: Annotated[int, Field(ge=1, le=16)] = 1
+    """How many times as fast the past fades, for 14 boundaries after a model's error rose; 1: as ever."""
     kinds: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_KINDS))
     """Event type to kind, as a JSON object; a type that is not listed counts as activity of kind `other`."""
     minor_units: Annotated[int, Field(ge=1)] = 100

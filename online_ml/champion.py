@@ -59,3 +59,17 @@ def choose(current: str | None, candidates: Sequence[Candidate], window: Window,
         if gain > EVIDENCE * error and gain > 0 and float(challenger.mean()) < lowest:
             best, lowest = name, float(np.mean(challenger))
     return best
+
+
+def evidence(former: str | None, champion: str, candidates: Sequence[Candidate], window: Window) -> str:
+    """Say in words why the rule put a candidate in the place of another."""
+    if former is None:
+        return f"first champion: {window.size} labels have matured, at least {MIN_CLASS} of each class"
+    places = {candidate.name: place for place, candidate in enumerate(candidates)}
+    labels, known = window.labels(), ~np.isnan(window.probabilities(0))
+
+    def loss(name: str) -> float:
+        return float(log_losses(window.probabilities(places[name])[known], labels[known]).mean())
+
+    told = f"log-loss {loss(champion):.4f} against {loss(former):.4f} of {former}"
+    return f"{told} on {int(known.sum())} labels, beyond {EVIDENCE:g} standard errors"

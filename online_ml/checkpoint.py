@@ -23,6 +23,7 @@ from ebb.features import SCHEMA_HASH
 from ebb.kafka import Publisher, read_to_end
 from ebb.models import TARGETS
 from ebb.settings import Settings
+from online_ml.about import NAMES, About
 from online_ml.learner import Learner
 from online_ml.pending import Pending
 from online_ml.transforms import INPUTS
@@ -83,7 +84,7 @@ class Checkpointer:
         for chunk in learner.pending:
             name = "pending/{}/{}/{}".format(*chunk.key)
             keep(name, name, None if name in self._named else _pending_arrays(chunk))
-        core: Arrays = {}
+        core: Arrays = {f"drift.{key}": array for key, array in learner.drift.state().items()}
         for target, learned in learner.targets.items():
             for part in learned.window.parts:
                 name = f"window/{target}/{part.boundary}"
@@ -98,6 +99,7 @@ class Checkpointer:
             "boundary": learner.boundary,
             "taken": sorted(progress.taken.items()),
             "offsets": sorted(progress.offsets.items()),
+            "requests": learner.requests.state(),
             "windows": {t: [part.boundary for part in lt.window.parts] for t, lt in learner.targets.items()},
             "pieces": pieces,
         }
@@ -186,10 +188,13 @@ class Checkpointer:
             own = {key.removeprefix(prefix): array for key, array in core.items() if key.startswith(prefix)}
             days = manifest["windows"][target]
             learner.targets[target].restore(own, (_window_part(piece(f"window/{target}/{day}"), day) for day in days))
+        prefix = "drift."
+        learner.drift.restore({k.removeprefix(prefix): array for k, array in core.items() if k.startswith(prefix)})
         for name in sorted(manifest["pieces"]):
             if name.startswith("pending/"):
                 learner.pending.add(_pending_chunk(piece(name)))
         learner.boundary = manifest["boundary"]
+        learner.requests.restore(manifest["requests"])
         progress = learner.progress
         progress.taken = {int(number): day for number, day in manifest["taken"]}
         progress.closed = dict(progress.taken)
@@ -210,6 +215,7 @@ def made_with(settings: Settings) -> dict[str, Any]:
         "horizons": [settings.horizon_days, settings.purchase_horizon_days, settings.snapshot_every_days],
         "partitions": settings.partitions,
         "seed": settings.seed,
+        "drift_pace": settings.drift_pace,
     }
 
 
@@ -258,8 +264,12 @@ def _pending_chunk(arrays: Arrays) -> Pending:
 
 
 def _window_arrays(part: Matured) -> Arrays:
-    return {"labels": part.labels, "logits": part.logits, "probabilities": part.probabilities}
+    arrays: Arrays = {"labels": part.labels, "logits": part.logits, "probabilities": part.probabilities}
+    if part.about is not None:
+        arrays |= {f"about.{name}": array for name, array in part.about.arrays().items()}
+    return arrays
 
 
 def _window_part(arrays: Arrays, boundary: int) -> Matured:
-    return Matured(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"])
+    about = About(*(arrays[f"about.{name}"] for name in NAMES)) if f"about.{NAMES[0]}" in arrays else None
+    return Matured(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"], about)

@@ -15,8 +15,11 @@ from ebb.blocks import WITHDRAWN, Block
 from ebb.log import get_logger
 from ebb.models import TARGETS, Target
 from ebb.settings import Settings
+from online_ml.about import About
+from online_ml.drift import Change, Drift
 from online_ml.pending import Pending, PendingStore
 from online_ml.progress import Bundle, Progress
+from online_ml.requests import Requests
 from online_ml.target import TargetLearner
 from online_ml.transforms import design
 from online_ml.window import Matured
@@ -35,6 +38,8 @@ class Judged:
     channels: list[str | None]
     snapshot_days: npt.NDArray[np.int32]
     """Shape (n,): day number of each row's snapshot."""
+    features: npt.NDArray[np.float32]
+    """Shape (n, `features.WIDTH`), at the snapshot."""
 
 
 @dataclass
@@ -45,8 +50,15 @@ class Step:
     judged: list[Judged] = field(default_factory=list)
     promotions: list[tuple[Target, str | None, str]] = field(default_factory=list)
     """Target, former champion, new champion."""
-    snapshotted: int = 0
-    """Rows predicted and kept."""
+    taken: list[Pending] = field(default_factory=list)
+    """Snapshots predicted and kept."""
+    changes: dict[Target, Change] = field(default_factory=dict)
+    """Changes of the error found now."""
+
+    @property
+    def snapshotted(self) -> int:
+        """Rows predicted and kept."""
+        return sum(len(chunk.snapshot.customer_ids) for chunk in self.taken)
 
 
 class Learner:
@@ -65,12 +77,14 @@ class Learner:
         }
         self.progress = Progress(settings.partitions)
         self.pending = PendingStore()
+        self.requests = Requests()
         self.targets = {
             target: TargetLearner(
                 target, settings.seed, horizon_days=self.horizons[target], every_days=settings.snapshot_every_days
             )
             for target in TARGETS
         }
+        self.drift = Drift(settings.seed, self.horizons, pace=settings.drift_pace)
         self.boundary: int | None = None
         """Last boundary processed."""
         self.unmatched = 0
@@ -82,6 +96,7 @@ class Learner:
 
     def advance(self) -> Step | None:
         """Process the earliest boundary that every partition has closed; None if there is none yet."""
+        self.requests.carry_out(self.progress, self.targets, self.boundary)
         boundary = self.progress.ready()
         if boundary is None:
             return None
@@ -102,6 +117,7 @@ class Learner:
         self.pending.drop_until(boundary - max(self.horizons.values()))
         self._predict(bundles, step)
         self.boundary = boundary
+        self.requests.carry_out(self.progress, self.targets, self.boundary)
         return step
 
     def _mature(self, target: Target, bundles: list[Bundle], step: Step) -> None:
@@ -132,12 +148,22 @@ class Learner:
         if judged is None:
             return
         learner = self.targets[target]
-        features = np.concatenate([c.snapshot.features[labels != WITHDRAWN] for c, labels in found])
+        features = judged.features
         before = learner.champion
+        self._watch(judged, step)
         learner.mature(judged.part, features)
         step.judged.append(judged)
         if learner.champion is not None and learner.champion != before:
             step.promotions.append((target, before, learner.champion))
+
+    def _watch(self, judged: Judged, step: Step) -> None:
+        """See whether the champion still errs as it did; if it errs more, learn faster for a while if so set."""
+        learner = self.targets[judged.target]
+        if learner.champion is not None:
+            change = self.drift.judge(judged.target, judged.part, learner.names.index(learner.champion))
+            if change is not None:
+                step.changes[judged.target] = change
+        learner.pace = self.drift.pace(judged.target, step.boundary)
 
     def _predict(self, bundles: list[Bundle], step: Step) -> None:
         for bundle in bundles:
@@ -147,10 +173,19 @@ class Learner:
                 inputs = design(snapshot.features)
                 served = {"churn": snapshot.served_churn, "purchase": snapshot.served_purchase}
                 made = {t: learner.predict(inputs, served[t]) for t, learner in self.targets.items()}
-                self.pending.add(
-                    Pending(snapshot, {t: m[0] for t, m in made.items()}, {t: m[1] for t, m in made.items()})
-                )
-                step.snapshotted += len(snapshot.customer_ids)
+                chunk = Pending(snapshot, {t: m[0] for t, m in made.items()}, {t: m[1] for t, m in made.items()})
+                self.pending.add(chunk)
+                step.taken.append(chunk)
+        if step.taken:
+            self.drift.snapshot(
+                np.concatenate([chunk.snapshot.features for chunk in step.taken]),
+                {
+                    target: np.concatenate([chunk.probabilities[target][place] for chunk in step.taken])
+                    for target, learner in self.targets.items()
+                    if learner.champion is not None
+                    for place in [learner.names.index(learner.champion)]
+                },
+            )
 
     def labels_pending(self, target: Target) -> int:
         """Return how many snapshot rows still wait for the label of a target."""
@@ -161,7 +196,9 @@ class Learner:
 
         How far each partition was read beyond the last boundary is no part of it.
         """
-        found = hashlib.sha256(repr((self.boundary, sorted(self.progress.taken.items()))).encode())
+        found = hashlib.sha256(
+            repr((self.boundary, sorted(self.progress.taken.items()), self.requests.state())).encode()
+        )
         for learner in self.targets.values():
             for key, array in sorted(learner.state().items()):
                 found.update(f"{key}{array.dtype}{array.shape}".encode())
@@ -170,6 +207,9 @@ class Learner:
                 found.update(repr(part.boundary).encode())
                 for array in (part.labels, part.logits, part.probabilities):
                     found.update(np.ascontiguousarray(array).tobytes())
+        for key, array in sorted(self.drift.state().items()):
+            found.update(f"{key}{array.dtype}{array.shape}".encode())
+            found.update(np.ascontiguousarray(array).tobytes())
         for chunk in self.pending:
             found.update(repr((chunk.key, chunk.snapshot.customer_ids)).encode())
             for target in TARGETS:
@@ -183,17 +223,16 @@ def _gather(target: Target, boundary: int, found: list[tuple[Pending, npt.NDArra
     kept = [(chunk, labels, np.flatnonzero(labels != WITHDRAWN)) for chunk, labels in found]
     if not any(len(rows) for _, _, rows in kept):
         return None
+    ids = [chunk.snapshot.customer_ids[row] for chunk, _, rows in kept for row in rows.tolist()]
+    countries = [chunk.snapshot.countries[row] for chunk, _, rows in kept for row in rows.tolist()]
+    channels = [chunk.snapshot.channels[row] for chunk, _, rows in kept for row in rows.tolist()]
+    features = np.concatenate([chunk.snapshot.features[rows] for chunk, _, rows in kept])
     part = Matured(
         boundary,
         np.concatenate([labels[rows] for _, labels, rows in kept]),
         np.concatenate([chunk.logits[target][:, rows] for chunk, _, rows in kept], axis=1),
         np.concatenate([chunk.probabilities[target][:, rows] for chunk, _, rows in kept], axis=1),
+        About.of(ids, countries, channels, features),
     )
-    return Judged(
-        target,
-        part,
-        [chunk.snapshot.customer_ids[row] for chunk, _, rows in kept for row in rows.tolist()],
-        [chunk.snapshot.countries[row] for chunk, _, rows in kept for row in rows.tolist()],
-        [chunk.snapshot.channels[row] for chunk, _, rows in kept for row in rows.tolist()],
-        np.concatenate([np.full(len(rows), c.snapshot.boundary, dtype=np.int32) for c, _, rows in kept]),
-    )
+    days = np.concatenate([np.full(len(rows), c.snapshot.boundary, dtype=np.int32) for c, _, rows in kept])
+    return Judged(target, part, ids, countries, channels, days, features)

@@ -1,67 +1,24 @@
-"""What leaves the learner: model snapshots for workers, rows for ClickHouse, gauges for Prometheus."""
+"""What the learner tells of accuracy: rows for ClickHouse, gauges for Prometheus. Models are in `registry`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
 from clickhouse.tables import SCHEMAS
 from ebb.clock import DAY
-from ebb.features import SCHEMA_HASH
-from ebb.metrics import CHAMPION, LABELS_MATURED, LABELS_PENDING, LEARNER_BOUNDARY, MODEL_METRIC, MODEL_VERSION
-from ebb.models import ModelSnapshot
+from ebb.metrics import LABELS_MATURED, LABELS_PENDING, LEARNER_BOUNDARY, MODEL_METRIC, SEGMENT_METRIC
+from online_ml.candidates import SERVED
 from online_ml.learner import Judged, Learner, Step
-from online_ml.measures import measure
+from online_ml.requests import HELD
 from online_ml.target import TargetLearner
+from online_ml.validation import SegmentMeasures, Validator
 
-Measures = Mapping[str, Mapping[str, float]]
-
-
-def snapshots(learner: TargetLearner, rolling: Measures) -> list[ModelSnapshot]:
-    """Return the present models of a target, sealed, challengers first.
-
-    A reader that follows the topic thus meets the former champion's new role before the new champion.
-
-    Parameters
-    ----------
-    rolling
-        Measures by name of candidate, as `TargetLearner.rolling` returns them.
-    """
-    made = [
-        ModelSnapshot(
-            name=f"{learner.target}.{candidate.name}",
-            target=learner.target,
-            candidate=candidate.name,
-            version=learner.version,
-            role="champion" if candidate.name == learner.champion else "challenger",
-            schema_hash=SCHEMA_HASH,
-            trained_until=learner.trained_until,
-            examples=learner.examples,
-            metrics=dict(rolling.get(candidate.name, {})),
-            payload=candidate.payload(calibration),
-        ).sealed()
-        for candidate, calibration in zip(learner.candidates, learner.calibrations, strict=True)
-    ]
-    return sorted(made, key=lambda snapshot: snapshot.role == "champion")
-
-
-def model_rows(models: list[ModelSnapshot]) -> pa.Table:
-    """Return rows of `models` for snapshots that are being published."""
-    now = datetime.now(UTC)
-    rows = [
-        {
-            **model.model_dump(include={"name", "target", "candidate", "version", "role", "schema_hash", "examples"}),
-            "trained_until": model.trained_until,
-            "metrics": orjson.dumps(model.metrics).decode(),
-            "checksum": model.checksum,
-            "published_at": now,
-        }
-        for model in models
-    ]
-    return _table("models", rows)
+ByCandidate = Mapping[str, Mapping[str, float]]
+SHOWN_BY_SEGMENT = ("roc_auc", "ece", "base_rate")
+"""Measures by segment in Prometheus; ClickHouse has them all."""
 
 
 def outcome_rows(judged: Judged, names: list[str]) -> pa.Table:
@@ -98,18 +55,19 @@ def outcome_rows(judged: Judged, names: list[str]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def day_metrics(judged: Judged, learner: TargetLearner) -> list[dict[str, Any]]:
+def day_metrics(judged: Judged, learner: TargetLearner, validator: Validator) -> list[dict[str, Any]]:
     """Return rows of `model_metrics` for the labels of one boundary alone (`day`) and for all so far (`all`)."""
     rows: list[dict[str, Any]] = []
-    for name, probabilities in zip(learner.names, judged.part.probabilities, strict=True):
-        count = int((~np.isnan(probabilities)).sum())
-        rows += _metrics(learner, name, "day", measure(probabilities, judged.part.labels), count)
+    by_day = validator.day(judged.part, learner.names)
+    for place, (name, measures) in enumerate(by_day.items()):
+        count = int((~np.isnan(judged.part.probabilities[place])).sum())
+        rows += _metrics(learner, name, "day", measures, count)
     for name, (measures, count) in learner.overall().items():
         rows += _metrics(learner, name, "all", measures, count)
     return rows
 
 
-def rolling_metrics(learner: TargetLearner, rolling: Measures) -> list[dict[str, Any]]:
+def rolling_metrics(learner: TargetLearner, rolling: ByCandidate) -> list[dict[str, Any]]:
     """Return rows of `model_metrics` for the window of the latest labels (`rolling`)."""
     rows: list[dict[str, Any]] = []
     for name, measures in rolling.items():
@@ -117,15 +75,28 @@ def rolling_metrics(learner: TargetLearner, rolling: Measures) -> list[dict[str,
     return rows
 
 
-def metric_rows(rows: list[dict[str, Any]]) -> pa.Table:
-    """Return rows of `model_metrics` as a table."""
-    return _table("model_metrics", rows)
+def segment_rows(learner: TargetLearner, found: Sequence[SegmentMeasures]) -> pa.Table:
+    """Return rows of `segment_metrics` for measures over the window."""
+    rows = [
+        {
+            "target": learner.target,
+            "candidate": one.candidate,
+            "matured_day": learner.trained_until,
+            "kind": one.kind,
+            "segment": one.name,
+            "metric": metric,
+            "value": value,
+            "labels": one.labels,
+        }
+        for one in found
+        for metric, value in one.measures.items()
+    ]
+    return table("segment_metrics", rows)
 
 
 def _metrics(
     learner: TargetLearner, name: str, window: str, measures: Mapping[str, float], labels: int
 ) -> list[dict[str, Any]]:
-    now = datetime.now(UTC)
     return [
         {
             "target": learner.target,
@@ -135,17 +106,18 @@ def _metrics(
             "metric": metric,
             "value": value,
             "labels": labels,
-            "computed_at": now,
         }
         for metric, value in measures.items()
     ]
 
 
-def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+def table(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return rows as a table of that name; days are day numbers, and the time of computation is now."""
+    now = datetime.now(UTC)
     schema = SCHEMAS[name]
     columns = {}
     for column in schema:
-        values = [row[column.name] for row in rows]
+        values = [now if column.name == "computed_at" else row[column.name] for row in rows]
         days = column.type == pa.date32()
         columns[column.name] = pa.array(values, pa.int32()).cast(pa.date32()) if days else pa.array(values, column.type)
     return pa.table(columns, schema=schema)
@@ -162,11 +134,17 @@ def count_step(step: Step, learner: Learner) -> None:
     LEARNER_BOUNDARY.set(step.boundary * DAY)
 
 
-def show_models(learner: TargetLearner, rolling: Measures) -> None:
-    """Set the gauges that describe a target's models."""
+def show_segments(learner: TargetLearner, found: Sequence[SegmentMeasures], serving: str | None) -> None:
+    """Set the gauges of what serves, by segment; of a frozen version they tell what it served."""
+    shown = SERVED if serving == HELD else serving
+    for one in found:
+        for metric in SHOWN_BY_SEGMENT:
+            if one.candidate == shown and metric in one.measures:
+                SEGMENT_METRIC.labels(learner.target, one.kind, one.name, metric).set(one.measures[metric])
+
+
+def show_rolling(learner: TargetLearner, rolling: ByCandidate) -> None:
+    """Set the gauges of every candidate's measures over the window."""
     for name, measures in rolling.items():
         for metric, value in measures.items():
             MODEL_METRIC.labels(learner.target, name, metric).set(value)
-    for candidate in learner.candidates:
-        MODEL_VERSION.labels(learner.target, candidate.name).set(learner.version)
-        CHAMPION.labels(learner.target, candidate.name).set(candidate.name == learner.champion)

@@ -13,7 +13,6 @@ from typing import Any
 import pyarrow as pa
 
 from clickhouse.store import Store
-from clickhouse.tables import SCHEMAS
 from ebb.blocks import Close, decode
 from ebb.clock import DAY
 from ebb.errors import CorruptError, SchemaMismatchError
@@ -21,10 +20,16 @@ from ebb.kafka import Publisher
 from ebb.log import get_logger
 from ebb.metrics import BLOCKS_REFUSED, LEARN_SECONDS, LEARNER_CLOSED
 from ebb.models import Target
+from ebb.requests import PARTITION, ChampionRequest, is_request
 from ebb.settings import Settings
-from online_ml import publish
+from online_ml import publish, registry, watch
+from online_ml.candidates import PREFERRED, SERVED
 from online_ml.checkpoint import Checkpointer
+from online_ml.decisions import Policy
 from online_ml.learner import Learner, Step
+from online_ml.requests import HELD
+from online_ml.target import TargetLearner
+from online_ml.validation import Validator
 
 log = get_logger(__name__)
 
@@ -39,6 +44,12 @@ class Effects:
     outcomes: list[pa.Table] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of `promotions`."""
+    expected: list[dict[str, Any]] = field(default_factory=list)
+    drift: list[dict[str, Any]] = field(default_factory=list)
+    decided: set[Target] = field(default_factory=set)
+    """Targets about which a request was decided."""
     steps: int = 0
 
     @property
@@ -74,6 +85,10 @@ class LearnerSession:
         self.durable = dict(self.learner.progress.offsets)
         """By partition, the offset up to which a checkpoint includes the records: those may be acked."""
         self.effects = Effects()
+        self._policy = Policy.of(settings)
+        self._validators = {target: Validator(target, self._policy, settings.seed) for target in self.learner.targets}
+        self._told: dict[Target, tuple[int, dict[str, dict[str, float]]]] = {}
+        """Version of each target and its rolling measures, the costly ones."""
         self.released = False
         """Set when the partitions are gone: another session's checkpoints count from then on."""
         self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.version}
@@ -97,6 +112,8 @@ class LearnerSession:
             log.error("blocks are missing", partition=partition, first=self.position(partition) + 1, next=offset)
         self.positions[partition] = offset
         try:
+            if is_request(body or b""):
+                return self._ask(partition, offset, body or b"")
             block = decode(body or b"")
             if block.partition != partition or partition >= self.settings.partitions:
                 what = f"A block of partition {block.partition} lies in partition {partition} of the examples topic."
@@ -109,6 +126,13 @@ class LearnerSession:
             return False
         LEARNER_CLOSED.labels(str(partition)).set(block.boundary * DAY)
         return True
+
+    def _ask(self, partition: int, offset: int, body: bytes) -> bool:
+        request = ChampionRequest.decode(body)
+        if partition != PARTITION:
+            what = f"A request lies in partition {partition} of the examples topic."
+            raise CorruptError(what, f"Requests belong in partition {PARTITION}, where they have one order.")
+        return self.learner.requests.offer(request, offset, self.learner.progress)
 
     def _refuse(self, partition: int, offset: int, size: int, error: CorruptError | SchemaMismatchError) -> None:
         reason = "schema" if isinstance(error, SchemaMismatchError) else "corrupt"
@@ -131,17 +155,25 @@ class LearnerSession:
         """Learn the next boundary that all partitions have closed; None if there is none."""
         began = time.perf_counter()
         step = self.learner.advance()
+        decisions = self.learner.requests.collect()
+        self.effects.changes += registry.request_rows(decisions)
+        self.effects.decided |= {one.request.target for one in decisions}
         if step is None:
             return None
         for judged in step.judged:
             learned = self.learner.targets[judged.target]
             self.effects.outcomes.append(publish.outcome_rows(judged, learned.names))
-            self.effects.metrics += publish.day_metrics(judged, learned)
+            self.effects.metrics += publish.day_metrics(judged, learned, self._validators[judged.target])
             self._changed.add(judged.target)
             self._unmeasured[judged.target] += len(judged.part.labels)
             if self._unmeasured[judged.target] >= ROLLING_SHARE * learned.window.size:
                 self._unmeasured[judged.target] = 0
-                self.effects.metrics += publish.rolling_metrics(learned, learned.rolling())
+                self.effects.metrics += publish.rolling_metrics(learned, self._rolling(judged.target))
+        self.effects.changes += registry.rule_rows(step, self.learner)
+        self.effects.expected += watch.expected_rows(step, self.learner, self._policy)
+        self.effects.drift += watch.drift_rows(step, self.learner)
+        for target, change in step.changes.items():
+            log.warning("the champion's error changed", target=target, since=change.since, shift=round(change.shift, 4))
         for target, former, champion in step.promotions:
             log.info("new champion", target=target, champion=champion, former=former, boundary=step.boundary)
         publish.count_step(step, self.learner)
@@ -152,7 +184,19 @@ class LearnerSession:
     @property
     def pending(self) -> bool:
         """True if something is done that is not durable or not published yet."""
-        return bool(self.effects.steps or self.effects.refused or self._changed)
+        return bool(self.effects.steps or self.effects.refused or self.effects.decided or self._changed)
+
+    def _rolling(self, target: Target) -> dict[str, dict[str, float]]:
+        learned = self.learner.targets[target]
+        version, found = self._told.get(target, (-1, {}))
+        if version != learned.version:
+            found = self._validators[target].rolling(learned.window, learned.names)
+            self._told[target] = learned.version, found
+        return found
+
+    def _followed(self, learned: TargetLearner) -> set[str]:
+        """Return whose accuracy is told by segment: of what serves or would, and of what was served."""
+        return {self.learner.requests.serving(learned) or PREFERRED, SERVED}
 
     def make_durable(self) -> int:
         """Make all effects durable; returns the bytes of the checkpoint. Blocks while ClickHouse is away.
@@ -164,26 +208,41 @@ class LearnerSession:
             used further: a new one takes up from the last checkpoint.
         """
         effects, self.effects = self.effects, Effects()
-        models = []
-        for target in sorted(self._changed):
+        requests = self.learner.requests
+        models, segments = [], []
+        for target in sorted(self._changed | effects.decided):
             learned = self.learner.targets[target]
-            rolling = learned.rolling()
+            rolling = self._rolling(target)
             effects.metrics += publish.rolling_metrics(learned, rolling)
-            models += publish.snapshots(learned, rolling)
-            publish.show_models(learned, rolling)
+            by_segment = self._validators[target].by_segment(learned.window, learned.names, self._followed(learned))
+            segments.append(publish.segment_rows(learned, by_segment))
+            models += registry.snapshots(learned, rolling, requests, registry.model_config(target, self.settings))
+            publish.show_rolling(learned, rolling)
+            publish.show_segments(learned, by_segment, requests.serving(learned))
+            registry.show_models(learned, requests)
         if effects.outcomes:
             self._store.insert("outcomes", pa.concat_tables(effects.outcomes))
-        if effects.metrics:
-            self._store.insert("model_metrics", publish.metric_rows(effects.metrics))
-        if effects.refused:
-            self._store.insert("dead_letters", pa.Table.from_pylist(effects.refused, schema=SCHEMAS["dead_letters"]))
+        for name, rows in (
+            ("model_metrics", effects.metrics),
+            ("dead_letters", effects.refused),
+            ("promotions", effects.changes),
+            ("expected_metrics", effects.expected),
+            ("drift", effects.drift),
+        ):
+            self._store.insert(name, publish.table(name, rows))
+        watch.show_changes(self.learner)
         if models:
-            self._store.insert("models", publish.model_rows(models))
+            self._store.insert("segment_metrics", pa.concat_tables(segments))
+            self._store.insert("models", registry.model_rows(models))
+        topic = self.settings.topics.models
         for model in models:
-            self._publisher.send(self.settings.topics.models, key=model.name, value=model.encode(), partition=0)
+            self._publisher.send(topic, key=model.name, value=model.encode(), partition=0)
+        for target in effects.decided:
+            if requests.serving(self.learner.targets[target]) != HELD:
+                self._publisher.send(topic, key=registry.held_name(target), value=None, partition=0)
         self._publisher.flush()
         self._changed.clear()
-        if self.released or not effects.steps:
+        if self.released or not (effects.steps or effects.decided):
             return 0
         capture = self._checkpointer.capture(self.learner)
         written = self._checkpointer.write(capture, self._publisher)

@@ -52,6 +52,8 @@ class TargetLearner:
         """Labels learned."""
         self.trained_until = 0
         """Day number of the last boundary learned from."""
+        self.pace = 1
+        """How many times as fast as usual the past fades: more after the world has changed (`drift_pace`)."""
 
     @property
     def names(self) -> list[str]:
@@ -103,7 +105,7 @@ class TargetLearner:
         self.window.add(part)
         for place, tally in enumerate(self.tallies):
             tally.add(part.probabilities[place], part.labels)
-        days = part.boundary - self.trained_until if self.version else 0
+        days = self.pace * (part.boundary - self.trained_until) if self.version else 0
         for place, calibration in enumerate(self._calibrations):
             calibration.age(days)
             calibration.learn(part.logits[place], part.labels)

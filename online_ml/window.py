@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from online_ml.about import About
 from online_ml.measures import Outcomes
 
 LABELS = 20_000
@@ -25,6 +26,8 @@ class Matured:
     """Shape (candidates, n): uncalibrated, as predicted at the snapshot."""
     probabilities: npt.NDArray[np.float32]
     """Shape (candidates + 1, n): calibrated then; the last row is what was served, NaN where nothing was."""
+    about: About | None = None
+    """Whom the rows are about; None where that is not known (a table that is evaluated)."""
 
 
 class Window:
@@ -48,3 +51,8 @@ class Window:
     def probabilities(self, candidate: int) -> npt.NDArray[np.float32]:
         """Return a candidate's calibrated probabilities, shape (size,)."""
         return np.concatenate([part.probabilities[candidate] for part in self.parts])
+
+    def about(self) -> About | None:
+        """Return whom the rows are about, in the order of the labels; None unless it is known of all."""
+        known = [part.about for part in self.parts if part.about is not None]
+        return About.joined(known) if known and len(known) == len(self.parts) else None

@@ -28,6 +28,7 @@ COMMANDS: dict[str, _Command] = {
     "learner": _Command("parts", "Run the learner, here."),
     "api": _Command("parts", "Run the API, here."),
     "fetch": _Command("fetch", "Fetch what the first start needs."),
+    "models": _Command("models", "What was learned, what serves, and requests to change it."),
     "reset": _Command("reset", "Empty the data of this home."),
     "docs": _Command("docs", "Write the reference pages from the code."),
 }
@@ -43,7 +44,10 @@ def build(arguments: Sequence[str]) -> typer.Typer:
             continue
         if name == called:
             function = getattr(import_module(f"ebb.cli.{command.module}"), name)
-            app.command(name, help=_help(function))(function)
+            if isinstance(function, typer.Typer):
+                app.add_typer(function, name=name)
+            else:
+                app.command(name, help=_help(function))(function)
         else:
             app.command(name, help=command.summary)(_outline)
     return app

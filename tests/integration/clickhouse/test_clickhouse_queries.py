@@ -19,19 +19,26 @@ SNAPSHOT = date(2026, 1, 5)
 ASKED = {
     "accuracy_by_country",
     "accuracy_by_label_date",
+    "accuracy_by_lead_time",
+    "accuracy_by_segment",
     "accuracy_from_outcomes",
     "alerts_recent",
     "band_counts",
     "customer_events",
     "daily_actives",
     "dead_letters_by_reason",
+    "drift_latest",
     "events_distinct",
     "events_per_day",
+    "expected_and_realised",
     "features_latest",
     "labels_by_day",
     "metrics_by_label_date",
+    "model_version",
+    "model_versions",
     "models_registry",
     "movers",
+    "promotions",
     "reliability",
     "retention",
     "score_history",
@@ -346,7 +353,7 @@ def test_the_registry_holds_the_latest_version_of_each_model_champions_first(sto
     ]
     put(
         store, "models", rows, target="churn", schema_hash="h", trained_until=SNAPSHOT, examples=5, metrics="{}",
-        checksum="c", published_at=MONDAY,
+        checksum="c", published_at=MONDAY, config="{}", payload="{}",
     )  # fmt: skip
     told = [(row["name"], row["version"], row["role"]) for row in store.query("models_registry")]
     assert told == [
@@ -354,3 +361,96 @@ def test_the_registry_holds_the_latest_version_of_each_model_champions_first(sto
         ("churn.count", 10, "challenger"),
         ("churn.recency", 3, "challenger"),
     ]
+
+
+def test_a_version_is_found_whole_and_the_versions_of_a_model_come_newest_first(store: Store) -> None:
+    rows = [{"version": version, "examples": 10 * version} for version in (1, 2, 3)]
+    put(
+        store, "models", rows, name="churn.logistic", target="churn", candidate="logistic", role="champion",
+        schema_hash="h", trained_until=SNAPSHOT, metrics="{}", checksum="c", published_at=MONDAY, config='{"seed":7}',
+        payload='{"kind":"linear"}',
+    )  # fmt: skip
+    told = store.query("model_versions", model="churn.logistic", limit=2)
+    assert [(row["version"], row["examples"]) for row in told] == [(3, 30), (2, 20)]
+    [one] = store.query("model_version", model="churn.logistic", version=2)
+    assert (one["examples"], one["config"], one["payload"]) == (20, '{"seed":7}', '{"kind":"linear"}')
+    assert store.query("model_version", model="churn.logistic", version=9) == []
+
+
+def test_promotions_come_newest_first(store: Store) -> None:
+    rows = [
+        {"request_id": name, "decided_day": SNAPSHOT, "decided_at": at(days), "outcome": outcome}
+        for name, days, outcome in [("a", 1, "done"), ("b", 3, "refused"), ("c", 2, "done")]
+    ]
+    put(store, "promotions", rows, target="churn", cause="request to hold", former="x", champion="y", version=1, why="")
+    told = store.query("promotions", target="churn", limit=2)
+    assert [(row["request_id"], row["outcome"]) for row in told] == [("b", "refused"), ("c", "done")]
+    assert store.query("promotions", target="purchase", limit=2) == []
+
+
+def test_accuracy_by_segment_is_that_of_the_latest_day(store: Store) -> None:
+    rows = [
+        {"matured_day": SNAPSHOT + timedelta(days=day), "segment": name, "metric": metric, "value": value, "labels": n}
+        for day, name, metric, value, n in [
+            (0, "DE", "roc_auc", 0.5, 9),
+            (1, "DE", "roc_auc", 0.7, 90),
+            (1, "DE", "ece", 0.1, 90),
+            (1, "FR", "roc_auc", 0.8, 200),
+        ]
+    ]
+    put(store, "segment_metrics", rows, target="churn", candidate="logistic", kind="country", computed_at=MONDAY)
+    told = store.query("accuracy_by_segment", target="churn", candidate="logistic", kind="country")
+    assert [(row["segment"], row["labels"], row["roc_auc"], row["ece"]) for row in told] == [
+        ("FR", 200, 0.8, None),
+        ("DE", 90, 0.7, 0.1),
+    ]
+    assert store.query("accuracy_by_segment", target="churn", candidate="logistic", kind="tenure") == []
+
+
+def test_lead_time_counts_from_the_first_day_of_the_silence(store: Store) -> None:
+    # ann is there on days 0 to 2 and silent from 3 on; bob and cem stay throughout, with scores of 0.5 and 0.2.
+    said = {"ann": [0.1, 0.5, 0.9, 0.9, 0.95], "bob": [0.5] * 5, "cem": [0.2] * 5}
+    rows = [
+        outcome(name, int(name == "ann" and day >= 3), probability, matured=14 + day)
+        for name, many in said.items()
+        for day, probability in enumerate(many)
+    ]
+    put(store, "outcomes", rows)
+    told = store.query("accuracy_by_lead_time", target="churn", candidate="logistic", days=3)
+    assert [(row["lead_days"], row["departures"], round(row["mean_probability"], 4)) for row in told] == [
+        (3, 1, 0.1), (2, 1, 0.5), (1, 1, 0.9), (0, 1, 0.9), (-1, 1, 0.95),
+    ]  # fmt: skip
+    assert [row["roc_auc"] for row in told] == pytest.approx([0.0, 0.75, 1.0, 1.0, 1.0])
+    near = store.query("accuracy_by_lead_time", target="churn", candidate="logistic", days=1)
+    assert [row["lead_days"] for row in near] == [1, 0, -1]
+
+
+def test_promises_stand_beside_what_came_true(store: Store) -> None:
+    rows = [
+        {"snapshot_day": SNAPSHOT + timedelta(days=day), "due_day": SNAPSHOT + timedelta(days=day + 14), "value": 0.8}
+        for day in (0, 1)
+    ]
+    put(
+        store, "expected_metrics", rows, target="churn", candidate="logistic", metric="roc_auc", customers=9,
+        computed_at=MONDAY,
+    )  # fmt: skip
+    row = {"target": "churn", "candidate": "logistic", "metric": "roc_auc", "value": 0.7, "labels": 9}
+    put(
+        store,
+        "model_metrics",
+        [{**row, "matured_day": SNAPSHOT + timedelta(days=14)}],
+        window="day",
+        computed_at=MONDAY,
+    )
+    told = store.query("expected_and_realised", target="churn", candidate="logistic", metric="roc_auc", limit=9)
+    assert [(row["due_day"].day, row["expected"], row["realised"]) for row in told] == [(20, 0.8, None), (19, 0.8, 0.7)]
+
+
+def test_drift_is_told_as_of_the_latest_day_the_largest_first(store: Store) -> None:
+    rows = [
+        {"name": name, "day": SNAPSHOT + timedelta(days=day), "value": value}
+        for name, day, value in [("a", 0, 0.9), ("a", 1, 0.1), ("b", 1, 0.3)]
+    ]
+    put(store, "drift", rows, target="", kind="feature", statistic="psi", computed_at=MONDAY)
+    told = store.query("drift_latest", kind="feature")
+    assert [(row["name"], row["latest"], row["as_of_day"].day) for row in told] == [("b", 0.3, 6), ("a", 0.1, 6)]

@@ -10,7 +10,8 @@ from ebb.settings import Settings
 TARGETS = ("churn", "purchase")
 CANDIDATES = ("logistic", "recency", "count")
 TABLES = ("events", "scores")
-METRICS = ("roc_auc", "pr_auc", "log_loss", "brier", "ece", "base_rate")
+METRICS = ("roc_auc", "roc_auc_low", "roc_auc_high", "pr_auc", "log_loss", "brier", "ece", "base_rate")
+DECISIONS = ("accuracy", "precision", "recall", "f1", "lift_top_decile", "profit", "profit_best", "profit_all")
 
 
 def still(now: float) -> None:
@@ -28,8 +29,16 @@ def still(now: float) -> None:
         for candidate in CANDIDATES:
             metrics.CHAMPION.labels(target, candidate).set(candidate == "logistic")
             metrics.MODEL_VERSION.labels(target, candidate).set(4)
-            for name in METRICS:
+            for name in METRICS + DECISIONS:
                 metrics.MODEL_METRIC.labels(target, candidate, name).set(0.7)
+            metrics.EXPECTED_METRIC.labels(target, candidate, "roc_auc").set(0.72)
+        metrics.SEGMENT_METRIC.labels(target, "country", "DE", "roc_auc").set(0.7)
+        metrics.SCORE_DRIFT.labels(target).set(0.05)
+        metrics.ERROR_DRIFT.labels(target).set(now - 400_000)
+        metrics.ERROR_SHIFT.labels(target).set(0.02)
+        metrics.MODEL_HELD.labels(target).set(0)
+    metrics.FEATURE_DRIFT.labels("recency_days").set(0.02)
+    for target in TARGETS:
         metrics.MODEL_IN_USE.labels(target, "logistic").set(4)
     metrics.LEARNER_BOUNDARY.set(now - 90_000)
     metrics.WS_CLIENTS.set(3)

@@ -24,8 +24,10 @@ def sources() -> dict[str, str]:
     return {source["uid"]: source["type"] for source in file["datasources"]}
 
 
-def test_grafana_has_a_view_for_the_business_and_one_for_the_operator(boards: dict[str, Any]) -> None:
-    assert {board["title"] for board in boards.values()} == {"Ebb overview", "Ebb pipeline"}
+def test_grafana_has_views_for_the_business_the_operator_and_who_must_trust_it(
+    boards: dict[str, Any],
+) -> None:
+    assert {board["title"] for board in boards.values()} == {"Ebb overview", "Ebb pipeline", "Ebb trust"}
     assert len({board["uid"] for board in boards.values()}) == len(boards)
 
 

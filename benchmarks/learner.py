@@ -1,0 +1,121 @@
+"""Labels per second through the learner with all its candidates, beside a bare loop of River's `learn_many`.
+
+The learner: blocks in, every candidate predicts the snapshots, labels are judged and learned, calibration, champion,
+drift and validation follow; measured without Kafka and ClickHouse, rolling measures and model snapshots once a boundary
+included. Bare: one logistic regression with a standard scaler of River learns the same design matrix in mini-batches of
+the same size, and does nothing else.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from river import compose, linear_model, optim, preprocessing
+
+from ebb.blocks import SNAPSHOT_ROWS, Block, Close, Labels, Snapshot
+from ebb.features import INDEX, WIDTH
+from ebb.settings import Settings
+from online_ml.decisions import Policy
+from online_ml.learner import Learner
+from online_ml.registry import model_config, snapshots
+from online_ml.target import DESIGN_ROWS as BATCH
+from online_ml.transforms import INPUTS, design
+from online_ml.validation import Validator
+
+ROWS = int(os.environ.get("BENCH_ROWS", "4000"))
+"""Customers snapshotted a boundary."""
+BOUNDARIES = int(os.environ.get("BENCH_BOUNDARIES", "40"))
+FIRST_DAY = 20_000
+SETTINGS = Settings(partitions=1)
+
+
+def main() -> None:
+    """Measure and print."""
+    learned, seconds = _learner()
+    bare = _bare()
+    rate = learned / seconds
+    names = len(Learner(SETTINGS).targets["churn"].candidates)
+    print(f"learner, {names} candidates of each target   {rate:>9,.0f} labels/s")
+    print(f"bare River learn_many, one model       {bare:>9,.0f} labels/s   {rate / bare:.2f} of it")
+    print(json.dumps({"labels_per_s": round(rate), "bare_labels_per_s": round(bare), "ratio": round(rate / bare, 3)}))
+
+
+def _features(day: int) -> npt.NDArray[np.float32]:
+    found = np.random.default_rng(day).gamma(1.0, 4.0, (ROWS, WIDTH)).astype(np.float32)
+    found[:, INDEX["tenure_days"]] += found[:, INDEX["recency_days"]] + 30
+    return found
+
+
+def _labels(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.uint8]:
+    logit = 1.5 * (np.log1p(features[:, INDEX["recency_days"]]) - 1.8)
+    return (np.random.default_rng([seed, 1]).random(len(logit)) < 1 / (1 + np.exp(-logit))).astype(np.uint8)
+
+
+def _boundary(day: int) -> Iterator[Block]:
+    """Yield the blocks of one boundary."""
+    labels = 0
+    for target, horizon in (("churn", SETTINGS.horizon_days), ("purchase", SETTINGS.purchase_horizon_days)):
+        if day - horizon >= FIRST_DAY:
+            yield Labels(0, day, target, day - horizon, _labels(_features(day - horizon), horizon))
+            labels += 1
+    features, served = _features(day), np.full(ROWS, 0.3, np.float32)
+    ids = [f"c{number:07d}" for number in range(ROWS)]
+    starts = range(0, ROWS, SNAPSHOT_ROWS)
+    for chunk, start in enumerate(starts):
+        part = slice(start, start + SNAPSHOT_ROWS)
+        rows = len(ids[part])
+        yield Snapshot(
+            0, day, chunk, ids[part], ["DE"] * rows, ["web"] * rows, features[part], served[part], served[part]
+        )
+    yield Close(0, day, chunks=len(starts), labels=labels)
+
+
+def _learner() -> tuple[int, float]:
+    """Return labels learned and the seconds that it took, making the blocks not counted."""
+    learner = Learner(SETTINGS)
+    validators = {target: Validator(target, Policy.of(SETTINGS), 7) for target in learner.targets}
+    learned, seconds, offset = 0, 0.0, 0
+    for day in range(FIRST_DAY, FIRST_DAY + BOUNDARIES):
+        blocks = list(_boundary(day))
+        began = time.perf_counter()
+        for block in blocks:
+            learner.offer(block, offset)
+            offset += 1
+        while (step := learner.advance()) is not None:
+            for judged in step.judged:
+                one, validator = learner.targets[judged.target], validators[judged.target]
+                validator.day(judged.part, one.names)
+                rolling = validator.rolling(one.window, one.names)
+                validator.by_segment(one.window, one.names, {"logistic", "served"})
+                snapshots(one, rolling, learner.requests, model_config(judged.target, SETTINGS))
+                learned += len(judged.part.labels)
+        seconds += time.perf_counter() - began
+    return learned, seconds
+
+
+def _bare() -> float:
+    """Return labels per second of River's own mini-batch learning."""
+    model = compose.Pipeline(
+        preprocessing.StandardScaler(), linear_model.LogisticRegression(optimizer=optim.Adam(0.003))
+    )
+    names = [item.name for item in INPUTS]
+    seconds, learned = 0.0, 0
+    for day in range(FIRST_DAY, FIRST_DAY + 10):
+        features = _features(day)
+        labels = _labels(features, 14)
+        began = time.perf_counter()
+        inputs = design(features)
+        for start in range(0, ROWS, BATCH):
+            part = slice(start, start + BATCH)
+            model.learn_many(pd.DataFrame(inputs[part], columns=names), pd.Series(labels[part].astype(bool)))
+        seconds += time.perf_counter() - began
+        learned += ROWS
+    return learned / seconds
+
+
+if __name__ == "__main__":
+    main()

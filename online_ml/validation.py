@@ -1,0 +1,120 @@
+"""Progressive validation made whole: every measure of every candidate, overall and by segment, with intervals.
+
+All are exact in their window: taken over each of its labels and the prediction made at that label's snapshot.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ebb.models import Target
+from online_ml.about import About
+from online_ml.decisions import Policy, confusion, lift, profit
+from online_ml.intervals import Resampling, influence
+from online_ml.measures import Outcomes, Probabilities, measure
+from online_ml.segments import segments
+from online_ml.window import Matured, Window
+
+Measures = dict[str, float]
+LEAST = 50
+"""Labels that a segment needs before its measures mean anything."""
+
+
+@dataclass(frozen=True)
+class SegmentMeasures:
+    """Measures of one candidate over one segment."""
+
+    candidate: str
+    kind: str
+    """`country`, `channel` or `tenure`."""
+    name: str
+    labels: int
+    measures: Measures
+
+
+class Validator:
+    """Judges the predictions of one target.
+
+    Parameters
+    ----------
+    target
+        Its threshold counts.
+    policy
+        Threshold, costs, values.
+    seed
+        Of the resampling.
+    """
+
+    def __init__(self, target: Target, policy: Policy, seed: int) -> None:
+        self.target = target
+        self.policy = policy
+        self.seed = seed
+
+    def day(self, part: Matured, names: Sequence[str]) -> dict[str, Measures]:
+        """Return the measures of one boundary's labels by name of candidate."""
+        return {
+            name: self.judge(part.probabilities[place], part.labels, part.about) for place, name in enumerate(names)
+        }
+
+    def rolling(self, window: Window, names: Sequence[str]) -> dict[str, Measures]:
+        """Return the measures of the window's labels by name of candidate, with intervals where it is known of whom."""
+        labels, about = window.labels(), window.about()
+        if len(labels) == 0:
+            return {name: {} for name in names}
+        resampling = None
+        if about is not None:
+            resampling = Resampling(about.customers, [self.seed, window.parts[-1].boundary])
+        found = {}
+        for place, name in enumerate(names):
+            said = window.probabilities(place)
+            found[name] = self.judge(said, labels, about)
+            if resampling is not None:
+                found[name] |= _interval(resampling, said, labels, found[name].get("roc_auc"))
+        return found
+
+    def by_segment(self, window: Window, names: Sequence[str], chosen: Collection[str]) -> list[SegmentMeasures]:
+        """Return the measures of the window's labels by segment, of the candidates chosen."""
+        labels, about = window.labels(), window.about()
+        if about is None:
+            return []
+        every = list(segments(about))
+        found = []
+        for place, candidate in enumerate(names):
+            if candidate not in chosen:
+                continue
+            said = window.probabilities(place)
+            for kind, name, rows in every:
+                known = rows & ~np.isnan(said)
+                if (count := int(known.sum())) >= LEAST:
+                    measures = self.judge(said[known], labels[known], about.rows(known))
+                    found.append(SegmentMeasures(candidate, kind, name, count, measures))
+        return found
+
+    def judge(self, probabilities: Probabilities, labels: Outcomes, about: About | None = None) -> Measures:
+        """Return every measure that the labels allow; rows without a prediction (NaN) are left out."""
+        known = ~np.isnan(probabilities)
+        p, y = probabilities[known], labels[known]
+        if len(y) == 0:
+            return {}
+        found = measure(p, y) | confusion(p, y, self.policy.threshold(self.target))
+        top = lift(p, y)
+        if top is not None:
+            found["lift_top_decile"] = top
+        if about is not None and self.target == "churn":
+            found |= profit(p, y, about.spend_per_day[known], self.policy)
+        return found
+
+
+def _interval(resampling: Resampling, probabilities: Probabilities, labels: Outcomes, area: float | None) -> Measures:
+    """Return the bounds of the ROC-AUC; nothing where it cannot be told. Unpredicted rows move nothing."""
+    if area is None:
+        return {}
+    known = ~np.isnan(probabilities)
+    moves = influence(probabilities[known], labels[known])
+    if moves is None:
+        return {}
+    whole = np.zeros(len(labels))
+    whole[known] = moves
+    low, high = resampling.interval(area, whole)
+    return {"roc_auc_low": low, "roc_auc_high": high}
