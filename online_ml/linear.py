@@ -54,19 +54,23 @@ class Scorer:
         bias = self.intercept - float(self.reference @ self.weights)
         return (inputs @ self.weights.astype(inputs.dtype)).astype(np.float64) + bias
 
+    def score(self, inputs: npt.NDArray[np.floating]) -> Floats:
+        """Return calibrated probabilities, shape (n,), of a design matrix of shape (n, `len(INPUTS)`)."""
+        return sigmoid(self.logit(inputs))
+
     def predict(self, features: npt.NDArray[np.float32]) -> Floats:
         """Return calibrated probabilities, shape (n,), of features of shape (n, `features.WIDTH`)."""
-        parts = [self.logit(design(rows)) for rows in _chunks(features)]
-        return sigmoid(np.concatenate(parts))
+        return np.concatenate([self.score(design(rows)) for rows in _chunks(features)])
 
-    def contributions(self, features: npt.NDArray[np.float32]) -> Floats:
-        """Return each group's share of the calibrated logit, shape (n, `len(GROUPS)`).
+    def contributions(self, inputs: npt.NDArray[np.floating]) -> Floats:
+        """Return each group's share of the calibrated logit, shape (n, `len(GROUPS)`), of a design matrix.
 
         A share is measured from the reference; `intercept` plus the sum of the shares is the calibrated logit.
         """
         by_group = np.zeros((len(INPUTS), len(GROUPS)))
         by_group[np.arange(len(INPUTS)), GROUP_OF_INPUT] = self.weights
-        return np.concatenate([design(rows) @ by_group for rows in _chunks(features)]) - self.reference @ by_group
+        shares: Floats = (inputs @ by_group.astype(inputs.dtype)).astype(np.float64) - self.reference @ by_group
+        return shares
 
     @classmethod
     def from_payload(cls, payload: dict[str, Any], *, name: str, candidate: str, target: Target, version: int) -> Self:

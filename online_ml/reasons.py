@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ebb.features import INDEX
 from online_ml.linear import Scorer
-from online_ml.transforms import GROUPS
+from online_ml.transforms import GROUPS, design
 
 NEGLIGIBLE = 0.01
 """Shares of the logit below this move a probability by less than a quarter of a point: no reason to name them."""
@@ -23,13 +23,21 @@ PHRASES = 16_384
 Said = list[str]
 
 
-def explain(scorer: Scorer, features: npt.NDArray[np.float32], *, top: int = 3) -> list[list[dict[str, Any]]]:
+def explain(
+    scorer: Scorer,
+    features: npt.NDArray[np.float32],
+    *,
+    inputs: npt.NDArray[np.float32] | None = None,
+    top: int = 3,
+) -> list[list[dict[str, Any]]]:
     """Return the strongest reasons of each customer, strongest first.
 
     Parameters
     ----------
     features
         Shape (n, `features.WIDTH`).
+    inputs
+        Their design matrix, where the caller has it already.
     top
         Most reasons per customer.
 
@@ -39,7 +47,7 @@ def explain(scorer: Scorer, features: npt.NDArray[np.float32], *, top: int = 3) 
         Each validates as `ebb.messages.Reason`. Equal contributions stand in the order of the groups, so equal
         customers get equal reasons.
     """
-    shares = scorer.contributions(features)
+    shares = scorer.contributions(design(features) if inputs is None else inputs)
     order = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, :top]
     strongest = np.round(np.take_along_axis(shares, order, axis=1), 4)
     texts = np.empty(order.shape, object)

@@ -195,11 +195,13 @@ class PartitionWorker:
         if now is None:
             return
         state = self.engine.state
-        features = describe(state, rows, now, minor_units=self._settings.minor_units)
-        told = self.board.tell(state, rows, features, self._champions, now=now, always=always)
-        if told.bodies:
-            self.engine.touch(told.rows)
-            self._publish(told, cause)
+        for start in range(0, len(rows), SWEEP_ROWS):
+            part = rows[start : start + SWEEP_ROWS]
+            features = describe(state, part, now, minor_units=self._settings.minor_units)
+            told = self.board.tell(state, part, features, self._champions, now=now, always=always)
+            if told.bodies:
+                self.engine.touch(told.rows)
+                self._publish(told, cause)
 
     def _publish(self, told: Told, cause: str) -> None:
         topics = self._settings.topics

@@ -16,6 +16,7 @@ from ebb.messages import BANDS, utc
 from ebb.settings import Settings
 from online_ml.reasons import explain
 from online_ml.scoring import Scorer
+from online_ml.transforms import design
 from stream_processors.columns import NEVER, SERVED, Table
 from stream_processors.state import DAY_MS, CustomerState, Rows
 
@@ -110,7 +111,8 @@ class Scoreboard:
             Publish every score (the customer has just acted) rather than those that moved.
         """
         self.table.grow(len(state))
-        churn = champions.churn.predict(features).astype(np.float32)
+        inputs = design(features)
+        churn = champions.churn.score(inputs).astype(np.float32)
         before = self.table["published"][rows]
         old = self.table["band"][rows]
         band = self._banded(churn, old)
@@ -123,11 +125,11 @@ class Scoreboard:
         if len(chosen) == 0:
             return Told()
         picked = rows[chosen]
-        columns = self._columns(
-            state, picked, features=features[chosen], champions=champions, churn=churn[chosen], trend=trend[chosen]
-        )
+        features, inputs = features[chosen], inputs[chosen]
+        columns = self._columns(state, picked, features=features, churn=churn[chosen], trend=trend[chosen])
+        columns["purchase"] = np.round(champions.purchase.score(inputs), 6).tolist()
         columns["band"] = [NAMES[level] for level in band[chosen].tolist()]
-        columns["reasons"] = [orjson.dumps(why).decode() for why in explain(champions.churn, features[chosen])]
+        columns["reasons"] = [orjson.dumps(why).decode() for why in explain(champions.churn, features, inputs=inputs)]
         as_of, scored_at = utc(now / 1000), utc(time.time())
         model, version = champions.churn.name, champions.churn.version
         same = {"model": {"name": model, "version": version}, "as_of": as_of, "scored_at": scored_at}
@@ -150,7 +152,6 @@ class Scoreboard:
         rows: Rows,
         *,
         features: npt.NDArray[np.float32],
-        champions: Champions,
         churn: npt.NDArray[np.float32],
         trend: npt.NDArray[np.float32],
     ) -> dict[str, Any]:
@@ -161,7 +162,6 @@ class Scoreboard:
         return {
             "customer_id": [state.ids[row] for row in rows.tolist()],
             "churn": risk.tolist(),
-            "purchase": np.round(champions.purchase.predict(features), 6).tolist(),
             "previous": _numbers(self.table["published"][rows]),
             "trend_7d": _numbers(trend),
             "value_at_risk": np.round(risk * value, 2).tolist(),

@@ -64,10 +64,11 @@ def test_contributions_and_intercept_are_the_calibrated_logit() -> None:
     rows = features(CHUNK_ROWS + 10)
     for _, model, _ in learned("churn"):
         scorer = load(model)
-        total = scorer.contributions(rows).sum(axis=1) + scorer.intercept
-        assert scorer.contributions(rows).shape == (len(rows), len(GROUPS))
+        inputs = design(rows).astype(np.float64)
+        total = scorer.contributions(inputs).sum(axis=1) + scorer.intercept
+        assert scorer.contributions(inputs).shape == (len(rows), len(GROUPS))
         assert np.abs(sigmoid(total) - scorer.predict(rows)).max() < SINGLE_PRECISION
-        assert np.abs(total - scorer.logit(design(rows).astype(np.float64))).max() < 1e-9
+        assert np.abs(total - scorer.logit(inputs)).max() < 1e-9
 
 
 def test_a_score_does_not_depend_on_who_is_scored_beside() -> None:
