@@ -6,7 +6,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from ebb.clients import client_config
+from ebb.clients import client_config, producer_config
 from ebb.errors import UnavailableError
 from ebb.settings import Settings
 from ebb.topics import MAX_MESSAGE_BYTES
@@ -26,15 +26,8 @@ class Publisher:
     def __init__(self, settings: Settings, *, linger_ms: float = 5) -> None:
         self._bootstrap = settings.kafka_bootstrap
         self._producer = Producer(
-            client_config(
-                settings,
-                enable_idempotence=True,
-                linger_ms=linger_ms,
-                compression_type="lz4",
-                partitioner="murmur2_random",
-                message_max_bytes=MAX_MESSAGE_BYTES,
-                queue_buffering_max_messages=500_000,
-                delivery_timeout_ms=120_000,
+            producer_config(
+                settings, linger_ms=linger_ms, queue_buffering_max_messages=500_000, delivery_timeout_ms=120_000
             )
         )
         self._failure: KafkaError | None = None

@@ -11,6 +11,7 @@ from serving.alerts import RecentAlerts
 from serving.board import Board
 from serving.hub import Hub
 from serving.item import Item
+from serving.keyring import Keyring
 from serving.reader import Source, TopicReader
 from serving.registry import Registry
 
@@ -30,11 +31,13 @@ class Feed:
         self._hub = hub
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room = threading.Semaphore(_UNDER_WAY)
+        self.ring = Keyring()
         topics = settings.topics
         newest = max(1, ALERTS_KEPT // settings.partitions)
         self.reader = TopicReader(
             settings,
             {
+                topics.keys: Source(self._take_keys),
                 topics.models: Source(self._take_models),
                 topics.scores: Source(self._take_scores),
                 topics.alerts: Source(self._take_alerts, newest=newest),
@@ -44,6 +47,7 @@ class Feed:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to read; changes are fanned out in `loop`."""
         self._loop = loop
+        self.ring.start(loop)
         self.reader.start()
 
     def stop(self) -> None:
@@ -65,6 +69,10 @@ class Feed:
     def _take_models(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
         for record in records:
             self.registry.take(_bytes(record.key()), _bytes(record.value()))
+
+    def _take_keys(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
+        for record in records:
+            self.ring.take(_bytes(record.key()), _bytes(record.value()))
 
     def _publish(self, items: list[Item]) -> None:
         loop = self._loop

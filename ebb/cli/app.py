@@ -13,7 +13,7 @@ from ebb import __version__
 
 class _Command(NamedTuple):
     module: str
-    """Module of `ebb.cli` that holds a function of the command's name."""
+    """Module of `ebb.cli` that holds a function of the command's name, or a typer app with commands of its own."""
     summary: str
 
 
@@ -26,6 +26,7 @@ COMMANDS: dict[str, _Command] = {
     "worker": _Command("parts", "Run one more stream worker, here."),
     "learner": _Command("parts", "Run the learner, here."),
     "api": _Command("parts", "Run the API, here."),
+    "keys": _Command("keys", "Make, list and revoke API keys."),
     "fetch": _Command("fetch", "Fetch what the first start needs."),
     "reset": _Command("reset", "Empty the data of this home."),
     "docs": _Command("docs", "Write the reference pages from the code."),
@@ -42,6 +43,9 @@ def build(arguments: Sequence[str]) -> typer.Typer:
             continue
         if name == called:
             function = getattr(import_module(f"ebb.cli.{command.module}"), name)
+            if isinstance(function, typer.Typer):
+                app.add_typer(function, name=name)
+                continue
             app.command(name, help=_help(function))(function)
         else:
             app.command(name, help=command.summary)(_outline)
