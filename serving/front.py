@@ -109,7 +109,7 @@ def _header(scope: Scope, wanted: bytes) -> str | None:
 
 def _too_large(path: str, length: str) -> ASGIApp:
     what = f"The body has {length} bytes; at most {MAX_BODY_BYTES} are taken."
-    return problem_response("too-large", path, what, headers={"Connection": "close"})
+    return problem_response("too-large", path, what)
 
 
 def _more(scope: Scope, message: Message) -> list[tuple[bytes, bytes]]:

@@ -12,6 +12,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES = 32_768
 """Request line and headers together; a page token or a list of ids fits many times over."""
 HEAD_SECONDS = 10.0
+LINGER_SECONDS = 1.0
+"""Time in which what a refused client still sends is thrown away, so that it can read why."""
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -22,6 +24,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = True
     _timer: TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first head its time."""
@@ -35,6 +38,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what comes while a head is incomplete."""
+        if self._refused:
+            return
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -72,7 +77,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._settle()
         if not self.transport.is_closing():
             self.transport.write(answer)
-            self.transport.close()
+            # Closed with bytes unread, the connection would be reset and the answer lost on the way.
+            self._refused = True
+            self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
 async def _head_too_large(_scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

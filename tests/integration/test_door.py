@@ -195,21 +195,18 @@ def test_body_and_head_have_their_limits(api: Api, keys: dict[str, str]) -> None
 def raw(api: Api, *sent: bytes) -> bytes:
     """Send bytes, then read until the server closes."""
     with socket.create_connection(("127.0.0.1", api.settings.api_port), timeout=30) as peer:
-        try:
-            for piece in sent:
-                peer.sendall(piece)
-                time.sleep(0.01)
-            answer = b""
-            while piece := peer.recv(65_536):
-                answer += piece
-        except (BrokenPipeError, ConnectionResetError):
-            return b"cut off"
+        for piece in sent:
+            peer.sendall(piece)
+            time.sleep(0.01)
+        answer = b""
+        while piece := peer.recv(65_536):
+            answer += piece
         return answer
 
 
 def test_head_without_end_is_cut_off(api: Api) -> None:
     pieces = [b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: ", *[b"x" * 8_192] * 6]
-    assert raw(api, *pieces).startswith((b"HTTP/1.1 431", b"cut off"))
+    assert raw(api, *pieces).startswith(b"HTTP/1.1 431")
 
 
 async def test_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
