@@ -65,7 +65,7 @@ class Topics:
 
     @property
     def erasures(self) -> str:
-        """Requests to forget a customer, keyed by customer."""
+        """Requests to forget a customer and the parts' reports, keyed by erasure and part (compacted)."""
         return f"{self.prefix}erasures"
 
     @property
@@ -88,7 +88,7 @@ class Topics:
             (self.keys, 1, compacted),
             (self.state, partitions, {**compacted, **large}),
             (self.learner, 1, {**compacted, **large}),
-            (self.erasures, partitions, {"cleanup.policy": "delete", "retention.ms": "-1"}),
+            (self.erasures, partitions, compacted),
         ]
         return [
             NewTopic(name, num_partitions=count, replication_factor=replication, config=config)

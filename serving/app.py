@@ -8,7 +8,16 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from ebb.settings import Settings
-from serving import routes_collector, routes_customers, routes_health, routes_overview, routes_page, sse, ws
+from serving import (
+    routes_collector,
+    routes_customers,
+    routes_erasures,
+    routes_health,
+    routes_overview,
+    routes_page,
+    sse,
+    ws,
+)
 from serving.context import Context
 from serving.front import Front
 from serving.openapi import DESCRIPTION, install_openapi
@@ -39,7 +48,16 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     app.state.summary = SummaryMaker(context)
-    for routes in (routes_collector, routes_customers, routes_overview, sse, ws, routes_health, routes_page):
+    for routes in (
+        routes_collector,
+        routes_customers,
+        routes_erasures,
+        routes_overview,
+        sse,
+        ws,
+        routes_health,
+        routes_page,
+    ):
         app.include_router(routes.router)
     install_problems(app)
     install_openapi(app)

@@ -15,6 +15,7 @@ from ebb.settings import Settings
 from serving.analytics import Analytics
 from serving.collector import Collector
 from serving.delivery import Delivery
+from serving.eraser import Eraser
 from serving.feed import Feed
 from serving.hub import Hub
 from serving.security import Door
@@ -34,6 +35,7 @@ class Context:
     analytics: Analytics
     collector: Collector
     delivery: Delivery
+    eraser: Eraser
 
     @classmethod
     def of(cls, settings: Settings) -> "Context":
@@ -51,6 +53,7 @@ class Context:
             analytics=Analytics(lambda: Store(settings)),
             collector=Collector(settings, clock),
             delivery=Delivery(settings),
+            eraser=Eraser(settings, feed.ledger),
         )
 
     def start(self) -> None:
@@ -58,12 +61,13 @@ class Context:
         self.feed.start(asyncio.get_running_loop())
         self.watch.start()
         self.delivery.start()
+        self.eraser.start()
 
     async def stop(self) -> None:
         """Stop the threads."""
         self.hub.gone.set()
         # Side by side: each may have to wait for a broker that does not answer.
-        stops = (self.feed.stop, self.watch.stop, self.analytics.close, self.delivery.stop)
+        stops = (self.feed.stop, self.watch.stop, self.analytics.close, self.delivery.stop, self.eraser.stop)
         await asyncio.gather(*(asyncio.to_thread(stop) for stop in stops))
 
     def event_time(self) -> datetime:

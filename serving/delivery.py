@@ -21,9 +21,6 @@ DOWN_SECONDS = 1.0
 """After a failure nobody waits for the broker again for this long."""
 
 
-Headers = list[tuple[str, str | bytes | None]]
-
-
 class BusyError(EbbError):
     """As many records wait for the broker as may."""
 
@@ -64,8 +61,13 @@ class Delivery:
         if self._thread.is_alive():
             self._thread.join(5)
 
-    async def deliver(self, topic: str, records: Sequence[tuple[str, bytes]], headers: Headers | None = None) -> None:
+    async def deliver(self, topic: str, records: Sequence[tuple[str, bytes]], *, partition: int = -1) -> None:
         """Produce records, key and value each, and wait until all are acknowledged.
+
+        Parameters
+        ----------
+        partition
+            Where they go; -1 leaves it to their keys.
 
         Raises
         ------
@@ -85,7 +87,7 @@ class Delivery:
         self._waiting += len(records)
         try:
             for key, value in records:
-                self._producer.produce(topic, value, key, headers=headers, on_delivery=ticket.delivered)
+                self._producer.produce(topic, value, key, partition, on_delivery=ticket.delivered)
             await ticket.done
         except BufferError:
             what = "The queue of records for Kafka is full."

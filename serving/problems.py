@@ -31,9 +31,15 @@ KINDS: dict[str, Kind] = {
     "unknown-customer": Kind(
         404,
         "Customer not known",
-        "No score is held for this customer id: no event of theirs was processed, or they were erased. "
+        "No score is held for this customer id: no event of theirs was processed. "
         "Ids are compared exactly; check case and leading zeros.",
     ),
+    "erased-customer": Kind(
+        404,
+        "Customer erased",
+        "The customer was known and has been forgotten on request; what they do from now on is somebody new's.",
+    ),
+    "unknown-erasure": Kind(404, "Erasure not known", "No erasure has this id; DELETE /v1/customers/{id} gives one."),
     "not-found": Kind(404, "No such resource", "The path names nothing. /openapi.json lists what there is."),
     "method-not-allowed": Kind(405, "Method not allowed", "The Allow header names the methods of this path."),
     "invalid-request": Kind(
