@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ebb.errors import SettingsError
 from ebb.topics import Topics
+from ebb.webhooks import Webhook
 
 DEFAULT_KINDS: dict[str, str] = {
     "session": "session",
@@ -38,7 +39,7 @@ DEFAULT_KINDS: dict[str, str] = {
 }
 """Event type → kind. A type that is not listed counts as activity of kind `other`."""
 
-_SECRET = {"API_KEYS", "CLICKHOUSE_PASSWORD"}
+_SECRET = {"API_KEYS", "CLICKHOUSE_PASSWORD", "WEBHOOKS"}
 """Settings whose value no message shows."""
 Positive = Annotated[float, Field(gt=0)]
 Days = Annotated[int, Field(ge=1, le=120)]
@@ -164,6 +165,13 @@ class Settings(BaseSettings):
     """Most WebSocket and event-stream clients of one API process at once."""
     heartbeat_seconds: Positive = 15.0
     """Real seconds between two heartbeats of a stream."""
+    webhooks: tuple[Webhook, ...] = ()
+    """Receivers of alerts, as a JSON list of objects with `name`, `url`, `kind` (`standard` or `slack`), `secret`,
+    `bands`; see docs/webhooks.md."""
+    webhook_private: bool = False
+    """Let webhooks be delivered to addresses that are not public: this machine, the own network."""
+    webhook_attempts: Annotated[int, Field(ge=1, le=15)] = 8
+    """Attempts at an alert before a webhook's receiver counts as dead for it; waits double from 1 s to 300 s."""
     log_format: Literal["console", "json"] = "console"
     """Lines for a person, or JSON for a log collector."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -186,6 +194,14 @@ class Settings(BaseSettings):
         wrong = {kind for kind in value.values() if kind not in known}
         if wrong:
             message = f"kinds maps to {sorted(wrong)}; the kinds are {sorted(known)}"
+            raise ValueError(message)
+        return value
+
+    @field_validator("webhooks")
+    @classmethod
+    def _named_once(cls, value: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
+        if len({one.name for one in value}) < len(value):
+            message = "two webhooks have one name"
             raise ValueError(message)
         return value
 

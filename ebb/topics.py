@@ -73,6 +73,11 @@ class Topics:
         """API keys by id (compacted, one partition): digests, never the keys themselves."""
         return f"{self.prefix}keys"
 
+    @property
+    def dead_webhooks(self) -> str:
+        """Alerts that a webhook's receiver did not take, bytes untouched, receiver and reason in the headers."""
+        return f"{self.prefix}webhooks.dlq"
+
     def specs(self, partitions: int, replication: int) -> list[NewTopic]:
         """Return what to create. Activity, scores, state and what is keyed like them share the partition count."""
         kept = {"cleanup.policy": "delete", "retention.ms": "604800000"}
@@ -86,6 +91,7 @@ class Topics:
             (self.examples, partitions, {"cleanup.policy": "delete", "retention.ms": "-1", **large}),
             (self.models, 1, {**compacted, **large}),
             (self.keys, 1, compacted),
+            (self.dead_webhooks, 1, kept),
             (self.state, partitions, {**compacted, **large}),
             (self.learner, 1, {**compacted, **large}),
             (self.erasures, partitions, compacted),

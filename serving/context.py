@@ -14,6 +14,7 @@ from ebb.messages import utc
 from ebb.settings import Settings
 from serving.analytics import Analytics
 from serving.collector import Collector
+from serving.courier import Couriers
 from serving.delivery import Delivery
 from serving.eraser import Eraser
 from serving.feed import Feed
@@ -36,6 +37,7 @@ class Context:
     collector: Collector
     delivery: Delivery
     eraser: Eraser
+    couriers: Couriers
 
     @classmethod
     def of(cls, settings: Settings) -> "Context":
@@ -54,6 +56,7 @@ class Context:
             collector=Collector(settings, clock),
             delivery=Delivery(settings),
             eraser=Eraser(settings, feed.ledger),
+            couriers=Couriers(settings, feed.ledger.hides),
         )
 
     def start(self) -> None:
@@ -62,12 +65,20 @@ class Context:
         self.watch.start()
         self.delivery.start()
         self.eraser.start()
+        self.couriers.start()
 
     async def stop(self) -> None:
         """Stop the threads."""
         self.hub.gone.set()
         # Side by side: each may have to wait for a broker that does not answer.
-        stops = (self.feed.stop, self.watch.stop, self.analytics.close, self.delivery.stop, self.eraser.stop)
+        stops = (
+            self.feed.stop,
+            self.watch.stop,
+            self.analytics.close,
+            self.delivery.stop,
+            self.eraser.stop,
+            self.couriers.stop,
+        )
         await asyncio.gather(*(asyncio.to_thread(stop) for stop in stops))
 
     def event_time(self) -> datetime:

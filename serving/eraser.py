@@ -55,6 +55,9 @@ class Eraser:
             except KafkaException as error:
                 _log.warning("eraser_interrupted", error=str(error), again_in_seconds=2)
                 self._stopping.wait(2)
+            except Exception as error:  # noqa: BLE001 - a defect must not end erasures in silence
+                _log.error("eraser_failed", error=repr(error))
+                self._stopping.wait(2)
 
     def _member(self) -> None:
         consumer = Consumer(

@@ -27,6 +27,7 @@ COMMANDS: dict[str, _Command] = {
     "learner": _Command("parts", "Run the learner, here."),
     "api": _Command("parts", "Run the API, here."),
     "keys": _Command("keys", "Make, list and revoke API keys."),
+    "webhooks": _Command("webhooks", "List, try and sign for the receivers of alerts."),
     "fetch": _Command("fetch", "Fetch what the first start needs."),
     "reset": _Command("reset", "Empty the data of this home."),
     "docs": _Command("docs", "Write the reference pages from the code."),
