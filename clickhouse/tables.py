@@ -32,7 +32,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "payment_method": _TEXT,
             "discount": _REAL,
             "session_id": _TEXT,
-            "properties": _TEXT,
+            "body": _TEXT,
             "partition": pa.uint16(),
             "offset": pa.uint64(),
             "late": pa.uint8(),

@@ -8,8 +8,14 @@ import orjson
 
 from ebb.errors import InvalidEventError
 
-Text = Annotated[str, msgspec.Meta(max_length=256)]
-Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+TEXT_LIMIT = 256
+"""Most characters of an id or of a known text property."""
+AMOUNT_LIMIT = 1e12
+"""Greatest amount or discount, in units of money, of either sign."""
+
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_LIMIT)]
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_LIMIT)]
+Money = Annotated[float, msgspec.Meta(ge=-AMOUNT_LIMIT, le=AMOUNT_LIMIT)]
 
 TICK_HEADER = "ebb-tick"
 """Header of a record that carries no event but moves its partition's event time on (a punctuation).
@@ -22,7 +28,7 @@ their own time (the replay, the simulator) send one to every partition; a worker
 class Properties(msgspec.Struct, frozen=True, gc=False):
     """The properties that Ebb knows; a producer may send any others beside them."""
 
-    amount: Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)] | None = None
+    amount: Money | None = None
     currency: Text | None = None
     channel: Text | None = None
     country: Text | None = None
@@ -30,7 +36,7 @@ class Properties(msgspec.Struct, frozen=True, gc=False):
     category: Text | None = None
     store: Text | None = None
     payment_method: Text | None = None
-    discount: Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)] | None = None
+    discount: Money | None = None
     session_id: Text | None = None
 
 
@@ -87,7 +93,8 @@ def decode_activity(body: bytes | None, *, latest: float, max_bytes: int) -> tup
     Raises
     ------
     InvalidEventError
-        With reason `empty`, `too_large`, `bad_json`, `missing_field`, `naive_time`, `wrong_type` or `far_future`.
+        With reason `empty`, `too_large`, `bad_json`, `missing_field`, `naive_time`, `wrong_type`, `far_past` or
+        `far_future`.
     """
     if not body:
         raise InvalidEventError(reason="empty", what="The record has no body.")
@@ -97,6 +104,7 @@ def decode_activity(body: bytes | None, *, latest: float, max_bytes: int) -> tup
     try:
         event = _activity.decode(body)
         properties = _properties.decode(event.properties)
+        body.decode()  # what is passed over is not looked at, and is stored as text all the same
     except msgspec.ValidationError as error:
         text = str(error)
         reason = "missing_field" if "missing required" in text else "wrong_type"
@@ -105,6 +113,11 @@ def decode_activity(body: bytes | None, *, latest: float, max_bytes: int) -> tup
         raise InvalidEventError(reason=reason, what=text) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidEventError(reason="bad_json", what=str(error)) from None
+    except RecursionError:
+        raise InvalidEventError(reason="bad_json", what="The record is nested too deeply.") from None
+    if event.occurred_at.timestamp() < 0:
+        what = f"occurred_at {event.occurred_at.isoformat()} lies before 1970."
+        raise InvalidEventError(reason="far_past", what=what)
     if event.occurred_at.timestamp() > latest:
         what = f"occurred_at {event.occurred_at.isoformat()} lies ahead of the clock."
         raise InvalidEventError(reason="far_future", what=what)

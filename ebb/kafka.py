@@ -1,8 +1,8 @@
 """Kafka as every part uses it: an idempotent producer that loses nothing in silence, and reading a topic to its end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -25,13 +25,19 @@ class Publisher:
 
     def __init__(self, settings: Settings, *, linger_ms: float = 5) -> None:
         self._bootstrap = settings.kafka_bootstrap
-        self._producer = Producer(
-            producer_config(
-                settings, linger_ms=linger_ms, queue_buffering_max_messages=500_000, delivery_timeout_ms=120_000
-            )
-        )
         self._failure: KafkaError | None = None
         self._lock = Lock()
+        self._producer = Producer(
+            producer_config(
+                settings,
+                linger_ms=linger_ms,
+                queue_buffering_max_messages=500_000,
+                # Calling back for each of so many records costs more than all else about them.
+                delivery_report_only_error=True,
+                delivery_timeout_ms=120_000,
+            )
+            | {"on_delivery": self._refused}
+        )
 
     def send(
         self,
@@ -48,12 +54,22 @@ class Publisher:
             placed["headers"] = headers
         while True:
             try:
-                self._producer.produce(topic, key=key, value=value, on_delivery=self._delivered, **placed)
+                self._producer.produce(topic, key=key, value=value, **placed)
             except BufferError:
                 self._producer.poll(0.1)
             else:
                 self._producer.poll(0)
                 return
+
+    def send_all(self, topic: str, records: Iterable[tuple[str, bytes]], *, partition: int) -> None:
+        """Hand over many records, as (key, value), to one partition; waits while the local queue is full."""
+        produce = self._producer.produce
+        for key, value in records:
+            try:
+                produce(topic, value, key, partition)
+            except BufferError:
+                self.send(topic, key=key, value=value, partition=partition)
+        self._producer.poll(0)
 
     def flush(self, timeout: float = 130.0) -> None:
         """Wait until every record handed over is acknowledged.
@@ -71,7 +87,7 @@ class Publisher:
             what = f"Kafka at {self._bootstrap} did not take all records: {why}."
             raise UnavailableError(what, "Check the broker; the work since the last checkpoint is done again.")
 
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+    def _refused(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             with self._lock:
                 self._failure = self._failure or error
@@ -95,6 +111,8 @@ def read_to_end(
             auto_offset_reset="earliest",
             fetch_message_max_bytes=MAX_MESSAGE_BYTES,
             fetch_wait_max_ms=20,
+            # Behind the last record there may be the end of a transaction, which no position ever tells of.
+            enable_partition_eof=True,
         )
     )
     try:
@@ -107,9 +125,12 @@ def read_to_end(
         while ends:
             found = consumer.consume(1_000, timeout=1.0)
             for message in found:
-                if message.error() is not None:
-                    raise KafkaException(message.error())
-                yield message
+                if (error := message.error()) is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ends.pop(cast(int, message.partition()), None)
+                else:
+                    raise KafkaException(error)
             positions = consumer.position([TopicPartition(topic, partition) for partition in ends])
             for place in positions:
                 if place.offset >= ends[place.partition]:

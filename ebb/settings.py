@@ -122,11 +122,13 @@ class Settings(BaseSettings):
     """Largest event accepted; a larger one is dead-lettered."""
     dedupe_events: Annotated[int, Field(ge=0)] = 200_000
     """Event ids remembered per partition to drop duplicates; 0 turns it off."""
+    dedupe_days: Annotated[int, Field(ge=1, le=366)] = 7
+    """Days of event time for which an event id is remembered, if `dedupe_events` newer ones do not displace it."""
     checkpoint_seconds: Positive = 2.0
     """Real seconds from one checkpoint to the next; a crash replays at most that much."""
     sweep_seconds: Positive = 5.0
     """Real seconds from one re-scoring of all customers to the next: how soon silence shows."""
-    sink_rows: Annotated[int, Field(ge=1)] = 50_000
+    sink_rows: Annotated[int, Field(ge=1)] = 100_000
     """Most rows in one ClickHouse insert."""
     poll_records: Annotated[int, Field(ge=1)] = 20_000
     """Most records in one polled batch of a partition."""

@@ -4,7 +4,8 @@ Contributions are exact shares of the linear model's logit. The words say what i
 a higher or lower risk; they never say what causes it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,12 @@ from ebb.features import INDEX
 from online_ml.linear import Scorer
 from online_ml.transforms import GROUPS
 
-Row = Mapping[str, float]
 NEGLIGIBLE = 0.01
 """Shares of the logit below this move a probability by less than a quarter of a point: no reason to name them."""
+PHRASES = 16_384
+"""Phrases of each group kept ready: numbers are rounded before they are said, so the same few come again and again."""
+
+Said = list[str]
 
 
 def explain(scorer: Scorer, features: npt.NDArray[np.float32], *, top: int = 3) -> list[list[dict[str, Any]]]:
@@ -37,38 +41,52 @@ def explain(scorer: Scorer, features: npt.NDArray[np.float32], *, top: int = 3) 
     """
     shares = scorer.contributions(features)
     order = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, :top]
-    strongest = np.take_along_axis(shares, order, axis=1)
-    target = scorer.target
+    strongest = np.round(np.take_along_axis(shares, order, axis=1), 4)
+    texts = np.empty(order.shape, object)
+    for group, name in enumerate(GROUPS):
+        rows, places = np.nonzero(order == group)
+        if len(rows):
+            said = WORDS[name](features[rows].astype(np.float64))
+            endings = ENDINGS[scorer.target]
+            rising = (strongest[rows, places] > 0).tolist()
+            texts[rows, places] = [phrase + endings[up] for phrase, up in zip(said, rising, strict=True)]
     return [
         [
-            {"feature": GROUPS[g], "contribution": round(value, 4), "text": _say(GROUPS[g], row, value, target)}
-            for g, value in zip(groups, values, strict=True)
+            {"feature": GROUPS[group], "contribution": value, "text": text}
+            for group, value, text in zip(groups, values, words, strict=True)
             if abs(value) >= NEGLIGIBLE
         ]
-        for groups, values, row in zip(order.tolist(), strongest.tolist(), features.tolist(), strict=True)
+        for groups, values, words in zip(order.tolist(), strongest.tolist(), texts.tolist(), strict=True)
     ]
 
 
-def _say(group: str, values: list[float], contribution: float, target: str) -> str:
-    outcome = "risk of leaving" if target == "churn" else "chance of a purchase"
-    direction = "higher" if contribution > 0 else "lower"
-    return f"{WORDS[group](_Named(values))}: associated with a {direction} {outcome}"
+ENDINGS = {
+    target: tuple(f": associated with a {direction} {outcome}" for direction in ("lower", "higher"))
+    for target, outcome in (("churn", "risk of leaving"), ("purchase", "chance of a purchase"))
+}
+"""How a reason ends, by target and by whether it raises the chance."""
 
 
-class _Named(Mapping[str, float]):
-    """Features by name over one plain row, without building a dictionary for each customer."""
+def _said(phrase: Callable[..., str], *columns: npt.NDArray[Any]) -> Said:
+    return [phrase(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
-    def __init__(self, values: list[float]) -> None:
-        self._values = values
 
-    def __getitem__(self, name: str) -> float:
-        return self._values[INDEX[name]]
+def _of(rows: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
+    column: npt.NDArray[np.float64] = rows[:, INDEX[name]]
+    return column
 
-    def __iter__(self) -> Any:
-        return iter(INDEX)
 
-    def __len__(self) -> int:
-        return len(INDEX)
+def _rounded(spans: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Round spans in days to what `days` says of them."""
+    hours = np.maximum(np.round(spans * 24), 1) / 24
+    tenths = np.round(spans, 1)
+    return np.where(spans < 1 / 24, 0, np.where(spans < 1, hours, np.where(spans < 3, tenths, np.round(spans))))
+
+
+def _weekly(rows: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
+    """Turn a count over 30 days and today into one per week, in tenths."""
+    found: npt.NDArray[np.float64] = np.round(_of(rows, name) * 7 / 30, 1)
+    return found
 
 
 def days(number: float) -> str:
@@ -86,61 +104,87 @@ def _count(number: float, noun: str, plural: str = "") -> str:
     return f"{shown} {noun}" if shown == "1" else f"{shown} {plural or noun + 's'}"
 
 
-def _weekly(month: float) -> float:
-    """Turn a count over 30 days and today into one per week."""
-    return month * 7 / 30
+def _recency(rows: npt.NDArray[np.float64]) -> Said:
+    gap = np.where(_of(rows, "active_days_total") < 2, 0, _rounded(np.maximum(_of(rows, "gap_mean_days"), 1)))
+    return _said(_quiet, _rounded(_of(rows, "recency_days")), gap)
 
 
-def _recency(row: Row) -> str:
-    quiet = days(row["recency_days"])
-    start = "Active within the hour" if row["recency_days"] < 1 / 24 else f"No activity for {quiet}"
-    if row["active_days_total"] < 2:
-        return f"{start}; seen on one day only"
-    return f"{start}; usually every {days(max(row['gap_mean_days'], 1.0))}"
+@lru_cache(PHRASES)
+def _quiet(recency: float, gap: float) -> str:
+    start = f"No activity for {days(recency)}" if recency else "Active within the hour"
+    return f"{start}; usually every {days(gap)}" if gap else f"{start}; seen on one day only"
 
 
-def _tenure(row: Row) -> str:
-    return f"Customer for {days(row['tenure_days'])}"
+def _tenure(rows: npt.NDArray[np.float64]) -> Said:
+    return _said(_known_for, _rounded(_of(rows, "tenure_days")))
 
 
-def _frequency(row: Row) -> str:
-    usual = _count(_weekly(row["events_30d"]), "event")
-    return f"{_count(row['events_7d'], 'event')} in the last 7 days; {usual} a week over the last 30"
+@lru_cache(PHRASES)
+def _known_for(tenure: float) -> str:
+    return f"Customer for {days(tenure)}"
 
 
-def _purchases(row: Row) -> str:
-    if row["purchases_total"] < 1:
-        return f"No purchase yet in {days(row['tenure_days'])}"
-    since, bought = days(row["purchase_recency_days"]), _count(row["purchases_total"], "purchase")
-    return f"Last purchase {since} ago; {bought} in {days(row['tenure_days'])}"
+def _frequency(rows: npt.NDArray[np.float64]) -> Said:
+    return _said(_busy, _of(rows, "events_7d"), _weekly(rows, "events_30d"))
 
 
-def _browsing(row: Row) -> str:
-    seen, put = _count(row["views_7d"], "view"), _count(row["carts_7d"], "addition")
-    return (
-        f"{seen} and {put} to the cart in the last 7 days; {_count(_weekly(row['views_30d']), 'view')} a week usually"
-    )
+@lru_cache(PHRASES)
+def _busy(week: float, usual: float) -> str:
+    return f"{_count(week, 'event')} in the last 7 days; {_count(usual, 'event')} a week over the last 30"
 
 
-def _support(row: Row) -> str:
-    return (
-        f"{_count(row['supports_30d'], 'support contact')} in the last 30 days, {row['supports_7d']:.0f} in the last 7"
-    )
+def _purchases(rows: npt.NDArray[np.float64]) -> Said:
+    bought, tenure = _of(rows, "purchases_total"), _rounded(_of(rows, "tenure_days"))
+    return _said(_bought, bought, _rounded(_of(rows, "purchase_recency_days")), tenure)
 
 
-def _spend(row: Row) -> str:
-    usual = _weekly(row["spend_30d"])
-    return f"Spent {row['spend_7d']:.2f} in the last 7 days; {usual:.2f} a week over the last 30"
+@lru_cache(PHRASES)
+def _bought(purchases: float, since: float, tenure: float) -> str:
+    if purchases < 1:
+        return f"No purchase yet in {days(tenure)}"
+    return f"Last purchase {days(since)} ago; {_count(purchases, 'purchase')} in {days(tenure)}"
 
 
-def _rhythm(row: Row) -> str:
-    active = f"Active on {_count(row['active_days_30'], 'day')} of the last 30"
-    if row["active_days_total"] < 2:
-        return f"{active}; no rhythm known yet"
-    return f"{active}; gaps of {days(max(row['gap_mean_days'], 1.0))} on average"
+def _browsing(rows: npt.NDArray[np.float64]) -> Said:
+    return _said(_looked, _of(rows, "views_7d"), _of(rows, "carts_7d"), _weekly(rows, "views_30d"))
 
 
-WORDS: dict[str, Callable[[Row], str]] = {
+@lru_cache(PHRASES)
+def _looked(views: float, carts: float, usual: float) -> str:
+    seen, put = _count(views, "view"), _count(carts, "addition")
+    return f"{seen} and {put} to the cart in the last 7 days; {_count(usual, 'view')} a week usually"
+
+
+def _support(rows: npt.NDArray[np.float64]) -> Said:
+    return _said(_asked, _of(rows, "supports_30d"), _of(rows, "supports_7d"))
+
+
+@lru_cache(PHRASES)
+def _asked(month: float, week: float) -> str:
+    return f"{_count(month, 'support contact')} in the last 30 days, {week:.0f} in the last 7"
+
+
+def _spend(rows: npt.NDArray[np.float64]) -> Said:
+    return _said(_spent, np.round(_of(rows, "spend_7d"), 2), np.round(_of(rows, "spend_30d") * 7 / 30, 2))
+
+
+@lru_cache(PHRASES)
+def _spent(week: float, usual: float) -> str:
+    return f"Spent {week:.2f} in the last 7 days; {usual:.2f} a week over the last 30"
+
+
+def _rhythm(rows: npt.NDArray[np.float64]) -> Said:
+    gap = np.where(_of(rows, "active_days_total") < 2, 0, _rounded(np.maximum(_of(rows, "gap_mean_days"), 1)))
+    return _said(_paced, _of(rows, "active_days_30"), gap)
+
+
+@lru_cache(PHRASES)
+def _paced(active_days: float, gap: float) -> str:
+    active = f"Active on {_count(active_days, 'day')} of the last 30"
+    return f"{active}; gaps of {days(gap)} on average" if gap else f"{active}; no rhythm known yet"
+
+
+WORDS: dict[str, Callable[[npt.NDArray[np.float64]], Said]] = {
     "recency": _recency,
     "tenure": _tenure,
     "purchases": _purchases,
@@ -150,4 +194,4 @@ WORDS: dict[str, Callable[[Row], str]] = {
     "spend": _spend,
     "rhythm": _rhythm,
 }
-"""What is said of each group."""
+"""What is said of each group, of rows of shape (n, `features.WIDTH`)."""

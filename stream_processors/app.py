@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import faust
@@ -12,6 +14,7 @@ from faust.types import TP, EventT
 
 from clickhouse.store import Store
 from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.fenced import FencedError
 from ebb.kafka import Publisher
 from ebb.log import get_logger
 from ebb.metrics import (
@@ -28,21 +31,38 @@ from ebb.settings import Settings
 from ebb.streams import guarded, make_app
 from stream_processors.champions import ModelWatcher
 from stream_processors.checkpoint import Capture, write
+from stream_processors.decode import Batch
 from stream_processors.partition import PartitionWorker
 from stream_processors.sink import Sink
 from stream_processors.transport import RawSchema, Transport
 
 log = get_logger(__name__)
 
+POLLS_AHEAD = 3
+"""Polls decoded or being decoded while one is processed: enough that neither waits for the other."""
+SHARE = 4
+"""Checkpoints and sweeps rest so many times as long as the last one took: a fifth of the time at most is theirs."""
 HANDOVER_SECONDS = 10.0
 """How long a rebalance waits for a last checkpoint; without it the next owner replays from the one before."""
+
+
+@dataclass(frozen=True)
+class Polled:
+    """One poll of one partition on its way through the worker."""
+
+    event: EventT[Any]
+    records: list[Any]
+    partition: PartitionWorker
+    batch: asyncio.Future[Batch]
 
 
 class ActivityWorker:
     """All that one worker process does; `app` is the Faust app to run.
 
-    An agent hands each poll to its `PartitionWorker`. A checkpoint makes everything done so far durable, in this order:
-    rows in ClickHouse, records on Kafka, state on the state topic; then the polls are acked, and Faust commits.
+    An agent has each poll decoded, in a thread of its own, and a task hands it to its `PartitionWorker`, in the order
+    of the polls. Rows go to ClickHouse whenever there are enough for an insert. A checkpoint makes everything done so
+    far durable, in this order: rows in ClickHouse, records on Kafka, state on the state topic; then the polls are
+    acked, and Faust commits.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,11 +73,14 @@ class ActivityWorker:
         self._publisher = Publisher(settings)
         self._sink = Sink()
         self._champions = ModelWatcher(settings)
-        self._unacked: list[EventT[Any]] = []
-        self._durable = asyncio.Lock()
-        self._wanted = asyncio.Event()
+        self._polled: asyncio.Queue[Polled] = asyncio.Queue(POLLS_AHEAD)
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self._inserting = asyncio.Lock()
+        self._saving = asyncio.Lock()
+        self._full = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._rest = settings.checkpoint_seconds
         self.app = make_app(settings, "worker")
         self.app.transport = Transport(
             self.app.conf.broker_consumer,
@@ -73,7 +96,7 @@ class ActivityWorker:
         @app.agent(activity)
         async def consume(stream: Any) -> None:
             async for event in stream.noack().events():
-                await guarded(self.app, self._consume(event))
+                await guarded(self.app, self._take(event))
 
         async def revoked(_app: Any, /, *args: Any, **_: Any) -> None:
             await guarded(self.app, self._revoke(args[0]))
@@ -84,16 +107,29 @@ class ActivityWorker:
         # Signals hold their receivers weakly unless told otherwise.
         app.on_partitions_revoked.connect(revoked, weak=False)
         app.on_before_shutdown.connect(closing, weak=False)
+        app.task(self._processing)
+        app.task(self._inserts)
         app.task(self._checkpoints)
         app.task(self._sweeps)
         app.task(self._watching)
 
+    async def _processing(self) -> None:
+        await self._every(self._room.wait, self._process)
+
+    async def _inserts(self) -> None:
+        await self._every(self._full.wait, self._insert)
+
     async def _checkpoints(self) -> None:
         self._champions.start()
-        await self._every(self._checkpoint_due, self._checkpoint)
+        await self._every(lambda: asyncio.sleep(self._rest), self._checkpoint)
 
     async def _sweeps(self) -> None:
-        await self._every(lambda: asyncio.sleep(self.settings.sweep_seconds), self._sweep)
+        rest = self.settings.sweep_seconds
+        while not self.app.should_stop:
+            await asyncio.sleep(rest)
+            began = time.monotonic()
+            await guarded(self.app, self._sweep())
+            rest = max(self.settings.sweep_seconds, SHARE * (time.monotonic() - began))
 
     async def _watching(self) -> None:
         await self._every(lambda: asyncio.sleep(1.0), self._watch)
@@ -104,6 +140,7 @@ class ActivityWorker:
             await asyncio.wait_for(self._checkpoint(), HANDOVER_SECONDS)
         self._stopping = True
         self._champions.stop()
+        self._decoding.shutdown(wait=False, cancel_futures=True)
 
     async def _every(self, due: Callable[[], Awaitable[Any]], work: Callable[[], Awaitable[None]]) -> None:
         while not self.app.should_stop:
@@ -164,52 +201,84 @@ class ActivityWorker:
                 worker.released = True
                 forget_partition(number)
 
-    async def _consume(self, event: EventT[Any]) -> None:
-        records: Any = event.message.value
-        tp = event.message.tp
-        partition = self.partitions.get(tp.partition)
-        if partition is None or event.message.generation_id != self.app.consumer_generation_id:
+    async def _take(self, event: EventT[Any]) -> None:
+        """Have a poll decoded while those before it are processed."""
+        partition = self.partitions.get(event.message.tp.partition)
+        if partition is None or self._outdated(event):
             return  # read before a rebalance; it comes again where it is wanted
+        records: Any = event.message.value
+        batch = asyncio.get_running_loop().run_in_executor(self._decoding, partition.decode, records)
+        await self._polled.put(Polled(event, records, partition, batch))
+
+    async def _process(self) -> None:
+        polled = await self._polled.get()
+        batch, partition, tp = await polled.batch, polled.partition, polled.event.message.tp
+        if self.partitions.get(tp.partition) is not partition or partition.released or self._outdated(polled.event):
+            return
         began = time.monotonic()
-        partition.process(records)
-        partition.behind = (self.app.consumer.highwater(tp) or 0) - 1 > partition.engine.offset
-        self._unacked.append(event)
-        now = time.time()
+        partition.behind = (self.app.consumer.highwater(tp) or 0) - 1 > batch.last_offset
+        partition.process(batch)
+        # The event waits for its checkpoint; its records need not.
+        polled.records.clear()
+        partition.unacked.append(polled.event)
         BATCH_SECONDS.observe(time.monotonic() - began)
-        LATENCY_SECONDS.observe(max(now - records[0].timestamp / 1000, 0))
+        LATENCY_SECONDS.observe(max(time.time() - batch.waited_since, 0))
         if self._sink.rows >= self.settings.sink_rows:
-            self._wanted.set()
+            self._full.set()
         if self._sink.rows >= 2 * self.settings.sink_rows:
             self._room.clear()
-            await self._room.wait()
+        await asyncio.sleep(0)
 
-    async def _checkpoint_due(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wanted.wait(), self.settings.checkpoint_seconds)
-        self._wanted.clear()
+    def _outdated(self, event: EventT[Any]) -> bool:
+        return bool(event.message.generation_id != self.app.consumer_generation_id)
 
-    async def _checkpoint(self) -> None:
-        async with self._durable:
-            captures = [
-                (worker, taken) for worker in self.partitions.values() if (taken := worker.capture()) is not None
-            ]
-            tables, events, self._unacked = self._sink.take(), self._unacked, []
+    async def _insert(self) -> None:
+        """Put the rows gathered so far into ClickHouse."""
+        async with self._inserting:
+            self._full.clear()
+            tables = self._sink.take()
             self._room.set()
-            if not (captures or tables or events):
-                return
-            with CHECKPOINT_SECONDS.time():
-                await asyncio.to_thread(self._make_durable, captures, tables)
-            for event in events:
-                event.ack()
+            await asyncio.to_thread(self._insert_all, tables)
 
-    def _make_durable(self, captures: list[tuple[PartitionWorker, Capture]], tables: dict[str, pa.Table]) -> None:
+    def _insert_all(self, tables: dict[str, pa.Table]) -> None:
         for name, rows in tables.items():
             self._store.insert(name, rows)
+
+    async def _checkpoint(self) -> None:
+        async with self._saving:
+            began = time.monotonic()
+            taken: list[tuple[PartitionWorker, Capture, list[EventT[Any]]]] = []
+            for worker in list(self.partitions.values()):
+                for rows in worker.touched_ranges():
+                    worker.keep_features(rows)
+                    await asyncio.sleep(0)
+                if (capture := worker.capture()) is not None:
+                    taken.append((worker, capture, worker.unacked))
+                    worker.unacked = []
+                await asyncio.sleep(0)
+            # What was done after a capture goes along; to have it twice changes nothing.
+            await self._insert()
+            if not taken:
+                return
+            await asyncio.to_thread(self._save, [(worker, capture) for worker, capture, _ in taken])
+            for worker, _, events in taken:
+                for event in events if not worker.released else ():
+                    event.ack()
+            seconds = time.monotonic() - began
+            CHECKPOINT_SECONDS.observe(seconds)
+            self._rest = max(self.settings.checkpoint_seconds, SHARE * seconds)
+
+    def _save(self, captures: list[tuple[PartitionWorker, Capture]]) -> None:
         self._publisher.flush()
         for worker, capture in captures:
-            # A partition handed over while ClickHouse was away belongs to another worker's checkpoints now.
-            if not worker.released:
-                CHECKPOINT_BYTES.inc(write(capture, self._publisher, self.settings))
+            if worker.released:
+                continue
+            try:
+                CHECKPOINT_BYTES.inc(write(capture, worker.writer))
+            except FencedError as error:
+                # We hung, and the group gave the partition away; the rebalance that tells us so is on its way.
+                log.warning("checkpoint refused", partition=worker.partition, reason=error.what)
+                worker.released = True
 
     async def _sweep(self) -> None:
         with SWEEP_SECONDS.time():

@@ -97,8 +97,6 @@ class Labeller:
         if len(rows) == 0:
             return Crossing(self.partition, boundary, labels)
         self.pending[boundary] = rows
-        countries = state.table["country"][rows].tolist()
-        channels = state.table["channel"][rows].tolist()
         return Crossing(
             self.partition,
             boundary,
@@ -106,8 +104,8 @@ class Labeller:
             rows,
             describe_at_boundary(state, rows, minor_units=self._minor),
             [state.ids[row] for row in rows.tolist()],
-            [state.countries.name(number) for number in countries],
-            [state.channels.name(number) for number in channels],
+            state.countries.of(state.table["country"][rows]),
+            state.channels.of(state.table["channel"][rows]),
         )
 
     def _population(self, state: CustomerState, boundary: int) -> Rows:
@@ -123,7 +121,7 @@ class Labeller:
         rows = self.pending[snapshot]
         last = snapshot + self._horizons[target] - 1
 
-        def days(column: str) -> npt.NDArray[np.int64]:
+        def days(column: str) -> npt.NDArray[np.uint8]:
             return bitmap_count(state.table[column][rows], snapshot, last)
 
         if target == "purchase":

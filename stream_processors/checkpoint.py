@@ -1,8 +1,9 @@
 """Durable state: what a partition knows, as records on the compacted state topic, always as of one offset.
 
-A checkpoint is a manifest and the pieces it names (shards of rows, of the duplicate window, pending snapshots). A piece
-that changed is written to the slot that the last manifest does not name, so a crash before the new manifest leaves the
-old checkpoint whole. Offsets of the activity topic are committed only after the manifest, never before.
+A checkpoint is a manifest and its pieces (shards of rows, of the duplicate window, pending snapshots), of which those
+that changed are written. All that is written at a time is one transaction: it is there whole or not at all, and a
+worker that has lost the partition without knowing it can write nothing any more. Offsets of the activity topic are
+committed only after that, never before.
 """
 
 import struct
@@ -16,7 +17,8 @@ import orjson
 import pyarrow as pa
 
 from ebb.errors import CorruptError, SchemaMismatchError
-from ebb.kafka import Publisher, read_to_end
+from ebb.fenced import FencedWriter
+from ebb.kafka import read_to_end
 from ebb.settings import Settings
 from stream_processors.columns import LAYOUT_HASH, SHARD_ROWS, Table
 from stream_processors.engine import Engine
@@ -39,7 +41,7 @@ class Capture:
     """Record key → uncompressed body."""
     manifest: dict[str, Any]
     stale: list[str] = field(default_factory=list)
-    """Keys that this manifest no longer names and nothing else will overwrite."""
+    """Keys of pieces that are no more."""
 
 
 class Checkpointer:
@@ -53,8 +55,6 @@ class Checkpointer:
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
-        self.slots: dict[str, int] = {}
-        """Piece → slot that the last manifest names."""
         self.offset = -1
         """Offset of the last capture."""
         self._window_seen = 0
@@ -73,11 +73,11 @@ class Checkpointer:
         for shard in sorted(engine.dirty):
             start, stop = shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, len(state))
             body = _pack_rows(state.table, board.table, state.ids, start, stop)
-            pieces[self._next(f"shard/{shard}")] = body
+            pieces[f"shard/{shard}"] = body
         engine.dirty.clear()
         for piece in _window_pieces(self._window_seen, engine.window.seen, engine.window.size):
             part = engine.window.ring[piece * WINDOW_PIECE : (piece + 1) * WINDOW_PIECE]
-            pieces[self._next(f"window/{piece}")] = part.tobytes()
+            pieces[f"window/{piece}"] = part.tobytes()
         pending = engine.labeller.pending
         for boundary in pending.keys() - self._snapshots:
             pieces[f"snapshot/{boundary}"] = pending[boundary].astype(np.int32).tobytes()
@@ -94,47 +94,46 @@ class Checkpointer:
             "rows": len(state),
             "countries": state.countries.names,
             "channels": state.channels.names,
-            "window": {"size": engine.window.size, "seen": engine.window.seen},
+            "window": {"size": engine.window.size, "seen": engine.window.seen, "begun": engine.window.begun},
             "snapshots": sorted(pending),
             "remembered": board.remembered,
-            "slots": dict(self.slots),
         }
         return Capture(self.partition, pieces, manifest, stale)
 
     def resume(self, manifest: dict[str, Any], *, resized: bool) -> None:
         """Go on from a checkpoint that was read back; a resized duplicate window is written whole next time."""
-        self.slots = dict(manifest["slots"])
         self.offset = manifest["offset"]
         self._window_seen = 0 if resized else manifest["window"]["seen"]
         self._snapshots = set(manifest["snapshots"])
 
-    def _next(self, piece: str) -> str:
-        slot = 1 - self.slots.get(piece, 1)
-        self.slots[piece] = slot
-        return f"{piece}/{slot}"
 
-
-def write(capture: Capture, publisher: Publisher, settings: Settings) -> int:
-    """Write a checkpoint; it is durable when this returns. Returns the bytes written.
+def own(settings: Settings, partition: int) -> FencedWriter:
+    """Become the one writer of a partition's checkpoints; whoever was it before is shut out.
 
     Raises
     ------
     UnavailableError
+        If the broker does not answer.
+    """
+    topic = settings.topics.state
+    return FencedWriter(settings, f"{topic}-{partition}", topic=topic, partition=partition)
+
+
+def write(capture: Capture, writer: FencedWriter) -> int:
+    """Write a checkpoint; it is durable when this returns. Returns the bytes written.
+
+    Raises
+    ------
+    FencedError
+        If the partition is another worker's now.
+    UnavailableError
         If the broker does not take it; the last checkpoint stands.
     """
-    topic, partition = settings.topics.state, capture.partition
-    written = 0
-    for key, body in capture.pieces.items():
-        packed = pack(body)
-        written += len(packed)
-        publisher.send(topic, key=key, value=packed, partition=partition)
-    publisher.flush()
-    manifest = orjson.dumps(capture.manifest)
-    publisher.send(topic, key=MANIFEST, value=manifest, partition=partition)
-    publisher.flush()
-    for key in capture.stale:
-        publisher.send(topic, key=key, value=None, partition=partition)
-    return written + len(manifest)
+    records: dict[str, bytes | None] = dict.fromkeys(capture.stale)
+    records |= {key: pack(body) for key, body in capture.pieces.items()}
+    records[MANIFEST] = orjson.dumps(capture.manifest)
+    writer.write(records)
+    return sum(len(value) for value in records.values() if value is not None)
 
 
 def pack(body: bytes) -> bytes:
@@ -187,11 +186,9 @@ def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> 
         )
         raise SchemaMismatchError(what, "Its state is rebuilt from the activity topic.")
 
-    def piece(name: str) -> bytes:
-        slot = manifest["slots"].get(name)
-        key = name if slot is None else f"{name}/{slot}"
+    def piece(key: str) -> bytes:
         if key not in latest:
-            what = f"The checkpoint of partition {partition} names {key}, which is not on {settings.topics.state}."
+            what = f"The checkpoint of partition {partition} lacks {key}, which is not on {settings.topics.state}."
             raise CorruptError(what, "Its state is rebuilt from the activity topic.")
         packed = latest[key]
         (size,) = _LENGTH.unpack_from(packed)
@@ -205,7 +202,7 @@ def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> 
     board.table.grow(manifest["rows"])
     for start in range(0, manifest["rows"], SHARD_ROWS):
         state.ids.extend(_unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, board.table, start))
-    state.index = {customer: row for row, customer in enumerate(state.ids)}
+    state.index = dict(zip(state.ids, range(len(state.ids)), strict=True))
     engine.offset, engine.newest = manifest["offset"], manifest["newest"]
     window = manifest["window"]
     pieces = range(-(-min(window["size"], window["seen"]) // WINDOW_PIECE))
@@ -213,7 +210,7 @@ def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> 
     for number in pieces:
         part = np.frombuffer(piece(f"window/{number}"), np.uint64)
         ring[number * WINDOW_PIECE : number * WINDOW_PIECE + len(part)] = part
-    engine.window.restore(ring, window["seen"])
+    engine.window.restore(ring, window["seen"], [(day, seen) for day, seen in window["begun"]])
     for boundary in manifest["snapshots"]:
         engine.labeller.pending[boundary] = np.frombuffer(piece(f"snapshot/{boundary}"), np.int32).astype(np.intp)
     board.remembered = manifest["remembered"]
@@ -222,24 +219,30 @@ def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> 
 
 
 def _pack_rows(state: Table, board: Table, ids: list[str], start: int, stop: int) -> bytes:
-    """Pack rows of both tables: the length of the ids, the ids as JSON, the columns' bytes one after another."""
-    names = orjson.dumps(ids[start:stop])
-    parts = [_LENGTH.pack(len(names)), names]
-    for table in (state, board):
-        parts.extend(np.ascontiguousarray(array).tobytes() for _, array in table.slices(start, stop))
-    return b"".join(parts)
+    """Pack rows of both tables: the length of a head, the head as JSON, the columns' bytes one after another.
+
+    The head names the ids, and the types of the columns that may have been widened since other shards were written.
+    """
+    columns = [part for table in (state, board) for part in table.slices(start, stop)]
+    types = {column.name: array.dtype.str for column, array in columns if column.widest}
+    head = orjson.dumps({"ids": ids[start:stop], "types": types})
+    return b"".join([_LENGTH.pack(len(head)), head, *(array.data for _, array in columns)])
 
 
 def _unpack_rows(body: bytes, state: Table, board: Table, start: int) -> list[str]:
     (size,) = _LENGTH.unpack_from(body)
     at = _LENGTH.size + size
-    ids: list[str] = orjson.loads(body[_LENGTH.size : at])
+    head = orjson.loads(body[_LENGTH.size : at])
+    ids: list[str] = head["ids"]
     stop = start + len(ids)
+    for name, dtype in head["types"].items():
+        state.widen(name, np.dtype(dtype))
     for table in (state, board):
         for column, array in table.slices(start, stop):
-            flat: npt.NDArray[Any] = np.frombuffer(body, column.dtype, count=array.size, offset=at)
+            stored = np.dtype(head["types"].get(column.name, column.dtype))
+            flat: npt.NDArray[Any] = np.frombuffer(body, stored, count=array.size, offset=at)
             array[...] = flat.reshape(array.shape)
-            at += array.nbytes
+            at += flat.nbytes
     return ids
 
 

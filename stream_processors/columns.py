@@ -1,7 +1,7 @@
 """The columns of one partition's customers: one numpy array each, a row a customer, grown by doubling."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,35 +16,43 @@ BITMAP_DAYS = 128
 """Days of the activity bitmaps: the longest horizon or look-back (120) and the days still open, in whole words."""
 OPEN_DAYS = 2
 """Days that events may still change: that of the watermark and, lateness being at most a day, the next."""
-DISCOUNTED = len(Kind)
-"""Column of the counters that counts discounted purchases; the others are numbered by `Kind`."""
-COUNTERS = len(Kind) + 1
+COUNTED = (Kind.OTHER, Kind.SESSION, Kind.VIEW, Kind.CART, Kind.PURCHASE, Kind.SUPPORT)
+"""Kinds that have a counter a day; a cancellation, which has its own bitmap, counts as `OTHER`."""
+COUNTER_OF_KIND: npt.NDArray[np.intp] = np.array([COUNTED.index(k) if k in COUNTED else 0 for k in Kind], np.intp)
 NEVER = np.iinfo(np.int64).min
 """Time (ms) of what has not happened."""
 NO_DAY = np.iinfo(np.int32).min
 SHARD_ROWS = 1_024
 """Rows checkpointed together: small enough that a few touched customers do not rewrite a partition."""
 
+Columns = dict[str, npt.NDArray[Any]]
+
 
 @dataclass(frozen=True)
 class Column:
-    """Shape and meaning of one column."""
+    """Shape and meaning of one column.
+
+    A column with a `widest` type begins narrow and is widened as a whole, for its partition, by the first number that
+    does not fit: a day's count is small for all but a few, and what it takes is most of a customer's memory.
+    """
 
     name: str
     dtype: type[np.generic]
     shape: tuple[int, ...] = ()
     fill: int | float = 0
+    widest: type[np.generic] | None = None
 
 
 STATE: tuple[Column, ...] = (
     # Exact, by day
-    Column("counts", np.uint16, (RING_DAYS, COUNTERS)),
-    Column("spend", np.int64, (RING_DAYS,)),
+    Column("counts", np.uint8, (len(COUNTED), RING_DAYS), widest=np.uint32),
+    Column("spend", np.int32, (RING_DAYS,), widest=np.int64),
     Column("active_days", np.uint64, (BITMAP_DAYS // 64,)),
     Column("purchase_days", np.uint64, (BITMAP_DAYS // 64,)),
     Column("cancel_days", np.uint64, (BITMAP_DAYS // 64,)),
     Column("open_last", np.int64, (OPEN_DAYS,), NEVER),
     Column("open_last_purchase", np.int64, (OPEN_DAYS,), NEVER),
+    Column("open_discounts", np.uint8, (OPEN_DAYS,), widest=np.uint32),
     Column("first_seen", np.int64, (), np.iinfo(np.int64).max),
     # As of the last closed day boundary
     Column("last_seen", np.int64, (), NEVER),
@@ -53,9 +61,9 @@ STATE: tuple[Column, ...] = (
     Column("last_active_day", np.int32, (), NO_DAY),
     Column("active_days_total", np.uint32),
     Column("gap_squares", np.uint64),
-    Column("events_total", np.uint64),
-    Column("purchases_total", np.uint64),
-    Column("discounts_total", np.uint64),
+    Column("events_total", np.uint32),
+    Column("purchases_total", np.uint32),
+    Column("discounts_total", np.uint32),
     Column("spend_total", np.int64),
     Column("events_decayed", np.float64, (len(HALF_LIVES),)),
     Column("active_decayed", np.float64, (len(HALF_LIVES),)),
@@ -82,9 +90,14 @@ LAYOUT_HASH = hashlib.sha256(
 ).hexdigest()[:16]
 """Changes with the columns; a checkpoint of another layout is never misread."""
 
+WIDER = {np.dtype(a): np.dtype(b) for a, b in ((np.uint8, np.uint16), (np.uint16, np.uint32), (np.int32, np.int64))}
+"""The next type for a column that may be widened."""
+
 
 class Table:
     """Rows of named columns in arrays that double when they are full.
+
+    Room that no row has taken yet is never written to, so the system does not back it with memory.
 
     Parameters
     ----------
@@ -95,14 +108,10 @@ class Table:
     def __init__(self, columns: tuple[Column, ...], capacity: int = SHARD_ROWS) -> None:
         self.columns = columns
         self.rows = 0
-        self._arrays = {column.name: self._blank(column, capacity) for column in columns}
-
-    @staticmethod
-    def _blank(column: Column, rows: int) -> npt.NDArray[Any]:
-        return np.full((rows, *column.shape), column.fill, column.dtype)
+        self._arrays: Columns = {column.name: np.empty((capacity, *column.shape), column.dtype) for column in columns}
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        """Return the live rows of a column, as a view; it is stale once rows are added."""
+        """Return the live rows of a column, as a view; it is stale once rows are added or the column is widened."""
         return self._arrays[name][: self.rows]
 
     def grow(self, rows: int) -> None:
@@ -112,14 +121,31 @@ class Table:
         for column in self.columns:
             array = self._arrays[column.name]
             if rows > len(array):
-                larger = self._blank(column, max(rows, 2 * len(array)))
+                larger = np.empty((max(rows, 2 * len(array)), *column.shape), array.dtype)
                 larger[: self.rows] = array[: self.rows]
-                self._arrays[column.name] = larger
+                array = self._arrays[column.name] = larger
+            array[self.rows : rows] = column.fill
         self.rows = rows
 
-    def take(self, rows: npt.NDArray[np.intp]) -> dict[str, npt.NDArray[Any]]:
+    def hold(self, name: str, low: int, high: int) -> None:
+        """Widen a column until it holds numbers from `low` to `high`."""
+        dtype = self._arrays[name].dtype
+        while not np.iinfo(dtype).min <= low <= high <= np.iinfo(dtype).max:
+            dtype = WIDER[dtype]
+        self.widen(name, dtype)
+
+    def widen(self, name: str, dtype: np.dtype[Any]) -> None:
+        """Give a column a type that is at least as wide as `dtype`."""
+        array = self._arrays[name]
+        wider = np.promote_types(array.dtype, dtype)
+        if wider != array.dtype:
+            larger = np.empty(array.shape, wider)
+            larger[: self.rows] = array[: self.rows]
+            self._arrays[name] = larger
+
+    def take(self, rows: npt.NDArray[np.intp], names: Iterable[str]) -> Columns:
         """Return copies of some rows, by column."""
-        return {column.name: self[column.name][rows] for column in self.columns}
+        return {name: self[name][rows] for name in names}
 
     def slices(self, start: int, stop: int) -> Iterator[tuple[Column, npt.NDArray[Any]]]:
         """Yield each column with its rows from `start` to `stop`, as views."""

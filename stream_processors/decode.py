@@ -1,20 +1,28 @@
 """Records of one poll → columns of accepted events, ticks, and what is refused."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from operator import attrgetter
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ebb.clock import Clock
 from ebb.errors import InvalidEventError
 from ebb.events import TICK_HEADER, Activity, Properties, decode_activity
 from ebb.features import KIND_BY_NAME, Kind
 from ebb.settings import Settings
+from stream_processors.columnar import COLUMNS, DoubtError, from_activities, read_events
 from stream_processors.hashing import hash_ids
 
 TICK = -1
-"""Row kind of a tick in `Batch.kind`."""
+"""Row kind of a tick in `Batch.kinds`."""
+HEADERS = attrgetter("headers")
+FEW = 256
+"""Up to so many records, reading them one by one costs less than Arrow's set-up, or than looking for the doubtful."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +49,29 @@ class Batch:
     """Minor units; 0 where the event has no amount."""
     discounted: npt.NDArray[np.bool_]
     event_hashes: npt.NDArray[np.uint64]
-    customer_ids: list[str]
-    events: list[Activity | None]
-    properties: list[Properties | None]
+    events: pa.Table
+    """Of schema `columnar.COLUMNS`: a row for each row above that is no tick, in the same order."""
     refused: list[Refused] = field(default_factory=list)
     last_offset: int = -1
     produced_at: float = 0.0
     """Wall time at which the newest record was produced, Unix seconds."""
+    waited_since: float = 0.0
+    """Wall time at which the oldest record was produced, Unix seconds."""
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+
+@dataclass
+class _Part:
+    """Neighbouring events of a poll."""
+
+    offsets: list[int]
+    events: pa.Table
+
+    @classmethod
+    def none(cls) -> Self:
+        return cls([], COLUMNS.empty_table())
 
 
 class Decoder:
@@ -69,67 +90,135 @@ class Decoder:
         self._minor = settings.minor_units
         self._kinds = {name: int(KIND_BY_NAME[kind]) for name, kind in settings.kinds.items()}
 
-    def decode(self, records: list[Any]) -> Batch:
-        """Decode one poll. Nothing is raised for a bad record: it comes back in `Batch.refused`."""
-        offsets: list[int] = []
-        times: list[int] = []
-        kinds: list[int] = []
-        amounts: list[int] = []
-        discounted: list[bool] = []
-        event_ids: list[str] = []
-        customer_ids: list[str] = []
-        events: list[Activity | None] = []
-        properties: list[Properties | None] = []
+    def decode(self, records: Sequence[Any]) -> Batch:
+        """Decode one poll. Nothing is raised for a bad record: it comes back in `Batch.refused`.
+
+        Most of the time is spent outside the interpreter lock, so it is worth a thread of its own.
+        """
         refused: list[Refused] = []
-        kind_of = self._kinds
-        other = int(Kind.OTHER)
-        minor = self._minor
+        ticks: list[tuple[int, int]] = []
+        plain = records
+        if any(map(HEADERS, records)):
+            plain = [record for record in records if not (record.headers and self._is_tick(record, ticks, refused))]
+        parts = self._parts(plain, refused)
+        offsets = [offset for part in parts for offset in part.offsets]
+        events = pa.concat_tables([part.events for part in parts]).combine_chunks() if parts else _Part.none().events
+        return self._batch(records, offsets, events, ticks, refused)
+
+    def _is_tick(self, record: Any, ticks: list[tuple[int, int]], refused: list[Refused]) -> bool:
+        """Sort out a tick, also one that cannot be read."""
+        try:
+            moment = tick_time(record.headers)
+        except InvalidEventError as error:
+            refused.append(Refused(record, error.reason, error.what))
+            return True
+        if moment is not None:
+            ticks.append((record.offset, moment))
+        return moment is not None
+
+    def _parts(self, records: Sequence[Any], refused: list[Refused]) -> list[_Part]:
+        """Read records all at once; where there is a doubt, in halves; where few are left, one by one."""
+        if not records:
+            return []
+        if len(records) > FEW:
+            try:
+                return [self._at_once(records)]
+            except DoubtError:
+                half = len(records) // 2
+                return [*self._parts(records[:half], refused), *self._parts(records[half:], refused)]
+        return [self._one_by_one(records, refused)]
+
+    def _at_once(self, records: Sequence[Any]) -> _Part:
+        bodies = [record.value for record in records]
+        if None in bodies or max(map(len, bodies)) > self._max_bytes:
+            raise DoubtError
+        events = read_events(bodies)
+        keys = pa.array([record.key for record in records], pa.binary())
+        same = pc.equal(keys, events["customer_id"].combine_chunks().cast(pa.binary()))
+        if pc.all(same, skip_nulls=False).as_py() is not True:
+            raise DoubtError
+        earliest = min([record.timestamp for record in records])
+        if pc.max(events["occurred_at"]).cast(pa.int64()).as_py() > self._latest(earliest) * 1_000_000:
+            raise DoubtError
+        return _Part([record.offset for record in records], events)
+
+    def _one_by_one(self, records: Sequence[Any], refused: list[Refused]) -> _Part:
+        offsets: list[int] = []
+        events: list[tuple[Activity, Properties, bytes]] = []
         for record in records:
             try:
-                if record.headers and (tick := tick_time(record.headers)) is not None:
-                    event, known = None, None
-                    moment, kind, amount, discount = tick, TICK, 0, False
-                    event_id = customer_id = ""
-                else:
-                    event, known = decode_activity(
-                        record.value, latest=self._latest(record.timestamp), max_bytes=self._max_bytes
-                    )
-                    event_id, customer_id = event.event_id, event.customer_id
-                    check_key(record.key, customer_id)
-                    moment = int(event.occurred_at.timestamp() * 1000)
-                    kind = kind_of.get(event.type, other)
-                    amount = 0 if known.amount is None else round(known.amount * minor)
-                    discount = bool(known.discount)
+                latest = self._latest(record.timestamp)
+                event, known = decode_activity(record.value, latest=latest, max_bytes=self._max_bytes)
+                check_key(record.key, event.customer_id)
             except InvalidEventError as error:
                 refused.append(Refused(record, error.reason, error.what))
                 continue
             offsets.append(record.offset)
-            times.append(moment)
-            kinds.append(kind)
-            amounts.append(amount)
-            discounted.append(discount)
-            event_ids.append(event_id)
-            customer_ids.append(customer_id)
-            events.append(event)
-            properties.append(known)
-        return Batch(
+            events.append((event, known, record.value))
+        return _Part(offsets, from_activities(events)) if events else _Part.none()
+
+    def _batch(
+        self,
+        records: Sequence[Any],
+        offsets: list[int],
+        events: pa.Table,
+        ticks: list[tuple[int, int]],
+        refused: list[Refused],
+    ) -> Batch:
+        amounts = events["amount"].fill_null(0).to_numpy()
+        discounts = events["discount"].fill_null(0).to_numpy()
+        batch = Batch(
             offsets=np.array(offsets, np.int64),
-            times=np.array(times, np.int64),
-            kinds=np.array(kinds, np.int8),
-            amounts=np.array(amounts, np.int64),
-            discounted=np.array(discounted, np.bool_),
-            event_hashes=hash_ids(event_ids),
-            customer_ids=customer_ids,
+            times=events["occurred_at"].cast(pa.int64()).to_numpy() // 1_000,
+            kinds=self._kinds_of(events["type"]),
+            amounts=np.rint(amounts * self._minor).astype(np.int64),
+            discounted=discounts != 0,
+            event_hashes=hash_ids(events["event_id"].to_pylist()),
             events=events,
-            properties=properties,
             refused=refused,
             last_offset=records[-1].offset,
             produced_at=records[-1].timestamp / 1000.0,
+            waited_since=records[0].timestamp / 1000.0,
         )
+        return _with_ticks(batch, ticks) if ticks else batch
+
+    def _kinds_of(self, types: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+        if not len(types):
+            return np.empty(0, np.int8)
+        coded = types.combine_chunks().dictionary_encode()
+        coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+        kinds = [self._kinds.get(name, int(Kind.OTHER)) for name in coded.dictionary.to_pylist()]
+        found: npt.NDArray[np.int8] = np.array(kinds, np.int8)[coded.indices.to_numpy()]
+        return found
 
     def _latest(self, produced_ms: int) -> float:
         """Greatest event time accepted: judged by when the record was produced, so that a replay judges alike."""
         return max(self._clock.at(produced_ms / 1000.0), self._clock.origin_event) + self._tolerance
+
+
+def _with_ticks(batch: Batch, ticks: list[tuple[int, int]]) -> Batch:
+    """Put ticks, as (offset, event time in ms), among the events."""
+    offsets = np.concatenate([batch.offsets, np.array([offset for offset, _ in ticks], np.int64)])
+    order = np.argsort(offsets)
+
+    def merged(events: npt.NDArray[Any], blank: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        together: npt.NDArray[Any] = np.concatenate([events, blank])[order]
+        return together
+
+    n = len(ticks)
+    return Batch(
+        offsets=offsets[order],
+        times=merged(batch.times, np.array([moment for _, moment in ticks], np.int64)),
+        kinds=merged(batch.kinds, np.full(n, TICK, np.int8)),
+        amounts=merged(batch.amounts, np.zeros(n, np.int64)),
+        discounted=merged(batch.discounted, np.zeros(n, np.bool_)),
+        event_hashes=merged(batch.event_hashes, np.zeros(n, np.uint64)),
+        events=batch.events,
+        refused=batch.refused,
+        last_offset=batch.last_offset,
+        produced_at=batch.produced_at,
+        waited_since=batch.waited_since,
+    )
 
 
 def tick_time(headers: Any) -> int | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from ebb.settings import Settings
 from stream_processors.boundaries import Crossing, Labeller
@@ -44,7 +45,7 @@ class Engine:
     def __init__(self, partition: int, settings: Settings) -> None:
         self.partition = partition
         self.state = CustomerState()
-        self.window = DuplicateWindow(settings.dedupe_events)
+        self.window = DuplicateWindow(settings.dedupe_events, settings.dedupe_days)
         self.labeller = Labeller(partition, settings)
         self.offset = -1
         """Last offset whose effect the state includes."""
@@ -75,7 +76,7 @@ class Engine:
         times, ticks = batch.times[known:], batch.kinds[known:] == TICK
         fresh = np.ones(n - known, np.bool_)
         events = ~ticks
-        fresh[events] = self.window.admit(batch.event_hashes[known:][events])
+        fresh[events] = self.window.admit(batch.event_hashes[known:][events], self._days(times)[events])
         effects.duplicates = int((~fresh).sum())
         moving = np.where(fresh, times, LONG_AGO)
         newest = np.maximum.accumulate(moving)
@@ -112,23 +113,34 @@ class Engine:
         """Note that these rows changed, so that the next checkpoint holds them."""
         self.dirty.update(np.unique(rows // SHARD_ROWS).tolist())
 
+    def _days(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Newest day that any record has brought, by record: duplicates and ticks count too."""
+        before = [day for day, _ in self.window.begun[-1:]]
+        if self.newest is not None:
+            before.append(self.newest // DAY_MS)
+        days: npt.NDArray[np.int64] = np.maximum.accumulate(times) // DAY_MS
+        return np.maximum(days, max(before, default=LONG_AGO))
+
     def _rows(self, batch: Batch, known: int, counted: npt.NDArray[np.bool_]) -> Rows:
         """Find the rows of the customers, giving new ones to those never seen, in offset order."""
         rows = np.full(len(counted), -1, np.intp)
+        chosen = np.flatnonzero(counted)
+        if not len(chosen):
+            return rows
+        events = batch.events
+        places = (np.cumsum(batch.kinds != TICK) - 1)[known:][chosen]
+        if len(places) < len(events):
+            events = events.select(["customer_id", "country", "channel"]).take(places)
         state = self.state
-        places: list[int] = np.flatnonzero(counted).tolist()
-        for place in places:
-            rows[place] = state.row(batch.customer_ids[known + place])
-        state.grow()
-        countries, channels = state.table["country"], state.table["channel"]
-        for place in places:
-            properties = batch.properties[known + place]
-            if properties is None:
-                continue
-            if properties.country is not None:
-                countries[rows[place]] = state.countries.number(properties.country)
-            if properties.channel is not None:
-                channels[rows[place]] = state.channels.number(properties.channel)
+        numbers, customers = _coded(events["customer_id"])
+        found = state.rows_of(customers)[numbers]
+        rows[chosen] = found
+        for column, names in (("country", state.countries), ("channel", state.channels)):
+            numbers, values = _coded(events[column])
+            given = numbers >= 0
+            if values:
+                # Of several values for one row numpy keeps the last, which is the newest by offset.
+                state.table[column][found[given]] = np.array([names.number(v) for v in values])[numbers[given]]
         return rows
 
     def _segments(self, newest: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -159,3 +171,12 @@ class Engine:
         if self.labeller.pending or self.newest is None:
             return False
         return closed - self.newest // DAY_MS > self.labeller.lookback_days
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.intp], list[str]]:
+    """Return each value's number and the distinct values in order of appearance; -1 stands for null."""
+    coded = column.combine_chunks().dictionary_encode()
+    if isinstance(coded, pa.ChunkedArray):
+        coded = coded.chunk(0)
+    numbers = coded.indices.fill_null(-1).to_numpy().astype(np.intp)
+    return numbers, coded.dictionary.to_pylist()

@@ -5,17 +5,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ebb.features import INDEX, WIDTH, WINDOWS, Kind
-from stream_processors.columns import NEVER, NO_DAY, RING_DAYS
-from stream_processors.state import DAY_MS, DECAY, Columns, CustomerState, Rows, bitmap_count, fold_day
+from ebb.features import INDEX, NAMES, WIDTH, WINDOWS
+from stream_processors.columns import COUNTED, NEVER, NO_DAY, RING_DAYS, STATE, Columns
+from stream_processors.state import DAY_MS, DECAY, CustomerState, Rows, bitmap_count, fold_day
 
-_WINDOWED = {
-    "sessions": Kind.SESSION,
-    "views": Kind.VIEW,
-    "carts": Kind.CART,
-    "purchases": Kind.PURCHASE,
-    "supports": Kind.SUPPORT,
-}
+_NEEDED = tuple(column.name for column in STATE if column.name not in {"cancel_days", "id_hash", "country", "channel"})
+_SPEND_WINDOWS = (7, 30)
+_COUNTED = slice(INDEX["events_1d"], INDEX["events_1d"] + len(COUNTED) * len(WINDOWS))
+"""Where the windows of all events and of each kind but `OTHER` lie, in the order of `COUNTED`."""
+if NAMES[_COUNTED] != tuple(
+    f"{kind}s_{days}d" for kind in ("event", "session", "view", "cart", "purchase", "support") for days in WINDOWS
+):  # pragma: no cover - the catalogue and the counters are changed together
+    message = "ebb.features and stream_processors.columns.COUNTED list the kinds in different orders"
+    raise AssertionError(message)
 
 
 def describe(state: CustomerState, rows: Rows, now: int, *, minor_units: int) -> npt.NDArray[np.float32]:
@@ -24,7 +26,7 @@ def describe(state: CustomerState, rows: Rows, now: int, *, minor_units: int) ->
     Parameters
     ----------
     rows
-        Rows of the customers, shape (n,).
+        Rows of the customers, distinct and ascending, shape (n,).
     now
         Event time in ms, not before any event counted.
     minor_units
@@ -33,9 +35,10 @@ def describe(state: CustomerState, rows: Rows, now: int, *, minor_units: int) ->
     Returns
     -------
     array of float32, shape (n, `ebb.features.WIDTH`)
-        Windows hold the last whole days and today so far; decayed rates step at midnight.
+        Each feature's numbers lie together in memory. Windows hold the last whole days and today so far; decayed rates
+        step at midnight.
     """
-    columns = state.table.take(rows)
+    columns = _copies(state, rows)
     today = now // DAY_MS
     for day in range(_closed(state), min(today, state.opened + 1)):
         fold_day(columns, day)
@@ -58,8 +61,14 @@ def describe_at_boundary(state: CustomerState, rows: Rows, *, minor_units: int) 
     array of float32, shape (n, `ebb.features.WIDTH`)
     """
     boundary = _closed(state)
-    columns = state.table.take(rows)
-    return _vector(columns, boundary * DAY_MS, last_day=boundary - 1, minor_units=minor_units)
+    return _vector(_copies(state, rows), boundary * DAY_MS, last_day=boundary - 1, minor_units=minor_units)
+
+
+def _copies(state: CustomerState, rows: Rows) -> Columns:
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+        place = slice(int(rows[0]), int(rows[-1]) + 1)
+        return {name: state.table[name][place].copy() for name in _NEEDED}
+    return state.table.take(rows, _NEEDED)
 
 
 def _closed(state: CustomerState) -> int:
@@ -73,10 +82,10 @@ def _vector(columns: Columns, now: int, *, last_day: int, minor_units: int) -> n
     """Fill the matrix from aggregates that include `last_day`, the newest day whose counters may be read."""
     today = now // DAY_MS
     n = len(columns["first_seen"])
-    out = np.zeros((n, WIDTH), np.float32)
+    out = np.empty((WIDTH, n), np.float32)
 
     def put(name: str, values: npt.NDArray[Any]) -> None:
-        out[:, INDEX[name]] = values
+        out[INDEX[name]] = values
 
     tenure = np.maximum(now - columns["first_seen"], 0) / DAY_MS
     recency = np.maximum(now - columns["last_seen"], 0) / DAY_MS
@@ -86,13 +95,12 @@ def _vector(columns: Columns, now: int, *, last_day: int, minor_units: int) -> n
     since_purchase = np.maximum(now - np.where(bought, columns["last_purchase"], now), 0) / DAY_MS
     put("purchase_recency_days", np.where(bought, since_purchase, tenure))
 
-    windows = {days: _window(columns["counts"], today - days, last_day) for days in WINDOWS}
-    for days, sums in windows.items():
-        put(f"events_{days}d", sums[:, : len(Kind)].sum(axis=1))
-        for name, kind in _WINDOWED.items():
-            put(f"{name}_{days}d", sums[:, kind])
-    for days in (7, 30):
-        put(f"spend_{days}d", _window(columns["spend"], today - days, last_day) / minor_units)
+    # Sums over days are products with a matrix of ones and zeros; exact, since no sum comes near 2^24.
+    counts = columns["counts"].reshape(n, -1).astype(np.float32)
+    out[_COUNTED] = (counts @ _count_sums(_days_in(WINDOWS, today, last_day))).T
+    spend = columns["spend"].astype(np.float64) @ _days_in(_SPEND_WINDOWS, today, last_day)
+    for place, window in enumerate(_SPEND_WINDOWS):
+        put(f"spend_{window}d", spend[:, place] / minor_units)
     put("spend_total", columns["spend_total"] / minor_units)
     purchases = columns["purchases_total"].astype(np.float64)
     put("order_value", columns["spend_total"] / minor_units / np.maximum(purchases, 1))
@@ -100,11 +108,11 @@ def _vector(columns: Columns, now: int, *, last_day: int, minor_units: int) -> n
     put("purchases_total", purchases)
     active_total = columns["active_days_total"].astype(np.float64)
     put("active_days_total", active_total)
-    for days in (7, 30, 60):
-        put(f"active_days_{days}", bitmap_count(columns["active_days"], today - days, last_day))
+    for window in (7, 30, 60):
+        put(f"active_days_{window}", bitmap_count(columns["active_days"], today - window, last_day))
     put("purchase_days_60", bitmap_count(columns["purchase_days"], today - 60, last_day))
-    out[:, INDEX["events_hl3"] : INDEX["events_hl3"] + len(DECAY)] = columns["events_decayed"]
-    out[:, INDEX["active_hl3"] : INDEX["active_hl3"] + len(DECAY)] = columns["active_decayed"]
+    out[INDEX["events_hl3"] : INDEX["events_hl3"] + len(DECAY)] = columns["events_decayed"].T
+    out[INDEX["active_hl3"] : INDEX["active_hl3"] + len(DECAY)] = columns["active_decayed"].T
 
     gaps = np.maximum(active_total - 1, 1)
     span = np.where(
@@ -118,24 +126,34 @@ def _vector(columns: Columns, now: int, *, last_day: int, minor_units: int) -> n
     put("gap_mean_days", gap_mean)
     put("gap_std_days", np.sqrt(np.maximum(variance, 0)))
     put("recency_over_gap", recency / np.maximum(gap_mean, 1))
-    week, month = windows[7], windows[30]
-    weekly = (week[:, : len(Kind)].sum(axis=1) + 1) / 7
-    monthly = (month[:, : len(Kind)].sum(axis=1) + 1) / 30
+    weekly, monthly = (out[INDEX["events_7d"]] + 1) / 7, (out[INDEX["events_30d"]] + 1) / 30
     put("trend", np.log(weekly / monthly))
-    put("view_to_cart", month[:, Kind.CART] / (month[:, Kind.VIEW] + 1))
-    put("cart_to_purchase", month[:, Kind.PURCHASE] / (month[:, Kind.CART] + 1))
+    views, carts, bought_lately = (out[INDEX[f"{kind}_30d"]] for kind in ("views", "carts", "purchases"))
+    put("view_to_cart", carts / (views + 1))
+    put("cart_to_purchase", bought_lately / (carts + 1))
     put("discount_share", columns["discounts_total"] / (purchases + 1))
-    return out
+    return out.T
 
 
-def _window(ring: npt.NDArray[Any], first: int, last: int) -> npt.NDArray[np.int64]:
-    """Sum the day counters from day `first` to `last`, both included.
+def _days_in(windows: tuple[int, ...], today: int, last_day: int) -> npt.NDArray[np.float64]:
+    """Return which places of the ring belong to each window up to `last_day`: 1 or 0, shape (`RING_DAYS`, windows)."""
+    found = np.zeros((RING_DAYS, len(windows)))
+    for place, window in enumerate(windows):
+        found[np.arange(today - window, last_day + 1) % RING_DAYS, place] = 1
+    return found
+
+
+def _count_sums(days: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return the matrix that turns a row of counters into its windows: those of all events, then those of each kind.
 
     Parameters
     ----------
-    ring
-        Shape (rows, `RING_DAYS`, ...); must hold those days.
+    days
+        From `_days_in(WINDOWS, …)`.
     """
-    days = [day % RING_DAYS for day in range(first, last + 1)]
-    found: npt.NDArray[np.int64] = ring[:, days].sum(axis=1, dtype=np.int64)
-    return found
+    kinds, windows = len(COUNTED), len(WINDOWS)
+    found = np.zeros((kinds, RING_DAYS, kinds, windows), np.float32)
+    found[:, :, 0] = days
+    for kind in range(1, kinds):  # `OTHER`, the first, has no windows of its own
+        found[kind, :, kind] = days
+    return found.reshape(kinds * RING_DAYS, kinds * windows)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from faust.types import EventT
 
 from ebb import blocks
 from ebb.clock import Clock
@@ -14,8 +15,8 @@ from ebb.messages import BANDS
 from ebb.metrics import ALERTS, CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVENTS, SCORES, WATERMARK
 from ebb.settings import Settings
 from stream_processors.boundaries import Crossing
-from stream_processors.checkpoint import Capture, new, restore
-from stream_processors.decode import TICK, Decoder, Refused
+from stream_processors.checkpoint import Capture, new, own, restore
+from stream_processors.decode import TICK, Batch, Decoder, Refused
 from stream_processors.features import describe
 from stream_processors.scoreboard import Champions, Told
 from stream_processors.sink import (
@@ -24,12 +25,11 @@ from stream_processors.sink import (
     event_columns,
     feature_columns,
     refusal_columns,
-    score_columns,
 )
 from stream_processors.state import DAY_MS, Rows
 
-SWEEP_ROWS = 8_192
-"""Customers scored in one go: some 20 ms, so that no event waits longer for a sweep."""
+SWEEP_ROWS = 2_048
+"""Customers scored in one go: some 10 ms, 30 if every one of them is told, so that no event waits long for a sweep."""
 
 
 class PartitionWorker:
@@ -71,7 +71,9 @@ class PartitionWorker:
         self._champions = champions
         self._decoder = Decoder(settings)
         self._speed = Clock.of(settings).speed
-        self._touched: set[int] = set()
+        self._touched: list[Rows] = []
+        self.writer = own(settings, partition)
+        """Writes its checkpoints. Made before they are read, so that nobody else adds to them any more."""
         begin = new if anew else restore
         self.engine, self.board, self._checkpointer = begin(settings, partition)
         self.moved_at = time.time()
@@ -80,13 +82,22 @@ class PartitionWorker:
         """Wall time at which the last record processed was produced."""
         self.behind = True
         """Whether records wait to be processed: meanwhile the clock must not move time on."""
+        self.unacked: list[EventT[Any]] = []
+        """Polls processed since the last capture; they are acked once that is durable."""
         self.released = False
-        """Whether the partition was given up; its checkpoints are no longer ours to write."""
+        """Whether the partition was given up, or another worker was found to have it: nothing more is done for it."""
 
-    def process(self, records: list[Any]) -> None:
-        """Apply one poll: state, dead letters, blocks of the boundaries crossed, scores of the customers touched."""
+    def decode(self, records: list[Any]) -> Batch:
+        """Decode one poll; safe to call from another thread while earlier polls are processed."""
+        return self._decoder.decode(records)
+
+    def process(self, batch: Batch) -> None:
+        """Apply one poll: state, dead letters, blocks of the boundaries crossed, scores of the customers touched.
+
+        Who is touched is told their score at once, moved or not, so that it is seen to be of now; while records wait,
+        only if it moved.
+        """
         offset = self.engine.offset
-        batch = self._decoder.decode(records)
         newest = self.engine.newest
         effects = self.engine.process(batch)
         self.produced_at = batch.produced_at
@@ -99,8 +110,8 @@ class PartitionWorker:
         if effects.accepted.any():
             self._sink.add("events", event_columns(batch, effects.accepted, effects.late, self.partition, now))
         if len(effects.touched):
-            self._touched.update(effects.touched.tolist())
-            self._score(effects.touched, always=True)
+            self._touched.append(effects.touched)
+            self._score(effects.touched, always=not self.behind, cause="event")
         late = int(effects.late.sum())
         EVENTS.labels("accepted").inc(int(effects.accepted.sum()) - late)
         EVENTS.labels("late").inc(late)
@@ -128,7 +139,7 @@ class PartitionWorker:
 
     def sweep(self, rows: Rows) -> None:
         """Score a slice of the customers again and publish what moved."""
-        self._score(rows, always=False)
+        self._score(rows, always=False, cause="sweep")
 
     def count_bands(self) -> None:
         """Bring the gauge of customers by band up to date."""
@@ -136,15 +147,23 @@ class PartitionWorker:
         for position, band in enumerate(BANDS, 1):
             CUSTOMERS_BY_BAND.labels(str(self.partition), band.value).set(int(counts[position]))
 
-    def capture(self) -> Capture | None:
-        """Copy what changed since the last checkpoint, and the features of the customers touched since."""
-        now = self.engine.newest
-        if self._touched and now is not None:
-            rows = np.array(sorted(self._touched), np.intp)
-            self._touched.clear()
+    def touched_ranges(self) -> list[Rows]:
+        """Cut the customers touched since this was last asked into slices, to describe one after another."""
+        if not self._touched:
+            return []
+        rows = np.unique(np.concatenate(self._touched))
+        self._touched = []
+        return [rows[start : start + SWEEP_ROWS] for start in range(0, len(rows), SWEEP_ROWS)]
+
+    def keep_features(self, rows: Rows) -> None:
+        """Put the features of some customers, as of now, among the rows for ClickHouse."""
+        if (now := self.engine.newest) is not None:
             features = describe(self.engine.state, rows, now, minor_units=self._settings.minor_units)
             ids = [self.engine.state.ids[row] for row in rows.tolist()]
             self._sink.add("features", feature_columns(ids, features, now, time.time()))
+
+    def capture(self) -> Capture | None:
+        """Copy what changed since the last checkpoint."""
         return self._checkpointer.capture(self.engine, self.board)
 
     def tick(self, newest_anywhere: int | None) -> None:
@@ -171,26 +190,25 @@ class PartitionWorker:
         )
         self.moved_at = time.time()
 
-    def _score(self, rows: Rows, *, always: bool) -> None:
+    def _score(self, rows: Rows, *, always: bool, cause: str) -> None:
         now = self.now()
         if now is None:
             return
         state = self.engine.state
         features = describe(state, rows, now, minor_units=self._settings.minor_units)
         told = self.board.tell(state, rows, features, self._champions, now=now, always=always)
-        if told.scores:
+        if told.bodies:
             self.engine.touch(told.rows)
-            self._publish(told, "event" if always else "sweep")
+            self._publish(told, cause)
 
     def _publish(self, told: Told, cause: str) -> None:
         topics = self._settings.topics
-        for topic, messages in ((topics.scores, told.scores), (topics.alerts, told.alerts)):
-            for message in messages:
-                self._publisher.send(
-                    topic, key=message["customer_id"], value=orjson.dumps(message), partition=self.partition
-                )
-        SCORES.labels(cause).inc(len(told.scores))
-        self._sink.add("scores", score_columns(told.scores))
+        scores = zip(told.customer_ids, told.bodies, strict=True)
+        self._publisher.send_all(topics.scores, scores, partition=self.partition)
+        alerts = [(alert["customer_id"], orjson.dumps(alert)) for alert in told.alerts]
+        self._publisher.send_all(topics.alerts, alerts, partition=self.partition)
+        SCORES.labels(cause).inc(len(told.bodies))
+        self._sink.add("scores", told.columns)
         if told.alerts:
             self._sink.add("alerts", alert_columns(told.alerts))
             for alert in told.alerts:
@@ -219,8 +237,8 @@ class PartitionWorker:
                 ("reason", item.reason),
                 ("detail", item.detail[:500]),
                 ("stage", "decode"),
-                ("topic", record.topic),
-                ("partition", str(record.partition)),
+                ("topic", self._settings.topics.activity),
+                ("partition", str(self.partition)),
                 ("offset", str(record.offset)),
             ]
             self._publisher.send(
@@ -232,4 +250,6 @@ class PartitionWorker:
             EVENTS.labels("dead_letter").inc()
             DEAD_LETTERS.labels(item.reason).inc()
         if refused:
-            self._sink.add("dead_letters", refusal_columns(refused, time.time()))
+            self._sink.add(
+                "dead_letters", refusal_columns(refused, self._settings.topics.activity, self.partition, time.time())
+            )

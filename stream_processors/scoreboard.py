@@ -3,12 +3,14 @@
 import hashlib
 import time
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import orjson
+import pyarrow as pa
 
-from ebb.clock import DAY
 from ebb.features import INDEX
 from ebb.messages import BANDS, utc
 from ebb.settings import Settings
@@ -17,7 +19,8 @@ from online_ml.scoring import Scorer
 from stream_processors.columns import NEVER, SERVED, Table
 from stream_processors.state import DAY_MS, CustomerState, Rows
 
-HIGH = BANDS.index(BANDS[2])
+NAMES: tuple[str, ...] = tuple(band.value for band in BANDS)
+HIGH = 2
 """Bands from here on are worth an alert; leaving them for a lower one is worth telling too."""
 TREND_DAYS = 7
 TREND_STEPS = 5
@@ -42,12 +45,17 @@ class Champions(Protocol):
 
 @dataclass
 class Told:
-    """What is to be published: one dictionary a message, ready for `ebb.messages`."""
+    """What is to be published."""
 
     rows: Rows = field(default_factory=lambda: np.empty(0, np.intp))
     """Rows of the customers whose score is told."""
-    scores: list[dict[str, Any]] = field(default_factory=list)
+    customer_ids: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    """A message of the form of `ebb.messages.Score` for each row, encoded."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """The same scores as columns of table `scores`."""
     alerts: list[dict[str, Any]] = field(default_factory=list)
+    """Of the form of `ebb.messages.Alert`."""
 
 
 class Scoreboard:
@@ -115,42 +123,52 @@ class Scoreboard:
         if len(chosen) == 0:
             return Told()
         picked = rows[chosen]
-        told = Told(picked)
-        purchase = champions.purchase.predict(features[chosen])
-        reasons = explain(champions.churn, features[chosen])
-        tenure = np.maximum(features[chosen, INDEX["tenure_days"]], 30.0)
-        value = np.maximum(features[chosen, INDEX["spend_total"]] / tenure * self._value_days, 0.0)
+        columns = self._columns(
+            state, picked, features=features[chosen], champions=champions, churn=churn[chosen], trend=trend[chosen]
+        )
+        columns["band"] = [NAMES[level] for level in band[chosen].tolist()]
+        columns["reasons"] = [orjson.dumps(why).decode() for why in explain(champions.churn, features[chosen])]
         as_of, scored_at = utc(now / 1000), utc(time.time())
-        model = {"name": champions.churn.name, "version": champions.churn.version}
-        countries = state.table["country"][picked].tolist()
-        channels = state.table["channel"][picked].tolist()
-        for place, row in enumerate(picked.tolist()):
+        model, version = champions.churn.name, champions.churn.version
+        same = {"model": {"name": model, "version": version}, "as_of": as_of, "scored_at": scored_at}
+        told = Told(picked, columns["customer_id"], _bodies(columns, same), columns)
+        n = len(picked)
+        columns["model"], columns["model_version"] = pa.repeat(model, n), np.full(n, version, np.uint32)
+        columns["as_of"], columns["scored_at"] = _moments(now, n), _moments(int(scored_at.timestamp() * 1000), n)
+        for place in np.flatnonzero(band[chosen] != old[chosen]).tolist():
             at = chosen[place]
-            probability = round(float(churn[at]), 6)
-            told.scores.append(
-                {
-                    "customer_id": state.ids[row],
-                    "churn": probability,
-                    "purchase": round(float(purchase[place]), 6),
-                    "band": BANDS[band[at]].value,
-                    "previous": _number(before[at]),
-                    "trend_7d": _number(trend[at]),
-                    "reasons": reasons[place],
-                    "value_at_risk": round(probability * float(value[place]), 2),
-                    "expected_gain": round(probability * self._save_rate * float(value[place]) - self._offer_cost, 2),
-                    "country": state.countries.name(countries[place]),
-                    "channel": state.channels.name(channels[place]),
-                    "model": model,
-                    "as_of": as_of,
-                    "scored_at": scored_at,
-                }
-            )
-            if band[at] != old[at] and self._worth_an_alert(row, int(old[at]), int(band[at]), now):
-                told.alerts.append(_alert(told.scores[-1], int(old[at])))
+            if self._worth_an_alert(int(picked[place]), int(old[at]), int(band[at]), now):
+                told.alerts.append(_alert(orjson.loads(told.bodies[place]), int(old[at]), now // DAY_MS))
         self.table["published"][picked] = churn[chosen]
         self.table["trend"][picked] = trend[chosen]
         self.table["band"][picked] = band[chosen]
         return told
+
+    def _columns(
+        self,
+        state: CustomerState,
+        rows: Rows,
+        *,
+        features: npt.NDArray[np.float32],
+        champions: Champions,
+        churn: npt.NDArray[np.float32],
+        trend: npt.NDArray[np.float32],
+    ) -> dict[str, Any]:
+        """Return what is told of each row, by name, as plain numbers rounded to what is worth saying."""
+        risk = np.round(churn.astype(np.float64), 6)
+        tenure = np.maximum(features[:, INDEX["tenure_days"]].astype(np.float64), 30.0)
+        value = np.maximum(features[:, INDEX["spend_total"]] / tenure * self._value_days, 0.0)
+        return {
+            "customer_id": [state.ids[row] for row in rows.tolist()],
+            "churn": risk.tolist(),
+            "purchase": np.round(champions.purchase.predict(features), 6).tolist(),
+            "previous": _numbers(self.table["published"][rows]),
+            "trend_7d": _numbers(trend),
+            "value_at_risk": np.round(risk * value, 2).tolist(),
+            "expected_gain": np.round(risk * self._save_rate * value - self._offer_cost, 2).tolist(),
+            "country": state.countries.of(state.table["country"][rows]),
+            "channel": state.channels.of(state.table["channel"][rows]),
+        }
 
     def _banded(self, churn: npt.NDArray[np.float32], old: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
         """Rise at the thresholds, fall only below them by the hysteresis, so that noise does not flip a band."""
@@ -178,15 +196,32 @@ class Scoreboard:
         return True
 
 
-def _number(value: np.floating[Any]) -> float | None:
-    return None if np.isnan(value) else round(float(value), 6)
+def _numbers(values: npt.NDArray[np.float32]) -> list[float | None]:
+    """Return plain numbers, None for what is not one."""
+    return [None if isnan(value) else value for value in np.round(values.astype(np.float64), 6).tolist()]
 
 
-def _alert(score: dict[str, Any], old: int) -> dict[str, Any]:
-    previous = BANDS[old].value
-    day = int(score["as_of"].timestamp()) // DAY
+def _bodies(columns: dict[str, list[Any]], same: dict[str, Any]) -> list[bytes]:
+    """Encode scores as messages, one for each place of the columns; what is `same` for all is encoded once."""
+    names = tuple(columns)
+    last = names.index("reasons")
+    ending = b"," + orjson.dumps(same)[1:]
+    bodies = []
+    for values in zip(*columns.values(), strict=True):
+        message = dict(zip(names, values, strict=True))
+        message["reasons"] = orjson.Fragment(values[last])
+        bodies.append(orjson.dumps(message)[:-1] + ending)
+    return bodies
+
+
+def _moments(milliseconds: int, n: int) -> pa.Array:
+    return pa.repeat(pa.scalar(milliseconds, pa.timestamp("ms", tz="UTC")), n)
+
+
+def _alert(score: dict[str, Any], old: int, day: int) -> dict[str, Any]:
+    previous = NAMES[old]
     fact = f"{score['customer_id']}|{previous}|{score['band']}|{day}"
-    risen = BANDS.index(score["band"]) > old
+    risen = NAMES.index(score["band"]) > old
     because = "; ".join(reason["text"] for reason in score["reasons"][:2] if (reason["contribution"] > 0) == risen)
     why = f"Risk {'rose' if risen else 'fell'} from {previous} to {score['band']} ({score['churn']:.0%})"
     return {

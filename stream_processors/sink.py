@@ -4,21 +4,20 @@ Every table takes a row twice without counting it twice, so an insert that may o
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 
 from clickhouse.tables import SCHEMAS
-from ebb.events import Properties
 from ebb.features import NAMES, Kind
 from ebb.messages import utc
-from stream_processors.decode import Batch, Refused
+from stream_processors.columnar import COLUMNS
+from stream_processors.decode import TICK, Batch, Refused
 
-KIND_NAMES = [kind.name.lower() for kind in Kind]
-_PROPERTIES: tuple[str, ...] = Properties.__struct_fields__
+KIND_NAMES = pa.array([kind.name.lower() for kind in Kind])
 
 
 class Sink:
@@ -46,21 +45,18 @@ def event_columns(
     batch: Batch, accepted: npt.NDArray[np.bool_], late: npt.NDArray[np.bool_], partition: int, ingested_at: float
 ) -> dict[str, Any]:
     """Return the accepted events of a batch as columns of table `events`."""
-    places: list[int] = np.flatnonzero(accepted).tolist()
-    events = [event for place in places if (event := batch.events[place]) is not None]
-    properties = [known for place in places if (known := batch.properties[place]) is not None]
+    is_event = batch.kinds != TICK
+    kept = accepted[is_event]
+    events = batch.events if kept.all() else batch.events.filter(pa.array(kept))
+    n = len(events)
     return {
-        "event_id": [event.event_id for event in events],
-        "customer_id": [event.customer_id for event in events],
-        "type": [event.type for event in events],
-        "kind": [KIND_NAMES[kind] for kind in batch.kinds[accepted].tolist()],
+        **{name: events[name] for name in COLUMNS.names},
         "occurred_at": _times(batch.times[accepted]),
-        **{name: [getattr(known, name) for known in properties] for name in _PROPERTIES},
-        "properties": [bytes(event.properties).decode() for event in events],
-        "partition": np.full(len(places), partition, np.uint16),
+        "kind": KIND_NAMES.take(pa.array(batch.kinds[accepted])),
+        "partition": np.full(n, partition, np.uint16),
         "offset": batch.offsets[accepted].astype(np.uint64),
         "late": late[accepted].astype(np.uint8),
-        "ingested_at": _times(np.full(len(places), int(ingested_at * 1000))),
+        "ingested_at": _times(np.full(n, int(ingested_at * 1000))),
     }
 
 
@@ -68,50 +64,29 @@ def feature_columns(
     customer_ids: Sequence[str], features: npt.NDArray[np.float32], as_of: int, computed_at: float
 ) -> dict[str, Any]:
     """Return features at one moment (ms of event time) as columns of table `features`."""
-    moment = utc(as_of / 1000)
+    n = len(customer_ids)
     return {
         "customer_id": customer_ids,
-        "day": [moment.date()] * len(customer_ids),
-        "as_of": [moment] * len(customer_ids),
+        "day": pa.repeat(pa.scalar(utc(as_of / 1000).date(), pa.date32()), n),
+        "as_of": _times(np.full(n, as_of)),
         **{name: features[:, position] for position, name in enumerate(NAMES)},
-        "computed_at": [utc(computed_at)] * len(customer_ids),
-    }
-
-
-def score_columns(scores: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return published scores as columns of table `scores`."""
-    plain = (
-        "customer_id",
-        "as_of",
-        "churn",
-        "purchase",
-        "band",
-        "previous",
-        "trend_7d",
-        "value_at_risk",
-        "expected_gain",
-        "country",
-        "channel",
-        "scored_at",
-    )
-    return {
-        **{name: [score[name] for score in scores] for name in plain},
-        "reasons": [orjson.dumps(score["reasons"]).decode() for score in scores],
-        "model": [score["model"]["name"] for score in scores],
-        "model_version": [score["model"]["version"] for score in scores],
+        "computed_at": _times(np.full(n, int(computed_at * 1000))),
     }
 
 
 def alert_columns(alerts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return alerts as columns of table `alerts`."""
-    return {name: [alert[name] for alert in alerts] for name in SCHEMAS["alerts"].names}
+    columns = {name: [alert[name] for alert in alerts] for name in SCHEMAS["alerts"].names}
+    for name in ("as_of", "raised_at"):
+        columns[name] = [datetime.fromisoformat(text) for text in columns[name]]
+    return columns
 
 
-def refusal_columns(refused: list[Refused], seen_at: float) -> dict[str, Any]:
+def refusal_columns(refused: list[Refused], topic: str, partition: int, seen_at: float) -> dict[str, Any]:
     """Return refused records as columns of table `dead_letters`."""
     return {
-        "topic": [item.record.topic for item in refused],
-        "partition": [item.record.partition for item in refused],
+        "topic": [topic] * len(refused),
+        "partition": [partition] * len(refused),
         "offset": [item.record.offset for item in refused],
         "stage": ["decode"] * len(refused),
         "reason": [item.reason for item in refused],

@@ -7,7 +7,6 @@ each day, never on the order within the allowed lateness nor on how polls cut th
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +15,14 @@ from ebb.clock import DAY
 from ebb.features import HALF_LIVES, Kind
 from stream_processors.columns import (
     BITMAP_DAYS,
-    COUNTERS,
-    DISCOUNTED,
+    COUNTED,
+    COUNTER_OF_KIND,
     NEVER,
     NO_DAY,
     OPEN_DAYS,
     RING_DAYS,
     STATE,
+    Columns,
     Table,
 )
 from stream_processors.hashing import hash_ids
@@ -30,11 +30,9 @@ from stream_processors.hashing import hash_ids
 DAY_MS = DAY * 1000
 DECAY = np.array([0.5 ** (1 / days) for days in HALF_LIVES])
 """What a day leaves of each decayed rate."""
-COUNT_LIMIT = np.iinfo(np.uint16).max
-"""A day's counter stops here; far beyond any person's activity."""
+PURCHASED = COUNTED.index(Kind.PURCHASE)
 
 Rows = npt.NDArray[np.intp]
-Columns = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -71,20 +69,26 @@ class CustomerState:
     def __len__(self) -> int:
         return self.table.rows
 
-    def row(self, customer_id: str) -> int:
-        """Return the row of a customer, a new one for a customer never seen."""
-        row = self.index.get(customer_id)
-        if row is None:
-            row = self.index[customer_id] = len(self.ids)
-            self.ids.append(customer_id)
-        return row
+    def rows_of(self, customer_ids: list[str]) -> Rows:
+        """Return the rows of customers, new ones, in the order given, for those never seen.
 
-    def grow(self) -> None:
-        """Give columns to the customers that `row` has just numbered."""
-        first = self.table.rows
-        if first < len(self.ids):
+        Parameters
+        ----------
+        customer_ids
+            Distinct.
+        """
+        index = self.index
+        rows = [index.get(customer_id, -1) for customer_id in customer_ids]
+        if -1 in rows:
+            for place, row in enumerate(rows):
+                if row < 0:
+                    customer_id = customer_ids[place]
+                    rows[place] = index[customer_id] = len(self.ids)
+                    self.ids.append(customer_id)
+            first = self.table.rows
             self.table.grow(len(self.ids))
             self.table["id_hash"][first:] = hash_ids(self.ids[first:])
+        return np.array(rows, np.intp)
 
     def start(self, day: int) -> None:
         """Begin with `day` as the oldest open day; called once, before the first event."""
@@ -96,10 +100,11 @@ class CustomerState:
         if day <= self.opened:
             return
         for opening in range(max(self.opened + 1, day - BITMAP_DAYS + 1), day + 1):
-            self.table["counts"][:, opening % RING_DAYS] = 0
+            self.table["counts"][:, :, opening % RING_DAYS] = 0
             self.table["spend"][:, opening % RING_DAYS] = 0
             self.table["open_last"][:, opening % OPEN_DAYS] = NEVER
             self.table["open_last_purchase"][:, opening % OPEN_DAYS] = NEVER
+            self.table["open_discounts"][:, opening % OPEN_DAYS] = 0
             word, bit = bitmap_place(opening)
             for name in ("active_days", "purchase_days", "cancel_days"):
                 self.table[name][:, word] &= ~bit
@@ -109,29 +114,35 @@ class CustomerState:
         """Count events; their days are open, their rows exist."""
         rows, times = touch.rows, touch.times
         days = times // DAY_MS
-        slots = days % RING_DAYS
-        kinds = touch.kinds.astype(np.intp)
-        counts = self.table["counts"].reshape(-1)
-        base = (rows * RING_DAYS + slots) * COUNTERS
-        add_saturating(counts, base + kinds)
-        bought = touch.kinds == Kind.PURCHASE
-        reduced = touch.discounted & bought
-        if reduced.any():
-            add_saturating(counts, base[reduced] + DISCOUNTED)
+        open_cells = rows * OPEN_DAYS + days % OPEN_DAYS
+        bought, left = touch.kinds == Kind.PURCHASE, touch.kinds == Kind.CANCEL
+        self._add("counts", (rows * len(COUNTED) + COUNTER_OF_KIND[touch.kinds]) * RING_DAYS + days % RING_DAYS)
+        self._add("open_discounts", open_cells[touch.discounted & bought])
         paid = bought & (touch.amounts != 0)
-        if paid.any():
-            np.add.at(self.table["spend"], (rows[paid], slots[paid]), touch.amounts[paid])
-        np.maximum.at(self.table["open_last"], (rows, days % OPEN_DAYS), times)
+        self._add("spend", rows[paid] * RING_DAYS + days[paid] % RING_DAYS, touch.amounts[paid])
+        np.maximum.at(self.table["open_last"].reshape(-1), open_cells, times)
         np.minimum.at(self.table["first_seen"], rows, times)
-        words = (days % BITMAP_DAYS) // 64
-        bits = np.uint64(1) << (days % 64).astype(np.uint64)
-        np.bitwise_or.at(self.table["active_days"], (rows, words), bits)
-        if bought.any():
-            np.maximum.at(self.table["open_last_purchase"], (rows[bought], days[bought] % OPEN_DAYS), times[bought])
-            np.bitwise_or.at(self.table["purchase_days"], (rows[bought], words[bought]), bits[bought])
-        left = touch.kinds == Kind.CANCEL
-        if left.any():
-            np.bitwise_or.at(self.table["cancel_days"], (rows[left], words[left]), bits[left])
+        np.maximum.at(self.table["open_last_purchase"].reshape(-1), open_cells[bought], times[bought])
+        for day in np.unique(days).tolist():
+            word, bit = bitmap_place(day)
+            today = days == day
+            self.table["active_days"][rows[today], word] |= bit
+            self.table["purchase_days"][rows[today & bought], word] |= bit
+            self.table["cancel_days"][rows[today & left], word] |= bit
+
+    def _add(self, name: str, cells: Rows, amounts: npt.NDArray[np.int64] | None = None) -> None:
+        """Add amounts (or one each) to cells of a column, numbered as if it had one dimension; repeats add up."""
+        if len(cells) == 0:
+            return
+        if amounts is None:
+            touched, sums = np.unique(cells, return_counts=True)
+        else:
+            touched, inverse = np.unique(cells, return_inverse=True)
+            sums = np.zeros(len(touched), np.int64)
+            np.add.at(sums, inverse, amounts)
+        sums = sums + self.table[name].reshape(-1)[touched]
+        self.table.hold(name, int(sums.min()), int(sums.max()))
+        self.table[name].reshape(-1)[touched] = sums
 
     def close_day(self) -> int:
         """Fold the oldest open day into the aggregates and return the boundary that is now crossed."""
@@ -163,7 +174,8 @@ class CustomerState:
         found = hashlib.sha256(repr((self.closed, self.opened, self.ids)).encode())
         found.update(repr((self.countries.names, self.channels.names)).encode())
         for column in STATE:
-            found.update(np.ascontiguousarray(self.table[column.name]).tobytes())
+            # As wide as can be: how wide a column is now tells of the past, not of the state.
+            found.update(self.table[column.name].astype(column.widest or column.dtype).tobytes())
         return found.hexdigest()
 
 
@@ -182,9 +194,10 @@ class Names:
             self.names.append(name)
         return found
 
-    def name(self, number: int) -> str | None:
-        """Return the name of a number; None for -1."""
-        return self.names[number] if number >= 0 else None
+    def of(self, numbers: npt.NDArray[np.int32]) -> list[str | None]:
+        """Return the names of numbers; None for -1."""
+        names = [*self.names, None]  # which -1 finds
+        return [names[number] for number in numbers.tolist()]
 
 
 def fold_day(columns: Columns, day: int) -> None:
@@ -197,12 +210,12 @@ def fold_day(columns: Columns, day: int) -> None:
     day
         Day number; later than every day folded before.
     """
-    counts = columns["counts"][:, day % RING_DAYS]
-    events = counts[:, :DISCOUNTED].sum(axis=1, dtype=np.int64)
+    counts = columns["counts"][:, :, day % RING_DAYS]
+    events = counts.sum(axis=1, dtype=np.uint32)
     active = events > 0
-    columns["events_total"] += events.astype(np.uint64)
-    columns["purchases_total"] += counts[:, Kind.PURCHASE].astype(np.uint64)
-    columns["discounts_total"] += counts[:, DISCOUNTED].astype(np.uint64)
+    columns["events_total"] += events
+    columns["purchases_total"] += counts[:, PURCHASED]
+    columns["discounts_total"] += columns["open_discounts"][:, day % OPEN_DAYS]
     columns["spend_total"] += columns["spend"][:, day % RING_DAYS]
     last = columns["last_active_day"]
     again = active & (last != NO_DAY)
@@ -220,23 +233,12 @@ def fold_day(columns: Columns, day: int) -> None:
     columns["active_decayed"] += active[:, None]
 
 
-def add_saturating(counts: npt.NDArray[np.uint16], places: npt.NDArray[np.intp]) -> None:
-    """Add one to `counts` at each of `places` (repeats add up), stopping at `COUNT_LIMIT`."""
-    if len(places) == 0:
-        return
-    if int(counts[places].max()) + len(places) <= COUNT_LIMIT:
-        np.add.at(counts, places, np.uint16(1))
-        return
-    unique, times = np.unique(places, return_counts=True)
-    counts[unique] = np.minimum(counts[unique].astype(np.int64) + times, COUNT_LIMIT)
-
-
 def bitmap_place(day: int) -> tuple[int, np.uint64]:
     """Return the word and the bit of a day in the bitmaps."""
     return (day % BITMAP_DAYS) // 64, np.uint64(1) << np.uint64(day % 64)
 
 
-def bitmap_count(bitmap: npt.NDArray[np.uint64], first: int, last: int) -> npt.NDArray[np.int64]:
+def bitmap_count(bitmap: npt.NDArray[np.uint64], first: int, last: int) -> npt.NDArray[np.uint8]:
     """Count the days set from `first` to `last` (day numbers, both included; none if `last` < `first`).
 
     Parameters
@@ -244,9 +246,9 @@ def bitmap_count(bitmap: npt.NDArray[np.uint64], first: int, last: int) -> npt.N
     bitmap
         Shape (rows, `BITMAP_DAYS` / 64).
     """
-    masks = np.zeros(bitmap.shape[1], np.uint64)
-    for day in range(first, last + 1):
-        word, bit = bitmap_place(day)
-        masks[word] |= bit
-    found: npt.NDArray[np.int64] = np.bitwise_count(bitmap & masks).sum(axis=1, dtype=np.int64)
+    days = ((1 << max(last - first + 1, 0)) - 1) << (first % BITMAP_DAYS)
+    days |= days >> BITMAP_DAYS  # the bitmap is a ring
+    found = np.zeros(len(bitmap), np.uint8)
+    for word in range(BITMAP_DAYS // 64):
+        found += np.bitwise_count(bitmap[:, word] & np.uint64((days >> (64 * word)) & (2**64 - 1)))
     return found

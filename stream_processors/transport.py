@@ -5,8 +5,9 @@ poll keeps all that Faust is good for and pays that price once for thousands of 
 
 The contract, for topics named in `Transport.batched`; every other topic behaves as in stock Faust:
 
-- A message's `value` is the list of `aiokafka.ConsumerRecord` of one poll of one partition, in offset order; its
-  `offset` is the last record's.
+- A message's `value` is the list of records of one poll of one partition, in offset order; its `offset` is the last
+  record's. A record is what aiokafka's parser made, with `offset`, `timestamp` (ms), `key`, `value` and `headers`: to
+  put each into a `ConsumerRecord` would take longer than all else that reading it takes.
 - Acks are per message and committed as ranges: the offset committed is one past the last record of the longest run of
   acked messages from the oldest one delivered. A message that was not acked holds back all after it.
 - A gap between offsets (compaction, aborted transactions) is no lost message and needs no bookkeeping.
@@ -14,15 +15,15 @@ The contract, for topics named in `Transport.batched`; every other topic behaves
   and their records are delivered again from the new position.
 """
 
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, cast
 
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer
 from faust import Schema
 from faust.types import TP, ConsumerMessage
 
-from ebb.transport import Begin, CheckpointConsumer, CheckpointTransport
+from ebb.transport import Begin, CheckpointConsumer, CheckpointThread, CheckpointTransport
 
 
 class RawSchema(Schema[Any, Any]):
@@ -37,6 +38,34 @@ class RawSchema(Schema[Any, Any]):
         return message.value
 
 
+class BatchingThread(CheckpointThread):
+    """Consumer thread that hands over the records of batched topics as aiokafka's parser made them."""
+
+    async def _fetch_records(self, consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Any:
+        fetcher = consumer._fetcher
+        if not isinstance(fetcher._records, _Fetched):
+            fetcher._records = _Fetched(cast(Transport, self.transport).batched, fetcher._records)
+        return await super()._fetch_records(consumer, *args, **kwargs)
+
+
+class _Fetched(OrderedDict[Any, Any]):
+    """What the fetcher has read and nobody has asked for yet, by partition; it is unpacked only when asked for."""
+
+    def __init__(self, batched: frozenset[str], found: Mapping[Any, Any]) -> None:
+        self._batched = batched
+        super().__init__(found)
+
+    def __setitem__(self, tp: Any, fetched: Any) -> None:
+        # An error has no records.
+        if tp.topic in self._batched and (records := getattr(fetched, "_partition_records", None)) is not None:
+            records._consumer_record = _as_parsed
+        super().__setitem__(tp, fetched)
+
+
+def _as_parsed(_tp: TP, record: Any) -> Any:
+    return record
+
+
 class BatchingConsumer(CheckpointConsumer):
     """Consumer that delivers one message per (partition, poll) for the batched topics."""
 
@@ -44,6 +73,9 @@ class BatchingConsumer(CheckpointConsumer):
         super().__init__(*args, **kwargs)
         self._batched = cast(Transport, self.transport).batched
         self._delivered: defaultdict[TP, deque[int]] = defaultdict(deque)
+
+    def _new_consumer_thread(self) -> BatchingThread:
+        return BatchingThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Any]]:
         records = await super()._getmany(active_partitions, timeout)
@@ -55,11 +87,11 @@ class BatchingConsumer(CheckpointConsumer):
         if tp.topic not in self._batched:
             return super()._to_message(tp, record)
         records: Any = record
-        last: ConsumerRecord = records[-1]
+        last = records[-1]
         self._delivered[tp].append(last.offset)
         return ConsumerMessage(
-            last.topic,
-            last.partition,
+            tp.topic,
+            tp.partition,
             last.offset,
             last.timestamp / 1000.0,
             last.timestamp_type,

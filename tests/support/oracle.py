@@ -19,6 +19,7 @@ class Oracle:
 
     lateness: int = 3_600_000
     lookback: int = 60
+    remembered_days: int = 7
     horizons: dict[str, int] = field(default_factory=lambda: {"churn": 14, "purchase": 7})
     events: list[Event] = field(default_factory=list)
     late: int = 0
@@ -27,7 +28,8 @@ class Oracle:
     labels: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     _newest: int | None = None
     _closed: int = 0
-    _ids: set[str] = field(default_factory=set)
+    _today: float = -math.inf
+    _came: dict[str, float] = field(default_factory=dict)
     _order: list[str] = field(default_factory=list)
 
     def run(self, items: Sequence[Event | Tick]) -> "Oracle":
@@ -39,10 +41,12 @@ class Oracle:
     def _take(self, offset: int, item: Event | Tick) -> None:
         if isinstance(item, Event):
             identity = item.id or f"e{offset}"
-            if identity in self._ids:
+            self._today = max(self._today, item.at // DAY_MS)
+            if self._today - self._came.get(identity, -math.inf) <= self.remembered_days:
                 self.duplicates += 1
                 return
-            self._ids.add(identity)
+            self._came[identity] = self._today
+        self._today = max(self._today, item.at // DAY_MS)
         first = self._newest is None
         self._newest = item.at if self._newest is None else max(self._newest, item.at)
         reached = (self._newest - self.lateness) // DAY_MS

@@ -226,11 +226,15 @@ def test_the_future_does_not_move_what_was_snapshotted() -> None:
     assert len(one) == 20
 
 
-def test_a_days_counter_stops_at_its_limit() -> None:
-    many = [Event("a", n, id=f"m{n}") for n in range(66_000)]
-    engine, _, _, _ = run(many, cuts=[20_000, 40_000, 60_000])
-    (vector,) = describe(engine.state, np.array([0]), START * DAY_MS + HOUR_MS, minor_units=100)
-    assert vector[INDEX["events_1d"]] == 65_535
+def test_a_day_of_any_size_is_counted_exactly() -> None:
+    many: list[Event | Tick] = [Event("a", n, id=f"m{n}") for n in range(66_000)]
+    many += [Event("b", 70_000, "purchase", amount=amount) for amount in (5e9, -4e9, 123.45)]
+    engine, _, _, _ = run(many, cuts=[200, 20_000, 40_000, 60_000, 66_001])
+    other, _, _, _ = run(many, cuts=[])
+    assert engine.state.digest() == other.state.digest()
+    a, b = describe(engine.state, np.array([0, 1]), START * DAY_MS + HOUR_MS, minor_units=100)
+    assert a[INDEX["events_1d"]] == a[INDEX["events_total"]] == 66_000
+    assert b[INDEX["spend_7d"]] == np.float32(1_000_000_123.45)
 
 
 def test_too_many_customers_for_a_snapshot_are_sampled_stably() -> None:

@@ -3,8 +3,11 @@
 from typing import Any
 
 import numpy as np
+import orjson
+import pyarrow as pa
 import pytest
 
+from clickhouse.tables import SCHEMAS
 from ebb.features import INDEX, WIDTH
 from ebb.messages import Alert, Score
 from ebb.settings import Settings
@@ -44,8 +47,7 @@ class Board:
 
     def __init__(self, **settings: Any) -> None:
         self.state = CustomerState()
-        self.state.row("c")
-        self.state.grow()
+        self.state.rows_of(["c"])
         self.said = Said()
         self.board = Scoreboard(Settings(**settings))
 
@@ -57,20 +59,36 @@ class Board:
         return self.board.tell(self.state, np.array([0]), row, self.said, now=int(day * DAY_MS), always=always)
 
 
+def said(told: Told) -> list[dict[str, Any]]:
+    """Return the scores told; rows for ClickHouse must say the same."""
+    messages = [orjson.loads(body) for body in told.bodies]
+    rows = pa.table(told.columns, schema=SCHEMAS["scores"]).to_pylist() if messages else []
+    for message, row in zip(messages, rows, strict=True):
+        score = Score.model_validate(message)
+        assert row | {"reasons": orjson.loads(row["reasons"])} == {
+            **score.model_dump(exclude={"model"}),
+            "band": score.band.value,
+            "model": score.model.name,
+            "model_version": score.model.version,
+        } | {"as_of": row["as_of"], "scored_at": row["scored_at"]}
+        assert abs((row["as_of"] - score.as_of).total_seconds()) < 0.002
+    return messages
+
+
 def test_a_score_is_told_first_then_when_it_moved_and_always_after_an_event() -> None:
     board = Board()
-    (first,) = board.tell(0.20).scores
+    (first,) = said(board.tell(0.20))
     assert Score.model_validate(first).previous is None
-    assert not board.tell(0.205).scores
-    (moved,) = board.tell(0.22).scores
+    assert not board.tell(0.205).bodies
+    (moved,) = said(board.tell(0.22))
     assert moved["previous"] == pytest.approx(0.20, abs=1e-6)
-    (again,) = board.tell(0.22, always=True).scores
+    (again,) = said(board.tell(0.22, always=True))
     assert again["previous"] == pytest.approx(0.22, abs=1e-6)
 
 
 def test_a_band_rises_at_its_threshold_and_falls_only_well_below_it() -> None:
     board = Board()
-    bands = [board.tell(p, always=True).scores[0]["band"] for p in (0.29, 0.31, 0.27, 0.24, 0.29, 0.95, 0.76, 0.74)]
+    bands = [said(board.tell(p, always=True))[0]["band"] for p in (0.29, 0.31, 0.27, 0.24, 0.29, 0.95, 0.76, 0.74)]
     assert bands == ["low", "medium", "medium", "low", "low", "critical", "critical", "high"]
 
 
@@ -115,20 +133,20 @@ def test_the_trend_is_against_seven_days_ago_and_is_told_again_when_it_no_longer
     board.tell(0.1, DAY)
     for day in range(DAY + 1, DAY + 8):
         board.board.remember(day)
-    (risen,) = board.tell(0.6, DAY + 8).scores
+    (risen,) = said(board.tell(0.6, DAY + 8))
     assert risen["trend_7d"] == pytest.approx(0.5, abs=1e-6)
     for day in range(DAY + 8, DAY + 16):
         board.board.remember(day)
-    (settled,) = board.tell(0.6, DAY + 16).scores
+    (settled,) = said(board.tell(0.6, DAY + 16))
     assert settled["trend_7d"] == pytest.approx(0.0, abs=1e-6)
-    assert not board.tell(0.6, DAY + 16.5).scores
+    assert not board.tell(0.6, DAY + 16.5).bodies
 
 
 def test_worth_follows_from_spend_risk_and_the_offer() -> None:
     board = Board(value_horizon_days=90, save_rate=0.1, offer_cost=5)
-    (score,) = board.tell(0.5, spend_total=300.0, tenure_days=100.0).scores
+    (score,) = said(board.tell(0.5, spend_total=300.0, tenure_days=100.0))
     value = 300 / 100 * 90
     assert score["value_at_risk"] == pytest.approx(0.5 * value, abs=0.01)
     assert score["expected_gain"] == pytest.approx(0.5 * 0.1 * value - 5, abs=0.01)
-    (returned,) = Board().tell(0.5, spend_total=-50.0, tenure_days=100.0).scores
+    (returned,) = said(Board().tell(0.5, spend_total=-50.0, tenure_days=100.0))
     assert returned["value_at_risk"] == 0

@@ -1,0 +1,160 @@
+"""Reading events at once gives what reading them one by one gives, and never accepts what that refuses."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ebb.errors import InvalidEventError
+from ebb.events import decode_activity
+from ebb.settings import Settings
+from stream_processors.columnar import DoubtError, from_activities, read_events
+from stream_processors.decode import FEW, Decoder
+from tests.support.activity import Record
+
+GOOD = {
+    "event_id": "e1",
+    "customer_id": "c1",
+    "type": "purchase",
+    "occurred_at": "2023-12-09T12:00:00.25+01:00",
+    "properties": {"amount": 12.34, "country": "NL", "colour": "red"},
+}
+
+texts = st.text(max_size=6) | st.sampled_from(["NaN", "é\U0001f600", "a\nb", "", "x" * 257, "é" * 200, "Infinity"])
+numbers = st.integers() | st.floats(allow_nan=False) | st.sampled_from([0, -1, 1e12, 1.1e12, 10**30])
+values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=4,
+)
+moments = st.sampled_from(
+    [
+        "2023-12-09T12:00:00Z",
+        "2023-12-09t12:00:00z",
+        "2023-12-09 12:00:00+05:30",
+        "2023-12-09T12:00:00.123456789Z",
+        "2023-12-09T12:00:00.123456-23:59",
+        "2023-12-09T12:00Z",
+        "2023-12-09T12:00:00",
+        "2023-12-09T24:00:00Z",
+        "2023-02-30T12:00:00Z",
+        "2023-12-09T12:00:60Z",
+        "0001-01-01T00:00:00+23:00",
+        "1970-01-01T00:00:00+23:00",
+        "9999-12-31T23:59:59Z",
+        "1969-12-31T23:59:59.999999Z",
+        "2023-12-09T12:00:00+24:00",
+        "2023-12-09T12:00:00+0100",
+        "2023-12-09T12:00:00 Z",
+    ]
+)
+bodies = st.one_of(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "event_id": texts | values,
+            "customer_id": texts | values,
+            "type": texts,
+            "occurred_at": moments | values,
+            "properties": st.dictionaries(
+                st.sampled_from(["amount", "discount", "country", "store", "colour", "session_id"]), values, max_size=4
+            )
+            | values,
+            "more": values,
+        },
+    ).map(lambda changes: GOOD | changes),
+    st.fixed_dictionaries({"occurred_at": moments}).map(lambda changes: GOOD | changes),
+)
+
+
+def dumped(body: Any) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # an integer beyond 64 bits
+        import json  # noqa: PLC0415
+
+        return json.dumps(body).encode()
+
+
+@st.composite
+def written(draw: st.DrawFn) -> bytes:
+    """Draw a record body, now and then with a few bytes wrong."""
+    body = dumped(draw(bodies))
+    if draw(st.integers(0, 3)) == 0:
+        place = draw(st.integers(0, len(body)))
+        wrong = draw(
+            st.sampled_from([b"", b"NaN", b"Inf", b"{", b"}", b'"', b"\\", b"\xff", b"\n", b" ", b",", b"01", b"\x00"])
+        )
+        body = body[:place] + wrong + body[place + draw(st.integers(0, 2)) :]
+    return body
+
+
+def one_by_one(record: bytes) -> list[dict[str, Any]] | None:
+    try:
+        event, known = decode_activity(record, latest=1e12, max_bytes=65_536)
+    except InvalidEventError:
+        return None
+    rows: list[dict[str, Any]] = from_activities([(event, known, record)]).to_pylist()
+    return rows
+
+
+@settings(max_examples=300, deadline=None)
+@given(written())
+@example(b'{"event_id":"a","customer_id":"c","type":"t","occurred_at":"2023-12-09T12:00:00Z","z":NaN}')
+@example(b'{"event_id":"a","customer_id":"c","type":"t","occurred_at":"2023-12-09T12:00:00Z","z":"\xff"}')
+@example(b'{"event_id":"a","customer_id":"c","type":"t","occurred_at":"2023-12-09T12:00:00Z","properties":null}')
+@example(b'{"event_id":"a","event_id":"b","customer_id":"c","type":"t","occurred_at":"2023-12-09T12:00:00Z"}')
+def test_what_is_read_at_once_is_what_is_read_alone(record: bytes) -> None:
+    try:
+        found = read_events([record, dumped(GOOD)]).to_pylist()
+    except DoubtError:
+        return
+    assert found[:1] == one_by_one(record)
+    assert found[1:] == one_by_one(dumped(GOOD))
+
+
+def test_ordinary_events_leave_no_doubt() -> None:
+    ordinary = [
+        dumped(GOOD),
+        dumped(GOOD | {"properties": {}}),
+        dumped({name: value for name, value in GOOD.items() if name != "properties"}),
+        dumped(GOOD | {"properties": {"amount": 3, "products": [{"id": n} for n in range(20)]}}),
+        dumped(GOOD | {"occurred_at": "2023-12-09T11:00:00Z", "type": "Größe"}),
+        orjson.dumps(GOOD, option=orjson.OPT_INDENT_2),
+    ]
+    rows = read_events(ordinary).to_pylist()
+    assert rows == [row for body in ordinary for row in one_by_one(body) or []]
+
+
+def test_records_that_only_make_sense_together_are_no_events() -> None:
+    whole = dumped(GOOD).decode()
+    left, right = whole[:40] + "}", "{" + whole[40:]
+    for wrong in ([left, right, whole + whole], [whole + whole, " "], ['{"event_id":"}', '{","customer_id":"c"}']):
+        with pytest.raises(DoubtError):
+            read_events([text.encode() for text in wrong])
+
+
+def test_what_nests_too_deeply_to_be_read_alone_is_not_read_at_once() -> None:
+    deep = dumped(GOOD)[:-1] + b',"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}"
+    with pytest.raises(DoubtError):
+        read_events([dumped(GOOD), deep])
+    assert one_by_one(deep) is None
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(written(), min_size=1, max_size=6), st.data())
+def test_an_events_fate_does_not_depend_on_those_beside_it(odd: list[bytes], data: st.DataObject) -> None:
+    crowd = [Record(n, b"c1", dumped(GOOD | {"event_id": f"e{n}"})) for n in range(3 * FEW)]
+    for record in odd:
+        place = data.draw(st.integers(0, len(crowd) - 1))
+        crowd[place] = Record(place, b"c1", record)
+    decoder = Decoder(Settings())
+    together = decoder.decode(crowd)
+    alone = [decoder.decode(crowd[start : start + FEW]) for start in range(0, len(crowd), FEW)]
+    assert together.offsets.tolist() == [offset for batch in alone for offset in batch.offsets.tolist()]
+    assert together.events.to_pylist() == [row for batch in alone for row in batch.events.to_pylist()]
+    assert [item.reason for item in together.refused] == [item.reason for batch in alone for item in batch.refused]
+    for name in ("times", "kinds", "amounts", "discounted", "event_hashes"):
+        assert getattr(together, name).tolist() == [v for batch in alone for v in getattr(batch, name).tolist()]

@@ -1,0 +1,76 @@
+"""The window of duplicates against a plain list that remembers everything."""
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_processors.dedupe import SMALL, DuplicateWindow
+
+Arrivals = list[tuple[int, int]]
+"""Hash and day of each event."""
+
+
+def slowly(arrivals: Arrivals, *, size: int, days: int) -> list[bool]:
+    """Say which arrivals are new, going through all that was remembered for each."""
+    remembered: Arrivals = []
+    fresh = []
+    for value, day in arrivals:
+        known = [old for old, came in remembered[-size:] if came >= day - days]
+        fresh.append(value not in known)
+        if fresh[-1]:
+            remembered.append((value, day))
+    return fresh
+
+
+def through(window: DuplicateWindow, arrivals: Arrivals, cuts: list[int]) -> list[bool]:
+    found: list[bool] = []
+    edges = [0, *sorted(min(cut, len(arrivals)) for cut in cuts), len(arrivals)]
+    for start, stop in pairwise(edges):
+        part = arrivals[start:stop]
+        hashes, days = np.array([v for v, _ in part], np.uint64), np.array([d for _, d in part], np.int64)
+        found += window.admit(hashes, days).tolist()
+    return found
+
+
+@st.composite
+def arriving(draw: st.DrawFn) -> Arrivals:
+    """Draw arrivals whose days never fall, as the newest day of a partition never does."""
+    values = draw(st.lists(st.integers(0, draw(st.sampled_from([3, 30, 3_000]))), max_size=900))
+    steps = draw(st.lists(st.integers(0, 3), min_size=len(values), max_size=len(values)))
+    sparse = draw(st.sampled_from([1, 40, 400]))
+    days = np.cumsum([step if place % sparse == 0 else 0 for place, step in enumerate(steps)])
+    return list(zip(values, days.tolist(), strict=True))
+
+
+@settings(deadline=None)
+@given(arriving(), st.lists(st.integers(0, 900), max_size=5), st.integers(1, 400), st.integers(1, 5))
+def test_an_event_is_new_unless_it_is_remembered(arrivals: Arrivals, cuts: list[int], size: int, days: int) -> None:
+    expected = slowly(arrivals, size=size, days=days)
+    assert through(DuplicateWindow(size, days), arrivals, cuts) == expected
+
+
+@settings(deadline=None)
+@given(arriving(), st.integers(0, 900), st.integers(1, 400))
+def test_a_restored_window_goes_on_as_the_one_that_was_kept(arrivals: Arrivals, cut: int, size: int) -> None:
+    window, days = DuplicateWindow(size, 2), 2
+    before, after = arrivals[:cut], arrivals[cut:]
+    found = through(window, before, [])
+    restored = DuplicateWindow(size, days)
+    restored.restore(window.ring.copy(), window.seen, list(window.begun))
+    assert found + through(restored, after, []) == slowly(arrivals, size=size, days=days)
+
+
+def test_a_window_of_no_size_knows_nothing() -> None:
+    window = DuplicateWindow(0, 7)
+    assert through(window, [(1, 0), (1, 0)], []) == [True, True]
+
+
+def test_a_great_batch_is_looked_up_as_a_small_one_is() -> None:
+    values = [(n, 0) for n in range(SMALL * 4)]
+    window = DuplicateWindow(SMALL * 8, 7)
+    assert all(through(window, values, []))
+    assert not any(through(window, values, []))
+    assert not any(through(window, values, list(range(0, SMALL * 4, 7))))
+    assert window.seen == SMALL * 4
