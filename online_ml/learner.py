@@ -45,6 +45,8 @@ class Step:
     judged: list[Judged] = field(default_factory=list)
     promotions: list[tuple[Target, str | None, str]] = field(default_factory=list)
     """Target, former champion, new champion."""
+    withdrawn: dict[str, int] = field(default_factory=dict)
+    """Erasure → rows let go of."""
     snapshotted: int = 0
     """Rows predicted and kept."""
 
@@ -94,6 +96,8 @@ class Learner:
         step = Step(boundary)
         for target in TARGETS:
             self._mature(target, bundles, step)
+        for block in (block for bundle in bundles for _, block in sorted(bundle.withdrawn.items())):
+            step.withdrawn[block.erasure_id] = self.pending.withdraw(block)
         self.pending.drop_until(boundary - max(self.horizons.values()))
         self._predict(bundles, step)
         self.boundary = boundary

@@ -16,6 +16,7 @@ from clickhouse.store import Store
 from clickhouse.tables import SCHEMAS
 from ebb.blocks import Close, decode
 from ebb.clock import DAY
+from ebb.erasures import Part, Report, key_of, partition_of
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka import Publisher
 from ebb.log import get_logger
@@ -39,6 +40,8 @@ class Effects:
     outcomes: list[pa.Table] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
+    withdrawn: dict[str, int] = field(default_factory=dict)
+    """Erasure → rows let go of."""
     steps: int = 0
 
     @property
@@ -145,6 +148,7 @@ class LearnerSession:
         for target, former, champion in step.promotions:
             log.info("new champion", target=target, champion=champion, former=former, boundary=step.boundary)
         publish.count_step(step, self.learner)
+        self.effects.withdrawn |= step.withdrawn
         self.effects.steps += 1
         LEARN_SECONDS.observe(time.perf_counter() - began)
         return step
@@ -181,6 +185,15 @@ class LearnerSession:
             self._store.insert("models", publish.model_rows(models))
         for model in models:
             self._publisher.send(self.settings.topics.models, key=model.name, value=model.encode(), partition=0)
+        for erasure_id, rows in effects.withdrawn.items():
+            # Before the checkpoint: what dies between the two is done, and told, again.
+            report = Report(at=datetime.now(UTC), details={"rows": rows})
+            self._publisher.send(
+                self.settings.topics.erasures,
+                key=key_of(erasure_id, Part.LEARNER),
+                value=report.model_dump_json().encode(),
+                partition=partition_of(erasure_id, self.settings.partitions),
+            )
         self._publisher.flush()
         self._changed.clear()
         if self.released or not effects.steps:
