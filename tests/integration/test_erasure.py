@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +12,10 @@ from clickhouse.client import connect
 from clickhouse.store import Store
 from ebb.erasures import ERASE_HEADER, Part, Report, digest_of, key_of, partition_of
 from ebb.kafka import Publisher, read_to_end
+from ebb.runtime import parts
 from ebb.settings import Settings
-from tests.support.flow import activity_records, wait_for
+from stream_processors.checkpoint import restore
+from tests.support.flow import Source, activity_records, linear_replay, wait_for
 from tests.support.rows import table_rows
 from tests.support.serving import Api, fresh, serving
 from tests.support.teller import make_alert, make_score
@@ -131,6 +133,65 @@ def test_customer_is_forgotten_everywhere_and_the_report_proves_it(api: Api) -> 
     acts = client.query("SELECT action, subject, details FROM v_audit").result_rows
     client.close()
     assert [(row[0], row[1]) for row in acts] == [("customer.erase", digest_of("leaving"))]
+
+
+def test_worker_and_learner_forget_a_customer_and_say_so(
+    stack: Settings, run_part: Callable[[parts.Part], Any]
+) -> None:
+    t0, day = 19_700 * 86_400, 86_400
+    settings = fresh(
+        stack,
+        idle_after_seconds=0.0,
+        checkpoint_seconds=0.3,
+        sweep_seconds=0.5,
+        horizon_days=3,
+        purchase_horizon_days=2,
+    )
+    run_part(parts.worker(settings))
+    run_part(parts.learner(settings))
+    source = Source(settings)
+
+    def live(number: int, *customers: str) -> None:
+        for customer in customers:
+            source.event(customer, t0 + number * day + 3_600, "purchase", amount=20.0, country="NL")
+        source.tick(t0 + (number + 1) * day + 7_200)
+        source.flush()
+
+    with serving(settings) as api:
+        for number in range(6):
+            live(number, "leaving", "staying")
+        wait_for("their scores", lambda: api.get("/v1/customers/leaving/score").status_code == 200)
+        wait_for("an outcome", lambda: "leaving" in rows(settings, "outcomes"))
+        identity = api.client.delete("/v1/customers/leaving").json()["erasure_id"]
+        wait_for("the worker", lambda: part(api, identity, "worker")["done_at"] if known(api, identity) else None)
+        wait_for("the score to go", lambda: api.get("/v1/customers/leaving/score").status_code == 404)
+        assert part(api, identity, "learner")["done_at"] is None, "the learner follows at the next boundary"
+        for number in range(6, 12):
+            live(number, "staying")
+        wait_for("the end", lambda: api.get(f"/v1/erasures/{identity}").json()["status"] == "done")
+        assert part(api, identity, "learner")["details"]["rows"] >= 3
+        wait_for("outcomes of the others", lambda: len(rows(settings, "outcomes")) > 40)
+        for table in ("events", "features", "scores", "alerts", "outcomes"):
+            assert "leaving" not in rows(settings, table), table
+            assert "staying" in rows(settings, table) or table == "alerts"
+        assert "leaving" not in str(latest(settings))
+
+        def checkpointed() -> bool:
+            return all(
+                restore(settings, number)[0].offset == engine.offset
+                for number, engine in linear_replay(settings).items()
+            )
+
+        wait_for("the last checkpoint", checkpointed)
+        for number, engine in linear_replay(settings).items():
+            assert restore(settings, number)[0].state.digest() == engine.state.digest()
+        live(12, "leaving")
+        wait_for("who comes back to be known", lambda: api.get("/v1/customers/leaving/score").status_code == 200)
+        assert api.get("/v1/customers/leaving/score").json()["previous"] is None, "as somebody new"
+
+
+def known(api: Api, identity: str) -> bool:
+    return api.get(f"/v1/erasures/{identity}").status_code == 200
 
 
 def _port() -> int:
