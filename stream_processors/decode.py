@@ -150,19 +150,14 @@ class Decoder:
 
     def _is_erasing(self, record: Any, erasings: list[Erasing], refused: list[Refused]) -> bool:
         """Sort out a record that makes the partition forget, also one that does not say whom."""
-        named = next((value for name, value in record.headers if name == ERASE_HEADER), None)
-        if named is None:
-            return False
         try:
-            customer_id, erasure_id = (record.key or b"").decode(), named.decode()
-        except UnicodeDecodeError:
-            customer_id = erasure_id = ""
-        if customer_id and erasure_id:
-            erasings.append(Erasing(record.offset, customer_id, erasure_id))
-        else:
-            what = "The record is to forget a customer and has no key, or one that is no text."
-            refused.append(Refused(record, "bad_erasure", what))
-        return True
+            erasing = erasing_of(record)
+        except InvalidEventError as error:
+            refused.append(Refused(record, error.reason, error.what))
+            return True
+        if erasing is not None:
+            erasings.append(erasing)
+        return erasing is not None
 
     def _is_tick(self, record: Any, ticks: list[tuple[int, int]], refused: list[Refused]) -> bool:
         """Sort out a tick, also one that cannot be read."""
@@ -297,6 +292,27 @@ def tick_time(headers: Any) -> int | None:
                 what = f"The tick's time is {value!r}; it must be whole Unix seconds."
                 raise InvalidEventError(reason="bad_tick", what=what) from None
     return None
+
+
+def erasing_of(record: Any) -> Erasing | None:
+    """Return whom a record makes its partition forget, None if it is no such record.
+
+    Raises
+    ------
+    InvalidEventError
+        If it does not say whom, or for which erasure.
+    """
+    named = next((value for name, value in record.headers if name == ERASE_HEADER), None)
+    if named is None:
+        return None
+    try:
+        customer_id, erasure_id = (record.key or b"").decode(), named.decode()
+    except UnicodeDecodeError:
+        customer_id = erasure_id = ""
+    if not (customer_id and erasure_id):
+        what = "The record is to forget a customer and has no key, or one that is no text."
+        raise InvalidEventError(reason="bad_erasure", what=what)
+    return Erasing(record.offset, customer_id, erasure_id)
 
 
 def check_key(key: bytes | None, customer_id: str) -> None:
