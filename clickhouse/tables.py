@@ -191,6 +191,17 @@ SCHEMAS: dict[str, pa.Schema] = {
             "computed_at": _TIME,
         }
     ),
+    "audit": _schema(
+        {
+            "act_id": _TEXT,
+            "acted_at": _TIME,
+            "actor": _TEXT,
+            "action": _TEXT,
+            "subject": _TEXT,
+            "details": _TEXT,
+            "address": _TEXT,
+        }
+    ),
     "dead_letters": _schema(
         {
             "topic": _TEXT,

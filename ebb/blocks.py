@@ -29,6 +29,7 @@ class BlockKind(StrEnum):
     SNAPSHOT = "snapshot"
     LABELS = "labels"
     CLOSE = "close"
+    WITHDRAW = "withdraw"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,21 @@ class Close:
     """Number of label blocks written for the boundary."""
 
 
-Block = Snapshot | Labels | Close
+@dataclass(frozen=True)
+class Withdraw:
+    """Rows of earlier snapshots whose customer was erased; named by their places, never by the customer."""
+
+    partition: int
+    boundary: int
+    """The next boundary that the partition closes: from there on nothing is known of the rows."""
+    erasure_id: str
+    snapshots: npt.NDArray[np.int32]
+    """Shape (rows,): boundaries at which the snapshots were taken."""
+    places: npt.NDArray[np.int32]
+    """Shape (rows,): the row in each of these snapshots, its chunks counted through."""
+
+
+Block = Snapshot | Labels | Close | Withdraw
 
 _SNAPSHOT_FIELDS = [
     ("customer_id", pa.utf8()),
@@ -115,6 +130,10 @@ def encode(block: Block) -> bytes:
             arrays = [pa.array(block.labels, pa.uint8())]
         case Close():
             meta |= {"kind": BlockKind.CLOSE, "chunks": str(block.chunks), "labels": str(block.labels)}
+        case Withdraw():
+            meta |= {"kind": BlockKind.WITHDRAW, "erasure": block.erasure_id}
+            fields = [("snapshot", pa.int32()), ("place", pa.int32())]
+            arrays = [pa.array(block.snapshots, pa.int32()), pa.array(block.places, pa.int32())]
     schema = pa.schema(fields, metadata=meta)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
@@ -166,6 +185,14 @@ def decode(body: bytes) -> Block:
                 target=meta["target"],
                 snapshot_boundary=int(meta["snapshot_boundary"]),
                 labels=table.column("label").to_numpy(),
+            )
+        case BlockKind.WITHDRAW:
+            return Withdraw(
+                partition=partition,
+                boundary=boundary,
+                erasure_id=meta["erasure"],
+                snapshots=table.column("snapshot").to_numpy(),
+                places=table.column("place").to_numpy(),
             )
         case BlockKind.CLOSE:
             return Close(partition=partition, boundary=boundary, chunks=int(meta["chunks"]), labels=int(meta["labels"]))

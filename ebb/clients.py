@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ebb.settings import Settings
 
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+"""Largest record on the topics that carry blocks and checkpoints; blocks are cut well below it."""
 LOG = logging.getLogger("librdkafka")
 # What matters of librdkafka's log arrives as an error; whoever configures logging sees the rest.
 LOG.addHandler(logging.NullHandler())
@@ -29,3 +31,22 @@ def client_config(settings: "Settings", **more: Any) -> dict[str, Any]:
         "logger": LOG,
         **{name.replace("_", "."): value for name, value in more.items()},
     }
+
+
+def producer_config(settings: "Settings", **more: Any) -> dict[str, Any]:
+    """Return the configuration of a producer: idempotent, and agreeing with all others where a customer lives.
+
+    Parameters
+    ----------
+    more
+        Further settings, as for `client_config`.
+    """
+    return client_config(
+        settings,
+        enable_idempotence=True,
+        # The partitioner of Kafka's own clients.
+        partitioner="murmur2_random",
+        compression_type="lz4",
+        message_max_bytes=MAX_MESSAGE_BYTES,
+        **more,
+    )

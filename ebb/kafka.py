@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from ebb.clients import client_config
+from ebb.clients import client_config, producer_config
 from ebb.errors import UnavailableError
 from ebb.settings import Settings
 from ebb.topics import MAX_MESSAGE_BYTES
@@ -28,13 +28,9 @@ class Publisher:
         self._failure: KafkaError | None = None
         self._lock = Lock()
         self._producer = Producer(
-            client_config(
+            producer_config(
                 settings,
-                enable_idempotence=True,
                 linger_ms=linger_ms,
-                compression_type="lz4",
-                partitioner="murmur2_random",
-                message_max_bytes=MAX_MESSAGE_BYTES,
                 queue_buffering_max_messages=500_000,
                 # Calling back for each of so many records costs more than all else about them.
                 delivery_report_only_error=True,

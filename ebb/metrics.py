@@ -76,6 +76,11 @@ WS_CLIENTS = Gauge("ebb_ws_clients", "WebSocket clients connected")
 WS_SENT = Counter("ebb_ws_messages_total", "Messages sent to WebSocket clients", ["type"])
 WS_CLOSED = Counter("ebb_ws_closed_total", "WebSocket connections closed by the server", ["code"])
 SCORES_HELD = Gauge("ebb_scores_held", "Customers whose score this replica holds")
+COLLECTED = Counter("ebb_collected_total", "Calls to the collector, by what became of them", ["call", "verdict"])
+"""`verdict`: accepted, refused, ignored."""
+WEBHOOKS = Counter("ebb_webhooks_total", "Alerts to webhooks, by what became of them", ["endpoint", "result"])
+"""`result`: delivered, retried, dead."""
+ERASURES_OPEN = Gauge("ebb_erasures_open", "Erasures asked for and not yet done everywhere")
 
 # Producers
 PRODUCED = Counter("ebb_produced_total", "Events acknowledged by the broker", ["source"])

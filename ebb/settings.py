@@ -13,15 +13,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ebb.errors import SettingsError
 from ebb.topics import Topics
+from ebb.webhooks import Webhook
 
 DEFAULT_KINDS: dict[str, str] = {
     "session": "session",
     "session_start": "session",
+    "application_opened": "session",
+    "signed_in": "session",
     "login": "session",
     "view": "view",
     "page": "view",
     "screen": "view",
     "product_viewed": "view",
+    "product_list_viewed": "view",
+    "products_searched": "view",
     "add_to_cart": "cart",
     "product_added": "cart",
     "purchase": "purchase",
@@ -34,6 +39,8 @@ DEFAULT_KINDS: dict[str, str] = {
 }
 """Event type → kind. A type that is not listed counts as activity of kind `other`."""
 
+_SECRET = {"API_KEYS", "CLICKHOUSE_PASSWORD", "WEBHOOKS"}
+"""Settings whose value no message shows."""
 Positive = Annotated[float, Field(gt=0)]
 Days = Annotated[int, Field(ge=1, le=120)]
 """Whole days; at most 120, the width of the activity bitmaps less the days still open to late events."""
@@ -146,13 +153,29 @@ class Settings(BaseSettings):
 
     # Serving
     api_keys: str = ""
-    """Comma-separated keys; none means that the API listens on loopback only."""
+    """Comma-separated keys that may do everything; none means that the API listens on loopback only."""
+    require_key: bool = False
+    """Ask for a key though `api_keys` is empty: one made by `ebb keys create`, as any beside `api_keys` may be."""
+    rate_limit_requests: Annotated[int, Field(ge=1)] = 60_000
+    """Requests a minute that one API process takes from one key."""
+    rate_limit_events: Annotated[int, Field(ge=1)] = 600_000
+    """Events a minute that the collector of one API process takes with one key."""
+    collect_calls: str = "track,identify,page,screen,group"
+    """Calls to the collector that become events, comma-separated. Where servers send `identify` for all customers at
+    night, leave it out: it would keep them all alive."""
     allowed_origins: str = ""
     """Comma-separated origins whose pages may use the API and open the WebSocket, beside the API's own."""
     stream_clients: Annotated[int, Field(ge=1)] = 5_000
     """Most WebSocket and event-stream clients of one API process at once."""
     heartbeat_seconds: Positive = 15.0
     """Real seconds between two heartbeats of a stream."""
+    webhooks: tuple[Webhook, ...] = ()
+    """Receivers of alerts, as a JSON list of objects with `name`, `url`, `kind` (`standard` or `slack`), `secret`,
+    `bands`; see docs/webhooks.md."""
+    webhook_private: bool = False
+    """Let webhooks be delivered to addresses that are not public: this machine, the own network."""
+    webhook_attempts: Annotated[int, Field(ge=1, le=15)] = 8
+    """Attempts at an alert before a webhook's receiver counts as dead for it; waits double from 1 s to 300 s."""
     log_format: Literal["console", "json"] = "console"
     """Lines for a person, or JSON for a log collector."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -178,10 +201,30 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
+    @field_validator("webhooks")
+    @classmethod
+    def _named_once(cls, value: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
+        if len({one.name for one in value}) < len(value):
+            message = "two webhooks have one name"
+            raise ValueError(message)
+        return value
+
+    @field_validator("collect_calls")
+    @classmethod
+    def _known_calls(cls, value: str) -> str:
+        known = ["track", "identify", "page", "screen", "group"]
+        if wrong := set(value.split(",")) - set(known):
+            message = f"collect_calls names {sorted(wrong)}; the calls are {known}"
+            raise ValueError(message)
+        return value
+
     @model_validator(mode="after")
     def _keys_before_open_door(self) -> Self:
-        if self.api_host not in {"127.0.0.1", "::1", "localhost"} and not self.api_keys:
-            message = f"api_host is {self.api_host} but api_keys is empty; set EBB_API_KEYS or listen on 127.0.0.1"
+        if self.api_host not in {"127.0.0.1", "::1", "localhost"} and not (self.api_keys or self.require_key):
+            message = (
+                f"api_host is {self.api_host} but api_keys is empty; set EBB_API_KEYS, or EBB_REQUIRE_KEY and make "
+                "keys by `ebb keys create`, or listen on 127.0.0.1"
+            )
             raise ValueError(message)
         return self
 
@@ -223,7 +266,8 @@ def read_settings() -> Settings:
         for problem in error.errors():
             where = "_".join(str(part) for part in problem["loc"][:1]).upper()
             name = f"EBB_{where}" if where else "the EBB_ settings"
-            lines.append(f"{name}: {problem['msg']} (got {str(problem['input'])[:80]!r})")
+            got = "a secret" if where in _SECRET else repr(str(problem["input"])[:80])
+            lines.append(f"{name}: {problem['msg']} (got {got})")
         what = "Settings cannot be used: " + "; ".join(lines) + "."
         raise SettingsError(what, "Correct the environment and start again.") from None
 

@@ -8,14 +8,13 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from ebb.clients import client_config
+from ebb.clients import MAX_MESSAGE_BYTES, client_config
 from ebb.errors import SettingsError, UnavailableError
 
 if TYPE_CHECKING:
     from ebb.settings import Settings
 
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-"""Largest record on the topics that carry blocks and checkpoints; blocks are cut well below it."""
+__all__ = ["MAX_MESSAGE_BYTES", "Topics", "create_topics"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,18 @@ class Topics:
 
     @property
     def erasures(self) -> str:
-        """Requests to forget a customer, keyed by customer."""
+        """Requests to forget a customer and the parts' reports, keyed by erasure and part (compacted)."""
         return f"{self.prefix}erasures"
+
+    @property
+    def keys(self) -> str:
+        """API keys by id (compacted, one partition): digests, never the keys themselves."""
+        return f"{self.prefix}keys"
+
+    @property
+    def dead_webhooks(self) -> str:
+        """Alerts that a webhook's receiver did not take, bytes untouched, receiver and reason in the headers."""
+        return f"{self.prefix}webhooks.dlq"
 
     def specs(self, partitions: int, replication: int) -> list[NewTopic]:
         """Return what to create. Activity, scores, state and what is keyed like them share the partition count."""
@@ -81,9 +90,11 @@ class Topics:
             (self.alerts, partitions, kept),
             (self.examples, partitions, {"cleanup.policy": "delete", "retention.ms": "-1", **large}),
             (self.models, 1, {**compacted, **large}),
+            (self.keys, 1, compacted),
+            (self.dead_webhooks, 1, kept),
             (self.state, partitions, {**compacted, **large}),
             (self.learner, 1, {**compacted, **large}),
-            (self.erasures, partitions, {"cleanup.policy": "delete", "retention.ms": "-1"}),
+            (self.erasures, partitions, compacted),
         ]
         return [
             NewTopic(name, num_partitions=count, replication_factor=replication, config=config)

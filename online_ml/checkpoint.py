@@ -82,7 +82,7 @@ class Checkpointer:
             pieces[name] = {"keys": keys, "sha256": hashlib.sha256(body).hexdigest()}
 
         for chunk in learner.pending:
-            name = "pending/{}/{}/{}".format(*chunk.key)
+            name = "pending/{}/{}/{}/{}".format(*chunk.key, chunk.withdrawn)
             keep(name, name, None if name in self._named else _pending_arrays(chunk))
         core: Arrays = {f"drift.{key}": array for key, array in learner.drift.state().items()}
         for target, learned in learner.targets.items():
@@ -192,7 +192,7 @@ class Checkpointer:
         learner.drift.restore({k.removeprefix(prefix): array for k, array in core.items() if k.startswith(prefix)})
         for name in sorted(manifest["pieces"]):
             if name.startswith("pending/"):
-                learner.pending.add(_pending_chunk(piece(name)))
+                learner.pending.add(_pending_chunk(piece(name), int(name.split("/")[4])))
         learner.boundary = manifest["boundary"]
         learner.requests.restore(manifest["requests"])
         progress = learner.progress
@@ -252,7 +252,7 @@ def _pending_arrays(chunk: Pending) -> Arrays:
     return arrays
 
 
-def _pending_chunk(arrays: Arrays) -> Pending:
+def _pending_chunk(arrays: Arrays, withdrawn: int) -> Pending:
     block = decode(arrays["block"].tobytes())
     if not isinstance(block, Snapshot):
         raise CorruptError("A pending piece of the learner's checkpoint holds no snapshot.", REBUILD)  # noqa: EM101
@@ -260,6 +260,7 @@ def _pending_chunk(arrays: Arrays) -> Pending:
         block,
         {target: arrays[f"{target}.logits"] for target in TARGETS},
         {target: arrays[f"{target}.probabilities"] for target in TARGETS},
+        withdrawn,
     )
 
 

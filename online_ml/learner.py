@@ -54,6 +54,8 @@ class Step:
     """Snapshots predicted and kept."""
     changes: dict[Target, Change] = field(default_factory=dict)
     """Changes of the error found now."""
+    withdrawn: dict[str, int] = field(default_factory=dict)
+    """Erasure → rows let go of."""
 
     @property
     def snapshotted(self) -> int:
@@ -114,6 +116,8 @@ class Learner:
         step = Step(boundary)
         for target in TARGETS:
             self._mature(target, bundles, step)
+        for block in (block for bundle in bundles for _, block in sorted(bundle.withdrawn.items())):
+            step.withdrawn[block.erasure_id] = self.pending.withdraw(block)
         self.pending.drop_until(boundary - max(self.horizons.values()))
         self._predict(bundles, step)
         self.boundary = boundary

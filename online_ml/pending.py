@@ -1,12 +1,12 @@
 """Predictions that wait for their label: made once at the snapshot, kept until its longest horizon has passed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from ebb.blocks import Snapshot
+from ebb.blocks import Snapshot, Withdraw
 from ebb.models import Target
 
 
@@ -19,6 +19,8 @@ class Pending:
     """By target, shape (candidates, rows): uncalibrated."""
     probabilities: dict[Target, npt.NDArray[np.float32]]
     """By target, shape (candidates + 1, rows): calibrated; the last row is what the worker's champion said."""
+    withdrawn: int = 0
+    """How often rows of it were withdrawn: a chunk with fewer rows known is another one."""
 
     @property
     def key(self) -> tuple[int, int, int]:
@@ -40,6 +42,22 @@ class PendingStore:
         """Return the chunks of a partition's snapshot in the order of its rows."""
         return [self._chunks[key] for key in sorted(self._chunks) if key[:2] == (boundary, partition)]
 
+    def withdraw(self, block: Withdraw) -> int:
+        """Let go of who is in some rows and what was known of them; return how many rows that were.
+
+        The rows stay, nameless and empty, so that the others keep their places; their labels come as `WITHDRAWN`.
+        """
+        found = 0
+        for boundary in np.unique(block.snapshots).tolist():
+            left = block.places[block.snapshots == boundary]
+            for chunk in self.of(boundary, block.partition):
+                rows = len(chunk.snapshot.customer_ids)
+                here, left = left[left < rows], left[left >= rows] - rows
+                if len(here):
+                    self.add(_without(chunk, here.tolist()))
+                    found += len(here)
+        return found
+
     def drop_until(self, boundary: int) -> None:
         """Let go of snapshots taken at or before a boundary."""
         for key in [key for key in self._chunks if key[0] <= boundary]:
@@ -51,3 +69,27 @@ class PendingStore:
 
     def __iter__(self) -> Iterator[Pending]:
         return iter(self._chunks[key] for key in sorted(self._chunks))
+
+
+def _without(chunk: Pending, rows: list[int]) -> Pending:
+    """Return a chunk of which some rows hold nothing."""
+    gone = set(rows)
+    snapshot = chunk.snapshot
+
+    def blank(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+        cleared = array.copy()
+        cleared[(slice(None),) * axis + (rows,)] = 0
+        return cleared
+
+    cleared = replace(
+        snapshot,
+        customer_ids=["" if row in gone else one for row, one in enumerate(snapshot.customer_ids)],
+        countries=[None if row in gone else one for row, one in enumerate(snapshot.countries)],
+        channels=[None if row in gone else one for row, one in enumerate(snapshot.channels)],
+        features=blank(snapshot.features, 0),
+        served_churn=blank(snapshot.served_churn, 0),
+        served_purchase=blank(snapshot.served_purchase, 0),
+    )
+    logits = {target: blank(array, 1) for target, array in chunk.logits.items()}
+    probabilities = {target: blank(array, 1) for target, array in chunk.probabilities.items()}
+    return Pending(cleared, logits, probabilities, chunk.withdrawn + 1)

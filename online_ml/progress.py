@@ -8,7 +8,7 @@ partition, so that a partition without customers closes its boundaries too.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ebb.blocks import Block, Close, Labels, Snapshot
+from ebb.blocks import Block, Close, Labels, Snapshot, Withdraw
 
 
 @dataclass
@@ -21,6 +21,8 @@ class Bundle:
     """By target and boundary of the snapshot."""
     snapshots: dict[int, Snapshot] = field(default_factory=dict)
     """By chunk."""
+    withdrawn: dict[str, Withdraw] = field(default_factory=dict)
+    """By erasure."""
     close: Close | None = None
     offset: int = -1
     """Offset of the closing."""
@@ -69,6 +71,9 @@ class Progress:
                 place = (block.target, block.snapshot_boundary)
                 fresh = place not in bundle.labels
                 bundle.labels.setdefault(place, block)
+            case Withdraw():
+                fresh = block.erasure_id not in bundle.withdrawn
+                bundle.withdrawn.setdefault(block.erasure_id, block)
             case Close():
                 bundle.close, bundle.offset = block, offset
                 self.closed[number] = block.boundary

@@ -15,6 +15,7 @@ import pyarrow as pa
 from clickhouse.store import Store
 from ebb.blocks import Close, decode
 from ebb.clock import DAY
+from ebb.erasures import Part, Report, key_of, partition_of
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka import Publisher
 from ebb.log import get_logger
@@ -50,6 +51,8 @@ class Effects:
     drift: list[dict[str, Any]] = field(default_factory=list)
     decided: set[Target] = field(default_factory=set)
     """Targets about which a request was decided."""
+    withdrawn: dict[str, int] = field(default_factory=dict)
+    """Erasure → rows let go of."""
     steps: int = 0
 
     @property
@@ -177,6 +180,7 @@ class LearnerSession:
         for target, former, champion in step.promotions:
             log.info("new champion", target=target, champion=champion, former=former, boundary=step.boundary)
         publish.count_step(step, self.learner)
+        self.effects.withdrawn |= step.withdrawn
         self.effects.steps += 1
         LEARN_SECONDS.observe(time.perf_counter() - began)
         return step
@@ -240,6 +244,15 @@ class LearnerSession:
         for target in effects.decided:
             if requests.serving(self.learner.targets[target]) != HELD:
                 self._publisher.send(topic, key=registry.held_name(target), value=None, partition=0)
+        for erasure_id, withdrawn in effects.withdrawn.items():
+            # Before the checkpoint: what dies between the two is done, and told, again.
+            report = Report(at=datetime.now(UTC), details={"rows": withdrawn})
+            self._publisher.send(
+                self.settings.topics.erasures,
+                key=key_of(erasure_id, Part.LEARNER),
+                value=report.model_dump_json().encode(),
+                partition=partition_of(erasure_id, self.settings.partitions),
+            )
         self._publisher.flush()
         self._changed.clear()
         if self.released or not (effects.steps or effects.decided):

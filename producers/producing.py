@@ -11,12 +11,11 @@ from typing import Never, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from ebb.clients import client_config
+from ebb.clients import producer_config
 from ebb.errors import UnavailableError
 from ebb.events import TICK_HEADER
 from ebb.metrics import PRODUCE_FAILURES, PRODUCED
 from ebb.settings import Settings
-from ebb.topics import MAX_MESSAGE_BYTES
 
 QUEUE_EVENTS = 100_000
 """Events that may wait for the broker; some 30 MB of memory, half a second of work for it."""
@@ -55,16 +54,11 @@ class ActivityProducer:
         self._failed = 0
         self._counted = 0
         self._producer = Producer(
-            client_config(
+            producer_config(
                 settings,
                 client_id=f"ebb-{source}",
-                enable_idempotence=True,
-                # The partitioner of Kafka's own clients, so that all producers agree where a customer lives.
-                partitioner="murmur2_random",
-                compression_type="lz4",
                 linger_ms=linger_ms,
                 batch_size=1_000_000,
-                message_max_bytes=MAX_MESSAGE_BYTES,
                 message_timeout_ms=int(answer_seconds * 1_000),
                 queue_buffering_max_messages=QUEUE_EVENTS,
                 queue_buffering_max_kbytes=QUEUE_KBYTES,

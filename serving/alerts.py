@@ -1,7 +1,7 @@
 """The newest alerts, in memory."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -54,6 +54,12 @@ class RecentAlerts:
             if len(self._alerts) > self._kept:
                 self._alerts.popitem(last=False)
         return new
+
+    def forget(self, unwanted: Callable[[Raised], bool]) -> None:
+        """Let go of alerts; those that are written again are taken up again."""
+        for alert, _ in list(self._alerts.values()):
+            if unwanted(alert):
+                del self._alerts[alert.alert_id]
 
     def newest(
         self,

@@ -8,7 +8,16 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from ebb.settings import Settings
-from serving import routes_customers, routes_health, routes_overview, routes_page, sse, ws
+from serving import (
+    routes_collector,
+    routes_customers,
+    routes_erasures,
+    routes_health,
+    routes_overview,
+    routes_page,
+    sse,
+    ws,
+)
 from serving.context import Context
 from serving.front import Front
 from serving.openapi import DESCRIPTION, install_openapi
@@ -39,7 +48,16 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     app.state.summary = SummaryMaker(context)
-    for routes in (routes_customers, routes_overview, sse, ws, routes_health, routes_page):
+    for routes in (
+        routes_collector,
+        routes_customers,
+        routes_erasures,
+        routes_overview,
+        sse,
+        ws,
+        routes_health,
+        routes_page,
+    ):
         app.include_router(routes.router)
     install_problems(app)
     install_openapi(app)
@@ -47,8 +65,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
-            allow_methods=["GET"],
-            allow_headers=["Authorization", "X-API-Key", "Last-Event-ID"],
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "Last-Event-ID"],
+            expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
         )
     app.add_middleware(Front, door=context.door)
     return app

@@ -10,16 +10,22 @@ class CloseCode(IntEnum):
     """The client reads too slowly for its subscription. Come back with a narrower filter, or resume."""
     FULL = 3002
     """This replica has as many streams as it may. Come back later, with backoff."""
+    NOT_READY = 3003
+    """This replica has not read all keys yet. Come back in a moment."""
     GOING_AWAY = 3008
     """The server stops or restarts. Come back at once, after a random part of a few seconds."""
     BAD_MESSAGE = 4400
     """A message was not JSON of the protocol. The error message before the close says what was wrong."""
     NO_KEY = 4401
-    """The API key is missing or not known."""
+    """The API key is missing, not known, revoked or expired."""
+    WRONG_SCOPE = 4402
+    """The API key may not read."""
     ORIGIN = 4403
     """The page's origin is not allowed."""
     NO_SUBSCRIBE = 4408
     """No subscribe message came within the time."""
+    KEY_ENDED = 4410
+    """The API key of this stream was revoked or has expired. A new key opens a new stream."""
     TOO_MANY_MESSAGES = 4429
     """The client sends messages faster than a subscription needs."""
 

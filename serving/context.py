@@ -13,6 +13,10 @@ from ebb.clock import Clock
 from ebb.messages import utc
 from ebb.settings import Settings
 from serving.analytics import Analytics
+from serving.collector import Collector
+from serving.courier import Couriers
+from serving.delivery import Delivery
+from serving.eraser import Eraser
 from serving.feed import Feed
 from serving.hub import Hub
 from serving.security import Door
@@ -30,31 +34,51 @@ class Context:
     feed: Feed
     watch: Watch
     analytics: Analytics
+    collector: Collector
+    delivery: Delivery
+    eraser: Eraser
+    couriers: Couriers
 
     @classmethod
     def of(cls, settings: Settings) -> "Context":
         """Build the parts; nothing runs yet."""
         hub = Hub(settings.stream_clients)
+        feed = Feed(settings, hub)
+        clock = Clock.of(settings)
         return cls(
             settings=settings,
-            clock=Clock.of(settings),
-            door=Door(settings),
+            clock=clock,
+            door=Door(settings, feed.ring, complete=lambda: feed.reader.caught_up),
             hub=hub,
-            feed=Feed(settings, hub),
+            feed=feed,
             watch=Watch(settings),
             analytics=Analytics(lambda: Store(settings)),
+            collector=Collector(settings, clock),
+            delivery=Delivery(settings),
+            eraser=Eraser(settings, feed.ledger),
+            couriers=Couriers(settings, feed.ledger.hides),
         )
 
     def start(self) -> None:
         """Start the threads; the running event loop fans out."""
         self.feed.start(asyncio.get_running_loop())
         self.watch.start()
+        self.delivery.start()
+        self.eraser.start()
+        self.couriers.start()
 
     async def stop(self) -> None:
         """Stop the threads."""
         self.hub.gone.set()
         # Side by side: each may have to wait for a broker that does not answer.
-        stops = (self.feed.stop, self.watch.stop, self.analytics.close)
+        stops = (
+            self.feed.stop,
+            self.watch.stop,
+            self.analytics.close,
+            self.delivery.stop,
+            self.eraser.stop,
+            self.couriers.stop,
+        )
         await asyncio.gather(*(asyncio.to_thread(stop) for stop in stops))
 
     def event_time(self) -> datetime:

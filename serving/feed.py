@@ -1,6 +1,7 @@
 """What the topics tell, brought to the board, the registry, the recent alerts and the streams."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Sequence
 
@@ -9,8 +10,10 @@ from confluent_kafka import Message
 from ebb.settings import Settings
 from serving.alerts import RecentAlerts
 from serving.board import Board
+from serving.erasures import Ledger
 from serving.hub import Hub
 from serving.item import Item
+from serving.keyring import Keyring
 from serving.reader import Source, TopicReader
 from serving.registry import Registry
 
@@ -30,11 +33,15 @@ class Feed:
         self._hub = hub
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room = threading.Semaphore(_UNDER_WAY)
+        self.ring = Keyring()
+        self.ledger = Ledger()
         topics = settings.topics
         newest = max(1, ALERTS_KEPT // settings.partitions)
         self.reader = TopicReader(
             settings,
             {
+                topics.keys: Source(self._take_keys),
+                topics.erasures: Source(self._take_erasures),
                 topics.models: Source(self._take_models),
                 topics.scores: Source(self._take_scores),
                 topics.alerts: Source(self._take_alerts, newest=newest),
@@ -44,6 +51,7 @@ class Feed:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to read; changes are fanned out in `loop`."""
         self._loop = loop
+        self.ring.start(loop)
         self.reader.start()
 
     def stop(self) -> None:
@@ -59,12 +67,28 @@ class Feed:
 
     def _take_alerts(self, records: Sequence[Message], fresh: bool) -> None:
         raised = self.alerts.add([body for record in records if (body := _bytes(record.value())) is not None])
+        if self.ledger.known:
+            raised = [one for one in raised if not self.ledger.hides(one[0].customer_id, one[0].raised_at)]
+            self.alerts.forget(lambda alert: self.ledger.hides(alert.customer_id, alert.raised_at))
         if fresh:
             self._publish([Item.of_alert(alert, body) for alert, body in raised])
 
     def _take_models(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
         for record in records:
             self.registry.take(_bytes(record.key()), _bytes(record.value()))
+
+    def _take_keys(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
+        for record in records:
+            self.ring.take(_bytes(record.key()), _bytes(record.value()))
+
+    def _take_erasures(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
+        digests = self.ledger.take([(_bytes(record.key()), _bytes(record.value())) for record in records])
+        if digests:
+            self.alerts.forget(lambda alert: self.ledger.hides(alert.customer_id, alert.raised_at))
+        loop = self._loop
+        if digests and loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed, and what it remembered with it
+                loop.call_soon_threadsafe(self._hub.forget, digests)
 
     def _publish(self, items: list[Item]) -> None:
         loop = self._loop

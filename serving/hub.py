@@ -3,8 +3,9 @@
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
+from ebb.erasures import digest_of
 from ebb.metrics import WS_CLIENTS
 from serving.item import Item
 from serving.outbox import CAPACITY, Outbox
@@ -80,6 +81,12 @@ class Hub:
                 self._forgotten[item.topic] = remembered.popleft().sequence
             for subscription in self._subscriptions:
                 subscription.offer(item)
+
+    def forget(self, digests: Set[str]) -> None:
+        """Let go of what is remembered of customers, given by `ebb.erasures.digest_of`; their streams go on."""
+        for topic, remembered in self._remembered.items():
+            kept = [item for item in remembered if digest_of(item.customer_id) not in digests]
+            self._remembered[topic] = deque(kept)
 
     def missed(self, epoch: str, sequence: int, subscription: Subscription) -> list[Item] | None:
         """Return what a subscription missed after a sequence, in order: every alert, the latest score of a customer.

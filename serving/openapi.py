@@ -33,12 +33,19 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
     components.pop("HTTPValidationError", None)
     components.pop("ValidationError", None)
     components["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    document["components"].setdefault("securitySchemes", {})["WriteKey"] = {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The write key as user name, no password.",
+    }
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for path, operations in document["paths"].items():
         for operation in operations.values():
             statuses = {421, 500}
             if path.startswith("/v1/"):
-                statuses |= {401, 503}
+                statuses |= {401, 403, 429, 503}
+            if operation.get("requestBody"):
+                statuses |= {408, 413, 422}
             if operation.get("parameters"):
                 statuses |= {422}
             if any(one["name"] == "page_token" for one in operation.get("parameters", ())):

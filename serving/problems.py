@@ -31,9 +31,15 @@ KINDS: dict[str, Kind] = {
     "unknown-customer": Kind(
         404,
         "Customer not known",
-        "No score is held for this customer id: no event of theirs was processed, or they were erased. "
+        "No score is held for this customer id: no event of theirs was processed. "
         "Ids are compared exactly; check case and leading zeros.",
     ),
+    "erased-customer": Kind(
+        404,
+        "Customer erased",
+        "The customer was known and has been forgotten on request; what they do from now on is somebody new's.",
+    ),
+    "unknown-erasure": Kind(404, "Erasure not known", "No erasure has this id; DELETE /v1/customers/{id} gives one."),
     "not-found": Kind(404, "No such resource", "The path names nothing. /openapi.json lists what there is."),
     "method-not-allowed": Kind(405, "Method not allowed", "The Allow header names the methods of this path."),
     "invalid-request": Kind(
@@ -45,7 +51,26 @@ KINDS: dict[str, Kind] = {
     "no-key": Kind(
         401, "API key needed", "Send the key as `Authorization: Bearer <key>` or `X-API-Key: <key>`, never in the URL."
     ),
-    "wrong-key": Kind(401, "API key not known", "The key is none of those set in EBB_API_KEYS."),
+    "wrong-key": Kind(
+        401, "API key not known", "The key is none of those in EBB_API_KEYS and none made by `ebb keys create`."
+    ),
+    "ended-key": Kind(401, "API key ended", "The key was revoked or has expired; `ebb keys list` says when."),
+    "wrong-scope": Kind(
+        403,
+        "Not allowed with this key",
+        "Keys are made for `read` (scores, alerts, streams), `write` (the collector) or `admin` (everything).",
+    ),
+    "too-many-requests": Kind(
+        429,
+        "Too many requests",
+        "The quota of EBB_RATE_LIMIT_REQUESTS or EBB_RATE_LIMIT_EVENTS is used up, or the collector has as much under "
+        "way as it may; Retry-After says when to ask again. RateLimit tells on every answer what is left.",
+    ),
+    "too-large": Kind(413, "Body too large", "Send less at once: split a batch."),
+    "too-slow": Kind(408, "Body too slow", "The body of a request must arrive within 30 seconds."),
+    "event-refused": Kind(
+        422, "Event refused", "The event cannot be accepted; `errors` has the reason. docs/collector.md lists them."
+    ),
     "host-refused": Kind(
         421,
         "Host not served",
@@ -123,7 +148,9 @@ def problem_response(
 
 
 def _of_http_status(status: int) -> str:
-    return {404: "not-found", 405: "method-not-allowed"}.get(status, "invalid-request")
+    return {404: "not-found", 405: "method-not-allowed", 408: "too-slow", 413: "too-large"}.get(
+        status, "invalid-request"
+    )
 
 
 def install_problems(app: FastAPI) -> None:

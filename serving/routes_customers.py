@@ -1,5 +1,6 @@
 """`/v1/customers`: one customer's score, the customers at risk, the history of a score."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
@@ -31,6 +32,12 @@ def unknown(customer_id: str) -> ProblemError:
     shown = customer_id if len(customer_id) <= 64 else customer_id[:63] + "…"
     what = f"No score is held for customer {shown!r}."
     return ProblemError(what, "Check the id; a customer is known from their first event on.", kind="unknown-customer")
+
+
+def erased(customer_id: str, at: datetime) -> ProblemError:
+    """Return the problem that a customer was forgotten."""
+    what = f"Customer {customer_id[:64]!r} was erased, as asked for on {at:%Y-%m-%d %H:%M} UTC."
+    return ProblemError(what, "They are known again from their next event on.", kind="erased-customer")
 
 
 @router.get(
@@ -106,7 +113,8 @@ def customer_history(
 def not_held(here: Context, customer_id: str) -> Exception:
     """Return what to raise for a customer who is not held: while the scores are still being read, nobody can say."""
     if here.feed.reader.caught_up:
-        return unknown(customer_id)
+        erasure = here.feed.ledger.of(customer_id)
+        return unknown(customer_id) if erasure is None else erased(customer_id, erasure.request.requested_at)
     return UnavailableError("The scores are still being read from Kafka.", "Ask again in a moment; see /readyz.")
 
 

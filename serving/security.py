@@ -1,8 +1,12 @@
-"""Who may ask: API keys, hosts, origins."""
+"""Who may ask: API keys and their scopes, hosts, origins, rates."""
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -11,38 +15,121 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 from starlette.requests import HTTPConnection
 
+from ebb.errors import UnavailableError
+from ebb.keys import Scope, split_key
 from ebb.settings import Settings
+from serving.keyring import Keyring
 from serving.problems import ProblemError
+from serving.rates import Rate, Rates
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+REFUSALS_A_MINUTE = 60
+"""Wrong keys that one address may show before it is told to wait; a right key is let in all the same."""
+GRANT, RATES = "ebb.grant", "ebb.rates"
+"""Where a request's scope holds who asks, and what is left to them."""
 _bearer = HTTPBearer(auto_error=False, description="The API key, as a bearer token.")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The API key.")
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ebb"'}
 
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-class Door:
-    """Decides by key, host and origin. Keys are held as digests and compared in constant time."""
+@dataclass(frozen=True)
+class Grant:
+    """Who was let in. The id names the key and tells nothing of its secret."""
 
-    def __init__(self, settings: Settings) -> None:
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+    expires_at: datetime | None = None
+
+    def allows(self, scope: Scope) -> bool:
+        """Say whether a scope is granted; `admin` grants all."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+ANYBODY = Grant("loopback", "nobody's key", frozenset(Scope))
+"""Who asks where no key is asked for: this machine."""
+
+
+class Door:
+    """Decides by key, scope, host, origin and rate. Keys are held as digests and compared in constant time.
+
+    Parameters
+    ----------
+    ring
+        The keys made by `ebb keys`; those of the settings are held here and may do everything.
+    complete
+        Whether the ring has read all keys that there are: until then, nobody can say that one is unknown.
+    """
+
+    def __init__(
+        self, settings: Settings, ring: Keyring | None = None, *, complete: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.ring = ring or Keyring()
+        self._complete = complete
         self._digests = [hashlib.sha256(key.encode()).digest() for key in _listed(settings.api_keys)]
+        self._needs_key = bool(self._digests) or settings.require_key
         self._origins = frozenset(origin.rstrip("/").lower() for origin in _listed(settings.allowed_origins))
         self._hosts = LOOPBACK | {urlsplit(origin).hostname or "" for origin in self._origins}
+        self._requests = Rates("requests", settings.rate_limit_requests)
+        self._events = Rates("events", settings.rate_limit_events)
+        self._refusals = Rates("refusals", REFUSALS_A_MINUTE)
 
     @property
     def needs_key(self) -> bool:
         """Whether a key must be shown."""
-        return bool(self._digests)
+        return self._needs_key
 
-    def opens_to(self, key: str | None) -> bool:
-        """Say whether a key (or none) lets in."""
-        if not self._digests:
-            return True
-        shown = hashlib.sha256((key or "").encode()).digest()
-        # No early end: the time must not tell which key was close.
-        return sum(hmac.compare_digest(shown, digest) for digest in self._digests) > 0
+    def admit(self, key: str | None, scope: Scope, address: str = "") -> Grant:
+        """Let somebody in.
+
+        Raises
+        ------
+        ProblemError
+            `no-key`, `wrong-key`, `ended-key`, `wrong-scope`; `too-many-requests` after too many of these.
+        UnavailableError
+            If the key may be one that this replica has not read yet.
+        """
+        if not self._needs_key:
+            return ANYBODY
+        try:
+            grant = self._identify(key)
+            if grant.allows(scope):
+                return grant
+            what = f"Key {grant.id} ({grant.name}) has not the scope {scope.value!r} that this asks for."
+            raise ProblemError(what, "Use a key made with that scope.", kind="wrong-scope")
+        except ProblemError:
+            self._check(self._refusals.take(address), "keys that were refused")
+            raise
+
+    def count_request(self, grant: Grant) -> list[tuple[str, Rate]]:
+        """Count a request; return what to tell of it: policies and what is left.
+
+        Raises
+        ------
+        ProblemError
+            `too-many-requests`.
+        """
+        return self._count(self._requests, grant, 1, "requests")
+
+    def count_events(self, grant: Grant, events: int) -> list[tuple[str, Rate]]:
+        """Count events of a request, as `count_request` does."""
+        return self._count(self._events, grant, events, "events")
+
+    async def until_ended(self, grant: Grant) -> None:
+        """Wait until a grant is revoked or expires; for ever if it never does."""
+        left = None if grant.expires_at is None else (grant.expires_at - datetime.now(UTC)).total_seconds()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self.ring.ended(grant.id).wait()
+
+    def has_ended(self, grant: Grant) -> bool:
+        """Say whether a grant has been revoked or has expired."""
+        expired = grant.expires_at is not None and grant.expires_at <= datetime.now(UTC)
+        return expired or self.ring.ended(grant.id).is_set()
 
     def serves_host(self, host: str | None) -> bool:
         """Say whether a request for a `Host` is answered.
@@ -50,40 +137,81 @@ class Door:
         Without keys only loopback names are: a page elsewhere whose name is made to point here (DNS rebinding) would
         otherwise be of the same origin as the API.
         """
-        return self.needs_key or (urlsplit(f"//{host or ''}").hostname or "") in self._hosts
+        return self.needs_key or (_hostname(host) or "") in self._hosts
 
     def allows_origin(self, origin: str | None, host: str | None) -> bool:
-        """Say whether a page of an origin may open a stream; programs that are no browser send none."""
+        """Say whether a page of an origin may open a stream or change something; programs send no origin."""
         if origin is None:
             return True
         origin = origin.rstrip("/").lower()
-        return origin in self._origins or (origin != "null" and urlsplit(origin).netloc == (host or "").lower())
+        _, _, place = origin.partition("://")
+        return origin in self._origins or (place != "" and place == (host or "").lower())
 
     @property
     def origins(self) -> Iterable[str]:
         """Origins named in the settings."""
         return sorted(self._origins)
 
+    def _identify(self, key: str | None) -> Grant:
+        hint = "Send it as Authorization: Bearer <key>."
+        if not key:
+            what = "This API asks for a key."
+            raise ProblemError(what, hint, kind="no-key", headers=_CHALLENGE)
+        shown = hashlib.sha256(key.encode()).digest()
+        # No early end: the time must not tell which key was close.
+        if sum(hmac.compare_digest(shown, digest) for digest in self._digests):
+            return Grant(f"settings-{shown.hex()[:8]}", "EBB_API_KEYS", frozenset(Scope))
+        record = self.ring.find(key)
+        if record is None:
+            if split_key(key) and not self._complete():
+                what = "The keys are still being read from Kafka."
+                raise UnavailableError(what, "Ask again in a moment.")
+            what = "The API key is not known."
+            raise ProblemError(what, hint, kind="wrong-key", headers=_CHALLENGE)
+        if why := record.ended(datetime.now(UTC)):
+            what, hint = f"Key {record.id} ({record.name}) was {why}.", "Make another by `ebb keys create`."
+            raise ProblemError(what, hint, kind="ended-key", headers=_CHALLENGE)
+        return Grant(record.id, record.name, frozenset(record.scopes), record.expires_at)
 
-def require_key(
-    connection: HTTPConnection,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
-    header: Annotated[str | None, Security(_header)] = None,
-) -> None:
-    """Let a request in by its key.
+    def _count(self, rates: Rates, grant: Grant, units: int, what: str) -> list[tuple[str, Rate]]:
+        if not self._needs_key:
+            return []
+        rate = rates.take(grant.id, units)
+        self._check(rate, what)
+        return [(rates.header, rate)]
 
-    Raises
-    ------
-    ProblemError
-        `no-key` or `wrong-key`.
-    """
-    door: Door = connection.app.state.context.door
-    key = bearer.credentials if bearer else header
-    if door.opens_to(key):
-        return
-    kind, what = ("wrong-key", "The API key is not known.") if key else ("no-key", "This API asks for a key.")
-    hint = "Send it as Authorization: Bearer <key>."
-    raise ProblemError(what, hint, kind=kind, headers={"WWW-Authenticate": 'Bearer realm="ebb"'})
+    def _check(self, rate: Rate, what: str) -> None:
+        if not rate.allowed:
+            said = f"There were more {what} than this replica takes in a minute."
+            headers = {"Retry-After": str(rate.retry_after), "RateLimit": rate.header}
+            raise ProblemError(said, f"Ask again in {rate.retry_after} s.", kind="too-many-requests", headers=headers)
 
 
-Keyed = Depends(require_key)
+def _hostname(host: str | None) -> str | None:
+    try:
+        return urlsplit(f"//{host or ''}").hostname
+    except ValueError:
+        return None
+
+
+def needs(scope: Scope) -> Callable[..., Awaitable[Grant]]:
+    """Return the dependency that lets a request in by its key if the key has a scope."""
+
+    async def let_in(
+        connection: HTTPConnection,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+        header: Annotated[str | None, Security(_header)] = None,
+    ) -> Grant:
+        door: Door = connection.app.state.context.door
+        address = connection.client.host if connection.client else ""
+        grant = door.admit(bearer.credentials if bearer else header, scope, address)
+        connection.scope[GRANT] = grant
+        connection.scope[RATES] = door.count_request(grant)
+        return grant
+
+    return let_in
+
+
+Keyed = Depends(needs(Scope.READ))
+AdminGrant = Annotated[Grant, Depends(needs(Scope.ADMIN))]
+"""Who asks for an admin act."""

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from ebb.errors import SetupError
 from ebb.settings import Settings
 from serving.context import Context
+from serving.http_protocol import LimitedHttpProtocol
 from serving.protocol import MAX_CLIENT_BYTES
 
 DRAIN_SECONDS = 3.0
@@ -34,7 +35,7 @@ class DrainingServer(uvicorn.Server):
                 ws_ping_timeout=20,
                 # Compressing each message for each client would cost more than the loopback or LAN bytes it saves.
                 ws_per_message_deflate=False,
-                h11_max_incomplete_event_size=32_768,
+                http=LimitedHttpProtocol,
                 timeout_graceful_shutdown=5,
                 server_header=False,
             )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ebb.messages import Band
@@ -14,7 +15,7 @@ from serving.hub import Subscription
 from serving.item import Item
 from serving.problems import ProblemError
 from serving.protocol import MAX_CUSTOMERS, Filter, Topic
-from serving.security import Keyed
+from serving.security import GRANT, Grant, Keyed
 
 router = APIRouter(prefix="/v1", tags=["stream"], dependencies=[Keyed])
 SEND_SECONDS = 30.0
@@ -32,6 +33,7 @@ SEND_SECONDS = 30.0
 async def stream_events(
     *,
     here: Here,
+    request: Request,
     topics: Annotated[list[Topic] | None, Query(description="Default: both.")] = None,
     band: Annotated[list[Band] | None, Query()] = None,
     customer: Annotated[list[str] | None, Query(max_length=MAX_CUSTOMERS)] = None,
@@ -51,10 +53,14 @@ async def stream_events(
         raise ProblemError(what, "Come back later.", kind="unavailable", headers={"Retry-After": "10"})
     subscription = Subscription(frozenset(topics or ("scores", "alerts")), wanted)
     # Heartbeats of ours carry a sequence; the library's own pings would not.
-    return EventSourceResponse(_events(here, subscription, last_event_id), ping=3_600, send_timeout=SEND_SECONDS)
+    return EventSourceResponse(
+        _events(here, subscription, request.scope[GRANT], last_event_id), ping=3_600, send_timeout=SEND_SECONDS
+    )
 
 
-async def _events(here: Context, subscription: Subscription, last: str | None) -> AsyncIterator[ServerSentEvent]:
+async def _events(
+    here: Context, subscription: Subscription, grant: Grant, last: str | None
+) -> AsyncIterator[ServerSentEvent]:
     hub, outbox, every = here.hub, subscription.outbox, here.settings.heartbeat_seconds
     if not hub.enter():
         return
@@ -66,8 +72,8 @@ async def _events(here: Context, subscription: Subscription, last: str | None) -
         hub.add(subscription)
         yield _event("unrecoverable" if missed is None else "subscribed", hub.epoch, hub.sequence if not missed else -1)
         due = time.monotonic() + every
-        while not hub.gone.is_set() and not outbox.overflown.is_set():
-            # Short waits, so that the end of the server is seen soon.
+        while not (hub.gone.is_set() or outbox.overflown.is_set() or here.door.has_ended(grant)):
+            # Short waits, so that the end of the server, or of the key, is seen soon.
             await outbox.wait(min(1.0, max(0.0, due - time.monotonic())))
             while (one := outbox.take()) is not None:
                 if isinstance(one, Item):

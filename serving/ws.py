@@ -9,11 +9,14 @@ from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect
 
+from ebb.errors import UnavailableError
+from ebb.keys import Scope
 from ebb.metrics import WS_CLOSED, WS_SENT
 from serving.close_codes import CloseCode
 from serving.context import Context
 from serving.hub import Subscription
 from serving.item import Item
+from serving.problems import ProblemError
 from serving.protocol import (
     MESSAGES_PER_10_SECONDS,
     SAID,
@@ -25,6 +28,7 @@ from serving.protocol import (
     Subscribed,
     Unrecoverable,
 )
+from serving.security import ANYBODY, Grant
 
 router = APIRouter()
 CLOSE_SECONDS = 2.0
@@ -65,6 +69,7 @@ class Session:
         self._context = context
         self._hub = context.hub
         self._subscription: Subscription | None = None
+        self._grant: Grant | None = None
         self._heard: deque[float] = deque(maxlen=MESSAGES_PER_10_SECONDS)
 
     async def run(self) -> None:
@@ -90,6 +95,7 @@ class Session:
             asyncio.ensure_future(self._send(subscription)),
             asyncio.ensure_future(self._overflow(subscription)),
             asyncio.ensure_future(self._going_away()),
+            asyncio.ensure_future(self._key_ended()),
         ]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -127,6 +133,10 @@ class Session:
         await self._hub.gone.wait()
         raise EndOfStreamError(CloseCode.GOING_AWAY, "The server stops; connect again.")
 
+    async def _key_ended(self) -> None:
+        await self._context.door.until_ended(self._grant or ANYBODY)
+        raise EndOfStreamError(CloseCode.KEY_ENDED, "The API key was revoked or has expired.")
+
     def _heartbeat(self) -> str:
         data = {"event_time": self._context.event_time().isoformat()}
         return Heartbeat(sequence=self._hub.sequence, data=data).model_dump_json()
@@ -149,8 +159,8 @@ class Session:
 
     def _follow(self, said: Subscribe | Resume) -> Subscription:
         key = said.api_key.get_secret_value() if said.api_key else None
-        if self._subscription is None and not self._context.door.opens_to(key):
-            raise EndOfStreamError(CloseCode.NO_KEY, "Send a known key as api_key in the subscribe message.")
+        if self._grant is None:
+            self._grant = self._admit(key)
         hub = self._hub
         subscription = self._subscription or Subscription(said.topics, said.wanted)
         subscription.topics, subscription.wanted = said.topics, said.wanted
@@ -165,6 +175,17 @@ class Session:
                 subscription.outbox.put(item)
         hub.add(subscription)
         return subscription
+
+    def _admit(self, key: str | None) -> Grant:
+        client = self._websocket.client
+        try:
+            return self._context.door.admit(key, Scope.READ, client.host if client else "")
+        except UnavailableError as error:
+            raise EndOfStreamError(CloseCode.NOT_READY, error.what) from None
+        except ProblemError as error:
+            codes = {"wrong-scope": CloseCode.WRONG_SCOPE, "too-many-requests": CloseCode.TOO_MANY_MESSAGES}
+            what = f"{error.what} Send a key that may read as api_key in the subscribe message."
+            raise EndOfStreamError(codes.get(error.kind, CloseCode.NO_KEY), what) from None
 
     async def _say(self, text: str) -> None:
         try:

@@ -269,6 +269,9 @@ class ActivityWorker:
             self._rest = max(self.settings.checkpoint_seconds, SHARE * seconds)
 
     def _save(self, captures: list[tuple[PartitionWorker, Capture]]) -> None:
+        for worker, _ in captures:
+            if not worker.released:
+                worker.report_erased()
         self._publisher.flush()
         for worker, capture in captures:
             if worker.released:

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ebb.blocks import SNAPSHOT_ROWS, Block, Close, Labels, Snapshot
+from ebb.blocks import SNAPSHOT_ROWS, WITHDRAWN, Block, Close, Labels, Snapshot
 from ebb.models import Target
 from ebb.settings import Settings
 from stream_processors.features import describe_at_boundary
 from stream_processors.hashing import mixed
 from stream_processors.state import DAY_MS, CustomerState, Rows, bitmap_count
+
+NOBODY = -1
+"""Row of a snapshot's customer who was forgotten since."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Labeller:
         self.lookback_days = settings.lookback_days
         self.pending: dict[int, Rows] = {}
         """Rows of each snapshot that has a label to come, by boundary, in the order of the snapshot."""
+        self.changed: set[int] = set()
+        """Snapshots of which a row was withdrawn since the last checkpoint."""
         self._horizons: dict[Target, int] = {
             "churn": settings.horizon_days,
             "purchase": settings.purchase_horizon_days,
@@ -108,6 +113,18 @@ class Labeller:
             state.channels.of(state.table["channel"][rows]),
         )
 
+    def withdraw(self, row: int) -> tuple[list[int], list[int]]:
+        """Take a row out of the snapshots that wait for labels; return their boundaries and its place in each."""
+        boundaries, places = [], []
+        for boundary, rows in self.pending.items():
+            for place in np.flatnonzero(rows == row).tolist():
+                rows = self.pending[boundary] = rows.copy()  # noqa: PLW2901 - the snapshot's own rows stay
+                rows[place] = NOBODY
+                boundaries.append(boundary)
+                places.append(place)
+                self.changed.add(boundary)
+        return boundaries, places
+
     def _population(self, state: CustomerState, boundary: int) -> Rows:
         """Customers active in the look-back before the boundary; a stable sample of them if there are too many."""
         last = state.table["last_seen"]
@@ -130,4 +147,5 @@ class Labeller:
             label = days("cancel_days") > 0
         else:
             label = days("active_days") == 0
-        return label.astype(np.uint8)
+        found: npt.NDArray[np.uint8] = np.where(rows == NOBODY, WITHDRAWN, label).astype(np.uint8)
+        return found

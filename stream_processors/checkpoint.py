@@ -79,8 +79,9 @@ class Checkpointer:
             part = engine.window.ring[piece * WINDOW_PIECE : (piece + 1) * WINDOW_PIECE]
             pieces[f"window/{piece}"] = part.tobytes()
         pending = engine.labeller.pending
-        for boundary in pending.keys() - self._snapshots:
+        for boundary in pending.keys() & (engine.labeller.changed | (pending.keys() - self._snapshots)):
             pieces[f"snapshot/{boundary}"] = pending[boundary].astype(np.int32).tobytes()
+        engine.labeller.changed.clear()
         stale = [f"snapshot/{boundary}" for boundary in self._snapshots - pending.keys()]
         self._snapshots = set(pending)
         self._window_seen = engine.window.seen
@@ -202,7 +203,7 @@ def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> 
     board.table.grow(manifest["rows"])
     for start in range(0, manifest["rows"], SHARD_ROWS):
         state.ids.extend(_unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, board.table, start))
-    state.index = dict(zip(state.ids, range(len(state.ids)), strict=True))
+    state.index = {customer: row for row, customer in enumerate(state.ids) if customer}
     engine.offset, engine.newest = manifest["offset"], manifest["newest"]
     window = manifest["window"]
     pieces = range(-(-min(window["size"], window["seen"]) // WINDOW_PIECE))

@@ -127,6 +127,11 @@ class Table:
             array[self.rows : rows] = column.fill
         self.rows = rows
 
+    def clear(self, row: int) -> None:
+        """Give a row the fill values."""
+        for column in self.columns:
+            self._arrays[column.name][row] = column.fill
+
     def hold(self, name: str, low: int, high: int) -> None:
         """Widen a column until it holds numbers from `low` to `high`."""
         dtype = self._arrays[name].dtype

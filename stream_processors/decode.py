@@ -1,7 +1,7 @@
 """Records of one poll → columns of accepted events, ticks, and what is refused."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ebb.clock import Clock
+from ebb.erasures import ERASE_HEADER
 from ebb.errors import InvalidEventError
 from ebb.events import TICK_HEADER, Activity, Properties, decode_activity
 from ebb.features import KIND_BY_NAME, Kind
@@ -21,6 +22,7 @@ from stream_processors.hashing import hash_ids
 TICK = -1
 """Row kind of a tick in `Batch.kinds`."""
 HEADERS = attrgetter("headers")
+_ROWS = ("offsets", "times", "kinds", "amounts", "discounted", "event_hashes")
 FEW = 256
 """Up to so many records, reading them one by one costs less than Arrow's set-up, or than looking for the doubtful."""
 
@@ -32,6 +34,15 @@ class Refused:
     record: Any
     reason: str
     detail: str
+
+
+@dataclass(frozen=True)
+class Erasing:
+    """A record by which the partition forgets a customer."""
+
+    offset: int
+    customer_id: str
+    erasure_id: str
 
 
 @dataclass
@@ -52,6 +63,7 @@ class Batch:
     events: pa.Table
     """Of schema `columnar.COLUMNS`: a row for each row above that is no tick, in the same order."""
     refused: list[Refused] = field(default_factory=list)
+    erasings: list[Erasing] = field(default_factory=list)
     last_offset: int = -1
     produced_at: float = 0.0
     """Wall time at which the newest record was produced, Unix seconds."""
@@ -60,6 +72,27 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def parts(self) -> Iterator[tuple["Batch", Erasing | None]]:
+        """Cut the batch at its erasings: each part comes with the one that follows it, the last with none."""
+        start = -1
+        for erasing in self.erasings:
+            yield self._between(start, erasing.offset), erasing
+            start = erasing.offset
+        yield (self if start < 0 else self._between(start, self.last_offset + 1)), None
+
+    def _between(self, after: int, before: int) -> "Batch":
+        """Return the records between two offsets, neither included."""
+        rows = slice(np.searchsorted(self.offsets, after, side="right"), np.searchsorted(self.offsets, before))
+        first = int((self.kinds[: rows.start] != TICK).sum())
+        return replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in _ROWS},
+            events=self.events.slice(first, int((self.kinds[rows] != TICK).sum())),
+            refused=[item for item in self.refused if after < item.record.offset < before],
+            erasings=[],
+            last_offset=before - 1,
+        )
 
 
 @dataclass
@@ -97,13 +130,34 @@ class Decoder:
         """
         refused: list[Refused] = []
         ticks: list[tuple[int, int]] = []
+        erasings: list[Erasing] = []
         plain = records
         if any(map(HEADERS, records)):
-            plain = [record for record in records if not (record.headers and self._is_tick(record, ticks, refused))]
+            plain = [
+                record
+                for record in records
+                if not (
+                    record.headers
+                    and (self._is_tick(record, ticks, refused) or self._is_erasing(record, erasings, refused))
+                )
+            ]
         parts = self._parts(plain, refused)
         offsets = [offset for part in parts for offset in part.offsets]
         events = pa.concat_tables([part.events for part in parts]).combine_chunks() if parts else _Part.none().events
-        return self._batch(records, offsets, events, ticks, refused)
+        batch = self._batch(records, offsets, events, ticks, refused)
+        batch.erasings = erasings
+        return batch
+
+    def _is_erasing(self, record: Any, erasings: list[Erasing], refused: list[Refused]) -> bool:
+        """Sort out a record that makes the partition forget, also one that does not say whom."""
+        try:
+            erasing = erasing_of(record)
+        except InvalidEventError as error:
+            refused.append(Refused(record, error.reason, error.what))
+            return True
+        if erasing is not None:
+            erasings.append(erasing)
+        return erasing is not None
 
     def _is_tick(self, record: Any, ticks: list[tuple[int, int]], refused: list[Refused]) -> bool:
         """Sort out a tick, also one that cannot be read."""
@@ -215,6 +269,7 @@ def _with_ticks(batch: Batch, ticks: list[tuple[int, int]]) -> Batch:
         event_hashes=merged(batch.event_hashes, np.zeros(n, np.uint64)),
         events=batch.events,
         refused=batch.refused,
+        erasings=batch.erasings,
         last_offset=batch.last_offset,
         produced_at=batch.produced_at,
         waited_since=batch.waited_since,
@@ -237,6 +292,27 @@ def tick_time(headers: Any) -> int | None:
                 what = f"The tick's time is {value!r}; it must be whole Unix seconds."
                 raise InvalidEventError(reason="bad_tick", what=what) from None
     return None
+
+
+def erasing_of(record: Any) -> Erasing | None:
+    """Return whom a record makes its partition forget, None if it is no such record.
+
+    Raises
+    ------
+    InvalidEventError
+        If it does not say whom, or for which erasure.
+    """
+    named = next((value for name, value in record.headers if name == ERASE_HEADER), None)
+    if named is None:
+        return None
+    try:
+        customer_id, erasure_id = (record.key or b"").decode(), named.decode()
+    except UnicodeDecodeError:
+        customer_id = erasure_id = ""
+    if not (customer_id and erasure_id):
+        what = "The record is to forget a customer and has no key, or one that is no text."
+        raise InvalidEventError(reason="bad_erasure", what=what)
+    return Erasing(record.offset, customer_id, erasure_id)
 
 
 def check_key(key: bytes | None, customer_id: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ebb.settings import Settings
 from stream_processors.boundaries import Crossing, Labeller
 from stream_processors.columns import SHARD_ROWS
-from stream_processors.decode import TICK, Batch
+from stream_processors.decode import TICK, Batch, Erasing
 from stream_processors.dedupe import DuplicateWindow
 from stream_processors.state import DAY_MS, CustomerState, Rows, Touch
 
@@ -29,6 +29,18 @@ class Effects:
     late: npt.NDArray[np.bool_]
     duplicates: int = 0
     crossings: list[Crossing] = field(default_factory=list)
+
+
+@dataclass
+class Erased:
+    """What was forgotten of a customer."""
+
+    row: int | None = None
+    """None if nothing was known."""
+    snapshots: list[int] = field(default_factory=list)
+    """Boundaries of the snapshots that wait for their labels and held the customer."""
+    places: list[int] = field(default_factory=list)
+    """Row of the customer in each."""
 
 
 class Engine:
@@ -108,6 +120,20 @@ class Engine:
             # Folding a day or taking over its counters for another changes every row.
             self.dirty.update(range(-(-len(self.state) // SHARD_ROWS)))
         return effects
+
+    def erase(self, erasing: Erasing) -> Erased | None:
+        """Forget a customer, as if the stream had never held them; None if the state includes that already.
+
+        Called between the parts of a batch that the record lies between, so the effect stands in the order of offsets.
+        """
+        if erasing.offset <= self.offset:
+            return None
+        self.offset = erasing.offset
+        row = self.state.forget(erasing.customer_id)
+        if row is None:
+            return Erased()
+        self.touch(np.array([row], np.intp))
+        return Erased(row, *self.labeller.withdraw(row))
 
     def touch(self, rows: Rows) -> None:
         """Note that these rows changed, so that the next checkpoint holds them."""

@@ -1,6 +1,7 @@
 """One assigned partition at work: batches become state, scores, alerts, blocks and rows for ClickHouse."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from faust.types import EventT
 
 from ebb import blocks
 from ebb.clock import Clock
+from ebb.erasures import Part, Report, key_of, partition_of
 from ebb.events import TICK_HEADER
 from ebb.kafka import Publisher
 from ebb.messages import BANDS
@@ -16,7 +18,8 @@ from ebb.metrics import ALERTS, CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVEN
 from ebb.settings import Settings
 from stream_processors.boundaries import Crossing
 from stream_processors.checkpoint import Capture, new, own, restore
-from stream_processors.decode import TICK, Batch, Decoder, Refused
+from stream_processors.decode import TICK, Batch, Decoder, Erasing, Refused
+from stream_processors.engine import Erased
 from stream_processors.features import describe
 from stream_processors.scoreboard import Champions, Told
 from stream_processors.sink import (
@@ -84,6 +87,9 @@ class PartitionWorker:
         """Whether records wait to be processed: meanwhile the clock must not move time on."""
         self.unacked: list[EventT[Any]] = []
         """Polls processed since the last capture; they are acked once that is durable."""
+        self._erased: list[tuple[Erasing, int, bool]] = []
+        """Customers forgotten since the last capture: event time (ms) of it, and whether no event had come before."""
+        self._reporting: list[tuple[Erasing, int, bool]] = []
         self.released = False
         """Whether the partition was given up, or another worker was found to have it: nothing more is done for it."""
 
@@ -92,7 +98,46 @@ class PartitionWorker:
         return self._decoder.decode(records)
 
     def process(self, batch: Batch) -> None:
-        """Apply one poll: state, dead letters, blocks of the boundaries crossed, scores of the customers touched.
+        """Apply one poll: its events, and between them the records by which customers are forgotten."""
+        for part, erasing in batch.parts():
+            self._apply(part)
+            if erasing is not None and (erased := self.engine.erase(erasing)) is not None:
+                self._forget(erasing, erased)
+
+    def _forget(self, erasing: Erasing, erased: Erased) -> None:
+        """Withdraw what was told of a customer who was forgotten; the next checkpoint reports it."""
+        topics, state = self._settings.topics, self.engine.state
+        if erased.row is not None:
+            self.board.forget(erased.row)
+        self._publisher.send(topics.scores, key=erasing.customer_id, value=None, partition=self.partition)
+        self._erased.append((erasing, self.now() or 0, state.closed is None))
+        if state.closed is not None:
+            snapshots, places = np.array(erased.snapshots, np.int32), np.array(erased.places, np.int32)
+            block = blocks.Withdraw(self.partition, state.closed + 1, erasing.erasure_id, snapshots, places)
+            self._publisher.send(topics.examples, key=None, value=blocks.encode(block), partition=self.partition)
+
+    def report_erased(self) -> None:
+        """Report the customers whom the last capture no longer holds; rows of theirs must have been inserted before.
+
+        Called before that capture is written: what dies between the two is done, and reported, again.
+        """
+        taken, self._reporting = self._reporting, []
+        for erasing, event_time, timeless in taken:
+            at = datetime.now(UTC)
+            details = {"partition": self.partition, "offset": erasing.offset, "event_time_ms": event_time}
+            reports = {Part.WORKER: Report(at=at, customer_id=erasing.customer_id, details=details)}
+            if timeless:  # a partition without events has no boundary by which the learner could come to know
+                reports[Part.LEARNER] = Report(at=at, details={"rows": 0})
+            for part, report in reports.items():
+                self._publisher.send(
+                    self._settings.topics.erasures,
+                    key=key_of(erasing.erasure_id, part),
+                    value=report.model_dump_json().encode(),
+                    partition=partition_of(erasing.erasure_id, self._settings.partitions),
+                )
+
+    def _apply(self, batch: Batch) -> None:
+        """Apply events: state, dead letters, blocks of the boundaries crossed, scores of the customers touched.
 
         Who is touched is told their score at once, moved or not, so that it is seen to be of now; while records wait,
         only if it moved.
@@ -118,7 +163,7 @@ class PartitionWorker:
         EVENTS.labels("duplicate").inc(effects.duplicates)
         EVENTS.labels("tick").inc(int((batch.kinds == TICK).sum()))
         label = str(self.partition)
-        CUSTOMERS.labels(label).set(len(self.engine.state))
+        CUSTOMERS.labels(label).set(len(self.engine.state.index))
         if (watermark := self.engine.watermark) is not None:
             WATERMARK.labels(label).set(watermark / 1000)
 
@@ -157,13 +202,16 @@ class PartitionWorker:
 
     def keep_features(self, rows: Rows) -> None:
         """Put the features of some customers, as of now, among the rows for ClickHouse."""
-        if (now := self.engine.newest) is not None:
+        rows = self.engine.state.somebodys(rows)
+        if (now := self.engine.newest) is not None and len(rows):
             features = describe(self.engine.state, rows, now, minor_units=self._settings.minor_units)
             ids = [self.engine.state.ids[row] for row in rows.tolist()]
             self._sink.add("features", feature_columns(ids, features, now, time.time()))
 
     def capture(self) -> Capture | None:
         """Copy what changed since the last checkpoint."""
+        self._reporting += self._erased
+        self._erased = []
         return self._checkpointer.capture(self.engine, self.board)
 
     def tick(self, newest_anywhere: int | None) -> None:
@@ -192,9 +240,10 @@ class PartitionWorker:
 
     def _score(self, rows: Rows, *, always: bool, cause: str) -> None:
         now = self.now()
+        state = self.engine.state
+        rows = state.somebodys(rows)
         if now is None:
             return
-        state = self.engine.state
         for start in range(0, len(rows), SWEEP_ROWS):
             part = rows[start : start + SWEEP_ROWS]
             features = describe(state, part, now, minor_units=self._settings.minor_units)

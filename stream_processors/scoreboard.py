@@ -80,6 +80,11 @@ class Scoreboard:
         self._save_rate = settings.save_rate
         self._offer_cost = settings.offer_cost
 
+    def forget(self, row: int) -> None:
+        """Forget what was told of a row."""
+        if row < self.table.rows:
+            self.table.clear(row)
+
     def remember(self, boundary: int) -> None:
         """Keep the scores as they stand at a boundary, for the trend."""
         first = max(self.remembered + 1, boundary - HISTORY + 1)

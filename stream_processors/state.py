@@ -28,6 +28,8 @@ from stream_processors.columns import (
 from stream_processors.hashing import hash_ids
 
 DAY_MS = DAY * 1000
+UNSEEN = np.iinfo(np.int64).max
+"""`first_seen` of a row that is nobody's."""
 DECAY = np.array([0.5 ** (1 / days) for days in HALF_LIVES])
 """What a day leaves of each decayed rate."""
 PURCHASED = COUNTED.index(Kind.PURCHASE)
@@ -89,6 +91,18 @@ class CustomerState:
             self.table.grow(len(self.ids))
             self.table["id_hash"][first:] = hash_ids(self.ids[first:])
         return np.array(rows, np.intp)
+
+    def forget(self, customer_id: str) -> int | None:
+        """Clear a customer's row, which stays nobody's for ever; return it, None if there is none."""
+        row = self.index.pop(customer_id, None)
+        if row is not None:
+            self.ids[row] = ""
+            self.table.clear(row)
+        return row
+
+    def somebodys(self, rows: Rows) -> Rows:
+        """Leave out the rows of customers who were forgotten."""
+        return rows if len(self.index) == len(self.ids) else rows[self.table["first_seen"][rows] != UNSEEN]
 
     def start(self, day: int) -> None:
         """Begin with `day` as the oldest open day; called once, before the first event."""

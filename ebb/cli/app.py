@@ -13,7 +13,7 @@ from ebb import __version__
 
 class _Command(NamedTuple):
     module: str
-    """Module of `ebb.cli` that holds a function of the command's name."""
+    """Module of `ebb.cli` that holds a function of the command's name, or a typer app with commands of its own."""
     summary: str
 
 
@@ -27,6 +27,8 @@ COMMANDS: dict[str, _Command] = {
     "worker": _Command("parts", "Run one more stream worker, here."),
     "learner": _Command("parts", "Run the learner, here."),
     "api": _Command("parts", "Run the API, here."),
+    "keys": _Command("keys", "Make, list and revoke API keys."),
+    "webhooks": _Command("webhooks", "List, try and sign for the receivers of alerts."),
     "fetch": _Command("fetch", "Fetch what the first start needs."),
     "models": _Command("models", "What was learned, what serves, and requests to change it."),
     "reset": _Command("reset", "Empty the data of this home."),
@@ -46,8 +48,8 @@ def build(arguments: Sequence[str]) -> typer.Typer:
             function = getattr(import_module(f"ebb.cli.{command.module}"), name)
             if isinstance(function, typer.Typer):
                 app.add_typer(function, name=name)
-            else:
-                app.command(name, help=_help(function))(function)
+                continue
+            app.command(name, help=_help(function))(function)
         else:
             app.command(name, help=command.summary)(_outline)
     return app

@@ -91,6 +91,9 @@ def linear_replay(settings: Settings) -> dict[int, Engine]:
     for partition, records in activity_records(settings).items():
         engine = Engine(partition, settings)
         if records:
-            engine.process(Decoder(settings).decode(records))
+            for part, erasing in Decoder(settings).decode(records).parts():
+                engine.process(part)
+                if erasing is not None:
+                    engine.erase(erasing)
         engines[partition] = engine
     return engines

@@ -1,68 +1,17 @@
-"""The door, the lag meter, recent alerts, the registry and the cache before ClickHouse."""
+"""The lag meter, recent alerts, the registry and the cache before ClickHouse."""
 
 import threading
 import time
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from ebb.errors import UnavailableError
-from ebb.settings import Settings
 from serving.alerts import RecentAlerts
 from serving.analytics import Analytics, Rows
 from serving.lag import KEPT_SECONDS, LagMeter
 from serving.registry import Registry, model_view
-from serving.security import Door
 from tests.support.teller import AS_OF, make_alert, make_model
-
-
-def door(**settings: Any) -> Door:
-    return Door(Settings(**settings))
-
-
-def test_door_without_keys_opens_to_anybody() -> None:
-    assert not door().needs_key
-    assert door().opens_to(None)
-
-
-def test_door_with_keys_opens_to_each_of_them_alone() -> None:
-    kept = door(api_keys="one, two,")
-    assert kept.needs_key
-    assert kept.opens_to("one")
-    assert kept.opens_to("two")
-    for wrong in (None, "", "on", "one ", "ONE", "one,two", "é"):
-        assert not kept.opens_to(wrong)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000", "LOCALHOST:1"])
-def test_door_without_keys_serves_loopback_names(host: str) -> None:
-    assert door().serves_host(host)
-
-
-@pytest.mark.parametrize("host", [None, "", "evil.example", "127.0.0.1.evil.example", "evil.example:8000"])
-def test_door_without_keys_refuses_other_names(host: str | None) -> None:
-    assert not door().serves_host(host)
-    assert door(api_keys="k").serves_host(host)
-
-
-def test_door_serves_the_hosts_of_the_origins_it_was_told_of() -> None:
-    assert door(allowed_origins="https://shop.example:8443").serves_host("shop.example:8443")
-
-
-def test_door_allows_the_pages_own_origin_listed_origins_and_programs() -> None:
-    kept = door(allowed_origins="https://shop.example, https://other.example/")
-    assert kept.allows_origin(None, "127.0.0.1:8000")
-    assert kept.allows_origin("http://127.0.0.1:8000", "127.0.0.1:8000")
-    assert kept.allows_origin("https://shop.example", "127.0.0.1:8000")
-    assert kept.allows_origin("https://OTHER.example", "127.0.0.1:8000")
-
-
-@pytest.mark.parametrize(
-    "origin", ["null", "https://evil.example", "http://127.0.0.1:9999", "https://shop.example.evil.example", ""]
-)
-def test_door_refuses_other_origins(origin: str) -> None:
-    assert not door(allowed_origins="https://shop.example").allows_origin(origin, "127.0.0.1:8000")
 
 
 def test_lag_counts_events_and_the_age_of_the_oldest() -> None:

@@ -172,7 +172,7 @@ def test_key_of_a_subscription_is_not_shown_by_its_repr() -> None:
 
 
 def test_close_codes_say_by_their_range_whether_to_come_back() -> None:
-    come_back = {CloseCode.SLOW, CloseCode.FULL, CloseCode.GOING_AWAY}
+    come_back = {CloseCode.SLOW, CloseCode.FULL, CloseCode.NOT_READY, CloseCode.GOING_AWAY}
     for code in CloseCode:
         assert may_reconnect(code) == (code in come_back)
     assert not may_reconnect(1009)

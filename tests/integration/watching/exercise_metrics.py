@@ -43,6 +43,7 @@ def still(now: float) -> None:
     metrics.LEARNER_BOUNDARY.set(now - 90_000)
     metrics.WS_CLIENTS.set(3)
     metrics.SCORES_HELD.set(5_000)
+    metrics.ERASURES_OPEN.set(1)
 
 
 def move() -> None:
@@ -75,6 +76,8 @@ def move() -> None:
     metrics.HTTP_SECONDS.labels("/v1/summary").observe(0.003)
     metrics.WS_SENT.labels("score").inc()
     metrics.WS_CLOSED.labels("1001").inc()
+    metrics.COLLECTED.labels("track", "accepted").inc()
+    metrics.WEBHOOKS.labels("crm", "delivered").inc()
     metrics.PRODUCED.labels("simulator").inc()
     metrics.PRODUCE_FAILURES.labels("simulator").inc()
 

@@ -1,0 +1,60 @@
+"""The audit log: admin acts as rows of the table `audit`."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import orjson
+import pyarrow as pa
+
+from clickhouse.store import Store
+from clickhouse.tables import SCHEMAS
+from ebb.settings import Settings
+
+PATIENCE_SECONDS = 5.0
+"""How long an act waits for its record before it is refused."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """Who did what. Customers are named by digest: the log outlives an erasure and must not undo it."""
+
+    actor: str
+    """Id of the key, or `cli:<user>`; never the key."""
+    action: str
+    subject: str
+    details: Mapping[str, object] = field(default_factory=dict)
+    address: str = ""
+
+
+def note_act(settings: Settings, act: Act) -> None:
+    """Store an act; blocks for at most `PATIENCE_SECONDS` or so.
+
+    Raises
+    ------
+    UnavailableError
+        If ClickHouse does not answer by then.
+    RefusedError
+        If it refuses the row.
+    """
+    until = time.monotonic() + PATIENCE_SECONDS
+    store = Store(settings, stopping=lambda: time.monotonic() > until)
+    try:
+        store.insert("audit", _row(act))
+    finally:
+        store.close()
+
+
+def _row(act: Act) -> pa.Table:
+    values = {
+        "act_id": secrets.token_hex(8),
+        "acted_at": datetime.now(UTC),
+        "actor": act.actor,
+        "action": act.action,
+        "subject": act.subject,
+        "details": orjson.dumps(dict(act.details)).decode(),
+        "address": act.address,
+    }
+    return pa.Table.from_pylist([values], schema=SCHEMAS["audit"])
