@@ -32,6 +32,11 @@ def window(*parts: Matured) -> Window:
     return found
 
 
+def spread(boundary: int, rows: int, sharpness: dict[str, float]) -> Window:
+    """Return a window of three boundaries with so many labels in all."""
+    return window(*(matured(boundary * 10 + place, rows // 3, sharpness) for place in range(3)))
+
+
 def test_without_enough_labels_there_is_no_champion() -> None:
     assert choose(None, CANDIDATES, Window()) is None
     assert choose(None, CANDIDATES, window(matured(1, MIN_LABELS - 1, {"logistic": 1}))) is None
@@ -46,34 +51,32 @@ def test_without_enough_of_each_class_there_is_no_champion() -> None:
 def test_the_preferred_candidate_begins_unless_another_is_clearly_better() -> None:
     alike = {"logistic": 1.0, "recency": 1.0}
     assert choose(None, CANDIDATES, window(matured(1, 600, alike))) == "logistic"
-    assert choose(None, CANDIDATES, window(matured(1, 600, {"recency": 1.0}))) == "recency"
+    assert choose(None, CANDIDATES, spread(1, 600, {"recency": 1.0})) == "recency"
 
 
 def test_a_clearly_better_challenger_takes_over_and_is_set_aside_by_the_same_rule() -> None:
-    good = window(matured(1, 3_000, {"logistic": 0.2, "count": 1.0, "recency": 0.5}))
+    good = spread(1, 3_000, {"logistic": 0.2, "count": 1.0, "recency": 0.5})
     assert choose("logistic", CANDIDATES, good) == "count"
-    back = window(matured(2, 3_000, {"logistic": 1.0, "count": 0.2}))
+    back = spread(2, 3_000, {"logistic": 1.0, "count": 0.2})
     assert choose("count", CANDIDATES, back) == "logistic"
 
 
 def test_a_challenger_that_is_better_by_chance_does_not_take_over() -> None:
-    kept = [
-        choose("logistic", CANDIDATES, window(matured(seed, 600, {"logistic": 0.95, "recency": 1.0})))
-        for seed in range(20)
-    ]
+    kept = [choose("logistic", CANDIDATES, spread(seed, 600, {"logistic": 0.95, "recency": 1.0})) for seed in range(20)]
     assert kept.count("logistic") >= 19
 
 
 def test_a_yardstick_that_cannot_serve_is_never_champion() -> None:
     # Everybody else is certain and wrong half of the time; the prior rate alone is right.
-    part = matured(1, 2_000, {})
-    part.probabilities[:-1] = np.where(np.arange(2_000) % 2, 0.99, 0.01)
-    part.probabilities[NAMES.index("prior")] = 0.5
-    assert choose("logistic", CANDIDATES, window(part)) == "logistic"
+    parts = [matured(boundary, 2_000, {}) for boundary in range(3)]
+    for part in parts:
+        part.probabilities[:-1] = np.where(np.arange(2_000) % 2, 0.99, 0.01)
+        part.probabilities[NAMES.index("prior")] = 0.5
+    assert choose("logistic", CANDIDATES, window(*parts)) == "logistic"
 
 
 def test_too_little_evidence_in_the_window_leaves_the_champion() -> None:
-    few = window(matured(1, MIN_LABELS - 1, {"recency": 1.0}))
+    few = spread(1, MIN_LABELS - 1, {"recency": 1.0})
     assert choose("logistic", CANDIDATES, few) == "logistic"
 
 
@@ -105,6 +108,12 @@ def test_the_window_gives_predictions_oldest_first(place: int) -> None:
 
 
 def test_labels_that_share_a_horizon_are_less_evidence() -> None:
-    good = window(matured(1, 1_500, {"logistic": 0.6, "count": 1.0}))
+    good = spread(1, 1_500, {"logistic": 0.6, "count": 1.0})
     assert choose("logistic", CANDIDATES, good) == "count"
     assert choose("logistic", CANDIDATES, good, share=1 / 60) == "logistic"
+
+
+def test_one_boundary_alone_is_no_evidence_however_many_its_labels() -> None:
+    sharpness = {"logistic": 0.2, "count": 1.0}
+    assert choose("logistic", CANDIDATES, window(matured(1, 5_000, sharpness))) == "logistic"
+    assert choose("logistic", CANDIDATES, spread(1, 5_000, sharpness)) == "count"
