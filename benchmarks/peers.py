@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks._peers import environments, judge, ours, running
-from benchmarks._peers.log import Log, Source
+from benchmarks._peers.log import CUSTOMERS, HISTORY_RECORDS, Log, Source
 from benchmarks._peers.meter import Task
 from clickhouse.migrations import migrate
 from ebb.errors import EbbError, SetupError
@@ -30,6 +30,8 @@ EVENTS = int(os.environ.get("BENCH_EVENTS", "1200000"))
 """Records of the longest log, which Ebb is timed on."""
 PARTS = {"faust": 12, "quix": 4, "bytewax": 1, "pathway": 1}
 """What part of that log each gets, so that each runs for some 10 to 20 s."""
+LEAST = 2 * (CUSTOMERS + HISTORY_RECORDS)
+"""Records of the shortest log: its beginning and end, and as much between them."""
 WANTED = os.environ.get("BENCH_PEERS", ",".join(PARTS)).split(",")
 ENVIRONMENTS = Path("build/peers")
 
@@ -45,23 +47,20 @@ class Topic:
 
 def main() -> None:
     """Measure and print."""
+    if unknown := sorted(set(WANTED) - PARTS.keys()):
+        sys.exit(f"BENCH_PEERS names {', '.join(unknown)}; there are {', '.join(PARTS)}.")
+    least = max(PARTS[peer] for peer in WANTED) * LEAST
+    if least > EVENTS:
+        sys.exit(f"BENCH_EVENTS is {EVENTS}; it takes {least} for the shortest log to be one.")
     pythons = {peer: python for peer in WANTED if (python := _python(peer)) is not None}
     end = time.time() // 3600 * 3600 - 1800  # never a midnight, where a day's features would have two moments
-    source = Source(EVENTS, seed=1, end=end)
+    print(f"Making a log of {EVENTS:,} records …", flush=True)
     with tempfile.TemporaryDirectory() as home, services(Settings(home=Path(home))) as base:
+        source = Source(EVENTS, seed=1, end=end)
         topics = {part: _filled(base, part, source) for part in sorted({1, *(PARTS[peer] for peer in pythons)})}
-        ebb = {part: _ours(topic, end) for part, topic in topics.items()}
-        runs = {peer: _peer(peer, python, topics[PARTS[peer]]) for peer, python in pythons.items()}
-    whole = ebb[1]
-    _line("ebb", EVENTS, whole, "")
-    for peer, run in runs.items():
-        ratio = f"   ebb is {whole.events_per_s / run.events_per_s:.1f} x" if run else ""
-        if run:
-            _line(peer, EVENTS // PARTS[peer], run, ratio)
-    ratios = {f"ratio_{peer}": None for peer in PARTS} | {
-        f"ratio_{peer}": round(whole.events_per_s / run.events_per_s, 2) for peer, run in runs.items() if run
-    }
-    print(json.dumps(ratios))
+        ebb = {part: _ours(topic, end) for part, topic in topics.items()}[1].events_per_s
+        ratios = {peer: _ratio(ebb, peer, python, topics[PARTS[peer]]) for peer, python in pythons.items()}
+    print(json.dumps({f"ratio_{peer}": ratios.get(peer) for peer in PARTS}))
 
 
 def _python(peer: str) -> Path | None:
@@ -86,10 +85,12 @@ def _ours(topic: Topic, end: float) -> ours.OurRun:
     records = len(topic.log.records)
     run = ours.run(topic.settings, records=records, warm_up=topic.log.warm_up, customers=len(topic.truth), end=end)
     _accept("ebb", judge.differences_of_ours(run.results, topic.truth))
+    _line("ebb", topic, run)
     return run
 
 
-def _peer(peer: str, python: Path, topic: Topic) -> running.Run | None:
+def _ratio(ebb: float, peer: str, python: Path, topic: Topic) -> float | None:
+    """Run a peer; return the events per second of Ebb divided by its."""
     task = Task(
         name=peer,
         bootstrap=topic.settings.kafka_bootstrap,
@@ -102,24 +103,26 @@ def _peer(peer: str, python: Path, topic: Topic) -> running.Run | None:
     try:
         run = running.run(peer, python, task)
     except EbbError as error:
-        print(f"{error} Its ratio is left out.")
+        print(f"{error} Its ratio is left out.", flush=True)
         return None
     _accept(peer, judge.differences(run.results, topic.truth))
-    return run
+    ratio = ebb / run.events_per_s
+    _line(peer, topic, run, f"   ebb is {ratio:.1f} x")
+    return round(ratio, 2)
 
 
 def _accept(name: str, differences: list[str]) -> None:
     """A ratio between different results says nothing."""
     if differences:
-        print(f"{name} differs in {len(differences)} numbers: {' '.join(differences[:5])}")
+        print(f"{name} differs from the judge in {len(differences)} numbers: {' '.join(differences[:5])}")
         sys.exit(1)
-    print(f"{name}: all features and scores are equal to the judge's.", flush=True)
 
 
-def _line(name: str, records: int, run: running.Run | ours.OurRun, more: str) -> None:
+def _line(name: str, topic: Topic, run: running.Run | ours.OurRun, more: str = "") -> None:
     print(
-        f"{name:8} {run.events_per_s:>10,.0f} events/s   {records:>9,} records   {run.seconds:>5.1f} s"
-        f"   {run.cpu_seconds:>5.1f} s of CPU{more}"
+        f"{name:8} {run.events_per_s:>10,.0f} events/s   {len(topic.log.records):>9,} records in {run.seconds:>5.1f} s,"
+        f" {run.cpu_seconds:>5.1f} s of CPU; {len(run.results):,} customers as the judge has them{more}",
+        flush=True,
     )
 
 

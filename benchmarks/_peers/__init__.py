@@ -7,7 +7,7 @@ one is counted and passed over. An event whose id was seen before is dropped (a 
 event updates its customer: exact 1, 7 and 30-day windows, by day buckets, of events, sessions, views, additions to the
 cart, purchases and support contacts; spend in minor units; first and newest moment, last purchase, active days, and the
 event rate that halves every 14 days. Of each customer touched the features and a logistic score are computed, by
-`definition.WEIGHTS`, as part of the stream. State survives a crash by the framework's own means, Pathway's aside.
+`definition.WEIGHTS`, as part of the stream. State survives a crash by the framework's own means.
 
 The definition is `definition`, in plain Python that all four share, so they differ in plumbing alone.
 

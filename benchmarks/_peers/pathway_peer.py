@@ -3,8 +3,8 @@
 The topic is keyed by customer, so records are grouped as they come and parsed within the reducer: nothing passes
 between Python and the engine that need not. The reducer is handed all that a minibatch brings for a customer and
 returns the new state as bytes, for a value of Pathway's is not to be changed. Minibatches and backlog are Pathway's
-own, which were the fastest: under load a minibatch holds hundreds of thousands of records. State stays in memory:
-storing that of a reducer asks for a licence key.
+own, which were the fastest: under load a minibatch holds hundreds of thousands of records. State stays in memory
+and would be recomputed from the topic: storing that of a reducer asks for a licence key.
 """
 
 from typing import Any
