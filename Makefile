@@ -95,9 +95,12 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(VENV)/uv.stamp
 	$(INSTALL)
 	@touch $(VENV)/runtime.stamp $@
 
+PEERS := $(basename $(notdir $(wildcard benchmarks/_peers/requirements/*.in)))
 .PHONY: lock
 lock: dev
 	$(COMPILE) --upgrade requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(COMPILE) --upgrade requirements/runtime.in -o requirements/runtime.txt
 	$(COMPILE) --upgrade requirements/dev.in -o requirements/dev.txt
+	@for peer in $(PEERS); do $(COMPILE) --upgrade benchmarks/_peers/requirements/$$peer.in \
+		-o benchmarks/_peers/requirements/$$peer.txt || exit 1; done
 	$(BIN)/python -m ebb.runtime.jars

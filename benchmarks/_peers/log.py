@@ -1,0 +1,113 @@
+"""The log that everybody reads: random activity with what a real topic has in it.
+
+First a twentieth of the customers over forty days, so that the 7 and 30-day windows have something to forget; these
+records are the warm-up. Then all customers over three days, as `bench-throughput` has them, up to a quarter of an hour
+out of order. One record in a hundred was sent before, one in five hundred cannot be accepted. The log ends with a view
+by every customer at one moment, so that the last result of everybody describes that moment.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import orjson
+
+from ebb.events import encode_activity
+from producers.load import SHARES, TYPES
+
+CUSTOMERS = 20_000
+HISTORY_DAYS, DAYS = 40, 3
+HISTORY_RECORDS, HISTORY_CUSTOMERS = 10_000, 1_000
+DISORDER_SECONDS = 900
+RESENT_WITHIN = 500
+"""Records between an event and its repetition, at most."""
+STEP = 0.125
+"""Seconds between two moments that an event may have: whole in binary, so that every language rounds them alike."""
+_DAY = 86_400
+_WHOLE = {"event_id": "b", "customer_id": "load-0", "type": "view", "occurred_at": "2026-01-01T00:00:00Z"}
+_BROKEN = (
+    b"",
+    b"{not json",
+    *(
+        orjson.dumps({name: value for name, value in (_WHOLE | change).items() if value is not None})
+        for change in (
+            {"event_id": None},
+            {"customer_id": ""},
+            {"occurred_at": "2026-01-01T00:00:00"},
+            {"occurred_at": "yesterday"},
+            {"properties": 3},
+            {"properties": {"amount": "much"}},
+        )
+    ),
+)
+
+Record = tuple[str, bytes]
+"""Key and body."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """Records in the order in which they are sent, and how many of them are the warm-up."""
+
+    records: list[Record]
+    warm_up: int
+
+
+class Source:
+    """Makes logs of any length that begin alike.
+
+    Parameters
+    ----------
+    longest
+        Records of the longest log.
+    end
+        Unix time of the end, whole seconds.
+    """
+
+    def __init__(self, longest: int, *, seed: int, end: float, customers: int = CUSTOMERS) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._end = end
+        self._customers = customers
+        body = longest - customers
+        first = end - (HISTORY_DAYS + DAYS) * _DAY
+        self._body = self._events("h", HISTORY_CUSTOMERS, HISTORY_RECORDS, first, HISTORY_DAYS * _DAY)
+        self._body += self._events("e", customers, body - HISTORY_RECORDS, end - DAYS * _DAY, DAYS * _DAY)
+
+    def log(self, records: int) -> Log:
+        """Return the log of so many records."""
+        kept = self._body[: records - self._customers]
+        at = datetime.fromtimestamp(self._end, UTC)
+        keys = [_key(number) for number in range(self._customers)]
+        last = [(key, encode_activity(f"last-{key}", key, "view", at)) for key in keys]
+        return Log(kept + last, HISTORY_RECORDS)
+
+    def _events(self, name: str, customers: int, count: int, begin: float, span: float) -> list[Record]:
+        rng = self._rng
+        who = rng.integers(0, customers, count).tolist()
+        kinds = rng.choice(len(TYPES), count, p=SHARES).tolist()
+        amounts = np.round(rng.lognormal(3.5, 0.6, count), 2).tolist()
+        back = rng.random(count) * DISORDER_SECONDS
+        moments = begin + np.maximum(np.linspace(0, span - STEP, count) - back, 0)
+        times = (np.floor(moments / STEP) * STEP).tolist()
+        fate = rng.random(count)
+        resent = np.flatnonzero(fate < 0.01)
+        broken = np.flatnonzero((fate >= 0.01) & (fate < 0.012))
+        found: list[Record] = []
+        for number in range(count):
+            customer = _key(who[number])
+            kind = TYPES[kinds[number]]
+            properties: dict[str, object] = {"channel": "web", "country": "DE", "product_id": f"p{number % 5_000}"}
+            if kind == "purchase":
+                properties |= {"amount": amounts[number], "currency": "EUR"}
+            at = datetime.fromtimestamp(times[number], UTC)
+            found.append((customer, encode_activity(f"{name}{number}", customer, kind, at, properties)))
+        for number in broken.tolist():
+            found[number] = (found[number][0], _BROKEN[number % len(_BROKEN)])
+        # After the broken ones, lest the first of two be broken and the event come too late to count.
+        for number in resent.tolist():
+            found[number] = found[max(number - int(rng.integers(1, RESENT_WITHIN)), 0)]
+        return found
+
+
+def _key(number: int) -> str:
+    return f"load-{number:07d}"

@@ -1,0 +1,130 @@
+"""Events per second of Ebb's worker beside the same features and score in Faust, Quix Streams, Bytewax and Pathway.
+
+What is computed, and what Ebb does besides, is told in `benchmarks._peers`; method and reading in `docs/benchmarks.md`.
+All read the same log on the same broker, one after another, one process each, each framework in an environment of its
+own under `build/peers`. The clock runs from the end of the warm-up to the last record, start-up left out. The slower
+ones get a shorter log with the same beginning and end. Before a ratio counts, the judge compares every customer's
+features and score. A framework that cannot be installed is told of, and its ratio is null.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks._peers import environments, judge, ours, running
+from benchmarks._peers.log import CUSTOMERS, HISTORY_RECORDS, Log, Source
+from benchmarks._peers.meter import Task
+from clickhouse.migrations import migrate
+from ebb.errors import EbbError, SetupError
+from ebb.runtime.services import services
+from ebb.settings import Settings
+from ebb.topics import create_topics
+from producers.load import offer
+from producers.producing import ActivityProducer
+
+EVENTS = int(os.environ.get("BENCH_EVENTS", "1200000"))
+"""Records of the longest log, which Ebb is timed on."""
+PARTS = {"faust": 12, "quix": 4, "bytewax": 1, "pathway": 1}
+"""What part of that log each gets, so that each runs for some 10 to 20 s."""
+LEAST = 2 * (CUSTOMERS + HISTORY_RECORDS)
+"""Records of the shortest log: its beginning and end, and as much between them."""
+WANTED = os.environ.get("BENCH_PEERS", ",".join(PARTS)).split(",")
+ENVIRONMENTS = Path("build/peers")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A filled topic and the truth about it."""
+
+    settings: Settings
+    log: Log
+    truth: dict[str, dict[str, float]]
+
+
+def main() -> None:
+    """Measure and print."""
+    if unknown := sorted(set(WANTED) - PARTS.keys()):
+        sys.exit(f"BENCH_PEERS names {', '.join(unknown)}; there are {', '.join(PARTS)}.")
+    least = max(PARTS[peer] for peer in WANTED) * LEAST
+    if least > EVENTS:
+        sys.exit(f"BENCH_EVENTS is {EVENTS}; it takes {least} for the shortest log to be one.")
+    pythons = {peer: python for peer in WANTED if (python := _python(peer)) is not None}
+    end = time.time() // 3600 * 3600 - 1800  # never a midnight, where a day's features would have two moments
+    print(f"Making a log of {EVENTS:,} records …", flush=True)
+    with tempfile.TemporaryDirectory() as home, services(Settings(home=Path(home))) as base:
+        source = Source(EVENTS, seed=1, end=end)
+        topics = {part: _filled(base, part, source) for part in sorted({1, *(PARTS[peer] for peer in pythons)})}
+        ebb = {part: _ours(topic, end) for part, topic in topics.items()}[1].events_per_s
+        ratios = {peer: _ratio(ebb, peer, python, topics[PARTS[peer]]) for peer, python in pythons.items()}
+    print(json.dumps({f"ratio_{peer}": ratios.get(peer) for peer in PARTS}))
+
+
+def _python(peer: str) -> Path | None:
+    try:
+        return environments.python_of(peer, ENVIRONMENTS.absolute())
+    except SetupError as error:
+        print(f"{error} Its ratio is left out.")
+        return None
+
+
+def _filled(base: Settings, part: int, source: Source) -> Topic:
+    settings = base.model_copy(update={"namespace": f"peers_{part}", "idle_after_seconds": 0.0})
+    log = source.log(EVENTS // part)
+    create_topics(settings)
+    migrate(settings)
+    with ActivityProducer(settings, source="load", linger_ms=50) as producer:
+        offer(producer, log.records)
+    return Topic(settings, log, judge.expected(log.records))
+
+
+def _ours(topic: Topic, end: float) -> ours.OurRun:
+    records = len(topic.log.records)
+    run = ours.run(topic.settings, records=records, warm_up=topic.log.warm_up, customers=len(topic.truth), end=end)
+    _accept("ebb", judge.differences_of_ours(run.results, topic.truth))
+    _line("ebb", topic, run)
+    return run
+
+
+def _ratio(ebb: float, peer: str, python: Path, topic: Topic) -> float | None:
+    """Run a peer; return the events per second of Ebb divided by its."""
+    task = Task(
+        name=peer,
+        bootstrap=topic.settings.kafka_bootstrap,
+        topic=topic.settings.topics.activity,
+        partitions=topic.settings.partitions,
+        records=len(topic.log.records),
+        warm_up=topic.log.warm_up,
+        folder="",
+    )
+    try:
+        run = running.run(peer, python, task)
+    except EbbError as error:
+        print(f"{error} Its ratio is left out.", flush=True)
+        return None
+    _accept(peer, judge.differences(run.results, topic.truth))
+    ratio = ebb / run.events_per_s
+    _line(peer, topic, run, f"   ebb is {ratio:.1f} x")
+    return round(ratio, 2)
+
+
+def _accept(name: str, differences: list[str]) -> None:
+    """A ratio between different results says nothing."""
+    if differences:
+        print(f"{name} differs from the judge in {len(differences)} numbers: {' '.join(differences[:5])}")
+        sys.exit(1)
+
+
+def _line(name: str, topic: Topic, run: running.Run | ours.OurRun, more: str = "") -> None:
+    print(
+        f"{name:8} {run.events_per_s:>10,.0f} events/s   {len(topic.log.records):>9,} records in {run.seconds:>5.1f} s,"
+        f" {run.cpu_seconds:>5.1f} s of CPU; {len(run.results):,} customers as the judge has them{more}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
