@@ -13,6 +13,10 @@ from ebb.settings import Settings
 
 log = get_logger(__name__)
 
+SESSION_SECONDS = 15.0
+"""How long a part may be silent before its partitions are given to another: five missed heartbeats. Faust's 60 would
+leave customers unscored for a minute after a crash."""
+
 
 def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
     """Return a Faust app in the consumer group of a part.
@@ -38,6 +42,7 @@ def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
         "consumer_auto_offset_reset": "earliest",
         "broker_max_poll_records": settings.poll_records,
         "broker_commit_interval": 1.0,
+        "broker_session_timeout": SESSION_SECONDS,
         "stream_buffer_maxsize": 8,
         "stream_wait_empty": False,
         # A checkpoint may have to wait for ClickHouse; the group must not take the partitions away meanwhile.

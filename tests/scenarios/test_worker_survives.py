@@ -1,0 +1,115 @@
+"""Whatever ends, hangs or goes away while events flow: afterwards everything is as if nothing had.
+
+Each story is judged by `tests.support.traffic.judge`: state byte for byte, rows, labels and refusals against a
+re-computation over the whole log.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from ebb.runtime import parts
+from ebb.runtime.supervisor import Supervisor
+from ebb.settings import Settings
+from ebb.streams import SESSION_SECONDS
+from tests.support.flow import wait_for
+from tests.support.traffic import Traffic, judge
+
+RunPart = Callable[[parts.Part], Supervisor]
+KILLS = 20
+
+
+@pytest.fixture
+def settings(space: Settings) -> Settings:
+    """A namespace whose time is moved by its records alone, with short intervals and horizons."""
+    quick = {
+        "idle_after_seconds": 0.0,
+        "checkpoint_seconds": 0.2,
+        "sweep_seconds": 1.0,
+        "horizon_days": 3,
+        "purchase_horizon_days": 2,
+    }
+    return space.model_copy(update=quick)
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_killed_twenty_times_at_random_moments(settings: Settings, run_part: RunPart) -> None:
+    moments = random.Random(20)  # noqa: S311 - moments, not secrets
+    supervisor = run_part(parts.worker(settings))
+    with Traffic(settings, seed=1) as traffic:
+        for _ in range(KILLS):
+            time.sleep(moments.uniform(0.05, 1.5))
+            supervisor.take_down("worker-0", hard=True)
+            supervisor.bring_up("worker-0")
+    judge(traffic)
+
+
+@pytest.mark.timeout(400)
+def test_two_workers_of_which_one_stops_and_returns_and_is_killed(settings: Settings, run_part: RunPart) -> None:
+    run_part(parts.worker(settings, 0))
+    second = run_part(parts.worker(settings, 1))
+    with Traffic(settings, seed=2) as traffic:
+        time.sleep(2)
+        second.take_down("worker-1")
+        time.sleep(1)
+        second.bring_up("worker-1")
+        time.sleep(2)
+        second.take_down("worker-1", hard=True)
+        time.sleep(1)
+    judge(traffic)
+
+
+@pytest.mark.timeout(400)
+def test_a_worker_that_hangs_until_its_partitions_are_anothers_and_then_wakes(
+    settings: Settings, run_part: RunPart
+) -> None:
+    workers = [run_part(parts.worker(settings, number)) for number in range(2)]
+    pids = [worker.pid(f"worker-{number}") for number, worker in enumerate(workers)]
+    with Traffic(settings, seed=3) as traffic:
+        time.sleep(2)
+        assert pids[0] is not None
+        os.kill(pids[0], signal.SIGSTOP)
+        try:
+            # The group waits for the session to end; only then are the partitions the other's.
+            time.sleep(SESSION_SECONDS + 5)
+        finally:
+            os.kill(pids[0], signal.SIGCONT)
+        time.sleep(4)
+    judge(traffic)
+
+
+@pytest.mark.timeout(400)
+def test_a_broker_that_goes_and_returns(settings: Settings, stack_supervisor: Supervisor, run_part: RunPart) -> None:
+    run_part(parts.worker(settings))
+    with Traffic(settings, seed=4) as traffic:
+        time.sleep(2)
+        stack_supervisor.take_down("kafka", hard=True)
+        time.sleep(3)
+        stack_supervisor.bring_up("kafka")
+        time.sleep(3)
+    judge(traffic)
+
+
+@pytest.mark.timeout(400)
+def test_clickhouse_away_for_long_holds_the_worker_back_and_loses_nothing(
+    settings: Settings, stack_supervisor: Supervisor, run_part: RunPart
+) -> None:
+    small = settings.model_copy(update={"sink_rows": 100, "poll_records": 50})
+    worker = run_part(parts.worker(small))
+    pid = worker.pid("worker-0")
+    with Traffic(small, seed=5, pause=0.02) as traffic:
+        wait_for("some traffic", lambda: traffic.sent > 300)
+        stack_supervisor.take_down("clickhouse", hard=True)
+        before, rss = traffic.sent, psutil.Process(pid).memory_info().rss
+        time.sleep(20)
+        assert traffic.sent > before + 1_000, "the producer must not have noticed"
+        assert psutil.Process(pid).is_running()
+        grown = psutil.Process(pid).memory_info().rss - rss
+        assert grown < 64 * 1024 * 1024, f"the worker grew by {grown} bytes while ClickHouse was away"
+        stack_supervisor.bring_up("clickhouse")
+    judge(traffic)
