@@ -1,0 +1,226 @@
+"""What customers cost one worker: memory, sweeps, checkpoints, recovery, throughput, by their number.
+
+Bytes a customer: how much more private memory (USS) a worker has that keeps so many customers and has nothing left to
+do, than a worker with the same settings that has not seen an event. Everything is in it: columns grown by doubling,
+ids and their index, the duplicate windows, the served scores, what the allocator keeps of polls, inserts and
+checkpoints that are over. What does not grow with the customers is told apart by the slope between two numbers of them.
+
+Recovery: a fresh process reads all partitions of the state topic and puts them together, up to being able to take the
+next event; in it memory is measured too, before and after, and a sweep without any waiting in between. The sweep of the
+JSON line is the live worker's own figure (`ebb_sweep_seconds`).
+"""
+
+import gc
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks._figures import metric, scrape
+from clickhouse.migrations import migrate
+from ebb.events import encode_activity
+from ebb.kafka import Publisher, read_to_end
+from ebb.runtime import parts
+from ebb.runtime.services import services, silent
+from ebb.runtime.supervisor import Supervisor
+from ebb.settings import Settings
+from ebb.topics import create_topics
+from producers.load import offer, random_events
+from producers.population import CHANNELS, COUNTRIES
+from producers.producing import ActivityProducer
+from stream_processors.champions import ModelWatcher
+from stream_processors.partition import PartitionWorker
+from stream_processors.sink import Sink
+
+NUMBERS = tuple(int(number) for number in os.environ.get("BENCH_NUMBERS", "10000,100000,1000000").split(","))
+EVENTS = int(os.environ.get("BENCH_EVENTS", "400000"))
+"""Events after the first of every customer."""
+SLICE = 100_000
+"""Events held in memory before they are sent."""
+SPAN_SECONDS = 2 * 86_400
+QUIET_SECONDS = 8.0
+"""Without an event for so long, checkpoints and inserts are over."""
+PATIENCE_SECONDS = 600.0
+
+
+def main() -> None:
+    """Measure and print."""
+    names = ("bytes_per_customer", "sweep_s", "recovery_s", "checkpoint_mb", "events_per_s")
+    figures: dict[str, dict[str, float]] = {name: {} for name in names}
+    used: dict[int, int] = {}
+    with tempfile.TemporaryDirectory() as home, services(Settings(home=Path(home))) as base:
+        empty = _empty(_space(base, "empty"))
+        print(f"a worker without customers has {empty / 1e6:.1f} MB of its own")
+        for number in NUMBERS:
+            settings = _space(base, f"of{number}")
+            _fill(settings, number)
+            found, used[number] = _live(settings, number)
+            found |= _restored(settings, number)
+            found["bytes_per_customer"] = round((used[number] - empty) / number, 1)
+            for name in names:
+                figures[name][str(number)] = found[name]
+            print(
+                f"{number:>9,} customers: {found['bytes_per_customer']:,.0f} bytes each, "
+                f"sweep {found['sweep_s']:.3f} s ({found['sweep_alone_s']:.3f} s alone), "
+                f"recovery {found['recovery_s']:.2f} s, checkpoint "
+                f"{found['checkpoint_mb']:.1f} MB, {found['events_per_s']:,.0f} events/s; restored alone "
+                f"{found['restored_bytes']:,.0f} bytes each",
+                flush=True,
+            )
+    for few, many in pairwise(NUMBERS):
+        each = (used[many] - used[few]) / (many - few)
+        print(f"from {few:,} to {many:,} customers: {each:,.0f} bytes for each one more")
+    print(json.dumps(figures))
+
+
+def _space(base: Settings, namespace: str) -> Settings:
+    settings = base.model_copy(update={"namespace": namespace})
+    create_topics(settings)
+    migrate(settings)
+    return settings
+
+
+def _fill(settings: Settings, number: int) -> None:
+    """Send one event of every customer, in no order of theirs, then events of any."""
+    begin, half = time.time() - SPAN_SECONDS, SPAN_SECONDS / 2
+    with ActivityProducer(settings, source="load", linger_ms=50) as producer:
+        for start in range(0, number, SLICE):
+            stop = min(start + SLICE, number)
+            offer(producer, [_first(n, begin + half * n / number) for n in range(start, stop)])
+        for part in range(-(-EVENTS // SLICE)):
+            count = min(SLICE, EVENTS - part * SLICE)
+            step = half * SLICE / EVENTS
+            at = begin + half + part * step
+            offer(producer, random_events(count, customers=number, seed=part + 1, begin=at, span_seconds=step))
+
+
+def _first(number: int, at: float) -> tuple[str, bytes]:
+    customer_id = f"load-{number:07d}"
+    properties: dict[str, object] = {
+        "channel": CHANNELS[number % len(CHANNELS)],
+        "country": COUNTRIES[number % len(COUNTRIES)],
+        "product_id": f"p{number % 5_000}",
+        "session_id": f"first-{number}",
+    }
+    body = encode_activity(f"first-{number}", customer_id, "view", datetime.fromtimestamp(at, UTC), properties)
+    return customer_id, body
+
+
+def _empty(settings: Settings) -> int:
+    worker = parts.worker(settings)
+    with Supervisor([worker], logs=settings.home / "logs", say=silent):
+        time.sleep(QUIET_SECONDS)
+        return _own_memory(worker)
+
+
+def _live(settings: Settings, number: int) -> tuple[dict[str, float], int]:
+    """Let a worker take in a filled topic; return its figures and its memory once it has nothing left to do."""
+    worker, events = parts.worker(settings), number + EVENTS
+    with Supervisor([worker], logs=settings.home / "logs", say=silent):
+        first: tuple[float, float] | None = None
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (done := _done(text := scrape(worker))) < events or first is None:
+            if first is None and done > 0:
+                first = (time.perf_counter(), done)
+            _still(deadline, f"{events:,} events were taken in ({done:,.0f} were)")
+            time.sleep(0.05)
+        rate = (done - first[1]) / max(time.perf_counter() - first[0], 1e-9)
+        time.sleep(QUIET_SECONDS)
+        before = scrape(worker)
+        swept = metric(before, "ebb_sweep_seconds_count")
+        while metric(text := scrape(worker), "ebb_sweep_seconds_count") < swept + 2:
+            _still(deadline, "two sweeps ended")
+            time.sleep(0.2)
+        sweeps = metric(text, "ebb_sweep_seconds_count") - swept
+        seconds = metric(text, "ebb_sweep_seconds_sum") - metric(before, "ebb_sweep_seconds_sum")
+        kept = metric(text, "ebb_customers")
+        if kept != number:
+            message = f"The worker keeps {kept:,.0f} customers where {number:,} were sent."
+            raise SystemExit(message)
+        return {"events_per_s": round(rate), "sweep_s": round(seconds / sweeps, 4)}, _own_memory(worker)
+
+
+def _restored(settings: Settings, number: int) -> dict[str, float]:
+    latest: dict[tuple[int, bytes], int] = {}
+    for record in read_to_end(settings, settings.topics.state, range(settings.partitions)):
+        key, body = record.key(), record.value()
+        latest[int(record.partition() or 0), bytes(key or b"")] = len(body or b"")
+    context = multiprocessing.get_context("spawn")
+    told: Any = context.SimpleQueue()
+    process = context.Process(target=recover, args=(settings, number, told))
+    process.start()
+    process.join()
+    if process.exitcode:
+        message = f"The recovery of {number:,} customers ended with {process.exitcode}; see above."
+        raise SystemExit(message)
+    found: dict[str, float] = told.get()
+    return {"checkpoint_mb": round(sum(latest.values()) / 1e6, 2)} | found
+
+
+def recover(settings: Settings, number: int, told: Any) -> None:
+    """Restore all partitions in this process, sweep them; tell what it took."""
+    publisher, sink, champions = Publisher(settings), Sink(), ModelWatcher(settings)
+    gc.collect()
+    before = psutil.Process().memory_full_info().uss
+    began = time.perf_counter()
+    workers = [
+        PartitionWorker(partition, settings, publisher=publisher, sink=sink, champions=champions)
+        for partition in range(settings.partitions)
+    ]
+    recovery = time.perf_counter() - began
+    gc.collect()
+    after = psutil.Process().memory_full_info().uss
+    kept = sum(len(worker.engine.state) for worker in workers)
+    if kept != number:
+        message = f"{kept:,} customers were restored where {number:,} were kept."
+        raise SystemExit(message)
+    for worker in workers:
+        worker.behind = False
+    sweeps = []
+    for _ in range(2):  # the first tells what moved since the live worker's last
+        began = time.perf_counter()
+        for worker in workers:
+            for rows in worker.sweep_ranges():
+                worker.sweep(rows)
+            worker.count_bands()
+        sweeps.append(time.perf_counter() - began)
+        sink.take()
+    publisher.flush()
+    told.put(
+        {
+            "recovery_s": round(recovery, 3),
+            "sweep_alone_s": round(sweeps[-1], 4),
+            "restored_bytes": round((after - before) / number, 1),
+        }
+    )
+
+
+def _done(text: str) -> float:
+    return sum(metric(text, "ebb_events_total", result=result) for result in ("accepted", "late"))
+
+
+def _own_memory(worker: parts.Part) -> int:
+    """Return the bytes that only a worker's process has; found by the port on which it alone serves its metrics."""
+    port = worker.environment["EBB_METRICS_PORT"]
+    for process in psutil.Process().children(recursive=True):
+        if process.cmdline() == list(worker.command) and process.environ().get("EBB_METRICS_PORT") == port:
+            return int(process.memory_full_info().uss)
+    message = f"The process of {worker.name} is not to be found."
+    raise SystemExit(message)
+
+
+def _still(deadline: float, what: str) -> None:
+    if time.monotonic() > deadline:
+        message = f"It did not come about within {PATIENCE_SECONDS:.0f} s that {what}."
+        raise SystemExit(message)
+
+
+if __name__ == "__main__":
+    main()
