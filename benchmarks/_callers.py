@@ -1,0 +1,200 @@
+"""The load of `benchmarks.serving`, in a process of its own: callers by REST, followers by WebSocket.
+
+`python -m benchmarks._callers <what> <JSON>` prints one JSON object.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import orjson
+import uvloop
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from ebb.kafka import Publisher
+from ebb.settings import Settings
+
+SETTLE_SECONDS = 3.0
+"""Time after the last change in which what was sent must arrive."""
+
+
+def score(customer: int, number: int) -> bytes:
+    """Return a score as a worker publishes it; `value_at_risk` is a running number of the customer's changes."""
+    now = datetime.now(UTC).isoformat()
+    churn = random.random()  # noqa: S311 - a load, not a secret
+    band = ("low", "medium", "high", "critical")[sum(churn >= edge for edge in (0.3, 0.6, 0.8))]
+    reason = {"feature": "recency", "contribution": 1.2, "text": "No activity for 12 days; usually every 3 days"}
+    return orjson.dumps(
+        {
+            "customer_id": f"c-{customer}",
+            "churn": churn,
+            "purchase": 0.1,
+            "band": band,
+            "previous": 0.5,
+            "trend_7d": 0.02,
+            "reasons": [reason, {**reason, "feature": "spend"}, {**reason, "feature": "frequency"}],
+            "value_at_risk": float(number),
+            "expected_gain": 4.2,
+            "country": "DE",
+            "channel": "web",
+            "model": {"name": "churn.logistic", "version": 3},
+            "as_of": now,
+            "scored_at": now,
+        }
+    )
+
+
+async def rest(
+    *, url: str, path: str, customers: int, rate: float, seconds: float, connections: int
+) -> dict[str, float]:
+    """Call a path, `%d` in it being a customer; at `rate` a second, or, if that is 0, as fast as each is answered.
+
+    A latency runs from the moment at which the call was due, so that a stall counts for all the calls that it held up.
+    """
+    place = urlsplit(url)
+    latencies: list[float] = []
+    wrong = 0
+    begin = time.perf_counter() + 0.5
+
+    async def caller(number: int) -> None:
+        nonlocal wrong
+        reader, writer = await asyncio.open_connection(place.hostname, place.port)
+        due, turn = begin + (number / rate if rate else 0.0), number
+        while due < begin + seconds:
+            if (early := due - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
+            asked = path.replace("%d", str(turn * 7_919 % customers))
+            writer.write(f"GET {asked} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            await reader.readexactly(length)
+            wrong += b" 200 " not in head[:20]
+            now = time.perf_counter()
+            latencies.append(now - due)
+            turn += connections
+            due = due + connections / rate if rate else now
+        writer.close()
+
+    await asyncio.gather(*(caller(number) for number in range(connections)))
+    p50, p99 = np.percentile(latencies, [50, 99]) * 1_000
+    took = time.perf_counter() - begin
+    return {"per_s": len(latencies) / took, "p50_ms": p50, "p99_ms": p99, "wrong": wrong}
+
+
+class Follower:
+    """One WebSocket client that follows some customers and keeps book of what it is told."""
+
+    def __init__(self, url: str, customers: list[int]) -> None:
+        self.customers = customers
+        self.delays: list[float] = []
+        self.told: dict[str, int] = {}
+        """Changes heard of each customer."""
+        self.disordered = 0
+        self.subscribed = asyncio.Event()
+        self.lost = ""
+        self._url = url
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        sequence = 0
+        try:
+            async with connect(self._url, proxy=None, compression=None, open_timeout=60) as socket:
+                await subscribe(socket, self.customers)
+                async for message in socket:
+                    now, said = time.time(), orjson.loads(message)
+                    if said["type"] == "subscribed":
+                        self.subscribed.set()
+                    elif said["type"] == "score":
+                        data = said["data"]
+                        customer, number = data["customer_id"], int(data["value_at_risk"])
+                        last = self.told.get(customer, 0)
+                        self.disordered += said["sequence"] <= sequence or number <= last
+                        sequence = said["sequence"]
+                        self.told[customer] = last + 1
+                        self.delays.append(now - datetime.fromisoformat(data["scored_at"]).timestamp())
+        except ConnectionClosed as closed:
+            self.lost = str(closed)
+            self.subscribed.set()
+
+
+async def subscribe(socket: ClientConnection, customers: list[int] | None) -> None:
+    """Ask for the scores of some customers, or of all."""
+    wanted: dict[str, Any] = {"type": "subscribe", "topics": ["scores"]}
+    if customers is not None:
+        wanted["filter"] = {"customers": [f"c-{customer}" for customer in customers]}
+    await socket.send(json.dumps(wanted))
+
+
+async def streams(
+    settings: Settings, *, url: str, clients: int, followed: int, rate: int, seconds: float, passers: int
+) -> dict[str, Any]:
+    """Publish score changes to Kafka and see when each arrives at each client that follows the customer."""
+    # Client i follows customers i, i + 1, …: every change is wanted by `followed` clients.
+    followers = [Follower(url, [(i + k) % clients for k in range(followed)]) for i in range(clients)]
+    tasks = [asyncio.ensure_future(one.run()) for one in followers]
+    await asyncio.gather(*(one.subscribed.wait() for one in followers))
+    stalled = await connect(url, proxy=None, compression=None, max_queue=1)
+    await subscribe(stalled, None)
+    visits = 0
+
+    async def pass_by() -> None:
+        nonlocal visits
+        while True:
+            with contextlib.suppress(ConnectionClosed):
+                async with connect(url, proxy=None, compression=None, open_timeout=60) as socket:
+                    await subscribe(socket, random.sample(range(clients), followed))
+                    await asyncio.sleep(random.uniform(1, 3))  # noqa: S311
+                    visits += 1
+
+    tasks += [asyncio.ensure_future(pass_by()) for _ in range(passers)]
+    await asyncio.sleep(1)
+    publisher = Publisher(settings, linger_ms=1)
+    sent: dict[int, int] = {}
+    began = time.perf_counter()
+    for change in range(int(rate * seconds)):
+        if (early := began + change / rate - time.perf_counter()) > 0:
+            await asyncio.sleep(early)
+        customer = change % clients
+        sent[customer] = sent.get(customer, 0) + 1
+        publisher.send(settings.topics.scores, key=f"c-{customer}", value=score(customer, sent[customer]))
+    took = time.perf_counter() - began
+    await asyncio.to_thread(publisher.flush)
+    await asyncio.sleep(SETTLE_SECONDS)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    stalled.transport.abort()
+    missing = sum(sent[one] - follower.told.get(f"c-{one}", 0) for follower in followers for one in follower.customers)
+    delays = np.concatenate([one.delays for one in followers]) * 1_000
+    p50, p99 = np.percentile(delays, [50, 99])
+    return {
+        "changes_per_s": sum(sent.values()) / took,
+        "deliveries": len(delays),
+        "deliveries_per_s": len(delays) / took,
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "worst_ms": delays.max(),
+        "missing": missing,
+        "disordered": sum(one.disordered for one in followers),
+        "lost": sum(bool(one.lost) for one in followers),
+        "visits": visits,
+    }
+
+
+def main() -> None:
+    """Do what the arguments say."""
+    what, told = sys.argv[1], json.loads(sys.argv[2])
+    figures = uvloop.run(rest(**told) if what == "rest" else streams(Settings(), **told))
+    print(json.dumps({name: float(value) for name, value in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The least that FastAPI can answer, under the very server that Ebb's API runs under."""
+
+import asyncio
+import sys
+from types import SimpleNamespace
+
+from fastapi import FastAPI
+
+from ebb.settings import Settings
+from serving.hub import Hub
+from serving.server import DrainingServer, listen
+
+
+def main() -> None:
+    """Serve `/hello` on the port that the first argument names, until SIGTERM."""
+    app = FastAPI()
+    # The server closes the streams of an application before it stops; this one has none.
+    app.state.context = SimpleNamespace(hub=Hub(0))
+
+    @app.get("/hello")
+    async def hello() -> dict[str, str]:
+        return {"hello": "world"}
+
+    with listen(Settings(api_port=int(sys.argv[1]))) as opened:
+        asyncio.run(DrainingServer(app).serve([opened]))
+
+
+if __name__ == "__main__":
+    main()
