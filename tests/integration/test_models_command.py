@@ -14,6 +14,7 @@ from ebb.kafka import Publisher, read_to_end
 from ebb.models import ModelSnapshot
 from ebb.runtime.parts import learner
 from ebb.settings import Settings
+from online_ml.candidates import candidates
 from tests.conftest import RunPart
 from tests.support.examples import FIRST_DAY, World
 
@@ -82,7 +83,8 @@ def test_models_are_listed_shown_exported_held_and_released(
 
     listed = ebb("list").splitlines()
     assert re.match(r"churn\.logistic +champion", listed[1])
-    assert len(listed) == 9
+    per_target = len(candidates("churn"))
+    assert len(listed) == 1 + 2 * per_target
     shown = ebb("show", "churn.recency")
     assert "horizon days" in shown
     versions = [int(found) for found in re.findall(r"^ +(\d+) +challenger", shown, re.MULTILINE)]

@@ -78,7 +78,7 @@ def events(store: Store) -> Store:
         event(6, "cem", 7.5),
         event(7, "cem", 8.5, "purchase", amount=20.0, currency="EUR", country="DE", channel="web"),
     ]
-    put(store, "events", rows, type="x", properties="{}", partition=0, offset=1, late=0, ingested_at=MONDAY)
+    put(store, "events", rows, type="x", body="{}", partition=0, offset=1, late=0, ingested_at=MONDAY)
     return store
 
 
