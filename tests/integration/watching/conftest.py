@@ -124,7 +124,7 @@ def exposition() -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def prometheus(exposition: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+def prometheus(exposition: int, rules: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """A live Prometheus with our rules, scraping the real exposition under the names of our jobs."""
     binary = shutil.which("prometheus")
     if binary is None:
@@ -160,9 +160,9 @@ def prometheus(exposition: int, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             _wait("Prometheus's start", lambda: httpx.get(f"{base}/-/ready", trust_env=False).is_success)
-            # A rate wants two samples; the last of the recorded series wants a rate.
-            _wait("a recorded p99", lambda: bool(ask("ebb:http_request_seconds:p99 > 0")))
-            _wait("a recorded champion", lambda: bool(ask("ebb:champion_metric")))
+            # A rate wants two samples, and each group of rules has a moment of its own in the interval.
+            records = {rule["record"] for rule in rules if "record" in rule}
+            _wait("what the rules record", lambda: all(ask(record) for record in records))
             yield ask
         finally:
             process.terminate()
