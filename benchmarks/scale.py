@@ -37,6 +37,7 @@ from producers.population import CHANNELS, COUNTRIES
 from producers.producing import ActivityProducer
 from stream_processors.champions import ModelWatcher
 from stream_processors.partition import PartitionWorker
+from stream_processors.scoring import Scoring
 from stream_processors.sink import Sink
 
 NUMBERS = tuple(int(number) for number in os.environ.get("BENCH_NUMBERS", "10000,100000,1000000").split(","))
@@ -183,12 +184,13 @@ def recover(settings: Settings, number: int, told: Any) -> None:
         raise SystemExit(message)
     for worker in workers:
         worker.behind = False
+    scoring = Scoring(settings, publisher=publisher, sink=sink, champions=champions)
     sweeps = []
     for _ in range(2):  # the first tells what moved since the live worker's last
         began = time.perf_counter()
         for worker in workers:
             for rows in worker.sweep_ranges():
-                worker.sweep(rows)
+                scoring.score([(worker, rows)], cause="sweep")
             worker.count_bands()
         sweeps.append(time.perf_counter() - began)
         sink.take()

@@ -13,6 +13,9 @@ from faust.types import TP
 
 FETCH_WAIT_MS = 20
 """How long the broker may hold a fetch. Faust's 1,500 lets one idle topic stall the busy ones (docs/adr/0003)."""
+FETCH_MIN_BYTES = 256 * 1024
+"""Bytes that the broker gathers before it answers a fetch, unless the wait is over. Answered at the first byte, broker
+and consumer are busy with little else as soon as a few hundred records come a second."""
 FETCH_BYTES = 4 * 1024 * 1024
 """Most bytes a fetch takes from one partition: some 20,000 events, one good batch."""
 
@@ -26,6 +29,7 @@ class CheckpointThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # The driver fixes these; aiokafka reads them when it creates its fetcher, at start.
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._fetch_min_bytes = FETCH_MIN_BYTES
         consumer._max_partition_fetch_bytes = FETCH_BYTES
         return consumer
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import faust
+import numpy as np
 import pyarrow as pa
 from faust.types import TP, EventT
 
@@ -29,17 +30,26 @@ from ebb.metrics import (
 )
 from ebb.settings import Settings
 from ebb.streams import guarded, make_app
+from stream_processors.batch import Batch
 from stream_processors.champions import ModelWatcher
 from stream_processors.checkpoint import Capture, write
-from stream_processors.decode import Batch
+from stream_processors.decode import FEW, Decoder
 from stream_processors.partition import PartitionWorker
+from stream_processors.scoring import Scoring
 from stream_processors.sink import Sink
+from stream_processors.state import Rows
 from stream_processors.transport import RawSchema, Transport
 
 log = get_logger(__name__)
 
-POLLS_AHEAD = 3
-"""Polls decoded or being decoded while one is processed: enough that neither waits for the other."""
+POLLS_AHEAD = 8
+"""Polls that wait to be decoded; no more are read meanwhile."""
+ROUND_RECORDS = 20_000
+"""Records from which on a round takes no further poll."""
+GATHER_SECONDS = 0.002
+"""How long a round of few records waits for the polls of other partitions, which one fetch brings one after another."""
+YIELD_SECONDS = 0.05
+"""How long a slice of a sweep or of a checkpoint stands back while polls are under way."""
 SHARE = 4
 """Checkpoints and sweeps rest so many times as long as the last one took: a fifth of the time at most is theirs."""
 HANDOVER_SECONDS = 10.0
@@ -53,16 +63,24 @@ class Polled:
     event: EventT[Any]
     records: list[Any]
     partition: PartitionWorker
-    batch: asyncio.Future[Batch]
+
+
+@dataclass(frozen=True)
+class Round:
+    """Polls that are decoded together, and whose customers are scored together."""
+
+    polls: list[Polled]
+    batches: asyncio.Future[list[Batch]]
 
 
 class ActivityWorker:
     """All that one worker process does; `app` is the Faust app to run.
 
-    An agent has each poll decoded, in a thread of its own, and a task hands it to its `PartitionWorker`, in the order
-    of the polls. Rows go to ClickHouse whenever there are enough for an insert. A checkpoint makes everything done so
-    far durable, in this order: rows in ClickHouse, records on Kafka, state on the state topic; then the polls are
-    acked, and Faust commits.
+    An agent takes the polls. Those that are there are a round: it is decoded in a thread, each poll is applied by its
+    `PartitionWorker`, and the customers touched are scored together, so that many small polls, as they come while
+    little waits, cost about as much as one. Sweeps and checkpoints stand back for rounds. Rows go to ClickHouse
+    whenever there are enough for an insert. A checkpoint makes everything done so far durable, in this order: rows in
+    ClickHouse, records on Kafka, state on the state topic; then the polls are acked, and Faust commits.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -73,8 +91,14 @@ class ActivityWorker:
         self._publisher = Publisher(settings)
         self._sink = Sink()
         self._champions = ModelWatcher(settings)
+        self._scoring = Scoring(settings, publisher=self._publisher, sink=self._sink, champions=self._champions)
+        self._decoder = Decoder(settings)
         self._polled: asyncio.Queue[Polled] = asyncio.Queue(POLLS_AHEAD)
+        self._rounds: asyncio.Queue[Round] = asyncio.Queue(1)
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self._underway = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._inserting = asyncio.Lock()
         self._saving = asyncio.Lock()
         self._full = asyncio.Event()
@@ -107,11 +131,15 @@ class ActivityWorker:
         # Signals hold their receivers weakly unless told otherwise.
         app.on_partitions_revoked.connect(revoked, weak=False)
         app.on_before_shutdown.connect(closing, weak=False)
+        app.task(self._gathering)
         app.task(self._processing)
         app.task(self._inserts)
         app.task(self._checkpoints)
         app.task(self._sweeps)
         app.task(self._watching)
+
+    async def _gathering(self) -> None:
+        await self._every(self._room.wait, self._gather)
 
     async def _processing(self) -> None:
         await self._every(self._room.wait, self._process)
@@ -202,31 +230,61 @@ class ActivityWorker:
                 forget_partition(number)
 
     async def _take(self, event: EventT[Any]) -> None:
-        """Have a poll decoded while those before it are processed."""
+        """Put a poll among those to come."""
         partition = self.partitions.get(event.message.tp.partition)
         if partition is None or self._outdated(event):
             return  # read before a rebalance; it comes again where it is wanted
+        self._underway += 1
+        self._idle.clear()
         records: Any = event.message.value
-        batch = asyncio.get_running_loop().run_in_executor(self._decoding, partition.decode, records)
-        await self._polled.put(Polled(event, records, partition, batch))
+        await self._polled.put(Polled(event, records, partition))
+
+    async def _gather(self) -> None:
+        """Have the polls that are there decoded, as a round, while the one before is processed."""
+        polls = [await self._polled.get()]
+        if len(polls[0].records) < FEW:
+            await asyncio.sleep(GATHER_SECONDS)
+        while not self._polled.empty() and sum(len(one.records) for one in polls) < ROUND_RECORDS:
+            polls.append(self._polled.get_nowait())
+        every = [one.records for one in polls]
+        batches = asyncio.get_running_loop().run_in_executor(self._decoding, self._decoder.decode_all, every)
+        await self._rounds.put(Round(polls, batches))
 
     async def _process(self) -> None:
-        polled = await self._polled.get()
-        batch, partition, tp = await polled.batch, polled.partition, polled.event.message.tp
-        if self.partitions.get(tp.partition) is not partition or partition.released or self._outdated(polled.event):
-            return
+        polled = await self._rounds.get()
+        batches = await polled.batches
         began = time.monotonic()
-        partition.behind = (self.app.consumer.highwater(tp) or 0) - 1 > batch.last_offset
-        partition.process(batch)
-        # The event waits for its checkpoint; its records need not.
-        polled.records.clear()
-        partition.unacked.append(polled.event)
+        touched: dict[int, Rows] = {}
+        applied = []
+        for one, batch in zip(polled.polls, batches, strict=True):
+            partition, tp = one.partition, one.event.message.tp
+            if self.partitions.get(tp.partition) is not partition or partition.released or self._outdated(one.event):
+                continue
+            partition.behind = (self.app.consumer.highwater(tp) or 0) - 1 > batch.last_offset
+            rows = partition.process(batch)
+            before = touched.get(tp.partition)
+            touched[tp.partition] = rows if before is None else np.union1d(before, rows)
+            # The event waits for its checkpoint; its records need not.
+            one.records.clear()
+            partition.unacked.append(one.event)
+            applied.append(batch)
+        self._scoring.score(((self.partitions[number], rows) for number, rows in touched.items()), cause="event")
         BATCH_SECONDS.observe(time.monotonic() - began)
-        LATENCY_SECONDS.observe(max(time.time() - batch.waited_since, 0))
+        for batch in applied:
+            LATENCY_SECONDS.observe(max(time.time() - batch.waited_since, 0))
         if self._sink.rows >= self.settings.sink_rows:
             self._full.set()
         if self._sink.rows >= 2 * self.settings.sink_rows:
             self._room.clear()
+        self._underway -= len(polled.polls)
+        if not self._underway:
+            self._idle.set()
+        await asyncio.sleep(0)
+
+    async def _stand_back(self) -> None:
+        """Let the polls under way go first, for a while at most."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), YIELD_SECONDS)
         await asyncio.sleep(0)
 
     def _outdated(self, event: EventT[Any]) -> bool:
@@ -236,12 +294,12 @@ class ActivityWorker:
         """Put the rows gathered so far into ClickHouse."""
         async with self._inserting:
             self._full.clear()
-            tables = self._sink.take()
+            taken = self._sink.take()
             self._room.set()
-            await asyncio.to_thread(self._insert_all, tables)
+            await asyncio.to_thread(self._insert_all, taken)
 
-    def _insert_all(self, tables: dict[str, pa.Table]) -> None:
-        for name, rows in tables.items():
+    def _insert_all(self, taken: Callable[[], dict[str, pa.Table]]) -> None:
+        for name, rows in taken().items():
             self._store.insert(name, rows)
 
     async def _checkpoint(self) -> None:
@@ -250,12 +308,12 @@ class ActivityWorker:
             taken: list[tuple[PartitionWorker, Capture, list[EventT[Any]]]] = []
             for worker in list(self.partitions.values()):
                 for rows in worker.touched_ranges():
+                    await self._stand_back()
                     worker.keep_features(rows)
-                    await asyncio.sleep(0)
+                await self._stand_back()
                 if (capture := worker.capture()) is not None:
                     taken.append((worker, capture, worker.unacked))
                     worker.unacked = []
-                await asyncio.sleep(0)
             # What was done after a capture goes along; to have it twice changes nothing.
             await self._insert()
             if not taken:
@@ -288,9 +346,9 @@ class ActivityWorker:
             for worker in list(self.partitions.values()):
                 for rows in worker.sweep_ranges():
                     await self._room.wait()
+                    await self._stand_back()
                     if not worker.released:
-                        worker.sweep(rows)
-                        await asyncio.sleep(0)
+                        self._scoring.score([(worker, rows)], cause="sweep")
                 worker.count_bands()
 
     async def _watch(self) -> None:

@@ -144,7 +144,7 @@ def pack(body: bytes) -> bytes:
 
 def new(settings: Settings, partition: int) -> tuple[Engine, Scoreboard, Checkpointer]:
     """Return what a partition without a checkpoint begins with."""
-    return Engine(partition, settings), Scoreboard(settings), Checkpointer(partition)
+    return Engine(partition, settings), Scoreboard(), Checkpointer(partition)
 
 
 def restore(settings: Settings, partition: int) -> tuple[Engine, Scoreboard, Checkpointer]:

@@ -1,9 +1,10 @@
-"""Records of one poll → columns of accepted events, ticks, and what is refused."""
+"""Records of polls → columns of accepted events, ticks, and what is refused."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from operator import attrgetter
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,95 +17,34 @@ from ebb.errors import InvalidEventError
 from ebb.events import TICK_HEADER, Activity, Properties, decode_activity
 from ebb.features import KIND_BY_NAME, Kind
 from ebb.settings import Settings
+from stream_processors.batch import TICK, Batch, Coded, Erasing, Refused
 from stream_processors.columnar import COLUMNS, DoubtError, from_activities, read_events
 from stream_processors.hashing import hash_ids
 
-TICK = -1
-"""Row kind of a tick in `Batch.kinds`."""
 HEADERS = attrgetter("headers")
-_ROWS = ("offsets", "times", "kinds", "amounts", "discounted", "event_hashes")
 FEW = 256
 """Up to so many records, reading them one by one costs less than Arrow's set-up, or than looking for the doubtful."""
 
-
-@dataclass(frozen=True)
-class Refused:
-    """A record that cannot be accepted, with why."""
-
-    record: Any
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Erasing:
-    """A record by which the partition forgets a customer."""
-
-    offset: int
-    customer_id: str
-    erasure_id: str
+Poll = Sequence[Any]
+"""Records of one partition, in offset order."""
 
 
 @dataclass
-class Batch:
-    """The accepted records of one poll of one partition, in offset order, as columns of equal length.
+class _Signals:
+    """Records that are no events, each with its place among all."""
 
-    Ticks are rows too, of kind `TICK`: they move time on and touch no customer.
-    """
-
-    offsets: npt.NDArray[np.int64]
-    times: npt.NDArray[np.int64]
-    """Event time, milliseconds since 1970 (UTC)."""
-    kinds: npt.NDArray[np.int8]
-    amounts: npt.NDArray[np.int64]
-    """Minor units; 0 where the event has no amount."""
-    discounted: npt.NDArray[np.bool_]
-    event_hashes: npt.NDArray[np.uint64]
-    events: pa.Table
-    """Of schema `columnar.COLUMNS`: a row for each row above that is no tick, in the same order."""
-    refused: list[Refused] = field(default_factory=list)
-    erasings: list[Erasing] = field(default_factory=list)
-    last_offset: int = -1
-    produced_at: float = 0.0
-    """Wall time at which the newest record was produced, Unix seconds."""
-    waited_since: float = 0.0
-    """Wall time at which the oldest record was produced, Unix seconds."""
-
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    def parts(self) -> Iterator[tuple["Batch", Erasing | None]]:
-        """Cut the batch at its erasings: each part comes with the one that follows it, the last with none."""
-        start = -1
-        for erasing in self.erasings:
-            yield self._between(start, erasing.offset), erasing
-            start = erasing.offset
-        yield (self if start < 0 else self._between(start, self.last_offset + 1)), None
-
-    def _between(self, after: int, before: int) -> "Batch":
-        """Return the records between two offsets, neither included."""
-        rows = slice(np.searchsorted(self.offsets, after, side="right"), np.searchsorted(self.offsets, before))
-        first = int((self.kinds[: rows.start] != TICK).sum())
-        return replace(
-            self,
-            **{name: getattr(self, name)[rows] for name in _ROWS},
-            events=self.events.slice(first, int((self.kinds[rows] != TICK).sum())),
-            refused=[item for item in self.refused if after < item.record.offset < before],
-            erasings=[],
-            last_offset=before - 1,
-        )
+    ticks: list[tuple[int, int, int]] = field(default_factory=list)
+    """With its offset and the event time that it announces, ms."""
+    erasings: list[tuple[int, Erasing]] = field(default_factory=list)
+    refused: list[tuple[int, Refused]] = field(default_factory=list)
 
 
 @dataclass
 class _Part:
-    """Neighbouring events of a poll."""
+    """Neighbouring events, each with its place among all records."""
 
-    offsets: list[int]
+    places: Sequence[int]
     events: pa.Table
-
-    @classmethod
-    def none(cls) -> Self:
-        return cls([], COLUMNS.empty_table())
 
 
 class Decoder:
@@ -123,66 +63,59 @@ class Decoder:
         self._minor = settings.minor_units
         self._kinds = {name: int(KIND_BY_NAME[kind]) for name, kind in settings.kinds.items()}
 
-    def decode(self, records: Sequence[Any]) -> Batch:
-        """Decode one poll. Nothing is raised for a bad record: it comes back in `Batch.refused`.
+    def decode(self, records: Poll) -> Batch:
+        """Decode one poll; see `decode_all`."""
+        return self.decode_all([records])[0]
 
-        Most of the time is spent outside the interpreter lock, so it is worth a thread of its own.
+    def decode_all(self, polls: Sequence[Poll]) -> list[Batch]:
+        """Decode polls, none of them empty, together, since most of what a small one costs does not depend on its size.
+
+        Nothing is raised for a bad record: it comes back in `Batch.refused`. Most of the time is spent outside the
+        interpreter lock, so it is worth a thread of its own.
         """
-        refused: list[Refused] = []
-        ticks: list[tuple[int, int]] = []
-        erasings: list[Erasing] = []
-        plain = records
+        records = list(chain.from_iterable(polls)) if len(polls) > 1 else polls[0]
+        signals = _Signals()
+        places: Sequence[int] = range(len(records))
         if any(map(HEADERS, records)):
-            plain = [
-                record
-                for record in records
-                if not (
-                    record.headers
-                    and (self._is_tick(record, ticks, refused) or self._is_erasing(record, erasings, refused))
-                )
+            places = [
+                place
+                for place, record in enumerate(records)
+                if not (record.headers and self._is_signal(place, record, signals))
             ]
-        parts = self._parts(plain, refused)
-        offsets = [offset for part in parts for offset in part.offsets]
-        events = pa.concat_tables([part.events for part in parts]).combine_chunks() if parts else _Part.none().events
-        batch = self._batch(records, offsets, events, ticks, refused)
-        batch.erasings = erasings
-        return batch
+        parts = self._parts(records, places, signals.refused)
+        rows = _with_ticks(*self._rows(records, parts), signals.ticks)
+        return list(_cut(polls, *rows, signals))
 
-    def _is_erasing(self, record: Any, erasings: list[Erasing], refused: list[Refused]) -> bool:
-        """Sort out a record that makes the partition forget, also one that does not say whom."""
+    def _is_signal(self, place: int, record: Any, signals: _Signals) -> bool:
+        """Sort out a tick or a record that makes the partition forget, also one that cannot be read."""
         try:
-            erasing = erasing_of(record)
+            moment, erasing = tick_time(record.headers), erasing_of(record)
         except InvalidEventError as error:
-            refused.append(Refused(record, error.reason, error.what))
-            return True
-        if erasing is not None:
-            erasings.append(erasing)
-        return erasing is not None
-
-    def _is_tick(self, record: Any, ticks: list[tuple[int, int]], refused: list[Refused]) -> bool:
-        """Sort out a tick, also one that cannot be read."""
-        try:
-            moment = tick_time(record.headers)
-        except InvalidEventError as error:
-            refused.append(Refused(record, error.reason, error.what))
+            signals.refused.append((place, Refused(record, error.reason, error.what)))
             return True
         if moment is not None:
-            ticks.append((record.offset, moment))
-        return moment is not None
+            signals.ticks.append((place, record.offset, moment))
+        elif erasing is not None:
+            signals.erasings.append((place, erasing))
+        return moment is not None or erasing is not None
 
-    def _parts(self, records: Sequence[Any], refused: list[Refused]) -> list[_Part]:
+    def _parts(self, records: Poll, places: Sequence[int], refused: list[tuple[int, Refused]]) -> list[_Part]:
         """Read records all at once; where there is a doubt, in halves; where few are left, one by one."""
-        if not records:
+        if not places:
             return []
-        if len(records) > FEW:
+        if len(places) > FEW:
             try:
-                return [self._at_once(records)]
+                return [self._at_once(records, places)]
             except DoubtError:
-                half = len(records) // 2
-                return [*self._parts(records[:half], refused), *self._parts(records[half:], refused)]
-        return [self._one_by_one(records, refused)]
+                half = len(places) // 2
+                return [
+                    *self._parts(records, places[:half], refused),
+                    *self._parts(records, places[half:], refused),
+                ]
+        return [self._one_by_one(records, places, refused)]
 
-    def _at_once(self, records: Sequence[Any]) -> _Part:
+    def _at_once(self, everything: Poll, places: Sequence[int]) -> _Part:
+        records = everything if len(places) == len(everything) else [everything[place] for place in places]
         bodies = [record.value for record in records]
         if None in bodies or max(map(len, bodies)) > self._max_bytes:
             raise DoubtError
@@ -194,55 +127,48 @@ class Decoder:
         earliest = min([record.timestamp for record in records])
         if pc.max(events["occurred_at"]).cast(pa.int64()).as_py() > self._latest(earliest) * 1_000_000:
             raise DoubtError
-        return _Part([record.offset for record in records], events)
+        return _Part(places, events)
 
-    def _one_by_one(self, records: Sequence[Any], refused: list[Refused]) -> _Part:
-        offsets: list[int] = []
+    def _one_by_one(self, records: Poll, places: Sequence[int], refused: list[tuple[int, Refused]]) -> _Part:
+        accepted: list[int] = []
         events: list[tuple[Activity, Properties, bytes]] = []
-        for record in records:
+        for place in places:
+            record = records[place]
             try:
                 latest = self._latest(record.timestamp)
                 event, known = decode_activity(record.value, latest=latest, max_bytes=self._max_bytes)
                 check_key(record.key, event.customer_id)
             except InvalidEventError as error:
-                refused.append(Refused(record, error.reason, error.what))
+                refused.append((place, Refused(record, error.reason, error.what)))
                 continue
-            offsets.append(record.offset)
+            accepted.append(place)
             events.append((event, known, record.value))
-        return _Part(offsets, from_activities(events)) if events else _Part.none()
+        return _Part(accepted, from_activities(events) if events else COLUMNS.empty_table())
 
-    def _batch(
-        self,
-        records: Sequence[Any],
-        offsets: list[int],
-        events: pa.Table,
-        ticks: list[tuple[int, int]],
-        refused: list[Refused],
-    ) -> Batch:
-        amounts = events["amount"].fill_null(0).to_numpy()
-        discounts = events["discount"].fill_null(0).to_numpy()
-        batch = Batch(
-            offsets=np.array(offsets, np.int64),
+    def _rows(self, records: Poll, parts: list[_Part]) -> tuple[npt.NDArray[np.intp], Batch]:
+        """Return a batch of all the events, and the place of each among the records."""
+        tables = [part.events for part in parts] or [COLUMNS.empty_table()]
+        events = tables[0] if len(tables) == 1 else pa.concat_tables(tables).combine_chunks()
+        places = np.array([place for part in parts for place in part.places], np.intp)
+        offsets = np.array([records[place].offset for place in places.tolist()], np.int64)
+        amounts = _filled(events["amount"])
+        return places, Batch(
+            offsets=offsets,
             times=events["occurred_at"].cast(pa.int64()).to_numpy() // 1_000,
             kinds=self._kinds_of(events["type"]),
             amounts=np.rint(amounts * self._minor).astype(np.int64),
-            discounted=discounts != 0,
+            discounted=_filled(events["discount"]) != 0,
             event_hashes=hash_ids(events["event_id"].to_pylist()),
             events=events,
-            refused=refused,
-            last_offset=records[-1].offset,
-            produced_at=records[-1].timestamp / 1000.0,
-            waited_since=records[0].timestamp / 1000.0,
+            customers=Coded.of(events["customer_id"]),
+            countries=Coded.of(events["country"]),
+            channels=Coded.of(events["channel"]),
         )
-        return _with_ticks(batch, ticks) if ticks else batch
 
     def _kinds_of(self, types: pa.ChunkedArray) -> npt.NDArray[np.int8]:
-        if not len(types):
-            return np.empty(0, np.int8)
-        coded = types.combine_chunks().dictionary_encode()
-        coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
-        kinds = [self._kinds.get(name, int(Kind.OTHER)) for name in coded.dictionary.to_pylist()]
-        found: npt.NDArray[np.int8] = np.array(kinds, np.int8)[coded.indices.to_numpy()]
+        coded = Coded.of(types)
+        kinds = [self._kinds.get(name, int(Kind.OTHER)) for name in coded.values]
+        found: npt.NDArray[np.int8] = np.array(kinds, np.int8)[coded.numbers]
         return found
 
     def _latest(self, produced_ms: int) -> float:
@@ -250,30 +176,52 @@ class Decoder:
         return max(self._clock.at(produced_ms / 1000.0), self._clock.origin_event) + self._tolerance
 
 
-def _with_ticks(batch: Batch, ticks: list[tuple[int, int]]) -> Batch:
-    """Put ticks, as (offset, event time in ms), among the events."""
-    offsets = np.concatenate([batch.offsets, np.array([offset for offset, _ in ticks], np.int64)])
-    order = np.argsort(offsets)
+def _cut(polls: Sequence[Poll], places: npt.NDArray[np.intp], together: Batch, signals: _Signals) -> Iterator[Batch]:
+    """Cut what polls held together into a batch for each."""
+    start = 0
+    for poll in polls:
+        stop = start + len(poll)
+        rows = slice(*np.searchsorted(places, [start, stop]).tolist())
+        yield replace(
+            together if len(polls) == 1 else together.rows(rows),
+            refused=[item for place, item in signals.refused if start <= place < stop],
+            erasings=[item for place, item in signals.erasings if start <= place < stop],
+            last_offset=poll[-1].offset,
+            produced_at=poll[-1].timestamp / 1000.0,
+            waited_since=poll[0].timestamp / 1000.0,
+        )
+        start = stop
 
-    def merged(events: npt.NDArray[Any], blank: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        together: npt.NDArray[Any] = np.concatenate([events, blank])[order]
+
+def _with_ticks(
+    places: npt.NDArray[np.intp], batch: Batch, ticks: list[tuple[int, int, int]]
+) -> tuple[npt.NDArray[np.intp], Batch]:
+    """Put ticks, as (place, offset, event time in ms), among the events."""
+    if not ticks:
+        return places, batch
+    places = np.concatenate([places, np.array([place for place, _, _ in ticks], np.intp)])
+    order = np.argsort(places)
+
+    def merged(events: npt.NDArray[Any], ticked: list[int]) -> npt.NDArray[Any]:
+        together: npt.NDArray[Any] = np.concatenate([events, np.array(ticked, events.dtype)])[order]
         return together
 
-    n = len(ticks)
-    return Batch(
-        offsets=offsets[order],
-        times=merged(batch.times, np.array([moment for _, moment in ticks], np.int64)),
-        kinds=merged(batch.kinds, np.full(n, TICK, np.int8)),
-        amounts=merged(batch.amounts, np.zeros(n, np.int64)),
-        discounted=merged(batch.discounted, np.zeros(n, np.bool_)),
-        event_hashes=merged(batch.event_hashes, np.zeros(n, np.uint64)),
-        events=batch.events,
-        refused=batch.refused,
-        erasings=batch.erasings,
-        last_offset=batch.last_offset,
-        produced_at=batch.produced_at,
-        waited_since=batch.waited_since,
+    none = [0] * len(ticks)
+    return places[order], replace(
+        batch,
+        offsets=merged(batch.offsets, [offset for _, offset, _ in ticks]),
+        times=merged(batch.times, [moment for _, _, moment in ticks]),
+        kinds=merged(batch.kinds, [TICK] * len(ticks)),
+        amounts=merged(batch.amounts, none),
+        discounted=merged(batch.discounted, none),
+        event_hashes=merged(batch.event_hashes, none),
     )
+
+
+def _filled(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """Return the numbers of a column, 0 where there is none."""
+    found: npt.NDArray[np.float64] = (column.fill_null(0) if column.null_count else column).to_numpy()
+    return found
 
 
 def tick_time(headers: Any) -> int | None:

@@ -127,8 +127,8 @@ class DuplicateWindow:
         self._sort_in(hashes, numbers)
 
     def _one_by_one(self, hashes: Hashes, oldest: int) -> npt.NDArray[np.bool_]:
-        known = self._numbers_of(np.unique(hashes))
-        numbers = dict(zip(np.unique(hashes).tolist(), known.tolist(), strict=True))
+        unique = np.unique(hashes)
+        numbers = dict(zip(unique.tolist(), self._numbers_of(unique).tolist(), strict=True))
         fresh = np.ones(len(hashes), np.bool_)
         for place, value in enumerate(hashes.tolist()):
             if numbers[value] >= max(oldest, self.seen - self.size):

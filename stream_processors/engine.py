@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from ebb.settings import Settings
+from stream_processors.batch import TICK, Batch, Erasing
 from stream_processors.boundaries import Crossing, Labeller
 from stream_processors.columns import SHARD_ROWS
-from stream_processors.decode import TICK, Batch, Erasing
 from stream_processors.dedupe import DuplicateWindow
 from stream_processors.state import DAY_MS, CustomerState, Rows, Touch
 
@@ -153,16 +152,16 @@ class Engine:
         chosen = np.flatnonzero(counted)
         if not len(chosen):
             return rows
-        events = batch.events
         places = (np.cumsum(batch.kinds != TICK) - 1)[known:][chosen]
-        if len(places) < len(events):
-            events = events.select(["customer_id", "country", "channel"]).take(places)
         state = self.state
-        numbers, customers = _coded(events["customer_id"])
+        numbers, customers = batch.customers.distinct(places)
         found = state.rows_of(customers)[numbers]
         rows[chosen] = found
-        for column, names in (("country", state.countries), ("channel", state.channels)):
-            numbers, values = _coded(events[column])
+        for column, coded, names in (
+            ("country", batch.countries, state.countries),
+            ("channel", batch.channels, state.channels),
+        ):
+            numbers, values = coded.distinct(places)
             given = numbers >= 0
             if values:
                 # Of several values for one row numpy keeps the last, which is the newest by offset.
@@ -197,12 +196,3 @@ class Engine:
         if self.labeller.pending or self.newest is None:
             return False
         return closed - self.newest // DAY_MS > self.labeller.lookback_days
-
-
-def _coded(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.intp], list[str]]:
-    """Return each value's number and the distinct values in order of appearance; -1 stands for null."""
-    coded = column.combine_chunks().dictionary_encode()
-    if isinstance(coded, pa.ChunkedArray):
-        coded = coded.chunk(0)
-    numbers = coded.indices.fill_null(-1).to_numpy().astype(np.intp)
-    return numbers, coded.dictionary.to_pylist()

@@ -1,5 +1,7 @@
 """Features of customers at a moment of event time, from their state: see `ebb.features` for names and meanings."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,37 +22,56 @@ if NAMES[_COUNTED] != tuple(
     raise AssertionError(message)
 
 
+@dataclass(frozen=True)
+class Subjects:
+    """Customers of one partition, at a moment of its event time."""
+
+    state: CustomerState
+    rows: Rows
+    """Distinct and ascending, shape (n,)."""
+    now: int
+    """Event time in ms, not before any event counted."""
+
+
 def describe(state: CustomerState, rows: Rows, now: int, *, minor_units: int) -> npt.NDArray[np.float32]:
+    """Compute the features of customers of one partition; see `describe_all`."""
+    return describe_all([Subjects(state, rows, now)], minor_units=minor_units)
+
+
+def describe_all(subjects: Sequence[Subjects], *, minor_units: int) -> npt.NDArray[np.float32]:
     """Compute features now, the days still open included.
 
     Parameters
     ----------
-    rows
-        Rows of the customers, distinct and ascending, shape (n,).
-    now
-        Event time in ms, not before any event counted.
+    subjects
+        At least one. Partitions on the same day are computed together: for few customers the cost is one a call.
     minor_units
         Minor units in one unit of money.
 
     Returns
     -------
     array of float32, shape (n, `ebb.features.WIDTH`)
-        Each feature's numbers lie together in memory. Windows hold the last whole days and today so far; decayed rates
-        step at midnight.
+        In the order of `subjects`. Each feature's numbers lie together in memory. Windows hold the last whole days and
+        today so far; decayed rates step at midnight.
     """
-    columns = _copies(state, rows)
-    today = now // DAY_MS
-    for day in range(_closed(state), min(today, state.opened + 1)):
+    days = {(_closed(one.state), one.state.opened, one.now // DAY_MS) for one in subjects}
+    if len(days) > 1:
+        apart = [describe_all([one], minor_units=minor_units).T for one in subjects]
+        return np.concatenate(apart, axis=1).T
+    ((closed, opened, today),) = days
+    columns = _copies(subjects)
+    for day in range(closed, min(today, opened + 1)):
         fold_day(columns, day)
         columns["events_decayed"] *= DECAY
         columns["active_decayed"] *= DECAY
-    if today <= state.opened:
+    if today <= opened:
         fold_day(columns, today)
     else:
-        power = DECAY ** (today - state.opened - 1)
+        power = DECAY ** (today - opened - 1)
         columns["events_decayed"] *= power
         columns["active_decayed"] *= power
-    return _vector(columns, now, last_day=min(today, state.opened), minor_units=minor_units)
+    now = np.repeat([one.now for one in subjects], [len(one.rows) for one in subjects])
+    return _vector(columns, now, today=today, last_day=min(today, opened), minor_units=minor_units)
 
 
 def describe_at_boundary(state: CustomerState, rows: Rows, *, minor_units: int) -> npt.NDArray[np.float32]:
@@ -61,10 +82,19 @@ def describe_at_boundary(state: CustomerState, rows: Rows, *, minor_units: int) 
     array of float32, shape (n, `ebb.features.WIDTH`)
     """
     boundary = _closed(state)
-    return _vector(_copies(state, rows), boundary * DAY_MS, last_day=boundary - 1, minor_units=minor_units)
+    columns, now = _taken(state, rows), np.full(len(rows), boundary * DAY_MS)
+    return _vector(columns, now, today=boundary, last_day=boundary - 1, minor_units=minor_units)
 
 
-def _copies(state: CustomerState, rows: Rows) -> Columns:
+def _copies(subjects: Sequence[Subjects]) -> Columns:
+    taken = [_taken(one.state, one.rows) for one in subjects]
+    if len(taken) == 1:
+        return taken[0]
+    # Partitions may have widened a column each on its own; numpy takes the widest for all.
+    return {name: np.concatenate([columns[name] for columns in taken]) for name in _NEEDED}
+
+
+def _taken(state: CustomerState, rows: Rows) -> Columns:
     if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
         place = slice(int(rows[0]), int(rows[-1]) + 1)
         return {name: state.table[name][place].copy() for name in _NEEDED}
@@ -78,9 +108,13 @@ def _closed(state: CustomerState) -> int:
     return state.closed
 
 
-def _vector(columns: Columns, now: int, *, last_day: int, minor_units: int) -> npt.NDArray[np.float32]:
-    """Fill the matrix from aggregates that include `last_day`, the newest day whose counters may be read."""
-    today = now // DAY_MS
+def _vector(
+    columns: Columns, now: npt.NDArray[np.int64], *, today: int, last_day: int, minor_units: int
+) -> npt.NDArray[np.float32]:
+    """Fill the matrix from aggregates that include `last_day`, the newest day whose counters may be read.
+
+    `now`, shape (n,), lies in `today`.
+    """
     n = len(columns["first_seen"])
     out = np.empty((WIDTH, n), np.float32)
 

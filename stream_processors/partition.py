@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import orjson
 from faust.types import EventT
 
 from ebb import blocks
@@ -14,25 +13,24 @@ from ebb.erasures import Part, Report, key_of, partition_of
 from ebb.events import TICK_HEADER
 from ebb.kafka import Publisher
 from ebb.messages import BANDS
-from ebb.metrics import ALERTS, CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVENTS, SCORES, WATERMARK
+from ebb.metrics import CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVENTS, WATERMARK
 from ebb.settings import Settings
+from stream_processors.batch import TICK, Batch, Erasing, Refused
 from stream_processors.boundaries import Crossing
 from stream_processors.checkpoint import Capture, new, own, restore
-from stream_processors.decode import TICK, Batch, Decoder, Erasing, Refused
 from stream_processors.engine import Erased
 from stream_processors.features import describe
-from stream_processors.scoreboard import Champions, Told
 from stream_processors.sink import (
+    Accepted,
     Sink,
-    alert_columns,
-    event_columns,
     feature_columns,
     refusal_columns,
 )
 from stream_processors.state import DAY_MS, Rows
+from stream_processors.telling import Champions
 
-SWEEP_ROWS = 2_048
-"""Customers scored in one go: some 10 ms, 30 if every one of them is told, so that no event waits long for a sweep."""
+SLICE_ROWS = 2_048
+"""Customers scored in one go: some 5 ms, 20 if every one of them is told, so that no event waits long for a sweep."""
 
 
 class PartitionWorker:
@@ -47,7 +45,7 @@ class PartitionWorker:
     sink
         Where rows for ClickHouse go.
     champions
-        The models in use.
+        The models in use, whose word on each snapshot is kept.
     anew
         Begin without the checkpoint, at the first record that the topic still holds.
 
@@ -72,7 +70,6 @@ class PartitionWorker:
         self._publisher = publisher
         self._sink = sink
         self._champions = champions
-        self._decoder = Decoder(settings)
         self._speed = Clock.of(settings).speed
         self._touched: list[Rows] = []
         self.writer = own(settings, partition)
@@ -93,16 +90,20 @@ class PartitionWorker:
         self.released = False
         """Whether the partition was given up, or another worker was found to have it: nothing more is done for it."""
 
-    def decode(self, records: list[Any]) -> Batch:
-        """Decode one poll; safe to call from another thread while earlier polls are processed."""
-        return self._decoder.decode(records)
+    def process(self, batch: Batch) -> Rows:
+        """Apply one poll: its events, and between them the records by which customers are forgotten.
 
-    def process(self, batch: Batch) -> None:
-        """Apply one poll: its events, and between them the records by which customers are forgotten."""
+        Returns
+        -------
+        array of intp
+            Rows of the customers whose scores are due, distinct and ascending.
+        """
+        touched = []
         for part, erasing in batch.parts():
-            self._apply(part)
+            touched.append(self._apply(part))
             if erasing is not None and (erased := self.engine.erase(erasing)) is not None:
                 self._forget(erasing, erased)
+        return touched[0] if len(touched) == 1 else np.unique(np.concatenate(touched))
 
     def _forget(self, erasing: Erasing, erased: Erased) -> None:
         """Withdraw what was told of a customer who was forgotten; the next checkpoint reports it."""
@@ -110,7 +111,7 @@ class PartitionWorker:
         if erased.row is not None:
             self.board.forget(erased.row)
         self._publisher.send(topics.scores, key=erasing.customer_id, value=None, partition=self.partition)
-        self._erased.append((erasing, self.now() or 0, state.closed is None))
+        self._erased.append((erasing, self.now(), state.closed is None))
         if state.closed is not None:
             snapshots, places = np.array(erased.snapshots, np.int32), np.array(erased.places, np.int32)
             block = blocks.Withdraw(self.partition, state.closed + 1, erasing.erasure_id, snapshots, places)
@@ -136,12 +137,8 @@ class PartitionWorker:
                     partition=partition_of(erasing.erasure_id, self._settings.partitions),
                 )
 
-    def _apply(self, batch: Batch) -> None:
-        """Apply events: state, dead letters, blocks of the boundaries crossed, scores of the customers touched.
-
-        Who is touched is told their score at once, moved or not, so that it is seen to be of now; while records wait,
-        only if it moved.
-        """
+    def _apply(self, batch: Batch) -> Rows:
+        """Apply events: state, dead letters, blocks of the boundaries crossed. Return the customers touched."""
         offset = self.engine.offset
         newest = self.engine.newest
         effects = self.engine.process(batch)
@@ -153,10 +150,9 @@ class PartitionWorker:
         for crossing in effects.crossings:
             self._cross(crossing)
         if effects.accepted.any():
-            self._sink.add("events", event_columns(batch, effects.accepted, effects.late, self.partition, now))
+            self._sink.add_events(Accepted(batch, effects.accepted, effects.late, self.partition, now))
         if len(effects.touched):
             self._touched.append(effects.touched)
-            self._score(effects.touched, always=not self.behind, cause="event")
         late = int(effects.late.sum())
         EVENTS.labels("accepted").inc(int(effects.accepted.sum()) - late)
         EVENTS.labels("late").inc(late)
@@ -166,25 +162,22 @@ class PartitionWorker:
         CUSTOMERS.labels(label).set(len(self.engine.state.index))
         if (watermark := self.engine.watermark) is not None:
             WATERMARK.labels(label).set(watermark / 1000)
+        return effects.touched
 
-    def now(self) -> int | None:
+    def now(self) -> int:
         """Event time at which scores are due, ms: the newest event's, moved on by the clock while none comes.
 
         Silence ages a customer only if time goes on without events; a replay, whose time is its log's, does not move.
         """
-        newest = self.engine.newest
-        if newest is None or self.behind or not self._settings.idle_after_seconds:
+        newest = self.engine.newest or 0  # before the first event there is nobody to score
+        if not newest or self.behind or not self._settings.idle_after_seconds:
             return newest
         return newest + int((time.time() - self.moved_at) * self._speed * 1000)
 
     def sweep_ranges(self) -> list[Rows]:
         """Cut all customers into the slices of a sweep."""
         total = len(self.engine.state)
-        return [np.arange(start, min(start + SWEEP_ROWS, total)) for start in range(0, total, SWEEP_ROWS)]
-
-    def sweep(self, rows: Rows) -> None:
-        """Score a slice of the customers again and publish what moved."""
-        self._score(rows, always=False, cause="sweep")
+        return [np.arange(start, min(start + SLICE_ROWS, total)) for start in range(0, total, SLICE_ROWS)]
 
     def count_bands(self) -> None:
         """Bring the gauge of customers by band up to date."""
@@ -198,7 +191,7 @@ class PartitionWorker:
             return []
         rows = np.unique(np.concatenate(self._touched))
         self._touched = []
-        return [rows[start : start + SWEEP_ROWS] for start in range(0, len(rows), SWEEP_ROWS)]
+        return [rows[start : start + SLICE_ROWS] for start in range(0, len(rows), SLICE_ROWS)]
 
     def keep_features(self, rows: Rows) -> None:
         """Put the features of some customers, as of now, among the rows for ClickHouse."""
@@ -237,33 +230,6 @@ class PartitionWorker:
             headers=[(TICK_HEADER, str(target // 1000).encode())],
         )
         self.moved_at = time.time()
-
-    def _score(self, rows: Rows, *, always: bool, cause: str) -> None:
-        now = self.now()
-        state = self.engine.state
-        rows = state.somebodys(rows)
-        if now is None:
-            return
-        for start in range(0, len(rows), SWEEP_ROWS):
-            part = rows[start : start + SWEEP_ROWS]
-            features = describe(state, part, now, minor_units=self._settings.minor_units)
-            told = self.board.tell(state, part, features, self._champions, now=now, always=always)
-            if told.bodies:
-                self.engine.touch(told.rows)
-                self._publish(told, cause)
-
-    def _publish(self, told: Told, cause: str) -> None:
-        topics = self._settings.topics
-        scores = zip(told.customer_ids, told.bodies, strict=True)
-        self._publisher.send_all(topics.scores, scores, partition=self.partition)
-        alerts = [(alert["customer_id"], orjson.dumps(alert)) for alert in told.alerts]
-        self._publisher.send_all(topics.alerts, alerts, partition=self.partition)
-        SCORES.labels(cause).inc(len(told.bodies))
-        self._sink.add("scores", told.columns)
-        if told.alerts:
-            self._sink.add("alerts", alert_columns(told.alerts))
-            for alert in told.alerts:
-                ALERTS.labels(alert["band"]).inc()
 
     def _cross(self, crossing: Crossing) -> None:
         rows = crossing.rows

@@ -3,7 +3,8 @@
 Every table takes a row twice without counting it twice, so an insert that may or may not have arrived is repeated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,16 +15,30 @@ import pyarrow as pa
 from clickhouse.tables import SCHEMAS
 from ebb.features import NAMES, Kind
 from ebb.messages import utc
+from stream_processors.batch import TICK, Batch, Refused
 from stream_processors.columnar import COLUMNS
-from stream_processors.decode import TICK, Batch, Refused
 
 KIND_NAMES = pa.array([kind.name.lower() for kind in Kind])
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The accepted events of a batch, as the engine found them."""
+
+    batch: Batch
+    accepted: npt.NDArray[np.bool_]
+    """By row of the batch, as is `late`."""
+    late: npt.NDArray[np.bool_]
+    partition: int
+    ingested_at: float
+    """Unix seconds."""
 
 
 class Sink:
     """Gathers rows until a checkpoint takes them."""
 
     def __init__(self) -> None:
+        self._events: list[Accepted] = []
         self._tables: dict[str, list[pa.Table]] = {}
         self.rows = 0
         """Rows gathered and not yet taken."""
@@ -35,29 +50,50 @@ class Sink:
             self._tables.setdefault(table, []).append(rows)
             self.rows += rows.num_rows
 
-    def take(self) -> dict[str, pa.Table]:
-        """Hand over all rows, one Arrow table each, and begin anew."""
-        taken, self._tables, self.rows = self._tables, {}, 0
-        return {name: pa.concat_tables(parts) for name, parts in taken.items()}
+    def add_events(self, events: Accepted) -> None:
+        """Add events; they become rows when they are taken, many batches at once."""
+        if count := int(events.accepted.sum()):
+            self._events.append(events)
+            self.rows += count
+
+    def take(self) -> Callable[[], dict[str, pa.Table]]:
+        """Hand over all rows and begin anew; what is returned makes them an Arrow table each, in any thread."""
+        events, tables = self._events, self._tables
+        self._events, self._tables, self.rows = [], {}, 0
+
+        def made() -> dict[str, pa.Table]:
+            found = {name: pa.concat_tables(parts) for name, parts in tables.items()}
+            return found | ({"events": event_rows(events)} if events else {})
+
+        return made
 
 
-def event_columns(
-    batch: Batch, accepted: npt.NDArray[np.bool_], late: npt.NDArray[np.bool_], partition: int, ingested_at: float
-) -> dict[str, Any]:
-    """Return the accepted events of a batch as columns of table `events`."""
-    is_event = batch.kinds != TICK
-    kept = accepted[is_event]
-    events = batch.events if kept.all() else batch.events.filter(pa.array(kept))
-    n = len(events)
-    return {
+def event_rows(parts: Sequence[Accepted]) -> pa.Table:
+    """Return accepted events as rows of table `events`.
+
+    Parameters
+    ----------
+    parts
+        At least one.
+    """
+
+    def joined(values: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.concatenate(list(values))
+
+    kept = joined(part.accepted[part.batch.kinds != TICK] for part in parts)
+    events = pa.concat_tables([part.batch.events for part in parts])
+    events = events if kept.all() else events.filter(pa.array(kept))
+    counts = [int(part.accepted.sum()) for part in parts]
+    columns = {
         **{name: events[name] for name in COLUMNS.names},
-        "occurred_at": _times(batch.times[accepted]),
-        "kind": KIND_NAMES.take(pa.array(batch.kinds[accepted])),
-        "partition": np.full(n, partition, np.uint16),
-        "offset": batch.offsets[accepted].astype(np.uint64),
-        "late": late[accepted].astype(np.uint8),
-        "ingested_at": _times(np.full(n, int(ingested_at * 1000))),
+        "occurred_at": _times(joined(part.batch.times[part.accepted] for part in parts)),
+        "kind": KIND_NAMES.take(pa.array(joined(part.batch.kinds[part.accepted] for part in parts))),
+        "partition": np.repeat(np.array([part.partition for part in parts], np.uint16), counts),
+        "offset": joined(part.batch.offsets[part.accepted] for part in parts).astype(np.uint64),
+        "late": joined(part.late[part.accepted] for part in parts).astype(np.uint8),
+        "ingested_at": _times(np.repeat([int(part.ingested_at * 1000) for part in parts], counts)),
     }
+    return pa.table(columns, schema=SCHEMAS["events"])
 
 
 def feature_columns(

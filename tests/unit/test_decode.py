@@ -1,11 +1,19 @@
 """Validation of activity records: what is refused, why, and that the rest goes on."""
 
-import orjson
-import pytest
+from dataclasses import replace
 
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ebb.erasures import ERASE_HEADER
 from ebb.features import Kind
 from ebb.settings import Settings
-from stream_processors.decode import TICK, Decoder
+from stream_processors.batch import TICK
+from stream_processors.decode import FEW, Decoder
 from tests.support.activity import START, Event, Record, Tick, record
 
 GOOD = {
@@ -21,10 +29,10 @@ def body(**changes: object) -> bytes:
     return orjson.dumps({name: value for name, value in (GOOD | changes).items() if value is not ...})
 
 
-def refused(value: bytes | None, key: bytes | None = b"c1", **settings: int) -> str:
+def refused(value: bytes | None, key: bytes | None = b"c1", **limits: int) -> str:
     """Decode one record beside a good one; return why it was refused."""
     records = [Record(0, key, value), Record(1, b"c1", body())]
-    batch = Decoder(Settings(**settings)).decode(records)  # type: ignore[arg-type]
+    batch = Decoder(Settings(**limits)).decode(records)  # type: ignore[arg-type]
     assert batch.offsets.tolist() == [1], "the good record beside it must be accepted"
     (item,) = batch.refused
     assert item.record is records[0]
@@ -108,3 +116,44 @@ def test_ticks_and_events_keep_their_order() -> None:
     batch = Decoder(Settings()).decode([record(0, Event("a", 5)), record(1, Tick(1_000)), record(2, Event("b", 7))])
     assert batch.kinds.tolist() == [Kind.VIEW, TICK, Kind.VIEW]
     assert (batch.times - START * 86_400_000).tolist() == [5, 1_000, 7]
+
+
+WRONG = Record(0, b"c1", b"not JSON")
+ERASING = Record(0, b"c1", b"", [(ERASE_HEADER, b"e1")])
+ITEMS = st.one_of(
+    st.builds(Event, st.sampled_from(["a", "b", "c"]), st.integers(0, 10_000), country=st.sampled_from([None, "DE"])),
+    st.builds(Tick, st.integers(0, 9).map(lambda seconds: seconds * 1_000)),
+    st.sampled_from([WRONG, ERASING]),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(ITEMS, min_size=1, max_size=6), min_size=1, max_size=4), st.booleans())
+def test_polls_decoded_together_are_as_decoded_apart(polls: list[list[Event | Tick | Record]], many: bool) -> None:
+    decoder = Decoder(Settings())
+    records = [
+        [replace(item, offset=n) if isinstance(item, Record) else record(n, item) for n, item in enumerate(poll)]
+        for poll in polls
+    ]
+    if many:  # enough for Arrow to read them all at once
+        records.insert(0, [record(n, Event("d", n)) for n in range(FEW + 1)])
+    for together, poll in zip(decoder.decode_all(records), records, strict=True):
+        apart = decoder.decode(poll)
+        for name in ("offsets", "times", "kinds", "amounts", "discounted", "event_hashes"):
+            assert getattr(together, name).tolist() == getattr(apart, name).tolist()
+        assert together.events.to_pylist() == apart.events.to_pylist()
+        rows = np.arange(len(apart.events))
+        for name in ("customers", "countries", "channels"):
+            numbers, values = getattr(together, name).distinct(rows)
+            expected = [None if value is None else values.index(value) for value in _values(apart.events, name)]
+            assert [None if number < 0 else number for number in numbers.tolist()] == expected
+            assert values == list(dict.fromkeys(value for value in _values(apart.events, name) if value is not None))
+        assert [item.record for item in together.refused] == [item.record for item in apart.refused]
+        assert together.erasings == apart.erasings
+        assert (together.last_offset, together.produced_at) == (apart.last_offset, apart.produced_at)
+
+
+def _values(events: pa.Table, name: str) -> list[str | None]:
+    columns = {"customers": "customer_id", "countries": "country", "channels": "channel"}
+    found: list[str | None] = events[columns[name]].to_pylist()
+    return found

@@ -12,8 +12,9 @@ from ebb.features import INDEX, WIDTH
 from ebb.messages import Alert, Score
 from ebb.settings import Settings
 from online_ml.scoring import Scorer, cold_start
-from stream_processors.scoreboard import Scoreboard, Told
+from stream_processors.scoreboard import Scoreboard
 from stream_processors.state import DAY_MS, CustomerState
+from stream_processors.telling import Due, Teller, Told
 
 DAY = 20_000
 
@@ -49,20 +50,23 @@ class Board:
         self.state = CustomerState()
         self.state.rows_of(["c"])
         self.said = Said()
-        self.board = Scoreboard(Settings(**settings))
+        self.board = Scoreboard()
+        self.teller = Teller(Settings(**settings), self.said)
 
     def tell(self, probability: float, day: float = DAY, *, always: bool = False, **features: float) -> Told:
         row = np.zeros((1, WIDTH), np.float32)
         for name, value in features.items():
             row[0, INDEX[name]] = value
         self.said.probability = probability
-        return self.board.tell(self.state, np.array([0]), row, self.said, now=int(day * DAY_MS), always=always)
+        due = Due(self.state, np.array([0]), int(day * DAY_MS), self.board, always)
+        (told,), columns = self.teller.tell([due], row)
+        return checked(told, columns)
 
 
-def said(told: Told) -> list[dict[str, Any]]:
-    """Return the scores told; rows for ClickHouse must say the same."""
+def checked(told: Told, columns: dict[str, Any]) -> Told:
+    """Return what is told; rows for ClickHouse must say the same."""
     messages = [orjson.loads(body) for body in told.bodies]
-    rows = pa.table(told.columns, schema=SCHEMAS["scores"]).to_pylist() if messages else []
+    rows = pa.table(columns, schema=SCHEMAS["scores"]).to_pylist() if messages else []
     for message, row in zip(messages, rows, strict=True):
         score = Score.model_validate(message)
         assert row | {"reasons": orjson.loads(row["reasons"])} == {
@@ -72,7 +76,12 @@ def said(told: Told) -> list[dict[str, Any]]:
             "model_version": score.model.version,
         } | {"as_of": row["as_of"], "scored_at": row["scored_at"]}
         assert abs((row["as_of"] - score.as_of).total_seconds()) < 0.002
-    return messages
+    return told
+
+
+def said(told: Told) -> list[dict[str, Any]]:
+    """Return the scores told."""
+    return [orjson.loads(body) for body in told.bodies]
 
 
 def test_a_score_is_told_first_then_when_it_moved_and_always_after_an_event() -> None:
@@ -150,3 +159,61 @@ def test_worth_follows_from_spend_risk_and_the_offer() -> None:
     assert score["expected_gain"] == pytest.approx(0.5 * 0.1 * value - 5, abs=0.01)
     (returned,) = said(Board().tell(0.5, spend_total=-50.0, tenure_days=100.0))
     assert returned["value_at_risk"] == 0
+
+
+def _crowd(seed: int) -> Board:
+    """A partition of customers of whom some were told a score before."""
+    board, rng = Board(), np.random.default_rng(seed)
+    board.state.rows_of([f"{seed}-{n}" for n in range(6)])
+    board.state.start(DAY)
+    told = rng.permutation(len(board.state))[:4]
+    due = Due(board.state, np.sort(told), DAY * DAY_MS + seed, board.board, always=True)
+    board.teller.tell([due], rng.gamma(2.0, 3.0, (4, WIDTH)).astype(np.float32))
+    return board
+
+
+def test_partitions_scored_together_are_told_what_they_are_told_apart() -> None:
+    rng = np.random.default_rng(7)
+    for always in ([False, False, False], [True, False, True]):
+        together, apart = [_crowd(seed) for seed in range(3)], [_crowd(seed) for seed in range(3)]
+        rows = [np.array([0, 2, 5]), np.array([1]), np.array([0, 1, 2, 3, 4])]
+        features = [rng.gamma(2.0, 3.0, (len(some), WIDTH)).astype(np.float32) for some in rows]
+
+        def due(boards: list[Board], place: int, rows: Any = rows, always: Any = always) -> Due:
+            board = boards[place]
+            return Due(board.state, rows[place], DAY * DAY_MS + 100 * place, board.board, always[place])
+
+        champions = Varied()
+        teller = Teller(Settings(alert_cooldown_days=0.0), champions)
+        all_told, columns = teller.tell([due(together, place) for place in range(3)], np.concatenate(features))
+        assert sum(len(told.bodies) for told in all_told) > 3
+        assert any(told.alerts for told in all_told)
+        kept: list[dict[str, Any]] = []
+        for place, told in enumerate(all_told):
+            (alone,), alone_columns = teller.tell([due(apart, place)], features[place])
+            assert alone.customer_ids == told.customer_ids
+            assert alone.rows.tolist() == told.rows.tolist()
+            assert [_coarse(orjson.loads(body)) for body in alone.bodies] == [
+                _coarse(orjson.loads(body)) for body in told.bodies
+            ]
+            assert [one["alert_id"] for one in alone.alerts] == [one["alert_id"] for one in told.alerts]
+            kept += [] if not alone_columns else pa.table(alone_columns, schema=SCHEMAS["scores"]).to_pylist()
+            for name in ("churn", "published", "trend", "band", "alerted_at"):
+                # Products of matrices of other shapes may differ in the last bits.
+                tables = together[place].board.table[name], apart[place].board.table[name]
+                assert np.allclose(*tables, rtol=0, atol=1e-6, equal_nan=True)
+        rows_together = pa.table(columns, schema=SCHEMAS["scores"]).to_pylist()
+        assert [_coarse(row) for row in rows_together] == [_coarse(row) for row in kept]
+
+
+class Varied:
+    """Champions whose word depends on the customer."""
+
+    churn = cold_start("churn", Settings())
+    purchase = cold_start("purchase", Settings())
+
+
+def _coarse(score: dict[str, Any]) -> dict[str, Any]:
+    """Leave out when it was scored, what is the same told in other words, and the last digits."""
+    known = {name: value for name, value in score.items() if name not in {"scored_at", "reasons"}}
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in known.items()}

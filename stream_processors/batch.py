@@ -1,0 +1,131 @@
+"""One poll of one partition, decoded: columns of accepted events and ticks, and what is refused."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+TICK = -1
+"""Row kind of a tick in `Batch.kinds`."""
+_ROWS = ("offsets", "times", "kinds", "amounts", "discounted", "event_hashes")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A record that cannot be accepted, with why."""
+
+    record: Any
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Erasing:
+    """A record by which the partition forgets a customer."""
+
+    offset: int
+    customer_id: str
+    erasure_id: str
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A column of text as numbers into the list of its distinct values; -1 stands for none."""
+
+    numbers: npt.NDArray[np.intp]
+    values: list[str]
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> "Coded":
+        """Number the values of a column, in order of appearance."""
+        coded = column.combine_chunks().dictionary_encode()
+        if isinstance(coded, pa.ChunkedArray):
+            coded = coded.chunk(0)
+        indices = coded.indices.fill_null(-1) if coded.indices.null_count else coded.indices
+        return cls(indices.to_numpy().astype(np.intp), coded.dictionary.to_pylist())
+
+    def __getitem__(self, rows: slice) -> "Coded":
+        """Return some neighbouring rows; the list of values stays whole."""
+        return Coded(self.numbers[rows], self.values)
+
+    def distinct(self, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], list[str]]:
+        """Number some rows anew: return their numbers and only their values, in order of appearance among them."""
+        numbers = self.numbers[rows]
+        count = len(numbers)
+        # A place more than there are values, which -1 finds. Of repeats numpy keeps the last: here the first row.
+        first = np.full(len(self.values) + 1, count)
+        first[numbers[::-1]] = np.arange(count - 1, -1, -1)
+        present = np.flatnonzero(first[:-1] < count)
+        present = present[np.argsort(first[present])]
+        ranks = np.full(len(first), -1, np.intp)
+        ranks[present] = np.arange(len(present))
+        return ranks[numbers], [self.values[number] for number in present.tolist()]
+
+
+@dataclass
+class Batch:
+    """The accepted records of one poll of one partition, in offset order, as columns of equal length.
+
+    Ticks are rows too, of kind `TICK`: they move time on and touch no customer.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    times: npt.NDArray[np.int64]
+    """Event time, milliseconds since 1970 (UTC)."""
+    kinds: npt.NDArray[np.int8]
+    amounts: npt.NDArray[np.int64]
+    """Minor units; 0 where the event has no amount."""
+    discounted: npt.NDArray[np.bool_]
+    event_hashes: npt.NDArray[np.uint64]
+    events: pa.Table
+    """Of schema `columnar.COLUMNS`: a row for each row above that is no tick, in the same order."""
+    customers: Coded
+    """Of the rows of `events`, as are the two below."""
+    countries: Coded
+    channels: Coded
+    refused: list[Refused] = field(default_factory=list)
+    erasings: list[Erasing] = field(default_factory=list)
+    last_offset: int = -1
+    produced_at: float = 0.0
+    """Wall time at which the newest record was produced, Unix seconds."""
+    waited_since: float = 0.0
+    """Wall time at which the oldest record was produced, Unix seconds."""
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def parts(self) -> Iterator[tuple["Batch", Erasing | None]]:
+        """Cut the batch at its erasings: each part comes with the one that follows it, the last with none."""
+        start = -1
+        for erasing in self.erasings:
+            yield self._between(start, erasing.offset), erasing
+            start = erasing.offset
+        yield (self if start < 0 else self._between(start, self.last_offset + 1)), None
+
+    def _between(self, after: int, before: int) -> "Batch":
+        """Return the records between two offsets, neither included."""
+        rows = slice(
+            int(np.searchsorted(self.offsets, after, side="right")), int(np.searchsorted(self.offsets, before))
+        )
+        return replace(
+            self.rows(rows),
+            refused=[item for item in self.refused if after < item.record.offset < before],
+            erasings=[],
+            last_offset=before - 1,
+        )
+
+    def rows(self, rows: slice) -> "Batch":
+        """Return a batch of some neighbouring rows; what it says besides stays."""
+        before, within = int((self.kinds[: rows.start] != TICK).sum()), int((self.kinds[rows] != TICK).sum())
+        events = slice(before, before + within)
+        return replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in _ROWS},
+            events=self.events.slice(before, within),
+            customers=self.customers[events],
+            countries=self.countries[events],
+            channels=self.channels[events],
+        )
