@@ -88,7 +88,8 @@ class ActivityWorker:
         self.partitions: dict[int, PartitionWorker] = {}
         self._stopping = False
         self._store = Store(settings, stopping=lambda: self._stopping)
-        self._publisher = Publisher(settings)
+        # A round hands over all its records at once; they need not wait for more.
+        self._publisher = Publisher(settings, linger_ms=1)
         self._sink = Sink()
         self._champions = ModelWatcher(settings)
         self._scoring = Scoring(settings, publisher=self._publisher, sink=self._sink, champions=self._champions)
