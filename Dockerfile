@@ -25,6 +25,8 @@ RUN useradd --uid 10001 --create-home --home-dir /var/lib/ebb ebb
 COPY --from=build /opt/ebb /opt/ebb
 ENV PATH=/opt/ebb/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    MALLOC_ARENA_MAX=2 \
+    ARROW_DEFAULT_MEMORY_POOL=system \
     EBB_HOME=/var/lib/ebb/data \
     EBB_LIB=/var/lib/ebb/lib \
     EBB_LOG_FORMAT=json \

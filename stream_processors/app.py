@@ -302,6 +302,9 @@ class ActivityWorker:
     def _insert_all(self, taken: Callable[[], dict[str, pa.Table]]) -> None:
         for name, rows in taken().items():
             self._store.insert(name, rows)
+        if not self._underway:
+            # What a burst took would otherwise be kept for the next one: more than the customers take.
+            pa.default_memory_pool().release_unused()
 
     async def _checkpoint(self) -> None:
         async with self._saving:
