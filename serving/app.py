@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ebb.settings import Settings
 from serving import (
+    routes_alerts,
     routes_collector,
     routes_customers,
     routes_erasures,
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.context = context
     app.state.summary = SummaryMaker(context)
     for routes in (
+        routes_alerts,
         routes_collector,
         routes_customers,
         routes_erasures,

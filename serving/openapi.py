@@ -52,9 +52,11 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
                 statuses |= {400}
             if "{" in path:
                 statuses |= {404}
+            statuses |= {int(status) for status in operation["responses"] if status[0] in "45" and status != "422"}
             for status in statuses:
                 titles = sorted({kind.title for kind in KINDS.values() if kind.status == status})
                 entry = {"description": "; ".join(titles), "content": content}
-                if str(status) not in operation["responses"] or status == 422:
+                told = operation["responses"].get(str(status))
+                if told is None or "content" not in told or status == 422:
                     operation["responses"][str(status)] = entry
     return document

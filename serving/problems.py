@@ -39,6 +39,16 @@ KINDS: dict[str, Kind] = {
         "Customer erased",
         "The customer was known and has been forgotten on request; what they do from now on is somebody new's.",
     ),
+    "unknown-alert": Kind(
+        404,
+        "Alert not known",
+        "No alert has this id, or its customer was erased; GET /v1/alerts lists the newest with their ids.",
+    ),
+    "alert-closed": Kind(
+        409,
+        "Alert closed",
+        "The alert has an outcome already: it can be neither acknowledged nor put off. Its outcome can be corrected.",
+    ),
     "unknown-erasure": Kind(404, "Erasure not known", "No erasure has this id; DELETE /v1/customers/{id} gives one."),
     "not-found": Kind(404, "No such resource", "The path names nothing. /openapi.json lists what there is."),
     "method-not-allowed": Kind(405, "Method not allowed", "The Allow header names the methods of this path."),
@@ -58,7 +68,8 @@ KINDS: dict[str, Kind] = {
     "wrong-scope": Kind(
         403,
         "Not allowed with this key",
-        "Keys are made for `read` (scores, alerts, streams), `write` (the collector) or `admin` (everything).",
+        "Keys are made for `read` (scores, alerts, streams), `act` (handling alerts, and `read`), `write` (the "
+        "collector) or `admin` (everything).",
     ),
     "too-many-requests": Kind(
         429,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ebb.messages import Alert, Band, ModelRef, Probability, Reason, Score
+from ebb.messages import Band, ModelRef, Probability, Reason, Score
 from ebb.models import Target
 
 EXAMPLE_SCORE: dict[str, Any] = {
@@ -59,17 +59,6 @@ class Customers(Answer):
     )
 
     customers: list[Score]
-    next_page_token: str | None = Field(description="Give it as `page_token` for the next page; null on the last.")
-
-
-class Alerts(Answer):
-    """A page of alerts, the newest first."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"alerts": [EXAMPLE_ALERT], "next_page_token": EXAMPLE_NEXT}}
-    )
-
-    alerts: list[Alert]
     next_page_token: str | None = Field(description="Give it as `page_token` for the next page; null on the last.")
 
 

@@ -18,7 +18,8 @@ from serving.board import Held
 from serving.context import Context
 from serving.problems import KINDS, Problem
 from serving.routes_page import PAGE
-from serving.schemas import EXAMPLE_ALERT, EXAMPLE_SCORE, Alerts, Customers, Models
+from serving.schemas import EXAMPLE_ALERT, EXAMPLE_SCORE, Customers, Models
+from serving.schemas_alerts import Alerts
 from tests.support.teller import make_alert, make_model, make_score
 
 

@@ -22,6 +22,7 @@ ASKED = {
     "accuracy_by_lead_time",
     "accuracy_by_segment",
     "accuracy_from_outcomes",
+    "alert_by_id",
     "alerts_recent",
     "band_counts",
     "customer_events",
@@ -338,6 +339,8 @@ def test_recent_alerts_come_newest_first(store: Store) -> None:
     ]
     put(store, "alerts", rows, kind="band", customer_id="ann", band="high", why="silence", value_at_risk=1.0)
     assert [row["alert_id"] for row in store.query("alerts_recent", limit=2)] == ["3", "2"]
+    assert [row["raised_at"] for row in store.query("alert_by_id", alert="1")] == [at(1)]
+    assert store.query("alert_by_id", alert="none") == []
 
 
 def test_the_registry_holds_the_latest_version_of_each_model_champions_first(store: Store) -> None:
