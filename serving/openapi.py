@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from serving.problems import KINDS, MEDIA_TYPE, Problem
+from serving.problem_types import KINDS
+from serving.problems import MEDIA_TYPE, Problem
 
 DESCRIPTION = """Ebb tells, for every customer and at any moment, how likely they are to leave.
 

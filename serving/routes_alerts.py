@@ -1,11 +1,13 @@
 """`/v1/alerts`: the newest alerts, and what is done about them."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ebb.errors import UnavailableError
@@ -13,8 +15,9 @@ from ebb.handling import Act, HandlingRecord, Outcome, Status, key_of
 from ebb.messages import Alert, Band
 from serving.context import Context, Here
 from serving.delivery import BusyError
+from serving.export import IN_OPENAPI, csv_response, wants_csv
 from serving.problems import ProblemError
-from serving.routes_customers import JSON, PageSize, PageToken
+from serving.routes_customers import JSON, VARIES, PageSize, PageToken
 from serving.schemas_alerts import LONGEST_SNOOZE, Alerts, Ending, HandledAlert, Snooze
 from serving.security import ActGrant, Grant, Keyed
 from serving.tokens import page_token, read_token
@@ -24,7 +27,29 @@ AlertId = Annotated[str, Path(min_length=1, max_length=300, description="Id of t
 Bands = Annotated[list[Band] | None, Query(description="Bands to list; give it again for more.")]
 OfCustomer = Annotated[str | None, Query(max_length=256, description="Alerts of one customer.")]
 Statuses = Annotated[list[Status] | None, Query(description="Where an alert stands; give it again for more.")]
+COLUMNS = (
+    *("alert_id", "customer_id", "band", "previous_band", "churn", "previous", "why", "value_at_risk", "country"),
+    *("channel", "as_of", "raised_at", "handling_status", "handling_by", "handling_at", "handling_until"),
+    *("handling_outcome", "handling_note"),
+)
+"""Of the CSV."""
 _CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": "Alert closed"}}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which alerts to list; what is empty or None does not filter."""
+
+    bands: tuple[Band, ...]
+    customer_id: str | None
+    statuses: tuple[Status, ...]
+
+
+async def _choice(band: Bands = None, customer_id: OfCustomer = None, status: Statuses = None) -> Choice:
+    return Choice(tuple(sorted(set(band or ()))), customer_id, tuple(sorted(set(status or ()))))
+
+
+Chosen = Annotated[Choice, Depends(_choice)]
 
 
 @router.get(
@@ -32,32 +57,26 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": "Alert closed
     response_model=Alerts,
     summary="Recent alerts",
     description="The newest alerts, newest first, with what was done about each; a thousand are held. New ones come "
-    "over `/v1/stream`.",
+    "over `/v1/stream`. With `Accept: text/csv` the list comes whole, as from `/v1/alerts.csv`.",
     dependencies=[Keyed],
+    responses={200: {"content": IN_OPENAPI}},
 )
 async def alerts(
     *,
     here: Here,
-    band: Bands = None,
-    customer_id: OfCustomer = None,
-    status: Statuses = None,
+    request: Request,
+    chosen: Chosen,
     page_size: PageSize = 50,
     page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
 ) -> Response:
     """Return the newest alerts."""
-    bands, statuses = tuple(sorted(set(band or ()))), tuple(sorted(set(status or ())))
-    query = ["alerts", bands, customer_id, statuses]
-    now, desk = datetime.now(UTC), here.feed.desk
-    listed, following = here.feed.alerts.newest(
-        page_size,
-        bands=bands,
-        customer_id=customer_id,
-        wanted=lambda alert_id: not statuses or desk.of(alert_id, now).status in statuses,
-        after=read_token(query, page_token_),
-    )
-    bodies = [with_handling(here, alert_id, body) for alert_id, body in listed]
+    if wants_csv(request.headers.get("accept")):
+        return alerts_csv(here, chosen)
+    query = ["alerts", chosen.bands, chosen.customer_id, chosen.statuses]
+    bodies, following = _listed(here, chosen, page_size, read_token(query, page_token_))
     token = orjson.dumps(page_token(query, following))
-    return Response(b'{"alerts":[%b],"next_page_token":%b}' % (b",".join(bodies), token), media_type=JSON)
+    body = b'{"alerts":[%b],"next_page_token":%b}' % (b",".join(bodies), token)
+    return Response(body, headers=VARIES, media_type=JSON)
 
 
 @router.get(
@@ -116,6 +135,28 @@ async def outcome(alert_id: AlertId, asked: Ending, here: Here, grant: ActGrant)
 def with_handling(here: Context, alert_id: str, body: bytes) -> bytes:
     """Return an alert's JSON with its handling."""
     return b'%b,"handling":%b}' % (body.rstrip()[:-1], here.feed.desk.of(alert_id).model_dump_json().encode())
+
+
+def alerts_csv(here: Context, chosen: Choice) -> Response:
+    """Return the newest alerts as CSV."""
+    bodies, _ = _listed(here, chosen, len(here.feed.alerts) + 1, None)
+    rows = [orjson.loads(body) for body in bodies]
+    flat = [{**row, **{f"handling_{name}": value for name, value in row["handling"].items()}} for row in rows]
+    return csv_response("alerts", COLUMNS, [flat], VARIES)
+
+
+def _listed(
+    here: Context, chosen: Choice, size: int, after: tuple[float, str] | None
+) -> tuple[list[bytes], tuple[float, str] | None]:
+    now, desk = datetime.now(UTC), here.feed.desk
+    listed, following = here.feed.alerts.newest(
+        size,
+        bands=chosen.bands,
+        customer_id=chosen.customer_id,
+        wanted=lambda alert_id: not chosen.statuses or desk.of(alert_id, now).status in chosen.statuses,
+        after=after,
+    )
+    return [with_handling(here, alert_id, body) for alert_id, body in listed], following
 
 
 async def _do(

@@ -1,7 +1,7 @@
 """Shapes of the answers of the REST interface, with examples."""
 
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -49,6 +49,47 @@ class Answer(BaseModel):
     """Base of the answers."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class CurrentScore(Score):
+    """A score, and how old it is."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {**EXAMPLE_SCORE, "staleness_seconds": 41.2}})
+
+    staleness_seconds: float = Field(ge=0, description="Real seconds since `scored_at`, as of this answer.")
+
+
+class LookUp(BaseModel):
+    """Customers whose scores are asked for."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"customer_ids": ["c-1042", "c-404"]}})
+
+    customer_ids: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(min_length=1, max_length=1_000)
+
+
+class Looked(Answer):
+    """What is held of one of the customers asked for."""
+
+    customer_id: str
+    status: Literal["found", "never_seen", "erased"]
+    score: Score | None = Field(default=None, description="Null unless found.")
+
+
+class LookedUp(Answer):
+    """What is held of each customer asked for, in the order asked."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "results": [
+                    {"customer_id": "c-1042", "status": "found", "score": EXAMPLE_SCORE},
+                    {"customer_id": "c-404", "status": "never_seen"},
+                ]
+            }
+        }
+    )
+
+    results: list[Looked]
 
 
 class Customers(Answer):
