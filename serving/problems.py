@@ -118,7 +118,9 @@ def install_problems(app: FastAPI) -> None:
         detail = f"{request.method} {request.url.path}: {error.detail or HTTPStatus(error.status_code).phrase}."
         headers = dict(error.headers or {})
         kind = _of_http_status(error.status_code)
-        return problem_response(kind, request.url.path, detail, headers=headers, status=error.status_code)
+        # A body that is no text at all is told as one that does not fit: callers need not know two ways to be wrong.
+        status = None if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
+        return problem_response(kind, request.url.path, detail, headers=headers, status=status)
 
     @app.exception_handler(Exception)
     async def _internal(request: Request, error: Exception) -> Response:
