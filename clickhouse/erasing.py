@@ -15,6 +15,7 @@ _OF_CUSTOMER: dict[str, str] = {
     "features": _UNTIL,
     "scores": _UNTIL,
     "alerts": _UNTIL,
+    "alert_handling": _UNTIL,
     "outcomes": "customer_id = {customer:String} AND snapshot_day <= "
     "toDate(toDateTime(intDiv({time:Int64}, 1000), 'UTC'))",
     "dead_letters": "position(detail, {quoted:String}) > 0",

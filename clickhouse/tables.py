@@ -98,6 +98,20 @@ SCHEMAS: dict[str, pa.Schema] = {
         },
         {"previous_band", "previous", "country", "channel"},
     ),
+    "alert_handling": _schema(
+        {
+            "alert_id": _TEXT,
+            "customer_id": _TEXT,
+            "act": _TEXT,
+            "actor": _TEXT,
+            "acted_at": _TIME,
+            "until": _TIME,
+            "outcome": _TEXT,
+            "note": _TEXT,
+            "as_of": _TIME,
+        },
+        {"until", "outcome"},
+    ),
     "outcomes": _schema(
         {
             "target": _TEXT,

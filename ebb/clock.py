@@ -2,12 +2,19 @@
 
 import time
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Self
 
 from ebb.settings import Settings
 
 DAY = 86_400
 """Seconds of event time in a day."""
+_EPOCH = date(1970, 1, 1)
+
+
+def date_of(day: int) -> date:
+    """Return a day number as a date (UTC)."""
+    return _EPOCH + timedelta(days=day)
 
 
 @dataclass(frozen=True)

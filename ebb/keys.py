@@ -21,6 +21,8 @@ class Scope(StrEnum):
 
     READ = "read"
     """Scores, alerts, history, the streams."""
+    ACT = "act"
+    """What `read` opens, and acknowledging, putting off and closing alerts."""
     WRITE = "write"
     """Sending activity through the collector; nothing can be read with it, so a web page may hold it."""
     ADMIN = "admin"

@@ -1,12 +1,14 @@
 """Model snapshots as they stand on `ebb.models`: JSON that loading never executes, with a checksum."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.clock import date_of
+from ebb.errors import CorruptError, SchemaMismatchError, SourceError
 from ebb.features import SCHEMA_HASH
 
 Target = Literal["churn", "purchase"]
@@ -73,6 +75,25 @@ class ModelSnapshot(BaseModel):
             )
             raise SchemaMismatchError(what, "The model in use stays.")
         return snapshot
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Rebuild a version from its row of table `models`, and verify it.
+
+        Raises
+        ------
+        SourceError
+            If the row holds no payload (it was published before payloads were kept).
+        CorruptError, SchemaMismatchError
+            If it is not what was published, or was made for other features.
+        """
+        if not row["payload"]:
+            what = f"Version {row['version']} of {row['name']} was published before payloads were kept."
+            raise SourceError(what, "Choose a later version.")
+        made = {key: row[key] for key in ("name", "target", "candidate", "version", "role", "schema_hash", "examples")}
+        made |= {key: orjson.loads(row[key]) for key in ("metrics", "config", "payload")}
+        made |= {"trained_until": (row["trained_until"] - date_of(0)).days, "checksum": row["checksum"]}
+        return cls.decode(orjson.dumps(made))
 
     def _digest(self) -> str:
         # What is on the topics stays there: a record without configuration has the checksum that it always had.

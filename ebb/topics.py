@@ -74,6 +74,11 @@ class Topics:
         return f"{self.prefix}keys"
 
     @property
+    def handling(self) -> str:
+        """What people did about alerts, keyed by alert and act (compacted, one partition, 90 days)."""
+        return f"{self.prefix}handling"
+
+    @property
     def dead_webhooks(self) -> str:
         """Alerts that a webhook's receiver did not take, bytes untouched, receiver and reason in the headers."""
         return f"{self.prefix}webhooks.dlq"
@@ -91,6 +96,8 @@ class Topics:
             (self.examples, partitions, {"cleanup.policy": "delete", "retention.ms": "-1", **large}),
             (self.models, 1, {**compacted, **large}),
             (self.keys, 1, compacted),
+            # Longer than any alert is worked on; without an end the topic would hold every alert there ever was.
+            (self.handling, 1, {**compacted, "cleanup.policy": "compact,delete", "retention.ms": "7776000000"}),
             (self.dead_webhooks, 1, kept),
             (self.state, partitions, {**compacted, **large}),
             (self.learner, 1, {**compacted, **large}),

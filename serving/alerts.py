@@ -55,6 +55,10 @@ class RecentAlerts:
                 self._alerts.popitem(last=False)
         return new
 
+    def get(self, alert_id: str) -> tuple[Raised, bytes] | None:
+        """Return an alert, None if it is not among the newest."""
+        return self._alerts.get(alert_id)
+
     def forget(self, unwanted: Callable[[Raised], bool]) -> None:
         """Let go of alerts; those that are written again are taken up again."""
         for alert, _ in list(self._alerts.values()):
@@ -67,17 +71,33 @@ class RecentAlerts:
         *,
         bands: Sequence[str] = (),
         customer_id: str | None = None,
+        wanted: Callable[[str], bool] = lambda _: True,
         after: tuple[float, str] | None = None,
-    ) -> tuple[list[bytes], tuple[float, str] | None]:
-        """List alerts, the newest first, and say where the next page begins (time raised and id of the last listed)."""
-        wanted = [
+    ) -> tuple[list[tuple[str, bytes]], tuple[float, str] | None]:
+        """List alerts, the newest first, and say where the next page begins (time raised and id of the last listed).
+
+        Parameters
+        ----------
+        wanted
+            Whether an alert of an id is to be listed.
+        after
+            What was said of the page before.
+
+        Returns
+        -------
+        list of (str, bytes), tuple or None
+            Id and JSON of each.
+        """
+        found = [
             (-alert.raised_at.timestamp(), alert.alert_id, body)
             for alert, body in list(self._alerts.values())
-            if (not bands or alert.band in bands) and customer_id in (None, alert.customer_id)
+            if (not bands or alert.band in bands)
+            and customer_id in (None, alert.customer_id)
+            and wanted(alert.alert_id)
         ]
         if after is not None:
-            wanted = [one for one in wanted if one[:2] > (-after[0], after[1])]
-        wanted.sort(key=lambda one: one[:2])
-        page = wanted[:size]
-        following = (-page[-1][0], page[-1][1]) if len(wanted) > size else None
-        return [body for _, _, body in page], following
+            found = [one for one in found if one[:2] > (-after[0], after[1])]
+        found.sort(key=lambda one: one[:2])
+        page = found[:size]
+        following = (-page[-1][0], page[-1][1]) if len(found) > size else None
+        return [(alert_id, body) for _, alert_id, body in page], following

@@ -9,12 +9,16 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ebb.settings import Settings
 from serving import (
+    routes_alerts,
     routes_collector,
     routes_customers,
     routes_erasures,
+    routes_export,
     routes_health,
+    routes_models,
     routes_overview,
     routes_page,
+    routes_predict,
     sse,
     ws,
 )
@@ -49,10 +53,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.context = context
     app.state.summary = SummaryMaker(context)
     for routes in (
+        routes_alerts,
         routes_collector,
         routes_customers,
         routes_erasures,
+        routes_export,
+        routes_models,
         routes_overview,
+        routes_predict,
         sse,
         ws,
         routes_health,

@@ -13,6 +13,7 @@ from ebb.clock import Clock
 from ebb.messages import utc
 from ebb.settings import Settings
 from serving.analytics import Analytics
+from serving.archive import Archive
 from serving.collector import Collector
 from serving.courier import Couriers
 from serving.delivery import Delivery
@@ -38,6 +39,7 @@ class Context:
     delivery: Delivery
     eraser: Eraser
     couriers: Couriers
+    archive: Archive
 
     @classmethod
     def of(cls, settings: Settings) -> "Context":
@@ -55,8 +57,9 @@ class Context:
             analytics=Analytics(lambda: Store(settings)),
             collector=Collector(settings, clock),
             delivery=Delivery(settings),
-            eraser=Eraser(settings, feed.ledger),
+            eraser=Eraser(settings, feed.ledger, feed.desk),
             couriers=Couriers(settings, feed.ledger.hides),
+            archive=Archive(settings, feed.ledger.hides),
         )
 
     def start(self) -> None:
@@ -66,6 +69,7 @@ class Context:
         self.delivery.start()
         self.eraser.start()
         self.couriers.start()
+        self.archive.start()
 
     async def stop(self) -> None:
         """Stop the threads."""
@@ -78,6 +82,7 @@ class Context:
             self.delivery.stop,
             self.eraser.stop,
             self.couriers.stop,
+            self.archive.stop,
         )
         await asyncio.gather(*(asyncio.to_thread(stop) for stop in stops))
 

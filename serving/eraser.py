@@ -18,6 +18,7 @@ from ebb.errors import EbbError
 from ebb.kafka import Publisher
 from ebb.log import get_logger
 from ebb.settings import Settings
+from serving.desk import Desk
 from serving.erasures import Erasure, Ledger
 
 LOOK_SECONDS = 0.5
@@ -27,9 +28,10 @@ _log = get_logger(__name__)
 class Eraser:
     """A thread that works on the open erasures of the partitions that are this replica's."""
 
-    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, desk: Desk) -> None:
         self._settings = settings
         self._ledger = ledger
+        self._desk = desk
         self._publisher: Publisher | None = None
         self._stopping = threading.Event()
         self._early: set[str] = set()
@@ -104,6 +106,7 @@ class Eraser:
         worker, learner = reports.get(Part.WORKER), reports.get(Part.LEARNER)
         if worker is None and identity not in self._early:
             # So that nobody reads on meanwhile; what the worker still writes goes when it has reported.
+            self._forget_acts(erasure, customer)
             erase_rows(self._settings, customer, Until())
         self._early.add(identity)
         if worker is None or learner is None:
@@ -116,8 +119,16 @@ class Eraser:
         else:
             told = worker.details
             until = Until(told["partition"], told["offset"], told["event_time_ms"]) if told else Until()
+            self._forget_acts(erasure, customer)
             self._report(erasure, Part.HISTORY, erase_rows(self._settings, customer, until))
         self._told.add(step)
+
+    def _forget_acts(self, erasure: Erasure, customer: str) -> None:
+        """Withdraw what was done about the customer's alerts: it names them, and its notes may tell of them."""
+        publisher = self._publish()
+        for key in self._desk.keys_of(customer, erasure.request.requested_at):
+            publisher.send(self._settings.topics.handling, key=key, value=None, partition=0)
+        publisher.flush()
 
     def _report(self, erasure: Erasure, part: Part, details: dict[str, int]) -> None:
         report = Report(at=datetime.now(UTC), details=details)

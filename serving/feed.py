@@ -10,6 +10,7 @@ from confluent_kafka import Message
 from ebb.settings import Settings
 from serving.alerts import RecentAlerts
 from serving.board import Board
+from serving.desk import Desk
 from serving.erasures import Ledger
 from serving.hub import Hub
 from serving.item import Item
@@ -35,6 +36,7 @@ class Feed:
         self._room = threading.Semaphore(_UNDER_WAY)
         self.ring = Keyring()
         self.ledger = Ledger()
+        self.desk = Desk()
         topics = settings.topics
         newest = max(1, ALERTS_KEPT // settings.partitions)
         self.reader = TopicReader(
@@ -42,6 +44,7 @@ class Feed:
             {
                 topics.keys: Source(self._take_keys),
                 topics.erasures: Source(self._take_erasures),
+                topics.handling: Source(self._take_handling),
                 topics.models: Source(self._take_models),
                 topics.scores: Source(self._take_scores),
                 topics.alerts: Source(self._take_alerts, newest=newest),
@@ -80,6 +83,10 @@ class Feed:
     def _take_keys(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
         for record in records:
             self.ring.take(_bytes(record.key()), _bytes(record.value()))
+
+    def _take_handling(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
+        for record in records:
+            self.desk.take(_bytes(record.key()), _bytes(record.value()))
 
     def _take_erasures(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
         digests = self.ledger.take([(_bytes(record.key()), _bytes(record.value())) for record in records])

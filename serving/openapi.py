@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from serving.problems import KINDS, MEDIA_TYPE, Problem
+from serving.problem_types import KINDS
+from serving.problems import MEDIA_TYPE, Problem
 
 DESCRIPTION = """Ebb tells, for every customer and at any moment, how likely they are to leave.
 
@@ -52,9 +53,11 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
                 statuses |= {400}
             if "{" in path:
                 statuses |= {404}
+            statuses |= {int(status) for status in operation["responses"] if status[0] in "45" and status != "422"}
             for status in statuses:
                 titles = sorted({kind.title for kind in KINDS.values() if kind.status == status})
                 entry = {"description": "; ".join(titles), "content": content}
-                if str(status) not in operation["responses"] or status == 422:
+                told = operation["responses"].get(str(status))
+                if told is None or "content" not in told or status == 422:
                     operation["responses"][str(status)] = entry
     return document

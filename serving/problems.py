@@ -1,6 +1,5 @@
 """Errors as the API tells them: RFC 9457 problem details, each type with a page of its own."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -13,78 +12,10 @@ from starlette.responses import Response
 
 from ebb.errors import EbbError, UnavailableError
 from ebb.log import get_logger
+from serving.problem_types import KINDS
 
 MEDIA_TYPE = "application/problem+json"
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A type of problem: its HTTP status, its title, and what it means and what to do."""
-
-    status: int
-    title: str
-    meaning: str
-
-
-KINDS: dict[str, Kind] = {
-    "unknown-customer": Kind(
-        404,
-        "Customer not known",
-        "No score is held for this customer id: no event of theirs was processed. "
-        "Ids are compared exactly; check case and leading zeros.",
-    ),
-    "erased-customer": Kind(
-        404,
-        "Customer erased",
-        "The customer was known and has been forgotten on request; what they do from now on is somebody new's.",
-    ),
-    "unknown-erasure": Kind(404, "Erasure not known", "No erasure has this id; DELETE /v1/customers/{id} gives one."),
-    "not-found": Kind(404, "No such resource", "The path names nothing. /openapi.json lists what there is."),
-    "method-not-allowed": Kind(405, "Method not allowed", "The Allow header names the methods of this path."),
-    "invalid-request": Kind(
-        422, "Request not valid", "A parameter is missing or out of range; `errors` names each and what it may hold."
-    ),
-    "bad-page-token": Kind(
-        400, "Page token not valid", "A page token continues exactly the query that gave it; start again without one."
-    ),
-    "no-key": Kind(
-        401, "API key needed", "Send the key as `Authorization: Bearer <key>` or `X-API-Key: <key>`, never in the URL."
-    ),
-    "wrong-key": Kind(
-        401, "API key not known", "The key is none of those in EBB_API_KEYS and none made by `ebb keys create`."
-    ),
-    "ended-key": Kind(401, "API key ended", "The key was revoked or has expired; `ebb keys list` says when."),
-    "wrong-scope": Kind(
-        403,
-        "Not allowed with this key",
-        "Keys are made for `read` (scores, alerts, streams), `write` (the collector) or `admin` (everything).",
-    ),
-    "too-many-requests": Kind(
-        429,
-        "Too many requests",
-        "The quota of EBB_RATE_LIMIT_REQUESTS or EBB_RATE_LIMIT_EVENTS is used up, or the collector has as much under "
-        "way as it may; Retry-After says when to ask again. RateLimit tells on every answer what is left.",
-    ),
-    "too-large": Kind(413, "Body too large", "Send less at once: split a batch."),
-    "too-slow": Kind(408, "Body too slow", "The body of a request must arrive within 30 seconds."),
-    "event-refused": Kind(
-        422, "Event refused", "The event cannot be accepted; `errors` has the reason. docs/collector.md lists them."
-    ),
-    "host-refused": Kind(
-        421,
-        "Host not served",
-        "Without API keys only names of this machine's loopback are answered, so that a web page elsewhere cannot "
-        "reach the API by a name of its own. Set EBB_API_KEYS, or name the page's origin in EBB_ALLOWED_ORIGINS.",
-    ),
-    "origin-refused": Kind(
-        403, "Origin not allowed", "Name the page's origin in EBB_ALLOWED_ORIGINS (scheme://host:port)."
-    ),
-    "unavailable": Kind(
-        503, "Not available now", "A part that the answer depends on does not answer; Retry-After says when to ask."
-    ),
-    "internal": Kind(500, "Internal error", "A defect in Ebb. The log of the API has the details."),
-}
 
 
 class Problem(BaseModel):
@@ -115,10 +46,19 @@ class Problem(BaseModel):
 class ProblemError(EbbError):
     """Raised where a request cannot be answered; `kind` is a key of `KINDS`."""
 
-    def __init__(self, what: str, hint: str = "", *, kind: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        hint: str = "",
+        *,
+        kind: str,
+        headers: dict[str, str] | None = None,
+        errors: list[dict[str, str]] | None = None,
+    ) -> None:
         super().__init__(what, hint)
         self.kind = kind
         self.headers = headers or {}
+        self.errors = errors
 
 
 def problem_response(
@@ -158,7 +98,8 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(ProblemError)
     async def _problem(request: Request, error: ProblemError) -> Response:
-        return problem_response(error.kind, request.url.path, error.what, hint=error.hint, headers=error.headers)
+        path, what = request.url.path, error.what
+        return problem_response(error.kind, path, what, hint=error.hint, headers=error.headers, errors=error.errors)
 
     @app.exception_handler(UnavailableError)
     async def _unavailable(request: Request, error: UnavailableError) -> Response:
@@ -177,7 +118,9 @@ def install_problems(app: FastAPI) -> None:
         detail = f"{request.method} {request.url.path}: {error.detail or HTTPStatus(error.status_code).phrase}."
         headers = dict(error.headers or {})
         kind = _of_http_status(error.status_code)
-        return problem_response(kind, request.url.path, detail, headers=headers, status=error.status_code)
+        # A body that is no text at all is told as one that does not fit: callers need not know two ways to be wrong.
+        status = None if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
+        return problem_response(kind, request.url.path, detail, headers=headers, status=status)
 
     @app.exception_handler(Exception)
     async def _internal(request: Request, error: Exception) -> Response:

@@ -1,6 +1,7 @@
 """Customers in order of risk, in pages that are stable by value and id."""
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,6 +89,16 @@ def at_risk(board: Board, wanted: Wanted, sort: Sort, after: tuple[float, str] |
     bodies = [body for place in order if (body := board.body(int(rows[place]))) is not None]
     following = (float(values[order[-1]]), board.customer(int(rows[order[-1]]))) if more else None
     return Page(bodies, following)
+
+
+def everyone(board: Board, wanted: Wanted, sort: Sort, *, chunk: int = 500) -> Iterator[list[bytes]]:
+    """Yield the scores of all customers who are wanted, by falling sort value as it stood at the beginning."""
+    rows = np.flatnonzero(select(board, wanted))
+    values: npt.NDArray[np.float64] = getattr(board.columns, sort)[rows]
+    rows = rows[np.argsort(-values, kind="stable")]
+    for start in range(0, len(rows), chunk):
+        bodies = (board.body(row) for row in rows[start : start + chunk].tolist())
+        yield [body for body in bodies if body is not None]
 
 
 def movers(board: Board, direction: Direction, size: int) -> list[bytes]:

@@ -1,23 +1,35 @@
 """`/v1/customers`: one customer's score, the customers at risk, the history of a score."""
 
+import time
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
 
+import msgspec
 import orjson
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ebb.errors import UnavailableError
-from ebb.messages import Band, Score
+from ebb.messages import Band
+from serving.conditional import NOT_MODIFIED, answer, tag_of
 from serving.context import Context, Here
+from serving.export import IN_OPENAPI, csv_response, wants_csv
 from serving.problems import ProblemError
-from serving.ranking import Sort, Wanted, at_risk
-from serving.schemas import EXAMPLE_SCORE, Customers, History
+from serving.ranking import Sort, Wanted, at_risk, everyone
+from serving.schemas import CurrentScore, Customers, History, LookedUp, LookUp
 from serving.security import Keyed
 from serving.tokens import page_token, read_token
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"], dependencies=[Keyed])
 JSON = "application/json"
+VARIES = {"Vary": "Accept"}
+COLUMNS = (
+    *("customer_id", "churn", "band", "purchase", "previous", "trend_7d", "value_at_risk", "expected_gain"),
+    *("country", "channel", "reasons", "model", "as_of", "scored_at"),
+)
+"""Of the CSV."""
 _END_OF_TIME = 4_102_444_800_000
 """2100-01-01 in Unix milliseconds: before it lies every score."""
 CustomerId = Annotated[
@@ -40,45 +52,73 @@ def erased(customer_id: str, at: datetime) -> ProblemError:
     return ProblemError(what, "They are known again from their next event on.", kind="erased-customer")
 
 
-@router.get(
-    "/at-risk",
-    response_model=Customers,
-    summary="Customers by risk",
-    description="Lists customers by falling `sort`. Filters that are given must all hold.",
-)
-def customers_at_risk(
+async def _filters(
     *,
-    here: Here,
     band: Annotated[list[Band] | None, Query(description="Bands to list; give it again for more.")] = None,
     country: Annotated[str | None, Query(max_length=256)] = None,
     channel: Annotated[str | None, Query(max_length=256)] = None,
     min_value: Annotated[float | None, Query(description="Least value at risk, in units of money.")] = None,
     min_churn: Annotated[float | None, Query(ge=0, le=1, description="Least churn probability.")] = None,
-    sort: Sort = "churn",
+) -> Wanted:
+    return Wanted(tuple(sorted(set(band or ()))), country, channel, min_value, min_churn)
+
+
+Filters = Annotated[Wanted, Depends(_filters)]
+SortBy = Annotated[Sort, Query(description="What the list falls by.")]
+
+
+@router.get(
+    "/at-risk",
+    response_model=Customers,
+    summary="Customers by risk",
+    description="Lists customers by falling `sort`. Filters that are given must all hold. With `Accept: text/csv` the "
+    "list comes whole, as from `/v1/customers/at-risk.csv`.",
+    responses={200: {"content": IN_OPENAPI}},
+)
+def customers_at_risk(
+    *,
+    here: Here,
+    request: Request,
+    wanted: Filters,
+    sort: SortBy = "churn",
     page_size: PageSize = 50,
     page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
 ) -> Response:
     """List customers by falling risk or value, in pages."""
-    wanted = Wanted(tuple(sorted(set(band or ()))), country, channel, min_value, min_churn)
+    if wants_csv(request.headers.get("accept")):
+        return at_risk_csv(here, wanted, sort)
     query = [wanted.__dict__, sort]
     page = at_risk(here.feed.board, wanted, sort, read_token(query, page_token_), page_size)
     token = orjson.dumps(page_token(query, page.following))
-    return Response(b'{"customers":[%b],"next_page_token":%b}' % (b",".join(page.bodies), token), media_type=JSON)
+    body = b'{"customers":[%b],"next_page_token":%b}' % (b",".join(page.bodies), token)
+    return Response(body, headers=VARIES, media_type=JSON)
+
+
+@router.post(
+    "/scores",
+    response_model=LookedUp,
+    summary="Scores of many customers",
+    description="Up to 1,000 customers at once, from memory, in the order asked.",
+)
+def look_up(asked: LookUp, here: Here) -> Response:
+    """Return what is held of each customer asked for."""
+    return Response(b'{"results":[%b]}' % b",".join(_looked(here, one) for one in asked.customer_ids), media_type=JSON)
 
 
 @router.get(
     "/{customer_id}/score",
-    response_model=Score,
+    response_model=CurrentScore,
     summary="One customer's score",
-    description="The latest score, from memory, with the reasons for it. `as_of` is the event time that it describes.",
-    responses={200: {"content": {JSON: {"example": EXAMPLE_SCORE}}}},
+    description="The latest score, from memory, with the reasons for it. `as_of` is the event time that it describes, "
+    "`scored_at` the wall time at which it was made. The tag names the score, whatever its staleness.",
+    responses=NOT_MODIFIED,
 )
-async def customer_score(customer_id: CustomerId, here: Here) -> Response:
+async def customer_score(customer_id: CustomerId, here: Here, request: Request) -> Response:
     """Return the latest score of a customer."""
     body = here.feed.board.score(customer_id)
     if body is None:
         raise not_held(here, customer_id)
-    return Response(body, media_type=JSON)
+    return answer(request, _with_staleness(body), tag=tag_of(body, weak=True), media_type=JSON)
 
 
 @router.get(
@@ -108,6 +148,45 @@ def customer_history(
         "next_page_token": page_token(query, following),
     }
     return Response(orjson.dumps(answer), media_type=JSON)
+
+
+def at_risk_csv(here: Context, wanted: Wanted, sort: Sort) -> Response:
+    """Return all customers who are wanted, as CSV."""
+    chunks = everyone(here.feed.board, wanted, sort)
+    return csv_response("at-risk", COLUMNS, _rows(chunks), VARIES)
+
+
+def _rows(chunks: Iterator[list[bytes]]) -> Iterator[list[dict[str, Any]]]:
+    for bodies in chunks:
+        rows = [orjson.loads(body) for body in bodies]
+        for row in rows:
+            row["reasons"] = "; ".join(reason["text"] for reason in row["reasons"])
+            row["model"] = f"{row['model']['name']} {row['model']['version']}"
+        yield rows
+
+
+class _ScoredAt(msgspec.Struct, gc=False):
+    scored_at: datetime
+
+
+_scored_at = msgspec.json.Decoder(_ScoredAt)
+
+
+def _with_staleness(body: bytes) -> bytes:
+    # Read from the very bytes that are answered: a column beside them might be of the score before.
+    age = max(0.0, time.time() - _scored_at.decode(body).scored_at.timestamp())
+    return b'%b,"staleness_seconds":%.3f}' % (body.rstrip()[:-1], age)
+
+
+def _looked(here: Context, customer_id: str) -> bytes:
+    body = here.feed.board.score(customer_id)
+    if body is not None:
+        return b'{"customer_id":%b,"status":"found","score":%b}' % (orjson.dumps(customer_id), body)
+    problem = not_held(here, customer_id)
+    if not isinstance(problem, ProblemError):
+        raise problem
+    status = "erased" if problem.kind == "erased-customer" else "never_seen"
+    return orjson.dumps({"customer_id": customer_id, "status": status, "score": None})
 
 
 def not_held(here: Context, customer_id: str) -> Exception:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from fastapi import APIRouter
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
-from serving.problems import KINDS, ProblemError
+from serving.problem_types import KINDS, list_page, page_of
+from serving.problems import ProblemError
 
 PAGE = Path(__file__).parent / "page"
 POLICY = (
@@ -35,11 +36,16 @@ async def asset(name: str) -> Response:
     return FileResponse(found, media_type=_TYPES[found.suffix], headers=_HEADERS)
 
 
+@router.get("/problems")
+async def problems() -> Response:
+    """List the types of problems."""
+    return HTMLResponse(list_page())
+
+
 @router.get("/problems/{kind}")
 async def problem(kind: str) -> Response:
     """Explain a type of problem."""
-    about = KINDS.get(kind)
-    if about is None:
+    if kind not in KINDS:
         what = f"There is no problem type {kind!r}."
         raise ProblemError(what, kind="not-found")
-    return PlainTextResponse(f"{about.title} (HTTP {about.status})\n\n{about.meaning}\n")
+    return HTMLResponse(page_of(kind))

@@ -1,11 +1,11 @@
 """Shapes of the answers of the REST interface, with examples."""
 
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ebb.messages import Alert, Band, ModelRef, Probability, Reason, Score
+from ebb.messages import Band, ModelRef, Probability, Reason, Score
 from ebb.models import Target
 
 EXAMPLE_SCORE: dict[str, Any] = {
@@ -51,6 +51,47 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class CurrentScore(Score):
+    """A score, and how old it is."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {**EXAMPLE_SCORE, "staleness_seconds": 41.2}})
+
+    staleness_seconds: float = Field(ge=0, description="Real seconds since `scored_at`, as of this answer.")
+
+
+class LookUp(BaseModel):
+    """Customers whose scores are asked for."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"customer_ids": ["c-1042", "c-404"]}})
+
+    customer_ids: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(min_length=1, max_length=1_000)
+
+
+class Looked(Answer):
+    """What is held of one of the customers asked for."""
+
+    customer_id: str
+    status: Literal["found", "never_seen", "erased"]
+    score: Score | None = Field(default=None, description="Null unless found.")
+
+
+class LookedUp(Answer):
+    """What is held of each customer asked for, in the order asked."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "results": [
+                    {"customer_id": "c-1042", "status": "found", "score": EXAMPLE_SCORE},
+                    {"customer_id": "c-404", "status": "never_seen"},
+                ]
+            }
+        }
+    )
+
+    results: list[Looked]
+
+
 class Customers(Answer):
     """A page of customers by falling risk."""
 
@@ -59,17 +100,6 @@ class Customers(Answer):
     )
 
     customers: list[Score]
-    next_page_token: str | None = Field(description="Give it as `page_token` for the next page; null on the last.")
-
-
-class Alerts(Answer):
-    """A page of alerts, the newest first."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"alerts": [EXAMPLE_ALERT], "next_page_token": EXAMPLE_NEXT}}
-    )
-
-    alerts: list[Alert]
     next_page_token: str | None = Field(description="Give it as `page_token` for the next page; null on the last.")
 
 

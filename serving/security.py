@@ -36,6 +36,15 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+_GRANTED_BY: dict[Scope, frozenset[Scope]] = {
+    # Who handles alerts must see them.
+    Scope.READ: frozenset({Scope.READ, Scope.ACT, Scope.ADMIN}),
+    Scope.ACT: frozenset({Scope.ACT, Scope.ADMIN}),
+    Scope.WRITE: frozenset({Scope.WRITE, Scope.ADMIN}),
+    Scope.ADMIN: frozenset({Scope.ADMIN}),
+}
+
+
 @dataclass(frozen=True)
 class Grant:
     """Who was let in. The id names the key and tells nothing of its secret."""
@@ -46,8 +55,8 @@ class Grant:
     expires_at: datetime | None = None
 
     def allows(self, scope: Scope) -> bool:
-        """Say whether a scope is granted; `admin` grants all."""
-        return scope in self.scopes or Scope.ADMIN in self.scopes
+        """Say whether a scope is granted; `admin` grants all, `act` grants `read`."""
+        return bool(self.scopes & _GRANTED_BY[scope])
 
 
 ANYBODY = Grant("loopback", "nobody's key", frozenset(Scope))
@@ -213,5 +222,7 @@ def needs(scope: Scope) -> Callable[..., Awaitable[Grant]]:
 
 
 Keyed = Depends(needs(Scope.READ))
+ActGrant = Annotated[Grant, Depends(needs(Scope.ACT))]
+"""Who handles an alert."""
 AdminGrant = Annotated[Grant, Depends(needs(Scope.ADMIN))]
 """Who asks for an admin act."""

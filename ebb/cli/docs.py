@@ -1,7 +1,8 @@
 """`ebb docs`: the reference pages that follow from the code, so that they cannot drift from it.
 
 `docs/features.md` comes from the feature catalogue, `docs/settings.md` from the settings model, `docs/metrics.md` from
-the metrics module. A test holds the committed pages equal to what this module writes.
+the metrics module, `docs/problems.md` from the API's types of problems. A test holds the committed pages equal to what
+this module writes.
 """
 
 import ast
@@ -20,6 +21,7 @@ from ebb import metrics
 from ebb import settings as settings_module
 from ebb.features import FEATURES, HALF_LIVES, SCHEMA_HASH, WIDTH, WINDOWS
 from ebb.settings import DEFAULT_KINDS, Settings
+from serving.problem_types import KINDS
 
 GENERATED = "<!-- Written by `make docs` from {source}. Change that, not this page. -->"
 _SECTION = re.compile(r"^ {0,4}# (?P<title>\S.*)$")
@@ -73,6 +75,7 @@ def write_docs(folder: Path) -> list[Path]:
         "features.md": features_page,
         "settings.md": settings_page,
         "metrics.md": metrics_page,
+        "problems.md": problems_page,
     }
     written = []
     for name, page in pages.items():
@@ -83,7 +86,7 @@ def write_docs(folder: Path) -> list[Path]:
 
 
 def docs(folder: Path = Path("docs")) -> None:
-    """Write the reference pages (features, settings, metrics) from the code."""
+    """Write the reference pages (features, settings, metrics, problems) from the code."""
     for path in write_docs(folder):
         typer.echo(f"wrote {path}")
 
@@ -104,6 +107,22 @@ def features_page() -> str:
         "reason for a score is told. Schema hash, stored with every model, block and checkpoint: "
         f"`{SCHEMA_HASH}`; it changes when a feature is added, removed, moved or redefined.",
         _table(("#", "feature", "meaning", "unit", "group"), rows),
+    )
+
+
+def problems_page() -> str:
+    """Return the page of the types of problems that the API tells of."""
+    rows = [
+        (f"`/problems/{name}`", str(kind.status), f"{kind.title}. {kind.meaning}", kind.remedy)
+        for name, kind in KINDS.items()
+    ]
+    return _page(
+        "serving/problem_types.py",
+        "Problems",
+        "Every error of the API is a problem detail (RFC 9457). Its `type` is one of these, and an address where the "
+        "API says the same; `detail` says what happened to what, `hint` what to do in this case, `errors` which "
+        "parameter or field is wrong.",
+        _table(("type", "status", "what it means", "what to do"), rows),
     )
 
 

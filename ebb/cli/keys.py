@@ -23,7 +23,11 @@ keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for; shown in lists and in the audit log.")],
     scope: Annotated[
-        list[Scope], typer.Option(help="What it opens: read, write (the collector), admin. Give it again for more.")
+        list[Scope],
+        typer.Option(
+            help="What it opens: read, act (handling alerts, and read), write (the collector), admin. Give it again "
+            "for more."
+        ),
     ],
     days: Annotated[float | None, typer.Option(help="Days until it expires; never, if not given.", min=0)] = None,
 ) -> None:

@@ -1,22 +1,16 @@
 """What `ebb models` reads and asks for: the models topic, the registry in ClickHouse, requests to the learner."""
 
 import time
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
-
 from clickhouse.store import Store
-from ebb.clock import DAY
 from ebb.errors import EbbError, SourceError, UnavailableError
 from ebb.kafka import Publisher, read_to_end
-from ebb.messages import utc
 from ebb.models import TARGETS, ModelSnapshot, Target
 from ebb.requests import PARTITION, ChampionRequest
 from ebb.settings import Settings
 
 LOOK_SECONDS = 0.3
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 
 def latest(settings: Settings) -> dict[str, ModelSnapshot]:
@@ -64,26 +58,7 @@ def find(settings: Settings, name: str, version: int | None = None) -> ModelSnap
     if not rows:
         what = f"The registry has no version {version} of {name}."
         raise SourceError(what, f"`ebb models show {name}` lists the versions that were published.")
-    return from_row(rows[0])
-
-
-def from_row(row: dict[str, Any]) -> ModelSnapshot:
-    """Rebuild a version from its row, and verify it.
-
-    Raises
-    ------
-    SourceError
-        If the row holds no payload (it was published before payloads were kept).
-    CorruptError, SchemaMismatchError
-        If it is not what was published, or was made for other features.
-    """
-    if not row["payload"]:
-        what = f"Version {row['version']} of {row['name']} was published before payloads were kept."
-        raise SourceError(what, "Choose a later version.")
-    made = {key: row[key] for key in ("name", "target", "candidate", "version", "role", "schema_hash", "examples")}
-    made |= {key: orjson.loads(row[key]) for key in ("metrics", "config", "payload")}
-    made |= {"trained_until": (row["trained_until"] - EPOCH).days, "checksum": row["checksum"]}
-    return ModelSnapshot.decode(orjson.dumps(made))
+    return ModelSnapshot.from_row(rows[0])
 
 
 def as_target(text: str) -> Target:
@@ -124,8 +99,3 @@ def ask(settings: Settings, request: ChampionRequest, *, patience: float) -> dic
     finally:
         store.close()
     return None
-
-
-def day(number: int) -> str:
-    """Return a day number as a date."""
-    return (utc(0) + timedelta(seconds=number * DAY)).date().isoformat()

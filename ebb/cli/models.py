@@ -10,14 +10,15 @@ from rich.table import Table
 
 from clickhouse.store import Store
 from ebb.cli import model_registry as registry
-from ebb.cli.model_card import card as write_card
-from ebb.cli.model_card import number
 from ebb.cli.progress import console
+from ebb.clock import date_of
 from ebb.errors import SourceError
 from ebb.models import ModelSnapshot, Target
 from ebb.requests import ChampionRequest
 from ebb.runtime import run_file
 from ebb.settings import Settings, read_settings
+from online_ml.card import card as write_card
+from online_ml.card import number
 
 VERSIONS = 10
 PATIENCE_SECONDS = 30.0
@@ -50,7 +51,7 @@ def list_models() -> None:
             one.name,
             one.role,
             str(one.version),
-            registry.day(one.trained_until),
+            str(date_of(one.trained_until)),
             f"{one.examples:,}",
             *(number(told.get("roc_auc"), 3), span, number(told.get("log_loss"), 4), number(told.get("ece"), 4)),
             style="bold" if one.role == "champion" else "",
@@ -70,7 +71,7 @@ def show(name: Name, *, version: Version = None) -> None:
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for what, value in {
         "model": f"{one.name} version {one.version} ({one.role})",
-        "learned until": f"{registry.day(one.trained_until)}, {one.examples:,} labels",
+        "learned until": f"{date_of(one.trained_until)}, {one.examples:,} labels",
         "schema": one.schema_hash,
         "checksum": one.checksum,
         **{key.replace("_", " "): str(value) for key, value in one.config.items()},
@@ -96,7 +97,7 @@ def card(name: Name, *, output: Output = None) -> None:
     """Write the model card: what the model is, how far to trust it and for whom, from what was measured."""
     settings = _settings()
     store = Store(settings)
-    text = write_card(registry.find(settings, name), list(registry.latest(settings).values()), store)
+    text = write_card(registry.find(settings, name), list(registry.latest(settings).values()), store.query)
     store.close()
     _write(text.encode(), output)
 

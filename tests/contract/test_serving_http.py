@@ -1,8 +1,12 @@
 """What the REST interface promises: problem details, OpenAPI, headers, nothing from elsewhere."""
 
+import csv
+import io
 import json
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from html import escape
 from typing import Any
 
 import httpx
@@ -11,14 +15,19 @@ from fastapi import FastAPI
 from httpx import ASGITransport
 from pydantic import TypeAdapter
 
+from ebb.erasures import Request, digest_of
+from ebb.features import NAMES
 from ebb.messages import Alert, Score
 from ebb.settings import Settings
 from serving.app import create_app
 from serving.board import Held
 from serving.context import Context
-from serving.problems import KINDS, Problem
+from serving.problem_types import KINDS
+from serving.problems import Problem
 from serving.routes_page import PAGE
-from serving.schemas import EXAMPLE_ALERT, EXAMPLE_SCORE, Alerts, Customers, Models
+from serving.schemas import EXAMPLE_ALERT, EXAMPLE_SCORE, CurrentScore, Customers, LookedUp, Models
+from serving.schemas_alerts import Alerts
+from serving.schemas_models import Predicted
 from tests.support.teller import make_alert, make_model, make_score
 
 
@@ -55,8 +64,115 @@ async def test_score_is_answered_with_the_bytes_of_the_topic(app: FastAPI, clien
     score = make_score("c-1", 0.83)
     hold(app, score)
     response = await client.get("/v1/customers/c-1/score")
-    assert response.content == score.model_dump_json().encode()
-    assert Score.model_validate_json(response.content) == score
+    assert response.content.startswith(score.model_dump_json().encode()[:-1])
+    told = response.json()
+    assert 0 <= told.pop("staleness_seconds") < 60
+    assert Score.model_validate(told) == score
+
+
+async def test_staleness_is_the_age_of_the_very_score_that_is_told(app: FastAPI, client: httpx.AsyncClient) -> None:
+    hold(app, make_score("c-1", scored_at=datetime.now(UTC) - timedelta(minutes=5)))
+    told = CurrentScore.model_validate_json((await client.get("/v1/customers/c-1/score")).content)
+    assert told.staleness_seconds == pytest.approx(300, abs=5)
+
+
+async def test_score_that_the_caller_has_is_not_sent_again_until_it_changes(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    hold(app, make_score("c-1", 0.5))
+    tag = (await client.get("/v1/customers/c-1/score")).headers["etag"]
+    for named in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
+        again = await client.get("/v1/customers/c-1/score", headers={"If-None-Match": named})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    hold(app, make_score("c-1", 0.6))
+    changed = await client.get("/v1/customers/c-1/score", headers={"If-None-Match": tag})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != tag
+
+
+async def test_models_and_summary_are_conditional_too(app: FastAPI, client: httpx.AsyncClient) -> None:
+    registry = app.state.context.feed.registry
+    registry.take(b"churn.logistic", make_model().encode())
+    paths = ("/v1/models", "/v1/models/churn.logistic", "/v1/models/churn.logistic/artefact")
+    tags = {path: (await client.get(path)).headers["etag"] for path in paths}
+    for path, tag in tags.items():
+        assert (await client.get(path, headers={"If-None-Match": tag})).status_code == 304
+    registry.take(b"churn.logistic", make_model(version=4).encode())
+    for path, tag in tags.items():
+        assert (await client.get(path, headers={"If-None-Match": tag})).status_code == 200
+
+
+async def test_many_scores_are_looked_up_in_the_order_asked(app: FastAPI, client: httpx.AsyncClient) -> None:
+    hold(app, make_score("c-1"), make_score('c"2'))
+    asked_at = datetime.now(UTC)
+    gone = Request(erasure_id="e", customer_id=None, digest=digest_of("gone"), requested_at=asked_at, requested_by="k")
+    app.state.context.feed.ledger.take([(b"e/request", gone.model_dump_json().encode())])
+    asked = ["never", 'c"2', "gone", "c-1", "c-1"]
+    response = await client.post("/v1/customers/scores", json={"customer_ids": asked})
+    found = LookedUp.model_validate_json(response.content).results
+    assert [one.customer_id for one in found] == asked
+    assert [one.status for one in found] == ["never_seen", "found", "erased", "found", "found"]
+    assert [one.score.customer_id if one.score else None for one in found] == [None, 'c"2', None, "c-1", "c-1"]
+    for wrong in ([], ["x"] * 1_001, [""], [1]):
+        is_problem(await client.post("/v1/customers/scores", json={"customer_ids": wrong}), "invalid-request")
+    app.state.context.feed.reader._caught_up.clear()
+    early = await client.post("/v1/customers/scores", json={"customer_ids": asked})
+    is_problem(early, "unavailable")
+
+
+async def test_lists_come_as_csv_by_accept_or_by_path_whole_and_harmless(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    names = [f"c-{place:04}" for place in range(1_200)]
+    wild = ["=HYPERLINK(1)", "+1", "-1", "@x", "\t=1", 'a,"b"\n=c', "\uff1d1"]
+    hold(app, *(make_score(name, 0.5, trend_7d=-0.25) for name in [*names, *wild]), make_score("first", 0.9))
+    hold(app, make_score("elsewhere", country="FR"))
+    for path, headers in (("/v1/customers/at-risk", {"Accept": "text/csv"}), ("/v1/customers/at-risk.csv", {})):
+        response = await client.get(path, params={"country": "DE", "page_size": 5}, headers=headers)
+        assert response.headers["content-type"] == "text/csv; charset=utf-8"
+        assert response.headers["vary"] == "Accept"
+        assert 'filename="at-risk.csv"' in response.headers["content-disposition"]
+        rows = list(csv.DictReader(io.StringIO(response.text, newline="")))
+        assert len(rows) == 1_208
+        assert (rows[0]["customer_id"], rows[0]["churn"], rows[0]["previous"]) == ("first", "0.9", "")
+        told = {row["customer_id"] for row in rows}
+        assert told == {"first", *names, *(f"'{one}" for one in wild if not one.startswith("a")), 'a,"b"\n=c'}
+        assert {row["trend_7d"] for row in rows} == {"-0.25", ""}, "numbers stay numbers"
+        assert rows[0]["reasons"].startswith("No activity")
+    context: Context = app.state.context
+    context.feed.alerts.add([make_alert("=1+1", alert_id="a").model_dump_json().encode()])
+    for path, headers in (("/v1/alerts", {"Accept": "text/csv"}), ("/v1/alerts.csv", {})):
+        [row] = csv.DictReader(io.StringIO((await client.get(path, headers=headers)).text, newline=""))
+        assert (row["customer_id"], row["handling_status"], row["handling_by"]) == ("'=1+1", "open", "")
+    plain = await client.get("/v1/alerts", headers={"Accept": "text/csv;q=0.5, application/json"})
+    assert plain.headers["content-type"] == "application/json"
+
+
+async def test_prediction_names_what_is_unknown_needed_or_impossible(client: httpx.AsyncClient) -> None:
+    wrong = {"recency_day": 1, "tenure_days": -1}
+    problem = is_problem(await client.post("/v1/predict", json={"features": wrong}), "invalid-request")
+    assert {(one["where"], one["message"]) for one in problem.errors or []} == {
+        ("body.features.recency_day", "there is no such feature"),
+        ("body.features.recency_days", "is needed"),
+        ("body.features.tenure_days", "cannot be below 0"),
+    }
+    assert all(name in (problem.hint or "") for name in NAMES)
+
+
+async def test_prediction_follows_the_features_and_says_what_was_left_out(client: httpx.AsyncClient) -> None:
+    async def said(**features: float) -> Predicted:
+        given = {"tenure_days": 100, "active_days_total": 40, "active_hl14": 3.0, **features}
+        return Predicted.model_validate_json((await client.post("/v1/predict", json={"features": given})).content)
+
+    near, far = await said(recency_days=0.5), await said(recency_days=40)
+    assert near.churn < far.churn
+    assert (near.band, far.band) == ("low", "critical")
+    assert far.reasons[0].feature in {"recency", "rhythm"}
+    assert far.models["churn"].version == 0, "the cold start, before the first champion"
+    assert set(far.left_out) == set(NAMES) - {"tenure_days", "active_days_total", "active_hl14", "recency_days"}
+    asked = {"features": {"recency_days": 1, "tenure_days": 9}, "target": "purchase"}
+    told = Predicted.model_validate_json((await client.post("/v1/predict", json=asked)).content)
+    assert all("chance of a purchase" in reason.text for reason in told.reasons)
 
 
 @pytest.mark.parametrize("customer", ["a b", "ü/1", "%", "..", "x?y", "at-risk"])
@@ -116,7 +232,11 @@ async def test_defect_is_a_problem_without_its_details(
 async def test_every_type_of_problem_has_a_page(client: httpx.AsyncClient, kind: str) -> None:
     response = await client.get(f"/problems/{kind}")
     assert response.status_code == 200
-    assert KINDS[kind].title in response.text
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    about = KINDS[kind]
+    assert all(escape(text) in response.text for text in (about.title, about.meaning, about.remedy, str(about.status)))
+    assert f'href="/problems/{kind}"' in (await client.get("/problems")).text
+    is_problem(await client.get(f"/problems/{kind}-not"), "not-found")
 
 
 async def test_host_that_is_not_loopback_is_refused_without_keys(client: httpx.AsyncClient) -> None:

@@ -77,9 +77,13 @@ def test_each_scope_opens_its_routes_and_no_other(api: Api, keys: dict[str, str]
     for path in ("/v1/models", "/v1/alerts", "/v1/customers/at-risk"):
         assert status(api, "GET", path) == 401
         assert status(api, "GET", path, "ebb_000000000000_wrong") == 401
-        assert [status(api, "GET", path, keys[scope]) for scope in Scope] == [200, 403, 200]
+        assert [status(api, "GET", path, keys[scope]) for scope in Scope] == [200, 200, 403, 200]
     assert status(api, "POST", "/v1/track", json=call()) == 401
-    assert [status(api, "POST", "/v1/track", keys[scope], json=call()) for scope in Scope] == [403, 200, 200]
+    assert [status(api, "POST", "/v1/track", keys[scope], json=call()) for scope in Scope] == [403, 403, 200, 200]
+    for act in ("acknowledge", "snooze", "outcome"):
+        path, said = f"/v1/alerts/none/{act}", {"snooze": {"hours": 1}, "outcome": {"outcome": "left"}}.get(act)
+        assert [status(api, "POST", path, keys[scope], json=said) for scope in Scope] == [403, 404, 403, 404]
+    assert status(api, "DELETE", "/v1/customers/c-1", keys["act"]) == 403
 
 
 def test_streams_ask_for_a_key_that_may_read(api: Api, keys: dict[str, str]) -> None:

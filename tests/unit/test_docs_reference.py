@@ -19,7 +19,7 @@ def written(tmp_path: Path) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in write_docs(tmp_path / "docs")}
 
 
-@pytest.mark.parametrize("name", ["features.md", "settings.md", "metrics.md"])
+@pytest.mark.parametrize("name", ["features.md", "settings.md", "metrics.md", "problems.md"])
 def test_docs_page_in_the_repository_is_up_to_date(name: str, written: dict[str, str]) -> None:
     committed = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert committed == written[name], f"docs/{name} is out of date: run `make docs`"
@@ -108,4 +108,5 @@ def test_docs_read_the_string_under_an_assignment_and_the_comment_over_it(
 def test_docs_command_says_which_pages_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     docs(tmp_path)
     said = capsys.readouterr().out.splitlines()
-    assert said == [f"wrote {tmp_path / name}" for name in ("features.md", "settings.md", "metrics.md")]
+    pages = ("features.md", "settings.md", "metrics.md", "problems.md")
+    assert said == [f"wrote {tmp_path / name}" for name in pages]

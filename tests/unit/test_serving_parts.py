@@ -70,8 +70,8 @@ def test_recent_alerts_keep_the_newest_and_refuse_what_is_none() -> None:
     alerts = RecentAlerts(3)
     assert alerts.add([b"{", b'{"alert_id":1}']) == []
     alerts.add([alert_body(number) for number in range(5)])
-    bodies, following = alerts.newest(10)
-    assert bodies == [alert_body(4), alert_body(3), alert_body(2)]
+    listed, following = alerts.newest(10)
+    assert [body for _, body in listed] == [alert_body(4), alert_body(3), alert_body(2)]
     assert following is None
 
 
@@ -81,13 +81,14 @@ def test_recent_alerts_are_paged_and_filtered() -> None:
     seen: list[bytes] = []
     after = None
     while True:
-        bodies, after = alerts.newest(2, after=after)
-        seen += bodies
+        listed, after = alerts.newest(2, after=after)
+        seen += [body for _, body in listed]
         if after is None:
             break
     assert seen == [alert_body(number) for number in (4, 3, 2, 1, 0)]
-    assert alerts.newest(10, bands=["critical"])[0] == [alert_body(3), alert_body(1)]
-    assert alerts.newest(10, customer_id="c-2")[0] == [alert_body(2)]
+    assert [name for name, _ in alerts.newest(10, bands=["critical"])[0]] == ["a-3", "a-1"]
+    assert alerts.newest(10, customer_id="c-2")[0] == [("a-2", alert_body(2))]
+    assert [name for name, _ in alerts.newest(10, wanted=lambda name: name > "a-2")[0]] == ["a-4", "a-3"]
 
 
 def test_registry_keeps_the_latest_of_each_name_champions_first_without_payload() -> None:

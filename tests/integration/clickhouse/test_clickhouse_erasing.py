@@ -27,6 +27,7 @@ def fill(store: Store) -> None:
             "features": [{"as_of": MOMENT}, {"as_of": LATER, "day": LATER.date()}],
             "scores": [{"as_of": MOMENT}, {"as_of": LATER}],
             "alerts": [{"alert_id": "a", "as_of": MOMENT}, {"alert_id": "b", "as_of": LATER}],
+            "alert_handling": [{"alert_id": "a", "as_of": MOMENT}, {"alert_id": "b", "as_of": LATER}],
             "outcomes": [{"snapshot_day": date(2026, 1, 4)}, {"snapshot_day": date(2026, 1, 7)}],
         }
         for table, given in rows.items():
@@ -62,6 +63,7 @@ def test_every_table_that_names_customers_is_erased(database: Settings, store: S
         "features": 2,
         "scores": 2,
         "alerts": 2,
+        "alert_handling": 2,
         "outcomes": 2,
         "dead_letters": 1,
     }
@@ -74,7 +76,7 @@ def test_what_came_after_the_erasure_stays(database: Settings, store: Store) -> 
     until = Until(partition=3, offset=15, event_time_ms=int((MOMENT + timedelta(hours=1)).timestamp() * 1_000))
     deleted = erase_rows(database, CUSTOMER, until)
     assert {name: count for name, count in deleted.items() if name != "dead_letters"} == dict.fromkeys(
-        ("events", "features", "scores", "alerts", "outcomes"), 1
+        ("events", "features", "scores", "alerts", "alert_handling", "outcomes"), 1
     )
     assert all(counts == {CUSTOMER: 1, "other": 2} for counts in left(database).values())
 

@@ -22,8 +22,10 @@ ASKED = {
     "accuracy_by_lead_time",
     "accuracy_by_segment",
     "accuracy_from_outcomes",
+    "alert_by_id",
     "alerts_recent",
     "band_counts",
+    "candidate_metrics",
     "customer_events",
     "daily_actives",
     "dead_letters_by_reason",
@@ -36,6 +38,7 @@ ASKED = {
     "metrics_by_label_date",
     "model_version",
     "model_versions",
+    "model_versions_page",
     "models_registry",
     "movers",
     "promotions",
@@ -291,6 +294,11 @@ def test_metrics_come_as_the_learner_reported_them_last(store: Store) -> None:
         {"matured_day": SNAPSHOT, "candidate": "logistic", "value": 0.8, "labels": 11}
     ]
     assert store.query("metrics_by_label_date", **asked | {"window": "all"}) == []
+    of_one = {"target": "churn", "candidate": "logistic", "window": "day", "days": 1}
+    assert store.query("candidate_metrics", **of_one) == [
+        {"matured_day": SNAPSHOT, "metric": "roc_auc", "value": 0.8, "labels": 11}
+    ]
+    assert store.query("candidate_metrics", **of_one | {"candidate": "recency"}) == []
 
 
 def test_accuracy_by_label_date_sets_the_metrics_of_a_day_side_by_side(store: Store) -> None:
@@ -338,6 +346,8 @@ def test_recent_alerts_come_newest_first(store: Store) -> None:
     ]
     put(store, "alerts", rows, kind="band", customer_id="ann", band="high", why="silence", value_at_risk=1.0)
     assert [row["alert_id"] for row in store.query("alerts_recent", limit=2)] == ["3", "2"]
+    assert [row["raised_at"] for row in store.query("alert_by_id", alert="1")] == [at(1)]
+    assert store.query("alert_by_id", alert="none") == []
 
 
 def test_the_registry_holds_the_latest_version_of_each_model_champions_first(store: Store) -> None:
@@ -372,6 +382,8 @@ def test_a_version_is_found_whole_and_the_versions_of_a_model_come_newest_first(
     )  # fmt: skip
     told = store.query("model_versions", model="churn.logistic", limit=2)
     assert [(row["version"], row["examples"]) for row in told] == [(3, 30), (2, 20)]
+    page = store.query("model_versions_page", model="churn.logistic", before=3, limit=5)
+    assert [row["version"] for row in page] == [2, 1]
     [one] = store.query("model_version", model="churn.logistic", version=2)
     assert (one["examples"], one["config"], one["payload"]) == (20, '{"seed":7}', '{"kind":"linear"}')
     assert store.query("model_version", model="churn.logistic", version=9) == []

@@ -1,12 +1,13 @@
 """The model card, written from what was measured and from nothing else (Mitchell and others, "Model Cards for Model
 Reporting", FAccT 2019, for what belongs on one)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from clickhouse.store import Store
-from ebb.cli.model_registry import day
+from ebb.clock import date_of
 from ebb.models import ModelSnapshot
 
+Ask = Callable[..., list[dict[str, Any]]]
 WEIGHTS = 12
 DAYS = 60
 NOTHING = "Nothing has been measured yet."
@@ -25,15 +26,15 @@ MEASURES = {
 }
 
 
-def card(one: ModelSnapshot, others: Sequence[ModelSnapshot], store: Store) -> str:
+def card(one: ModelSnapshot, others: Sequence[ModelSnapshot], ask: Ask) -> str:
     """Return the card as Markdown.
 
     Parameters
     ----------
     others
         The models on the topic; those of the same target stand beside it.
-    store
-        Where segments, promises and drift are read.
+    ask
+        Runs a named query: segments, promises and drift are read by it.
     """
     beside = [other for other in others if other.target == one.target and other.name != one.name]
     sections = [
@@ -42,9 +43,9 @@ def card(one: ModelSnapshot, others: Sequence[ModelSnapshot], store: Store) -> s
         "## What it says\n\n" + _meaning(one),
         "## How well it does\n\n" + _accuracy(one, beside),
         "## What acting on it would have brought\n\n" + _decisions(one),
-        "## For whom\n\n" + "\n\n".join(_segments(one, store, kind) for kind in ("country", "channel", "tenure")),
-        "## Promised and realised\n\n" + _promises(one, store),
-        "## Has the world changed?\n\n" + _drift(one, store),
+        "## For whom\n\n" + "\n\n".join(_segments(one, ask, kind) for kind in ("country", "channel", "tenure")),
+        "## Promised and realised\n\n" + _promises(one, ask),
+        "## Has the world changed?\n\n" + _drift(one, ask),
         "## What it weighs most\n\n" + _weights(one),
         "## Limits\n\n" + _limits(one),
     ]
@@ -64,7 +65,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], otherwise: str = 
 def _identity(one: ModelSnapshot) -> str:
     facts = {
         "role": one.role,
-        "learned until": f"{day(one.trained_until)}: {one.examples:,} labels, every one that had matured",
+        "learned until": f"{date_of(one.trained_until)}: {one.examples:,} labels, every one that had matured",
         "feature schema": one.schema_hash,
         "checksum": one.checksum,
         **{key.replace("_", " "): str(value) for key, value in one.config.items()},
@@ -122,8 +123,8 @@ def _decisions(one: ModelSnapshot) -> str:
     return f"{counts}\n\n{shares[:1].upper()}{shares[1:]}.{money}"
 
 
-def _segments(one: ModelSnapshot, store: Store, kind: str) -> str:
-    rows = store.query("accuracy_by_segment", target=one.target, candidate=one.candidate, kind=kind)
+def _segments(one: ModelSnapshot, ask: Ask, kind: str) -> str:
+    rows = ask("accuracy_by_segment", target=one.target, candidate=one.candidate, kind=kind)
     told = [
         (row["segment"], str(row["labels"]), *(number(row[name], 3) for name in ("base_rate", "roc_auc", "ece")))
         for row in rows
@@ -132,9 +133,9 @@ def _segments(one: ModelSnapshot, store: Store, kind: str) -> str:
     return _table(head, told, "It is told of what serves alone.")
 
 
-def _promises(one: ModelSnapshot, store: Store) -> str:
+def _promises(one: ModelSnapshot, ask: Ask) -> str:
     asked = {"target": one.target, "candidate": one.candidate, "metric": "roc_auc", "limit": DAYS}
-    rows = store.query("expected_and_realised", **asked)
+    rows = ask("expected_and_realised", **asked)
     both = [(row["expected"], row["realised"]) for row in rows if row["realised"] is not None]
     if not both:
         return "No snapshot has both a promise and its labels yet."
@@ -145,14 +146,14 @@ def _promises(one: ModelSnapshot, store: Store) -> str:
     )
 
 
-def _drift(one: ModelSnapshot, store: Store) -> str:
-    found = [row for kind in ("score", "error") for row in store.query("drift_latest", kind=kind)]
+def _drift(one: ModelSnapshot, ask: Ask) -> str:
+    found = [row for kind in ("score", "error") for row in ask("drift_latest", kind=kind)]
     rows = [
         (row["name"], row["statistic"], number(row["latest"], 4), str(row["as_of_day"]))
         for row in found
         if row["target"] == one.target
     ]
-    features = store.query("drift_latest", kind="feature")[:5]
+    features = ask("drift_latest", kind="feature")[:5]
     rows += [(row["name"], row["statistic"], number(row["latest"], 4), str(row["as_of_day"])) for row in features]
     return _table(("of", "statistic", "value", "as of"), rows)
 

@@ -1,0 +1,43 @@
+"""Conditional requests: a tag for what was answered, and no body for who has it already (RFC 9110, section 13)."""
+
+from hashlib import blake2b
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "What `If-None-Match` names is still current; no body."}
+}
+
+
+def tag_of(body: bytes, *, weak: bool = False) -> str:
+    """Return the entity tag of a body: weak if what is sent may differ in what does not matter."""
+    tag = f'"{blake2b(body, digest_size=8).hexdigest()}"'
+    return f"W/{tag}" if weak else tag
+
+
+def has(request: Request, tag: str) -> bool:
+    """Say whether the caller has what a tag names already; compared weakly, as `If-None-Match` is."""
+    named = request.headers.get("if-none-match")
+    if named is None:
+        return False
+    opaque = tag.removeprefix("W/")
+    return named.strip() == "*" or any(one.strip().removeprefix("W/") == opaque for one in named.split(","))
+
+
+def answer(
+    request: Request, body: bytes, *, media_type: str, tag: str | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    """Return a body with its tag, or 304 without it.
+
+    Parameters
+    ----------
+    tag
+        The strong tag of the body, if not given.
+    """
+    tag = tag or tag_of(body)
+    told = {"ETag": tag, "Cache-Control": "private, no-cache", **(headers or {})}
+    if has(request, tag):
+        return Response(None, 304, told)
+    return Response(body, headers=told, media_type=media_type)

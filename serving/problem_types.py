@@ -1,0 +1,159 @@
+"""Every type of problem that the API tells of: what it means and what to do. Each has a page, `/problems/<type>`."""
+
+from dataclasses import dataclass
+from html import escape
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A type of problem."""
+
+    status: int
+    """Of the answer, by HTTP."""
+    title: str
+    meaning: str
+    remedy: str
+    """What to do about it."""
+
+
+KINDS: dict[str, Kind] = {
+    "unknown-customer": Kind(
+        404,
+        "Customer not known",
+        "No score is held for this customer id: no event of theirs was processed, and nobody of that id was erased.",
+        "Ids are compared exactly; check case and leading zeros. A customer is known from their first event on.",
+    ),
+    "erased-customer": Kind(
+        404,
+        "Customer erased",
+        "The customer was known and has been forgotten on request.",
+        "Nothing: what they do from now on is somebody new's, known from the next event on.",
+    ),
+    "unknown-alert": Kind(
+        404,
+        "Alert not known",
+        "No alert has this id, or its customer was erased.",
+        "GET /v1/alerts lists the newest with their ids.",
+    ),
+    "alert-closed": Kind(
+        409,
+        "Alert closed",
+        "The alert has an outcome already: it can be neither acknowledged nor put off.",
+        "If the outcome is wrong, POST another to its /outcome.",
+    ),
+    "unknown-model": Kind(
+        404,
+        "Model not known",
+        "No model of this name has been published, or no such version of it.",
+        "GET /v1/models lists the names, /v1/models/{name}/versions the versions. Before the first labels have matured "
+        "there are none.",
+    ),
+    "unknown-erasure": Kind(
+        404, "Erasure not known", "No erasure has this id.", "DELETE /v1/customers/{id} gives an id."
+    ),
+    "not-found": Kind(404, "No such resource", "The path names nothing.", "/openapi.json lists what there is."),
+    "method-not-allowed": Kind(
+        405,
+        "Method not allowed",
+        "The path takes other methods than this one.",
+        "The Allow header names the methods of this path.",
+    ),
+    "invalid-request": Kind(
+        422,
+        "Request not valid",
+        "A parameter or a field of the body is missing, unknown or out of range.",
+        "`errors` names each and what it may hold; /openapi.json has the whole form.",
+    ),
+    "bad-page-token": Kind(
+        400,
+        "Page token not valid",
+        "A page token continues exactly the query that gave it.",
+        "Start again without one, and keep filters and sorting from page to page.",
+    ),
+    "no-key": Kind(
+        401,
+        "API key needed",
+        "This API asks for a key, and the request has none.",
+        "Send it as `Authorization: Bearer <key>` or `X-API-Key: <key>`, never in the URL.",
+    ),
+    "wrong-key": Kind(
+        401,
+        "API key not known",
+        "The key is none of those in EBB_API_KEYS and none made by `ebb keys create`.",
+        "Check that it was copied whole; make another by `ebb keys create`.",
+    ),
+    "ended-key": Kind(
+        401,
+        "API key ended",
+        "The key was revoked or has expired; `ebb keys list` says when.",
+        "Make another by `ebb keys create`.",
+    ),
+    "wrong-scope": Kind(
+        403,
+        "Not allowed with this key",
+        "Keys are made for `read` (scores, alerts, streams), `act` (handling alerts, and `read`), `write` (the "
+        "collector) or `admin` (everything).",
+        "Use a key made with the scope that `detail` names.",
+    ),
+    "too-many-requests": Kind(
+        429,
+        "Too many requests",
+        "The quota of EBB_RATE_LIMIT_REQUESTS or EBB_RATE_LIMIT_EVENTS is used up, or as much is under way to Kafka as "
+        "may be.",
+        "Ask again when Retry-After says; RateLimit tells on every answer what is left.",
+    ),
+    "too-large": Kind(413, "Body too large", "The body has more than 1 MiB.", "Send less at once: split a batch."),
+    "too-slow": Kind(
+        408, "Body too slow", "The body of a request must arrive within 30 seconds.", "Send it again, or send less."
+    ),
+    "event-refused": Kind(
+        422,
+        "Event refused",
+        "The collector cannot accept the event; `errors` has the reason.",
+        "docs/collector.md lists the reasons; change what sends it.",
+    ),
+    "host-refused": Kind(
+        421,
+        "Host not served",
+        "Without API keys only names of this machine's loopback are answered, so that a web page elsewhere cannot "
+        "reach the API by a name of its own.",
+        "Set EBB_API_KEYS, or name the page's origin in EBB_ALLOWED_ORIGINS.",
+    ),
+    "origin-refused": Kind(
+        403,
+        "Origin not allowed",
+        "Pages of this origin may not change anything here.",
+        "Name the page's origin in EBB_ALLOWED_ORIGINS (scheme://host:port).",
+    ),
+    "unavailable": Kind(
+        503,
+        "Not available now",
+        "A part that the answer depends on does not answer.",
+        "Ask again when Retry-After says; /readyz?verbose names what is away.",
+    ),
+    "internal": Kind(
+        500, "Internal error", "A defect in Ebb.", "The log of the API has the details; report it with them."
+    ),
+}
+
+
+def page_of(name: str) -> str:
+    """Return the page of a type of problem, as HTML that loads nothing."""
+    about = KINDS[name]
+    body = f"<p>{escape(about.meaning)}</p>\n<h2>What to do</h2>\n<p>{escape(about.remedy)}</p>"
+    return _page(f"{about.title}", f"<p>HTTP {about.status}, <code>/problems/{name}</code></p>\n{body}")
+
+
+def list_page() -> str:
+    """Return the page that lists all types, as HTML."""
+    items = (
+        f'<li><a href="/problems/{name}">{escape(one.title)}</a> ({one.status})</li>' for name, one in KINDS.items()
+    )
+    return _page("Types of problems", "<ul>\n" + "\n".join(items) + "\n</ul>")
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)} - Ebb</title></head>\n'
+        f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+    )
