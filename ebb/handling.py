@@ -1,7 +1,7 @@
 """What people did about alerts: acknowledged, put off, closed with an outcome; what stands on `ebb.handling`.
 
 Each act is a record of its own under the key `<alert>/<act>`, and the status of an alert follows from the latest of
-each. So two people who act at once overwrite nothing of each other's, and compaction loses nothing (docs/adr/0016).
+each. So two people who act at once overwrite nothing of each other's, and compaction loses nothing (docs/adr/0017).
 """
 
 from enum import StrEnum
