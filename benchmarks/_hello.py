@@ -1,6 +1,5 @@
 """The least that FastAPI can answer, under the very server that Ebb's API runs under."""
 
-import asyncio
 import sys
 from types import SimpleNamespace
 
@@ -22,7 +21,7 @@ def main() -> None:
         return {"hello": "world"}
 
     with listen(Settings(api_port=int(sys.argv[1]))) as opened:
-        asyncio.run(DrainingServer(app).serve([opened]))
+        DrainingServer(app).run([opened])
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ class Context:
 
     async def stop(self) -> None:
         """Stop the threads."""
+        self.hub.draining = True
         self.hub.gone.set()
         # Side by side: each may have to wait for a broker that does not answer.
         stops = (
