@@ -3,7 +3,8 @@
 import sys
 from types import SimpleNamespace
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from prometheus_client import generate_latest
 
 from ebb.settings import Settings
 from serving.hub import Hub
@@ -19,6 +20,10 @@ def main() -> None:
     @app.get("/hello")
     async def hello() -> dict[str, str]:
         return {"hello": "world"}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest())
 
     with listen(Settings(api_port=int(sys.argv[1]))) as opened:
         DrainingServer(app).run([opened])
