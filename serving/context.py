@@ -87,7 +87,8 @@ class Context:
         return utc(self.clock.now())
 
 
-def _context(connection: HTTPConnection) -> Context:
+# Not that it waits: whatever is not async is run in a thread, and that costs more than the rest of a look-up.
+async def _context(connection: HTTPConnection) -> Context:
     context: Context = connection.app.state.context
     return context
 
