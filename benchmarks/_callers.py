@@ -86,7 +86,7 @@ async def rest(
     await asyncio.gather(*(caller(number) for number in range(connections)))
     p50, p99 = np.percentile(latencies, [50, 99]) * 1_000
     took = time.perf_counter() - begin
-    return {"per_s": len(latencies) / took, "p50_ms": p50, "p99_ms": p99, "wrong": wrong}
+    return {"calls": len(latencies), "per_s": len(latencies) / took, "p50_ms": p50, "p99_ms": p99, "wrong": wrong}
 
 
 class Follower:

@@ -1,10 +1,10 @@
 """The least that FastAPI can answer, under the very server that Ebb's API runs under."""
 
-import asyncio
 import sys
 from types import SimpleNamespace
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from prometheus_client import generate_latest
 
 from ebb.settings import Settings
 from serving.hub import Hub
@@ -21,8 +21,12 @@ def main() -> None:
     async def hello() -> dict[str, str]:
         return {"hello": "world"}
 
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest())
+
     with listen(Settings(api_port=int(sys.argv[1]))) as opened:
-        asyncio.run(DrainingServer(app).serve([opened]))
+        DrainingServer(app).run([opened])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ import httpx
 
 from benchmarks._callers import score
 from clickhouse.migrations import migrate
-from ebb.errors import UnavailableError
 from ebb.kafka import Publisher
 from ebb.runtime import parts
 from ebb.runtime.ports import free_port
@@ -32,16 +31,17 @@ from ebb.settings import Settings
 from ebb.topics import create_topics
 
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "1000000"))
-RATE = 1_000
+RATE = int(os.environ.get("BENCH_RATE", "1000"))
+"""Look-ups a second, and score changes a second."""
 SECONDS = float(os.environ.get("BENCH_SECONDS", "20"))
 CONNECTIONS = 50
 TURNS = 3
 """Peak rates are taken so often, hello and look-up in turns; the median of the ratios counts."""
-PEAK_SECONDS = 5.0
+PEAK_SECONDS = float(os.environ.get("BENCH_PEAK_SECONDS", "5"))
 CLIENTS = int(os.environ.get("BENCH_CLIENTS", "1000"))
 FOLLOWED = int(os.environ.get("BENCH_FOLLOWED", "10"))
 PASSERS = int(os.environ.get("BENCH_PASSERS", "100"))
-_RESIDENT = re.compile(r"^process_resident_memory_bytes (\S+)", re.MULTILINE)
+_SENT = 'ebb_ws_messages_total{type="score"}'
 
 
 def main() -> None:
@@ -55,12 +55,12 @@ def main() -> None:
             empty = _resident(settings)
         _fill(settings)
         port = free_port()
-        hello = f"http://127.0.0.1:{port}/hello"
+        hello = f"http://127.0.0.1:{port}"
         bare = parts.Part(
             "hello",
             parts.module("benchmarks._hello", str(port)),
             parts.environment(settings),
-            lambda: parts.responds(hello),
+            lambda: parts.responds(f"{hello}/hello"),
         )
         with Supervisor([parts.api(settings), bare], logs=logs, say=print):
             held = _resident(settings)
@@ -80,7 +80,7 @@ def _fill(settings: Settings) -> None:
     publisher.flush()
 
 
-def _look_ups(settings: Settings, hello: str) -> dict[str, float]:
+def _look_ups(settings: Settings, bare: str) -> dict[str, float]:
     url = parts.api_url(settings)
     path = "/v1/customers/c-%d/score"
     look_up: dict[str, Any] = {"url": url, "path": path, "customers": CUSTOMERS, "connections": CONNECTIONS}
@@ -89,24 +89,33 @@ def _look_ups(settings: Settings, hello: str) -> dict[str, float]:
     print(f", {paced['per_s']:,.0f}/s answered, {paced['wrong']:.0f} wrong")
     ratios = []
     for _ in range(TURNS):
-        bare = _call(settings, "rest", **{**look_up, "path": "/hello", "url": hello}, rate=0, seconds=PEAK_SECONDS)
-        peak = _call(settings, "rest", **look_up, rate=0, seconds=PEAK_SECONDS)
-        ratios.append(peak["per_s"] / bare["per_s"])
-        print(f"peak: look-ups {peak['per_s']:,.0f}/s, hello {bare['per_s']:,.0f}/s: {ratios[-1]:.2f}")
+        hello, hello_cost = _peak(settings, {**look_up, "path": "/hello", "url": bare})
+        peak, cost = _peak(settings, look_up)
+        ratios.append(peak / hello)
+        print(f"peak: look-ups {peak:,.0f}/s, hello {hello:,.0f}/s: {ratios[-1]:.2f}; ", end="")
+        print(f"processor time a request: {cost:.0f} µs, hello {hello_cost:.0f} µs")
     return {"rest_p99_ms": round(paced["p99_ms"], 2), "rest_hello_ratio": round(statistics.median(ratios), 3)}
 
 
+def _peak(settings: Settings, call: dict[str, Any]) -> tuple[float, float]:
+    """Return how many calls a second are answered, and the processor time of each in µs."""
+    before = _cpu(call["url"])
+    told = _call(settings, "rest", **call, rate=0, seconds=PEAK_SECONDS)
+    return told["per_s"], (_cpu(call["url"]) - before) / told["calls"] * 1e6
+
+
 def _streams(settings: Settings) -> dict[str, float]:
-    url = f"{parts.api_url(settings).replace('http', 'ws', 1)}/v1/stream"
+    url = parts.api_url(settings)
     load = {"clients": CLIENTS, "followed": FOLLOWED, "rate": RATE, "seconds": SECONDS, "passers": PASSERS}
-    told = _call(settings, "streams", url=url, **load)
-    print(
-        f"{CLIENTS:,} clients, {told['changes_per_s']:,.0f} changes/s, {told['deliveries_per_s']:,.0f} deliveries/s: ",
-        end="",
-    )
+    before, sent = _cpu(url), _metric(url, _SENT)
+    told = _call(settings, "streams", url=f"{url.replace('http', 'ws', 1)}/v1/stream", **load)
+    cost, sent = _cpu(url) - before, _metric(url, _SENT) - sent
+    print(f"{CLIENTS:,} clients, {told['changes_per_s']:,.0f} changes/s, ", end="")
+    print(f"{told['deliveries_per_s']:,.0f} deliveries/s: ", end="")
     print(f"p50 {told['p50_ms']:.0f} ms, p99 {told['p99_ms']:.0f} ms, worst {told['worst_ms']:.0f} ms; ", end="")
     print(f"{told['missing']:.0f} of {told['deliveries'] + told['missing']:,.0f} missing, ", end="")
     print(f"{told['disordered']:.0f} out of order, {told['lost']:.0f} clients cut off, {told['visits']:.0f} visits")
+    print(f"processor time: {cost:.1f} s for {sent:,.0f} messages sent, {cost / max(1.0, sent) * 1e6:.0f} µs each")
     return {"ws_p99_ms": round(told["p99_ms"], 1), "ws_missing": int(told["missing"] + told["disordered"])}
 
 
@@ -117,13 +126,20 @@ def _call(settings: Settings, what: str, **told: Any) -> dict[str, float]:
     return figures
 
 
+def _metric(url: str, name: str) -> float:
+    """Return a metric of a process, 0 if it has not been counted yet."""
+    said = httpx.get(f"{url}/metrics", trust_env=False, timeout=30).text
+    found = re.search(rf"^{re.escape(name)} (\S+)", said, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def _cpu(url: str) -> float:
+    """Return the processor seconds that a process has used."""
+    return _metric(url, "process_cpu_seconds_total")
+
+
 def _resident(settings: Settings) -> float:
-    said = httpx.get(f"{parts.api_url(settings)}/metrics", trust_env=False, timeout=30).text
-    found = _RESIDENT.search(said)
-    if found is None:
-        what = "The API does not tell its memory."
-        raise UnavailableError(what)
-    return float(found[1])
+    return _metric(parts.api_url(settings), "process_resident_memory_bytes")
 
 
 if __name__ == "__main__":

@@ -48,3 +48,15 @@ class SourceError(EbbError):
 
 class UnavailableError(EbbError):
     """A service that Ebb depends on (Kafka, ClickHouse) does not answer; trying again later may help."""
+
+
+class StreamRefusedError(EbbError):
+    """An API has closed a stream for good; `code` is its close code (`ebb.close_codes`), or the HTTP status."""
+
+    def __init__(self, what: str, hint: str = "", *, code: int) -> None:
+        super().__init__(what, hint)
+        self.code = code
+
+
+class KeyRefusedError(StreamRefusedError):
+    """An API asks for another key: the one shown is missing, unknown, revoked, expired or may not read."""

@@ -169,6 +169,9 @@ class Settings(BaseSettings):
     """Most WebSocket and event-stream clients of one API process at once."""
     heartbeat_seconds: Positive = 15.0
     """Real seconds between two heartbeats of a stream."""
+    drain_seconds: Annotated[float, Field(ge=0, le=300)] = 0.0
+    """Real seconds for which a stopping API goes on serving while `/readyz` says no: as long as whatever sends requests
+    to it (a load balancer) takes to look there."""
     webhooks: tuple[Webhook, ...] = ()
     """Receivers of alerts, as a JSON list of objects with `name`, `url`, `kind` (`standard` or `slack`), `secret`,
     `bands`; see docs/webhooks.md."""

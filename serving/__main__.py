@@ -1,6 +1,5 @@
 """`python -m serving`: the API process."""
 
-import asyncio
 import sys
 
 from ebb.errors import EbbError
@@ -22,7 +21,7 @@ def main() -> int:
     log = get_logger("serving")
     with opened:
         log.info("listening", url=f"http://{configured.api_host}:{configured.api_port}")
-        asyncio.run(DrainingServer(create_app(configured)).serve([opened]))
+        DrainingServer(create_app(configured), configured.drain_seconds).run([opened])
     log.info("stopped")
     return 0
 

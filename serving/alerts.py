@@ -1,5 +1,6 @@
 """The newest alerts, in memory."""
 
+import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -51,8 +52,7 @@ class RecentAlerts:
                 continue
             self._alerts[alert.alert_id] = (alert, body)
             new.append((alert, body))
-            if len(self._alerts) > self._kept:
-                self._alerts.popitem(last=False)
+        self._keep_newest()
         return new
 
     def get(self, alert_id: str) -> tuple[Raised, bytes] | None:
@@ -101,3 +101,12 @@ class RecentAlerts:
         page = found[:size]
         following = (-page[-1][0], page[-1][1]) if len(found) > size else None
         return [(alert_id, body) for _, alert_id, body in page], following
+
+    def _keep_newest(self) -> None:
+        # By the time they were raised, not by when they were read: replicas read the partitions in different orders and
+        # must hold the same.
+        surplus = len(self._alerts) - self._kept
+        if surplus > 0:
+            held = [(-alert.raised_at.timestamp(), alert.alert_id) for alert, _ in self._alerts.values()]
+            for _, alert_id in heapq.nlargest(surplus, held):
+                del self._alerts[alert_id]

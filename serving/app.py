@@ -52,10 +52,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     app.state.summary = SummaryMaker(context)
+    # Routes are tried in order, and nothing is asked for as often as a score.
+    app.include_router(routes_customers.router)
     for routes in (
         routes_alerts,
         routes_collector,
-        routes_customers,
         routes_erasures,
         routes_export,
         routes_models,

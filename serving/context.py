@@ -73,6 +73,7 @@ class Context:
 
     async def stop(self) -> None:
         """Stop the threads."""
+        self.hub.draining = True
         self.hub.gone.set()
         # Side by side: each may have to wait for a broker that does not answer.
         stops = (
@@ -91,7 +92,8 @@ class Context:
         return utc(self.clock.now())
 
 
-def _context(connection: HTTPConnection) -> Context:
+# Not that it waits: whatever is not async is run in a thread, and that costs more than the rest of a look-up.
+async def _context(connection: HTTPConnection) -> Context:
     context: Context = connection.app.state.context
     return context
 

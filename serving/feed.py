@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import Message
 
+from ebb.protocol import ALERTS_HELD
 from ebb.settings import Settings
 from serving.alerts import RecentAlerts
 from serving.board import Board
@@ -18,8 +19,6 @@ from serving.keyring import Keyring
 from serving.reader import Source, TopicReader
 from serving.registry import Registry
 
-ALERTS_KEPT = 1_000
-"""Newest alerts held in memory for `GET /v1/alerts`."""
 _UNDER_WAY = 20
 """Batches handed to the event loop and not yet fanned out; beyond it the reader waits, so memory stays bounded."""
 
@@ -30,7 +29,7 @@ class Feed:
     def __init__(self, settings: Settings, hub: Hub) -> None:
         self.board = Board()
         self.registry = Registry()
-        self.alerts = RecentAlerts(ALERTS_KEPT)
+        self.alerts = RecentAlerts(ALERTS_HELD)
         self._hub = hub
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room = threading.Semaphore(_UNDER_WAY)
@@ -38,7 +37,6 @@ class Feed:
         self.ledger = Ledger()
         self.desk = Desk()
         topics = settings.topics
-        newest = max(1, ALERTS_KEPT // settings.partitions)
         self.reader = TopicReader(
             settings,
             {
@@ -47,7 +45,7 @@ class Feed:
                 topics.handling: Source(self._take_handling),
                 topics.models: Source(self._take_models),
                 topics.scores: Source(self._take_scores),
-                topics.alerts: Source(self._take_alerts, newest=newest),
+                topics.alerts: Source(self._take_alerts, newest=ALERTS_HELD),
             },
         )
 

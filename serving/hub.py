@@ -7,26 +7,12 @@ from collections.abc import Iterable, Set
 
 from ebb.erasures import digest_of
 from ebb.metrics import WS_CLIENTS
+from serving.index import Index, Subscription
 from serving.item import Item
-from serving.outbox import CAPACITY, Outbox
-from serving.protocol import Filter, Topic
+from serving.outbox import CAPACITY
 
 REMEMBERED = {"scores": 20_000, "alerts": 5_000}
 """Messages held for resuming, by topic. Score bodies are shared with the board while they are the latest."""
-
-
-class Subscription:
-    """One client: what it wants, and what waits for it."""
-
-    def __init__(self, topics: frozenset[Topic], wanted: Filter) -> None:
-        self.topics = topics
-        self.wanted = wanted
-        self.outbox = Outbox()
-
-    def offer(self, item: Item) -> None:
-        """Queue a message if it is wanted."""
-        if item.topic in self.topics and item.passes(self.wanted):
-            self.outbox.put(item)
 
 
 class Hub:
@@ -36,11 +22,13 @@ class Hub:
         self.epoch = secrets.token_hex(8)
         self.sequence = 0
         """Number of the newest message."""
+        self.draining = False
+        """Whether the server is about to go: it still serves, and says that nothing more should be sent here."""
         self.gone = asyncio.Event()
         """Set when the server goes away and every stream is to end."""
         self._limit = limit
         self._streams = 0
-        self._subscriptions: set[Subscription] = set()
+        self._index = Index()
         self._remembered: dict[str, deque[Item]] = {topic: deque() for topic in REMEMBERED}
         self._forgotten: dict[str, int] = dict.fromkeys(REMEMBERED, 0)
 
@@ -64,14 +52,14 @@ class Hub:
 
     def add(self, subscription: Subscription) -> None:
         """Begin to offer messages to a subscription."""
-        self._subscriptions.add(subscription)
+        self._index.add(subscription)
 
     def remove(self, subscription: Subscription) -> None:
         """Stop offering messages to a subscription."""
-        self._subscriptions.discard(subscription)
+        self._index.remove(subscription)
 
     def publish(self, items: Iterable[Item]) -> None:
-        """Number messages, remember them and offer them to every subscription."""
+        """Number messages, remember them and hand each to the subscriptions that want it."""
         for item in items:
             self.sequence += 1
             item.sequence = self.sequence
@@ -79,8 +67,8 @@ class Hub:
             remembered.append(item)
             if len(remembered) > REMEMBERED[item.topic]:
                 self._forgotten[item.topic] = remembered.popleft().sequence
-            for subscription in self._subscriptions:
-                subscription.offer(item)
+            for subscription in self._index.wanting(item):
+                subscription.outbox.put(item, subscription.name)
 
     def forget(self, digests: Set[str]) -> None:
         """Let go of what is remembered of customers, given by `ebb.erasures.digest_of`; their streams go on."""
@@ -98,9 +86,12 @@ class Hub:
             return None
         found: dict[str | int, Item] = {}
         for topic in topics:
-            for item in self._remembered[topic]:
-                if item.sequence > sequence and item.passes(subscription.wanted):
-                    found[item.customer_id if topic == "scores" else item.sequence] = item
-        if len(found) > CAPACITY // 2:
+            # From the newest on: who was away for a moment pays for that moment.
+            for item in reversed(self._remembered[topic]):
+                if item.sequence <= sequence:
+                    break
+                if item.passes(subscription.wanted):
+                    found.setdefault(item.customer_id if topic == "scores" else item.sequence, item)
+        if len(found) > CAPACITY // 2 - len(subscription.outbox):
             return None
         return sorted(found.values(), key=lambda item: item.sequence)

@@ -1,14 +1,22 @@
 """One message on its way to the streams."""
 
-from functools import cached_property
+import orjson
+from websockets.frames import Frame, Opcode
 
+from ebb.protocol import Filter, Topic
 from serving.alerts import Raised
 from serving.board import Change
-from serving.protocol import Filter, Topic
+
+UNNAMED: tuple[str, ...] = ("",)
+"""The subscriptions of a client that has but one and gives it no name."""
+_FRAMES_HELD = 4
+"""Frames of one message that are held: clients of one program name their subscriptions alike."""
 
 
 class Item:
     """A score or an alert with its sequence; encoded once, however many clients it goes to."""
+
+    __slots__ = ("_frames", "band", "body", "churn", "country", "customer_id", "sequence", "topic")
 
     def __init__(
         self, topic: Topic, *, customer_id: str, band: str, churn: float, country: str | None, body: bytes
@@ -21,6 +29,7 @@ class Item:
         self.body = body
         self.sequence = 0
         """Given by the hub."""
+        self._frames: dict[tuple[str, ...], bytes] = {}
 
     @classmethod
     def of_score(cls, change: Change) -> "Item":
@@ -52,16 +61,25 @@ class Item:
         """The message's `type`: score or alert."""
         return "score" if self.topic == "scores" else "alert"
 
-    @cached_property
-    def text(self) -> str:
-        """The message as it is sent."""
-        return f'{{"type":"{self.type}","sequence":{self.sequence},"data":{self.body.decode()}}}'
+    def frame(self, names: tuple[str, ...] = UNNAMED) -> bytes:
+        """Return the message as the WebSocket frame of the clients whose subscriptions of these names it is of."""
+        frame = self._frames.get(names)
+        if frame is None:
+            frame = framed(self.text(names))
+            if len(self._frames) < _FRAMES_HELD:
+                self._frames[names] = frame
+        return frame
+
+    def text(self, names: tuple[str, ...] = UNNAMED) -> bytes:
+        """Return the message, saying which subscriptions it is of unless that is the unnamed one alone."""
+        of = b"" if names == UNNAMED else b'"subscriptions":%b,' % orjson.dumps(names)
+        return b'{"type":"%b","sequence":%d,%b"data":%b}' % (self.type.encode(), self.sequence, of, self.body)
 
     def passes(self, wanted: Filter) -> bool:
         """Say whether a filter lets the message through."""
-        return (
-            (wanted.bands is None or self.band in wanted.bands)
-            and (wanted.minimum is None or self.churn >= wanted.minimum)
-            and (wanted.customers is None or self.customer_id in wanted.customers)
-            and (wanted.countries is None or self.country in wanted.countries)
-        )
+        return wanted.passes(customer_id=self.customer_id, band=self.band, churn=self.churn, country=self.country)
+
+
+def framed(text: bytes) -> bytes:
+    """Return a text as a frame of the WebSocket protocol; what a server sends is the same for all clients."""
+    return Frame(Opcode.TEXT, text).serialize(mask=False)

@@ -3,10 +3,13 @@
 import asyncio
 from collections import deque
 
-from serving.item import Item
+from serving.item import UNNAMED, Item
 
 CAPACITY = 2_000
 """Messages that wait at most; their bodies are shared by all clients that they wait for."""
+
+Waiting = tuple[Item, tuple[str, ...]]
+"""A message, and the names of the client's subscriptions that it is of."""
 
 
 class Outbox:
@@ -18,7 +21,7 @@ class Outbox:
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._waiting: deque[Item | str] = deque()
+        self._waiting: deque[Waiting | str] = deque()
         self._filled = asyncio.Event()
         self.overflown = asyncio.Event()
         self.coalesced = 0
@@ -27,42 +30,59 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, item: Item | str) -> None:
-        """Queue a message, or the text of a control message; they are sent in the order they were put."""
+    def put(self, one: Item | str, name: str = "") -> None:
+        """Queue a message, or the text of a control message; they are sent in the order they were put.
+
+        A message that is put for several subscriptions, one right after the other, is sent once and names them all.
+        """
         if self.overflown.is_set():
             return
-        if len(self._waiting) >= self._capacity:
+        waiting = self._waiting
+        if isinstance(one, Item) and waiting:
+            last = waiting[-1]
+            if last[0] is one:
+                waiting[-1] = (one, (*last[1], name))
+                return
+        if len(waiting) >= self._capacity:
             self._coalesce()
             # A quarter must come free, or each further message would pay for going through all of them.
             if len(self._waiting) > self._capacity * 3 // 4:
                 self._waiting.clear()
                 self.overflown.set()
                 return
-        self._waiting.append(item)
+        self._waiting.append(one if isinstance(one, str) else (one, (name,) if name else UNNAMED))
         self._filled.set()
 
-    def take(self) -> Item | str | None:
+    def take(self) -> Waiting | str | None:
         """Return the next message, or None if there is none."""
         return self._waiting.popleft() if self._waiting else None
 
+    async def filled(self) -> None:
+        """Wait until there is something to send."""
+        if not self._waiting:
+            self._filled.clear()
+            await self._filled.wait()
+
     async def wait(self, seconds: float) -> bool:
         """Wait until there is something to send; False if the time passed first."""
-        if self._waiting:
-            return True
-        self._filled.clear()
         try:
             async with asyncio.timeout(seconds):
-                await self._filled.wait()
+                await self.filled()
         except TimeoutError:
             return False
         return True
 
     def _coalesce(self) -> None:
-        latest = {one.customer_id: one for one in self._waiting if isinstance(one, Item) and one.topic == "scores"}
+        # By subscription too: one that was told of the older score alone must not lose it to another's.
+        latest = {
+            (one[0].customer_id, one[1]): one
+            for one in self._waiting
+            if not isinstance(one, str) and one[0].topic == "scores"
+        }
         kept = [
             one
             for one in self._waiting
-            if isinstance(one, str) or one.topic == "alerts" or latest[one.customer_id] is one
+            if isinstance(one, str) or one[0].topic == "alerts" or latest[one[0].customer_id, one[1]] is one
         ]
         self.coalesced += len(self._waiting) - len(kept)
         self._waiting = deque(kept)

@@ -68,7 +68,7 @@ def _checks(context: Context, *, full: bool) -> list[Check]:
     held = f"{len(context.feed.board):,} scores held"
     caught = held if reader.caught_up else f"{held}; {reader.behind:,} records still to read. {reader.trouble or ''}"
     kafka = watch.trouble or reader.trouble
-    draining = context.hub.gone.is_set()
+    draining = context.hub.draining
     checks = [
         Check(name="scores", ok=reader.caught_up, required=True, why=caught.strip()),
         Check(name="kafka", ok=kafka is None, required=True, why=kafka or "It answers."),

@@ -3,16 +3,18 @@
 import asyncio
 import signal
 import socket
+import time
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from ebb.errors import SetupError
+from ebb.protocol import MAX_CLIENT_BYTES
 from ebb.settings import Settings
-from serving.context import Context
 from serving.http_protocol import LimitedHttpProtocol
-from serving.protocol import MAX_CLIENT_BYTES
+from serving.hub import Hub
+from serving.ws_protocol import FrameProtocol
 
 DRAIN_SECONDS = 3.0
 """Time in which the streams' closes go out at the end."""
@@ -21,9 +23,13 @@ _UNACKNOWLEDGED_MS = 30_000
 
 
 class DrainingServer(uvicorn.Server):
-    """Closes the streams with a code that says "come back" before it stops; ends with exit status 0 on SIGTERM."""
+    """Ends in order on SIGTERM, with exit status 0.
 
-    def __init__(self, app: FastAPI) -> None:
+    `/readyz` says no from that moment; after `drain_seconds`, in which all is served as before, the streams are closed
+    with a code that says "come back", and requests under way are answered.
+    """
+
+    def __init__(self, app: FastAPI, drain_seconds: float = 0.0) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -36,21 +42,32 @@ class DrainingServer(uvicorn.Server):
                 # Compressing each message for each client would cost more than the loopback or LAN bytes it saves.
                 ws_per_message_deflate=False,
                 http=LimitedHttpProtocol,
+                ws=FrameProtocol,
                 timeout_graceful_shutdown=5,
                 server_header=False,
             )
         )
-        self._context: Context = app.state.context
+        self._hub: Hub = app.state.context.hub
+        self._drain_seconds = drain_seconds
+        self._stop_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """End gracefully; a second interrupt ends at once."""
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
-        self.should_exit = True
+        """Begin to end gracefully; a second interrupt ends at once."""
+        if not self._hub.draining:
+            self._hub.draining = True
+            self._stop_at = time.monotonic() + self._drain_seconds
+        elif sig == signal.SIGINT:
+            self.should_exit = self.force_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Stop once whoever sends requests here has had the time to see that the API is not ready any more."""
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the streams, then the rest."""
-        hub = self._context.hub
+        """Close the streams, then the rest; requests under way are answered."""
+        hub = self._hub
         hub.gone.set()
         for _ in range(int(DRAIN_SECONDS / 0.05)):
             if not hub.streams:

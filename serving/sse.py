@@ -10,11 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ebb.messages import Band
+from ebb.protocol import MAX_CUSTOMERS, Filter, Topic
 from serving.context import Context, Here
-from serving.hub import Subscription
-from serving.item import Item
+from serving.index import Subscription
 from serving.problems import ProblemError
-from serving.protocol import MAX_CUSTOMERS, Filter, Topic
 from serving.security import GRANT, Grant, Keyed
 
 router = APIRouter(prefix="/v1", tags=["stream"], dependencies=[Keyed])
@@ -51,6 +50,9 @@ async def stream_events(
     if here.hub.gone.is_set() or here.hub.streams >= here.settings.stream_clients:
         what = "This replica has all the streams it may have."
         raise ProblemError(what, "Come back later.", kind="unavailable", headers={"Retry-After": "10"})
+    if not here.feed.reader.caught_up:
+        what = "This replica still reads what stands on the topics."
+        raise ProblemError(what, "Come back in a moment.", kind="unavailable", headers={"Retry-After": "1"})
     subscription = Subscription(frozenset(topics or ("scores", "alerts")), wanted)
     # Heartbeats of ours carry a sequence; the library's own pings would not.
     return EventSourceResponse(
@@ -76,8 +78,10 @@ async def _events(
             # Short waits, so that the end of the server, or of the key, is seen soon.
             await outbox.wait(min(1.0, max(0.0, due - time.monotonic())))
             while (one := outbox.take()) is not None:
-                if isinstance(one, Item):
-                    yield ServerSentEvent(one.body.decode(), event=one.type, id=f"{hub.epoch}:{one.sequence}", sep="\n")
+                if not isinstance(one, str):
+                    item = one[0]
+                    number = f"{hub.epoch}:{item.sequence}"
+                    yield ServerSentEvent(item.body.decode(), event=item.type, id=number, sep="\n")
             if time.monotonic() >= due:
                 yield _event("heartbeat", hub.epoch, hub.sequence)
                 due = time.monotonic() + every

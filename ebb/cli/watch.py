@@ -1,18 +1,16 @@
 """`ebb watch`: alerts in a terminal, over the WebSocket that any program can use."""
 
-from datetime import datetime
-from typing import Annotated, Any
+import asyncio
+import contextlib
+from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 from rich.text import Text
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from ebb.cli.progress import console
-from ebb.errors import UnavailableError
-from ebb.messages import Band
+from ebb.client import Gap, Stream
+from ebb.messages import Alert, Band
 from ebb.runtime import run_file
 from ebb.runtime.parts import api_url
 from ebb.settings import read_settings
@@ -32,42 +30,39 @@ def watch(
     ------
     UnavailableError
         If no API answers.
+    StreamRefusedError
+        If it does not let this one in.
     """
     settings = run_file.attach(read_settings())
-    url = api_url(settings).replace("http", "ws", 1) + "/v1/stream"
-    wanted: dict[str, Any] = {"type": "subscribe", "topics": ["alerts"], "bands": sorted(band)}
-    if key := settings.api_keys.split(",")[0].strip():
-        wanted["api_key"] = key
+    key = settings.api_keys.split(",")[0].strip() or None
     screen = console()
-    try:
-        # Compression would cost more than it saves on this machine's loopback.
-        with connect(url, proxy=None, compression=None) as socket:
-            socket.send(orjson.dumps(wanted).decode())
-            seen = 0
-            for message in socket:
-                told = orjson.loads(message)
-                if told["type"] == "alert":
-                    _show(screen, told["data"])
-                    seen += 1
-                    if seen == count:
-                        return
-                elif told["type"] == "subscribed":
-                    screen.print(f"Watching {url} for alerts in {', '.join(sorted(band))}. Ctrl-C ends it.")
-                elif told["type"] == "error":
-                    what = f"{url} refuses: {told['data'].get('detail', told['data'])}."
-                    raise UnavailableError(what)
-    except KeyboardInterrupt:
-        return
-    except (OSError, ConnectionClosed) as error:
-        what = f"{url} does not answer: {error}."
-        raise UnavailableError(
-            what, "Start Ebb by `make demo` or `ebb up`, or name its port by EBB_API_PORT."
-        ) from None
+    stream = Stream(
+        api_url(settings),
+        api_key=key,
+        topics=["alerts"],
+        bands=band,
+        start_seconds=2,
+        say=screen.print,
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_watch(stream, screen, count))
 
 
-def _show(screen: Console, alert: dict[str, Any]) -> None:
-    at = datetime.fromisoformat(alert["as_of"])
-    line = Text(f"{at:%Y-%m-%d %H:%M}  ")
-    line.append(f"{alert['band']:<9}", style=_COLOURS[Band(alert["band"])])
-    line.append(f"{alert['churn']:>4.0%}  {alert['customer_id']}  {alert['why']}")
+async def _watch(stream: Stream, screen: Console, count: int) -> None:
+    seen = 0
+    async with stream:
+        async for told in stream:
+            if isinstance(told, Alert):
+                _show(screen, told)
+                seen += 1
+                if seen == count:
+                    return
+            elif isinstance(told, Gap):
+                screen.print("More alerts were raised meanwhile than the API holds; the newest follow.")
+
+
+def _show(screen: Console, alert: Alert) -> None:
+    line = Text(f"{alert.as_of:%Y-%m-%d %H:%M}  ")
+    line.append(f"{alert.band:<9}", style=_COLOURS[alert.band])
+    line.append(f"{alert.churn:>4.0%}  {alert.customer_id}  {alert.why}")
     screen.print(line, soft_wrap=True)

@@ -96,7 +96,8 @@ def learner(settings: Settings, *, after: tuple[str, ...] = ()) -> Part:
 def api(settings: Settings, *, after: tuple[str, ...] = ()) -> Part:
     """Describe the API, which listens on `settings.api_port`; ready when `/readyz` says so."""
     url = f"{api_url(settings)}/readyz"
-    return Part("api", module("serving"), environment(settings), lambda: responds(url), after=after)
+    grace = Part.grace + settings.drain_seconds
+    return Part("api", module("serving"), environment(settings), lambda: responds(url), after=after, grace=grace)
 
 
 def simulator(settings: Settings, *arguments: str, after: tuple[str, ...] = ()) -> Part:

@@ -3,19 +3,23 @@
 import re
 from pathlib import Path
 
+from ebb.close_codes import CloseCode, may_reconnect
 from ebb.settings import Settings
 from serving.app import create_app
-from serving.close_codes import CloseCode, may_reconnect
 
 TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8")
 
 
 def test_docs_list_every_close_code_and_whether_to_come_back() -> None:
     told = {int(code): answer.startswith("yes") for code, answer in re.findall(r"\| (\d{4}) \|.*\| (\w+)[^|]*\|", TEXT)}
-    assert set(told) == {int(code) for code in CloseCode} | {1009}
+    assert set(told) == {int(code) for code in CloseCode} | {1002, 1007, 1009}
     assert all(may_reconnect(code) == answer for code, answer in told.items())
 
 
 def test_docs_name_every_path_of_the_interface() -> None:
     for path in create_app(Settings()).openapi()["paths"]:
         assert path.replace("{customer_id}", "{id}") in TEXT or path == "/v1/stream/sse", path
+
+
+def test_docs_name_the_asyncapi_document() -> None:
+    assert "/asyncapi.json" in TEXT

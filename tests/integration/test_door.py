@@ -17,12 +17,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from clickhouse.client import connect
+from ebb.close_codes import CloseCode
 from ebb.kafka import Publisher
 from ebb.keys import KeyRecord, Scope, make_key
 from ebb.runtime.parts import environment
 from ebb.settings import Settings
 from serving import http_protocol
-from serving.close_codes import CloseCode
 from serving.front import MAX_BODY_BYTES
 from stream_processors.decode import Decoder
 from tests.support.flow import activity_records, wait_for

@@ -13,10 +13,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
+from ebb.close_codes import CloseCode
 from ebb.messages import Alert, Score
+from ebb.protocol import MAX_CLIENT_BYTES, MESSAGES_PER_10_SECONDS
 from ebb.settings import Settings
-from serving.close_codes import CloseCode
-from serving.protocol import MAX_CLIENT_BYTES, MESSAGES_PER_10_SECONDS
 from tests.support.serving import Api, Listener, fresh, serving
 from tests.support.teller import make_alert, make_score
 
@@ -130,7 +130,13 @@ def test_resume_tells_each_missed_alert_exactly_once_over_many_cuts(api: Api) ->
         connection = api.socket()
         connection.send(json.dumps({"type": "resume", "epoch": epoch, "sequence": sequence, **said}))
         listener = Listener(connection)
-        assert listener.answer == {"type": "subscribed", "epoch": epoch, "sequence": sequence, "resumed": True}
+        assert listener.answer == {
+            "type": "subscribed",
+            "epoch": epoch,
+            "sequence": sequence,
+            "resumed": True,
+            "heartbeat_seconds": 1.0,
+        }
         for _ in range(3 if cut % 2 else 2):
             message = listener.next()
             seen.append(message["data"]["alert_id"])

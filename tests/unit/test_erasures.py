@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ebb.erasures import Part, Report, Request, digest_of, key_of, partition_of
+from ebb.protocol import Filter
 from serving.alerts import RecentAlerts
 from serving.board import Change, Held
 from serving.erasures import Ledger
-from serving.hub import Hub, Subscription
+from serving.hub import Hub
+from serving.index import Subscription
 from serving.item import Item
-from serving.protocol import Filter
 from tests.support.teller import make_alert, make_score
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -75,6 +75,15 @@ def test_recent_alerts_keep_the_newest_and_refuse_what_is_none() -> None:
     assert following is None
 
 
+def test_recent_alerts_are_the_same_in_whatever_order_the_partitions_are_read() -> None:
+    one, other = RecentAlerts(3), RecentAlerts(3)
+    one.add([alert_body(number) for number in range(6)])
+    for number in (5, 0, 3, 1, 4, 2):
+        other.add([alert_body(number)])
+    assert one.newest(10) == other.newest(10)
+    assert one.newest(10)[0] == [alert_body(5), alert_body(4), alert_body(3)]
+
+
 def test_recent_alerts_are_paged_and_filtered() -> None:
     alerts = RecentAlerts(100)
     alerts.add([alert_body(number) for number in (3, 1, 2, 0, 4)])

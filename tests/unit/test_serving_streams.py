@@ -5,12 +5,13 @@ import json
 
 import pytest
 
+from ebb.close_codes import CloseCode, may_reconnect
 from ebb.messages import Band
-from serving.close_codes import CloseCode, may_reconnect
-from serving.hub import REMEMBERED, Hub, Subscription
+from ebb.protocol import SAID, Filter, Resume, Subscribe, Topic
+from serving.hub import REMEMBERED, Hub
+from serving.index import Subscription
 from serving.item import Item
 from serving.outbox import CAPACITY, Outbox
-from serving.protocol import SAID, Filter, Resume, Subscribe, Topic
 
 BOTH: frozenset[Topic] = frozenset({"scores", "alerts"})
 
@@ -23,9 +24,18 @@ def item(
 
 
 def drained(outbox: Outbox) -> list[Item | str]:
+    taken: list[Item | str] = []
+    while (one := outbox.take()) is not None:
+        taken.append(one if isinstance(one, str) else one[0])
+    return taken
+
+
+def named(outbox: Outbox) -> list[tuple[int, tuple[str, ...]]]:
+    """Return the sequence and the subscriptions of each message that waits."""
     taken = []
     while (one := outbox.take()) is not None:
-        taken.append(one)
+        assert not isinstance(one, str)
+        taken.append((one[0].sequence, one[1]))
     return taken
 
 
@@ -52,10 +62,11 @@ def test_hub_numbers_messages_without_a_gap_and_encodes_each_once() -> None:
     hub.publish([item(), item("alerts"), item()])
     mine, yours = drained(first.outbox), drained(second.outbox)
     assert [one.sequence for one in mine if isinstance(one, Item)] == [1, 2, 3]
-    assert [json.loads(one.text)["type"] for one in mine if isinstance(one, Item)] == ["score", "alert", "score"]
-    assert all(
-        isinstance(a, Item) and isinstance(b, Item) and a.text is b.text for a, b in zip(mine, yours, strict=True)
-    )
+    assert [json.loads(one.text())["type"] for one in mine if isinstance(one, Item)] == ["score", "alert", "score"]
+    for a, b in zip(mine, yours, strict=True):
+        assert isinstance(a, Item)
+        assert isinstance(b, Item)
+        assert a.frame() is b.frame()
 
 
 def test_subscription_gets_only_its_topics() -> None:
@@ -109,6 +120,50 @@ def test_hub_has_room_for_as_many_streams_as_it_may_and_no_more() -> None:
     hub.gone.set()
     hub.leave()
     assert not hub.enter()
+
+
+def test_message_of_several_subscriptions_is_queued_once_and_names_them() -> None:
+    hub, outbox = Hub(10), Outbox()
+    wanted = (
+        ("", Filter()),
+        ("mine", Filter(customers=frozenset({"c-1"}))),
+        ("high", Filter(bands=frozenset({Band.HIGH}))),
+    )
+    for name, filter_ in wanted:
+        hub.add(Subscription(BOTH, filter_, outbox, name))
+    hub.publish([item(), item(customer="c-2"), item(customer="c-2", band="high", churn=0.7)])
+    taken = named(outbox)
+    assert [(sequence, set(names)) for sequence, names in taken] == [(1, {"", "mine"}), (2, {""}), (3, {"", "high"})]
+    one = item()
+    assert "subscriptions" not in json.loads(one.text())
+    assert json.loads(one.text(("a", "")))["subscriptions"] == ["a", ""]
+
+
+def test_hub_asks_only_subscriptions_that_a_message_may_be_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, asked = Hub(10), 0
+    for number in range(1_000):
+        hub.add(Subscription(BOTH, Filter(customers=frozenset({f"c-{number}"}))))
+        hub.add(Subscription(frozenset({"alerts"}), Filter()))
+        hub.add(Subscription(BOTH, Filter(bands=frozenset({Band.HIGH}))))
+    passes = Item.passes
+
+    def counted(one: Item, wanted: Filter) -> bool:
+        nonlocal asked
+        asked += 1
+        return passes(one, wanted)
+
+    monkeypatch.setattr(Item, "passes", counted)
+    hub.publish([item(customer="c-7", band="low")])
+    assert asked == 1
+
+
+def test_full_outbox_keeps_the_latest_score_of_each_subscription() -> None:
+    hub, outbox = Hub(10), Outbox(4)
+    hub.add(Subscription(BOTH, Filter(minimum=0.5), outbox, "high"))
+    hub.add(Subscription(BOTH, Filter(countries=frozenset({"FR"})), outbox, "french"))
+    for churn, country in ((0.6, "DE"), (0.9, "DE"), (0.1, "FR"), (0.2, "FR"), (0.3, "FR")):
+        hub.publish([item(churn=churn, country=country)])
+    assert named(outbox) == [(2, ("high",)), (4, ("french",)), (5, ("french",))]
 
 
 def test_outbox_below_its_bound_keeps_every_score() -> None:

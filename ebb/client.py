@@ -1,0 +1,260 @@
+"""A client of Ebb's stream: an async iterator over scores and alerts that outlives cuts and tells each alert once."""
+
+import asyncio
+import math
+import random
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from ebb.close_codes import CloseCode, may_reconnect
+from ebb.errors import KeyRefusedError, StreamRefusedError, UnavailableError
+from ebb.messages import Alert, Score
+from ebb.protocol import ALERTS_HELD, Filter, Topic
+
+LONGEST_WAIT = 15.0
+"""Seconds between two attempts at most; each wait is random, so that a thousand clients do not come back at once."""
+REMEMBERED = 10 * ALERTS_HELD
+"""Ids of alerts that are held so that none is told twice: ten times what the API can tell again."""
+_PAGE = 500
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_KEY_CODES = frozenset({CloseCode.NO_KEY, CloseCode.WRONG_SCOPE, CloseCode.KEY_ENDED, 401, 403})
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Told in place of what this client may have missed and nobody can tell it any more: fetch the state by REST."""
+
+    scores: bool
+    """Scores may have changed unseen."""
+    alerts: bool
+    """More alerts were raised than the API holds; those that it holds are told."""
+
+
+class Stream:
+    """Scores and alerts of an API as they come.
+
+    It connects again when the connection is cut or falls silent, and resumes where it was. Where the API cannot tell
+    what was missed (it was restarted, or another replica answers), alerts are fetched by REST, and a `Gap` says what
+    else there is to fetch. Each alert that is raised after the iteration began is told exactly once.
+
+    Parameters
+    ----------
+    url
+        Where the API is: `http://127.0.0.1:8000`.
+    api_key
+        A key that may read, if the API asks for one.
+    topics
+        Of `scores` and `alerts`.
+    bands, customers, countries
+        What to be told of; None does not filter.
+    minimum
+        Least churn probability.
+    start_seconds
+        How long to try before the first answer.
+    patience_seconds
+        How long to try again after a cut; for ever by default.
+    say
+        Called with a sentence when the connection is made or lost.
+
+    Raises
+    ------
+    KeyRefusedError, StreamRefusedError
+        While iterating: the API says not to come back.
+    UnavailableError
+        While iterating: no API has answered for as long as was to be waited.
+
+    Examples
+    --------
+    >>> async with Stream("http://127.0.0.1:8000", topics=["alerts"], bands=["critical"]) as stream:  # doctest: +SKIP
+    ...     async for alert in stream:
+    ...         print(alert.customer_id, alert.why)
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        topics: Collection[Topic] = ("scores", "alerts"),
+        bands: Collection[str] | None = None,
+        customers: Collection[str] | None = None,
+        countries: Collection[str] | None = None,
+        minimum: float | None = None,
+        start_seconds: float = 10.0,
+        patience_seconds: float = math.inf,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.url = url.rstrip("/").replace("ws", "http", 1) if url.startswith("ws") else url.rstrip("/")
+        self.cuts = 0
+        """Connections that were lost."""
+        self.position: tuple[str, int] | None = None
+        """Epoch, and sequence up to which everything has been told."""
+        parts = {"bands": bands, "customers": customers, "countries": countries, "minimum": minimum}
+        self._wanted = Filter.model_validate(
+            {name: frozenset(part) if isinstance(part, Collection) else part for name, part in parts.items()}
+        )
+        self._key = api_key
+        self._topics = sorted(set(topics))
+        self._start_seconds, self._patience_seconds = start_seconds, patience_seconds
+        self._say = say or (lambda _: None)
+        # Loopback is no place to reach by a proxy, whatever the environment says.
+        self._proxied = urlsplit(self.url).hostname not in _LOOPBACK
+        self._known: OrderedDict[str, None] | None = None
+        """Ids of alerts that were told, or stood before the iteration; None before that is known."""
+        self._owed = "alerts" in self._topics
+        """Whether alerts must be fetched that no connection told."""
+        self._broken = False
+        """Whether a `Gap` is to be thought of with it."""
+        self._look_again = False
+        self._silence = 60.0
+        self._attempts = 0
+        self._detail = ""
+        self._told: AsyncGenerator[Score | Alert | Gap, None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin; the connection is made by the iteration."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connection."""
+        if self._told is not None:
+            await self._told.aclose()
+
+    def __aiter__(self) -> AsyncGenerator[Score | Alert | Gap, None]:
+        """Go through what is told; the same iteration each time."""
+        if self._told is None:
+            self._told = self._tell()
+        return self._told
+
+    async def _tell(self) -> AsyncGenerator[Score | Alert | Gap, None]:
+        heard_at = time.monotonic()
+        while True:
+            try:
+                if self._owed and self._known is None:
+                    self._known = OrderedDict.fromkeys(one["alert_id"] for one in await self._alerts())
+                address = f"{self.url.replace('http', 'ws', 1)}/v1/stream"
+                async with connect(address, proxy=True if self._proxied else None, compression=None) as socket:
+                    await socket.send(self._subscription())
+                    while True:
+                        async with asyncio.timeout(self._silence):
+                            message = await socket.recv()
+                        heard_at = time.monotonic()
+                        for told in await self._take(orjson.loads(message)):
+                            yield told
+            except ConnectionClosed as closed:
+                code = closed.rcvd.code if closed.rcvd else 1006
+                if 3000 <= code < 3500:  # somebody is there, and says to come back
+                    heard_at = time.monotonic()
+                why = self._check(code, closed.rcvd.reason if closed.rcvd else "the connection was cut")
+            except InvalidStatus as error:
+                why = self._check(error.response.status_code, "the handshake was refused")
+            except (OSError, TimeoutError, InvalidHandshake, httpx.TransportError) as error:
+                why = str(error) or "it fell silent"
+            patience = self._start_seconds if self.position is None else self._patience_seconds
+            if time.monotonic() - heard_at > patience:
+                what = f"{self.url} does not answer: {why}."
+                raise UnavailableError(what, "Start Ebb by `make demo` or `ebb up`, or name its port by EBB_API_PORT.")
+            if self._attempts == 0 and self.position is not None:
+                self.cuts += 1
+                self._say(f"The connection to {self.url} is lost ({why}); trying again.")
+            await asyncio.sleep(random.uniform(0, min(LONGEST_WAIT, 0.5 * 2.0 ** min(self._attempts, 6))))  # noqa: S311
+            self._attempts += 1
+
+    def _subscription(self) -> str:
+        said: dict[str, Any] = {"type": "subscribe", "topics": self._topics}
+        said["filter"] = self._wanted.model_dump(mode="json", exclude_none=True)
+        if self._key:
+            said["api_key"] = self._key
+        if self.position is not None:
+            said |= {"type": "resume", "epoch": self.position[0], "sequence": self.position[1]}
+        return orjson.dumps(said).decode()
+
+    async def _take(self, said: dict[str, Any]) -> list[Score | Alert | Gap]:
+        told: list[Score | Alert | Gap] = []
+        kind, data = said["type"], said.get("data", {})
+        if kind == "error":
+            self._detail = data["detail"]
+            return told
+        if kind in {"subscribed", "unrecoverable"}:
+            if kind == "unrecoverable":
+                self._broken, self._owed = True, "alerts" in self._topics
+            # Two heartbeats lost and part of a third.
+            self._silence = 2.5 * said["heartbeat_seconds"] + 1
+            self._say(f"{'Watching' if self.position is None else 'Back at'} {self.url}.")
+            self._attempts = 0
+        if self._owed or (kind == "heartbeat" and self._look_again):
+            told = await self._catch_up()
+        elif self._broken:
+            told = [Gap(scores=True, alerts=False)]
+        self._broken = False
+        if kind == "score":
+            told.append(Score.model_validate(data, extra="ignore"))
+        elif kind == "alert" and self._is_new(data):
+            told.append(Alert.model_validate(data, extra="ignore"))
+        epoch = said.get("epoch") or (self.position[0] if self.position else "")
+        self.position = (epoch, said["sequence"])
+        return told
+
+    async def _catch_up(self) -> list[Score | Alert | Gap]:
+        """Fetch the alerts that no connection told; say what remains missed."""
+        listed = await self._alerts()
+        complete = len(listed) < ALERTS_HELD or any(one["alert_id"] in (self._known or ()) for one in listed)
+        missed = [Alert.model_validate(one, extra="ignore") for one in reversed(listed) if self._is_new(one)]
+        # Behind one address may be several replicas, one of them a moment late: what it did not know yet, it knows by
+        # the next heartbeat.
+        self._look_again = self._owed
+        self._owed = False
+        scores = self._broken and "scores" in self._topics
+        gap: list[Score | Alert | Gap] = [Gap(scores=scores, alerts=not complete)] if scores or not complete else []
+        wanted = [one for one in missed if self._passes(one)]
+        return [*gap, *wanted]
+
+    async def _alerts(self) -> list[dict[str, Any]]:
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        listed: list[dict[str, Any]] = []
+        token: str | None = None
+        async with httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=self._proxied, timeout=10) as http:
+            while True:
+                more = {"page_token": token} if token else {}
+                answer = await http.get("/v1/alerts", params={"page_size": _PAGE, **more})
+                if answer.status_code != 200:
+                    raise httpx.TransportError(self._check(answer.status_code, answer.reason_phrase))
+                page = answer.json()
+                listed += page["alerts"]
+                token = page["next_page_token"]
+                if token is None:
+                    return listed
+
+    def _is_new(self, alert: dict[str, Any]) -> bool:
+        if self._known is None or alert["alert_id"] in self._known:
+            return False
+        self._known[alert["alert_id"]] = None
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return True
+
+    def _passes(self, alert: Alert) -> bool:
+        return self._wanted.passes(
+            customer_id=alert.customer_id, band=alert.band, churn=alert.churn, country=alert.country
+        )
+
+    def _check(self, code: int, why: str) -> str:
+        """Return why a connection ended; raise if the API says not to come back."""
+        if code == CloseCode.FULL:
+            self._attempts = max(self._attempts, 3)
+        if code in _KEY_CODES:
+            what = f"{self.url} refuses the key ({code}): {self._detail or why}"
+            raise KeyRefusedError(what, "Make one by `ebb keys create`.", code=code)
+        if (400 <= code < 500 and code not in {408, 429}) or (code >= 1000 and not may_reconnect(code)):
+            what = f"{self.url} refuses the stream ({code}): {self._detail or why}"
+            raise StreamRefusedError(what, code=code)
+        return f"{code} {why}".strip()

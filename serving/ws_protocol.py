@@ -1,0 +1,38 @@
+"""uvicorn's WebSocket protocol with what it lacks: to write frames that were made once for all clients."""
+
+from typing import cast
+
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+WRITER = "ebb.frames"
+"""The extension in a WebSocket's scope under which `FrameProtocol.write_frames` is found."""
+
+
+class FrameProtocol(WebSocketsSansIOProtocol):
+    """One connection.
+
+    Through ASGI each message would be checked, encoded, framed and written for each client anew: most of what a
+    delivery costs. What a server sends is neither masked nor, here, compressed, so that one frame serves all clients.
+    """
+
+    def handle_connect(self, event: Request) -> None:
+        """Offer the writer to the application, which runs after this."""
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            extensions = cast("dict[str, object]", self.scope["extensions"])
+            extensions[WRITER] = self.write_frames
+
+    async def write_frames(self, frames: bytes) -> None:
+        """Write whole frames once the socket takes more.
+
+        Raises
+        ------
+        OSError
+            If the connection has ended or is being closed.
+        """
+        await self.writable.wait()
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            raise ClientDisconnected
+        self.transport.write(frames)
