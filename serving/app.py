@@ -15,6 +15,7 @@ from serving import (
     routes_health,
     routes_overview,
     routes_page,
+    routes_trends,
     sse,
     ws,
 )
@@ -57,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         ws,
         routes_health,
         routes_page,
+        routes_trends,
     ):
         app.include_router(routes.router)
     install_problems(app)
