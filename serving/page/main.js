@@ -51,6 +51,7 @@ function tick() {
 }
 
 async function refresh() {
+  const first = !latest;
   latest = await ask("/v1/summary");
   fetchedAt = Date.now();
   if (fetchedAt - trendsAt > TRENDS_EVERY) {
@@ -63,6 +64,7 @@ async function refresh() {
   notice(away.length ? `Not available at the moment: ${away.join(", ")}. The rest is live.` : null);
   draw();
   tick();
+  if (first && customer.id) customer.show(); // the zones of its timeline come with the bands
   await calls.refresh();
 }
 
