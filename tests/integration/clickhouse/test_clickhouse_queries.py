@@ -228,7 +228,9 @@ def test_bands_over_time_carry_everyone_on_until_their_next_score(scores: Store)
     began = scores.query("bands_over_time", days=30)
     moved = {(row["day"], row["band"]): row["customers"] for row in began}
     assert moved[at(6).date(), "critical"] == 1
-    assert moved[at(6).date(), "low"] == -1
+    assert moved[at(0).date(), "low"] == 1
+    # Ann leaves the band on the day on which cem enters it.
+    assert moved[at(6).date(), "low"] == 0
     # A window that begins later tells the same end.
     late = scores.query("bands_over_time", days=1)
     assert sum(row["customers"] for row in late) == 3
