@@ -46,8 +46,8 @@ class Analytics:
         self.trouble: str | None = None
         """Why ClickHouse last failed to answer; None if it answered."""
 
-    def rows(self, name: str, **parameters: object) -> Rows:
-        """Return the rows of a named query, at most `FRESH_SECONDS` old.
+    def rows(self, name: str, *, fresh_seconds: float = FRESH_SECONDS, **parameters: object) -> Rows:
+        """Return the rows of a named query, at most `fresh_seconds` old.
 
         Raises
         ------
@@ -62,8 +62,8 @@ class Analytics:
                 self._asking = {key: asking}
         with asking:
             now = time.monotonic()
-            answered_at, rows = self._answers.get(key, (-FRESH_SECONDS, []))
-            if now - answered_at < FRESH_SECONDS:
+            answered_at, rows = self._answers.get(key, (-fresh_seconds, []))
+            if now - answered_at < fresh_seconds:
                 return rows
             if now < self._down_until:
                 what = f"ClickHouse does not answer: {self.trouble}"
@@ -81,10 +81,10 @@ class Analytics:
             self._answers[key] = (time.monotonic(), rows)
             return rows
 
-    def rows_or_none(self, name: str, **parameters: object) -> Rows | None:
+    def rows_or_none(self, name: str, *, fresh_seconds: float = FRESH_SECONDS, **parameters: object) -> Rows | None:
         """Return the rows, or None if ClickHouse does not answer."""
         try:
-            return self.rows(name, **parameters)
+            return self.rows(name, fresh_seconds=fresh_seconds, **parameters)
         except UnavailableError:
             return None
 

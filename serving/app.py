@@ -19,6 +19,7 @@ from serving import (
     routes_overview,
     routes_page,
     routes_predict,
+    routes_trends,
     sse,
     ws,
 )
@@ -66,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
         ws,
         routes_health,
         routes_page,
+        routes_trends,
     ):
         app.include_router(routes.router)
     install_problems(app)

@@ -122,6 +122,12 @@ class Board:
         """Return the code of a country or channel, -1 if no score has had it."""
         return self._labels.get(text, -1)
 
+    def countries(self) -> list[str]:
+        """Return the countries of the customers held, in alphabetical order."""
+        rows = self.rows
+        held = set(np.unique(self.columns.country[:rows][self.columns.band[:rows] != NO_BAND]).tolist())
+        return sorted(text for text, code in list(self._labels.items()) if text is not None and code in held)
+
     def apply(self, records: Sequence[tuple[bytes | None, bytes | None]]) -> list[Change]:
         """Take up records of the scores topic in offset order.
 

@@ -66,9 +66,10 @@ def metrics(
 ) -> Response:
     """Return what was measured of a model, day by day."""
     one, _ = _find(here, name)
-    asked = {"target": one.target, "candidate": one.candidate, "window": window, "days": days}
     found: dict[Any, dict[str, Any]] = {}
-    for row in here.analytics.rows("candidate_metrics", **asked):
+    for row in here.analytics.rows(
+        "candidate_metrics", target=one.target, candidate=one.candidate, window=window, days=days
+    ):
         day = found.setdefault(row["matured_day"], {"day": row["matured_day"], "labels": 0, "metrics": {}})
         day["labels"] = max(day["labels"], int(row["labels"]))
         day["metrics"][row["metric"]] = row["value"]

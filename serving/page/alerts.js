@@ -1,10 +1,13 @@
-// The list of alerts: the newest on top, bounded, with a pause for reading.
+// The list of alerts: the newest on top, bounded; it waits while somebody reads.
 
 import { duration, empty, find, h } from "./dom.js";
+import { actions, statusOf, told } from "./handling.js";
 import { ask } from "./net.js";
 import { alertRow } from "./rows.js";
+import { tell } from "./voice.js";
 
 const KEPT = 60;
+const AGAIN = 15000;
 
 export class Alerts {
   constructor(open) {
@@ -13,31 +16,49 @@ export class Alerts {
     this.alerts = [];
     this.waiting = [];
     this.paused = false;
-    const button = find("pause");
-    button.addEventListener("click", () => {
+    find("pause").addEventListener("click", () => {
       this.paused = !this.paused;
-      button.setAttribute("aria-pressed", String(this.paused));
-      if (!this.paused) {
-        this.waiting.forEach((alert) => this.take(alert));
-        this.waiting = [];
-      }
-      this.tell();
+      find("pause").setAttribute("aria-pressed", String(this.paused));
+      this.release();
     });
+    // What is under the pointer or the focus must not slide away from it.
+    for (const left of ["pointerleave", "focusout"]) this.list.addEventListener(left, () => setTimeout(() => this.release(), 50));
     this.draw();
     setInterval(() => this.age(), 5000);
+    // Colleagues work on the same alerts.
+    setInterval(() => !document.hidden && !this.held() && this.fetch().catch(() => {}), AGAIN);
+  }
+
+  held() {
+    return this.paused || this.list.matches(":hover") || this.list.contains(document.activeElement);
+  }
+
+  release() {
+    if (!this.held()) {
+      this.waiting.splice(0).forEach((alert) => this.take(alert));
+    }
+    this.say();
   }
 
   async fetch() {
     const { alerts } = await ask(`/v1/alerts?page_size=${KEPT}`);
+    const now = JSON.stringify(alerts);
+    if (now === this.drawn) return;
+    this.drawn = now;
     this.alerts = alerts;
     this.draw();
   }
 
+  of(customer) {
+    return ask(`/v1/alerts?page_size=20&customer_id=${encodeURIComponent(customer)}`).then((told) => told.alerts, () => []);
+  }
+
   add(alert) {
-    if (this.paused) {
+    tell(alert);
+    if (this.held()) {
       this.waiting.push(alert);
       this.waiting = this.waiting.slice(-KEPT);
-      this.tell();
+      this.say();
     } else {
       this.take(alert);
     }
@@ -54,26 +75,37 @@ export class Alerts {
     }
   }
 
-  row(alert, fresh) {
-    const ago = h("time", { datetime: alert.raised_at }, this.ago(alert));
-    return alertRow(alert, ago, this.open, fresh);
+  row(alert, fresh = false, trouble = null) {
+    const ago = h("time", { datetime: alert.raised_at }, this.ago(alert.raised_at));
+    const done = (after, problem) => this.put(after, problem);
+    return alertRow(alert, { ago, open: this.open, fresh, acts: actions(alert, done), status: statusOf(alert), said: trouble ?? told(alert) });
   }
 
-  ago(alert) {
-    const seconds = (Date.now() - new Date(alert.raised_at)) / 1000;
+  put(alert, trouble) {
+    const place = this.alerts.findIndex((known) => known.alert_id === alert.alert_id);
+    if (place < 0) return;
+    this.alerts[place] = alert;
+    const row = this.row(alert, false, trouble);
+    this.list.children[place].replaceWith(row);
+    row.querySelector(".row").focus();
+  }
+
+  ago(raised) {
+    const seconds = (Date.now() - new Date(raised)) / 1000;
     return seconds < 5 ? "now" : `${duration(seconds)} ago`;
   }
 
   age() {
-    for (const time of this.list.querySelectorAll("time")) time.textContent = this.ago({ raised_at: time.dateTime });
+    for (const time of this.list.querySelectorAll("time")) time.textContent = this.ago(time.dateTime);
   }
 
-  tell() {
-    find("pause").textContent = this.paused ? `Resume${this.waiting.length ? ` (${this.waiting.length} new)` : ""}` : "Pause";
+  say() {
+    const more = this.waiting.length ? ` (${this.waiting.length} new)` : "";
+    find("pause").textContent = this.paused ? `Resume${more}` : `Pause${more}`;
   }
 
   draw() {
     const none = h("li", {}, empty("No alerts yet. They appear here the moment a customer moves into another band."));
-    this.list.replaceChildren(...(this.alerts.length ? this.alerts.map((alert) => this.row(alert, false)) : [none]));
+    this.list.replaceChildren(...(this.alerts.length ? this.alerts.map((alert) => this.row(alert)) : [none]));
   }
 }

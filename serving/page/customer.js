@@ -1,66 +1,82 @@
-// One customer: the score in words, the reasons, how it went.
+// One customer: the score in words, the reasons, how it went, the alerts.
 
-import { sparkline } from "./charts.js";
-import { chance, duration, empty, find, h, moment, money, points } from "./dom.js";
+import { chance, count, dayOf, duration, empty, fact, find, h, moment, money, plain, points, update } from "./dom.js";
+import { told } from "./handling.js";
 import { ask, Refused } from "./net.js";
 import { chip } from "./rows.js";
+import { timeline } from "./timeline.js";
 
 const REFRESH = 3000;
 
 export class Customer {
-  constructor(bands) {
+  constructor(bands, alerts) {
     this.bands = bands;
+    this.alerts = alerts;
     this.dialog = find("customer");
-    this.dialog.querySelector("[data-close]").addEventListener("click", () => this.dialog.close());
-    this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
-    this.dialog.addEventListener("close", () => clearInterval(this.timer));
+    this.dialog.querySelector("[data-close]").addEventListener("click", () => this.close());
+    this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.close());
+    this.dialog.addEventListener("close", () => {
+      clearInterval(this.timer);
+      this.id = null;
+    });
+  }
+
+  close() {
+    if (this.dialog.open) this.dialog.close();
   }
 
   async open(id) {
+    if (this.id === id) return;
     this.id = id;
-    find("customer-title").textContent = id;
-    find("customer-body").replaceChildren(empty("Looking up…"));
-    if (!this.dialog.open) this.dialog.showModal();
-    await this.show();
     clearInterval(this.timer);
+    find("customer-title").textContent = id;
+    update("customer-body", ["looking", id], () => empty("Looking up…"));
+    if (!this.dialog.open) this.dialog.showModal();
     this.timer = setInterval(() => this.show(), REFRESH);
+    await this.show();
   }
 
   async show() {
     const id = this.id;
     const path = `/v1/customers/${encodeURIComponent(id)}`;
-    const [score, history] = await Promise.allSettled([ask(`${path}/score`), ask(`${path}/history?page_size=300`)]);
+    const [score, history, alerts] = await Promise.allSettled([ask(`${path}/score`), ask(`${path}/history?page_size=300`), this.alerts.of(id)]);
     if (id !== this.id) return;
-    const body = find("customer-body");
     if (score.status === "rejected") {
-      const { problem } = score.reason instanceof Refused ? score.reason : { problem: null };
-      body.replaceChildren(empty(problem ? `${problem.detail} ${problem.hint ?? ""}` : "The server does not answer."));
+      const problem = score.reason instanceof Refused ? score.reason.problem : null;
+      const words = problem ? `${problem.detail ?? problem.title} ${problem.hint ?? ""}` : "The server does not answer. It is tried again every few seconds.";
+      update("customer-body", ["trouble", id, words], () => empty(words));
       return;
     }
-    body.replaceChildren(...this.parts(score.value, history.value?.scores ?? null));
+    const past = history.value?.scores ?? null;
+    update("customer-body", [score.value, past, alerts.value, this.bands(), this.dialog.clientWidth], () => this.parts(score.value, past, alerts.value));
   }
 
-  parts(score, past) {
-    const points_ = [...(past ?? []).map((one) => ({ at: new Date(one.as_of), churn: one.churn, band: one.band }))];
+  parts(score, past, alerts) {
+    const seen = (past ?? []).map((one) => ({ at: new Date(one.as_of), churn: one.churn, band: one.band }));
     const now = { at: new Date(score.as_of), churn: score.churn, band: score.band };
-    if (!points_.length || now.at > points_.at(-1).at) points_.push(now);
+    if (!seen.length || now.at > seen.at(-1).at) seen.push(now);
+    const marks = alerts.map((alert) => ({ at: new Date(alert.as_of), churn: alert.churn, words: plain(alert.why) }));
     const strongest = Math.max(...score.reasons.map((reason) => Math.abs(reason.contribution)), 1e-9);
     return [
       h("p", { class: "verdict", "data-band": score.band },
         h("span", { class: "big" }, chance(score.churn)), h("span", {}, "chance of leaving"), chip(score.band),
         score.trend_7d === null ? null : h("span", { class: "muted num" }, `${points(score.trend_7d)} in 7 days`)),
-      h("h3", {}, "What the risk goes along with"),
-      h("ul", { class: "reasons" }, score.reasons.map((reason) => this.reason(reason, strongest))),
-      h("h3", {}, "How it went"),
-      h("div", { class: "chart" }, points_.length > 1 ? sparkline(Math.max(260, this.dialog.clientWidth - 44), points_, this.bands())
-        : empty(past ? "One score so far; the line begins with the next." : "The history cannot be read at the moment.")),
       h("dl", { class: "facts" },
-        fact("Value at risk", money(score.value_at_risk), "chance of leaving × expected spend"),
+        fact("Value at risk", money(score.value_at_risk), "chance × expected spend"),
         fact("An offer is worth", money(score.expected_gain), "expected gain less its cost"),
         fact("Will buy in 7 days", chance(score.purchase), null),
         fact("Where", [score.country, score.channel].filter(Boolean).join(", ") || "not known", null)),
+      h("h3", {}, "What the risk goes along with now"),
+      h("ul", { class: "reasons" }, score.reasons.map((reason) => this.reason(reason, strongest))),
+      h("h3", {}, "How it went"),
+      h("div", { class: "chart" }, seen.length > 1 ? timeline(Math.max(260, this.dialog.clientWidth - 50), seen, marks, this.bands())
+        : empty(past ? "One score so far; the line begins with the next." : "The history cannot be read at the moment.")),
+      h("h3", {}, alerts.length ? `Alerts (${count(alerts.length)})` : "Alerts"),
+      alerts.length ? h("ol", { class: "list past" }, alerts.map((alert) => h("li", {},
+        h("p", {}, h("span", { class: "num muted" }, `${dayOf(alert.as_of)} `), chip(alert.band), ` ${told(alert) ?? ""}`),
+        h("p", { class: "why" }, plain(alert.why))))) : h("p", { class: "muted" }, "None among the newest."),
       h("p", { class: "hint" }, `By ${score.model.name} version ${score.model.version}, for ${moment(new Date(score.as_of))} (event time); `
-        + `scored ${duration((Date.now() - new Date(score.scored_at)) / 1000)} ago.`),
+        + `scored ${duration((Date.now() - new Date(score.scored_at)) / 1000)} ago. Reasons go along with the risk; they are no proof of its cause.`),
     ];
   }
 
@@ -68,10 +84,7 @@ export class Customer {
     const bar = h("i", { class: reason.contribution < 0 ? "down" : null });
     bar.style.width = `${(50 * Math.abs(reason.contribution)) / strongest}%`;
     const effect = reason.contribution < 0 ? "lowers the risk" : "raises the risk";
-    return h("li", {}, h("span", {}, reason.text), h("span", { class: "weight", role: "img", "aria-label": effect, title: effect }, bar));
+    return h("li", {}, h("span", {}, plain(reason.text)),
+      h("span", { class: "effect" }, h("span", { class: "weight", "aria-hidden": "true" }, bar), h("small", {}, effect)));
   }
-}
-
-export function fact(name, value, note, bad = false) {
-  return h("div", { "data-bad": bad }, h("dt", {}, name), h("dd", {}, value, note && h("small", {}, note)));
 }

@@ -25,6 +25,10 @@ export const percent = (value, digits = 0) => `${(100 * value).toFixed(digits)} 
 // Below 1 % and above 99 % a rounded figure would claim a certainty that no score has.
 export const chance = (value) => (value < 0.01 ? "< 1 %" : value > 0.99 ? "> 99 %" : percent(value));
 export const points = (value) => `${value >= 0 ? "+" : "−"}${Math.round(Math.abs(100 * value))} points`;
+// A change, with its sign, in the unit that `write` writes.
+export const signed = (value, write) => (Math.round(value) === 0 ? "no change" : `${value > 0 ? "▲ +" : "▼ −"}${write(Math.abs(value))}`);
+// Reasons without what each of them repeats; the panels say it once.
+export const plain = (text) => text.replace(/: associated with an? (?:higher|lower) risk of leaving/g, "");
 export const decimals = (value, digits) => value.toFixed(digits);
 
 export function duration(seconds) {
@@ -41,6 +45,9 @@ export function moment(date) {
   });
 }
 
+export const clockTime = (date) =>
+  date.toLocaleString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", ...(Math.abs(Date.now() - date) > 43200000 && { day: "numeric", month: "short" }) });
+
 export const dayOf = (text) =>
   new Date(text).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
 
@@ -55,3 +62,7 @@ export function update(id, data, make) {
 }
 
 export const empty = (text) => h("p", { class: "empty" }, text);
+
+export function fact(name, value, note, bad = false) {
+  return h("div", { "data-bad": bad }, h("dt", {}, name), h("dd", {}, value, note && h("small", {}, note)));
+}

@@ -1,81 +1,44 @@
 // The page: asks for the summary every two seconds, hears alerts as they come.
 
 import { Alerts } from "./alerts.js";
-import { histogram, lagBars } from "./charts.js";
-import { Customer, fact } from "./customer.js";
-import { count, duration, empty, find, h, moment, money, percent, update } from "./dom.js";
+import { bands, bandsOverTime, spread } from "./bands.js";
+import { Calls } from "./calls.js";
+import { Customer } from "./customer.js";
+import { clockTime, duration, find, moment } from "./dom.js";
+import { health } from "./health.js";
+import { keyboard } from "./keyboard.js";
+import { movers } from "./movers.js";
 import { ask, keepKey, Refused } from "./net.js";
-import { moverRow } from "./rows.js";
+import { customerOf, route } from "./route.js";
 import { Stream } from "./stream.js";
 import { trust } from "./trust.js";
 
 const EVERY = 2000;
-const STALE_SECONDS = 60;
+const TRENDS_EVERY = 10000;
 let latest = null;
+let trends = null;
 let fetchedAt = 0;
+let trendsAt = -Infinity;
 
-const customer = new Customer(() => latest?.bands ?? []);
-const open = (id) => customer.open(id);
+const open = (id) => { location.hash = route(id); };
 const alerts = new Alerts(open);
-
-function bands(summary) {
-  update("customers", summary.customers, (all) => (all ? `${count(all)} known` : ""));
-  update("bands", [summary.bands, summary.customers], () =>
-    [...summary.bands].reverse().map((band) => {
-      const share = summary.customers ? band.customers / summary.customers : 0;
-      const bar = h("i");
-      bar.style.width = `${100 * share}%`;
-      const from = band.from_churn ? `from ${percent(band.from_churn)}` : `below ${percent(summary.bands[1].from_churn)}`;
-      return h("article", { class: "band", "data-band": band.band },
-        h("h3", {}, band.band[0].toUpperCase() + band.band.slice(1), h("small", { class: "num" }, from)),
-        h("p", { class: "big" }, count(band.customers)),
-        h("div", { class: "share", "aria-hidden": "true" }, bar),
-        h("p", { class: "num" }, `${percent(share, 1)} of customers`),
-        h("p", { class: "num", title: "Chance of leaving × the spend expected, summed over these customers" }, `${money(band.value_at_risk)} at risk`));
-    }));
-}
-
-function spread(summary) {
-  const width = Math.max(280, Math.round(find("histogram").clientWidth));
-  update("histogram", [summary.histogram, summary.bands.map((band) => band.customers), width], () =>
-    summary.customers ? histogram(width, summary.histogram, summary.bands) : empty("Waiting for the first scores. They come as soon as a worker has seen an event."));
-}
-
-function movers(summary) {
-  const wait = duration(7 * summary.day_seconds);
-  for (const way of ["up", "down"]) {
-    update(way, summary.movers[way].map((score) => [score.customer_id, score.trend_7d, score.churn, score.reasons]), () =>
-      summary.movers[way].length ? summary.movers[way].map((score) => moverRow(score, open))
-        : h("li", {}, empty(`Nobody yet. A change shows once a customer has been known for 7 days (${wait} at this pace).`)));
-  }
-}
-
-function health(summary) {
-  const { pipeline, dead_letters: dead } = summary;
-  const refused = Math.max(dead.total ?? 0, Object.values(dead.by_reason ?? {}).reduce((sum, times) => sum + times, 0));
-  const reasons = Object.entries(dead.by_reason ?? {}).map(([reason, times]) => `${count(times)} ${reason.replaceAll("_", " ")}`);
-  const fresh = summary.staleness_seconds;
-  update("health", [pipeline, dead, Math.round(fresh ?? -1), summary.as_of], () => [
-    fact("Events arriving", pipeline ? `${count(pipeline.events_per_second)} / s` : "–", pipeline ? `${count(pipeline.processed_per_second)} / s processed` : "Kafka does not answer"),
-    fact("In work", pipeline ? `${count(pipeline.lag_events)} events` : "–", pipeline ? `not yet committed, the oldest for ${duration(pipeline.lag_seconds)}` : null, pipeline?.lag_seconds > 30),
-    fact("Latest score", fresh === null ? "–" : `${duration(fresh)} ago`, summary.as_of ? `describes ${moment(new Date(summary.as_of))}` : "none yet", fresh > STALE_SECONDS),
-    fact("Refused events", dead.total === null && !dead.by_reason ? "–" : count(refused), reasons.join(", ") || "nothing was refused"),
-  ]);
-  const width = Math.max(280, Math.round(find("lags").clientWidth));
-  update("lags", [pipeline?.partitions, width], () => (pipeline ? [h("p", { class: "hint" }, "Events not yet committed, by partition"), lagBars(width, pipeline.partitions)] : []));
-}
+const customer = new Customer(() => latest?.bands ?? [], alerts);
+const calls = new Calls(open);
 
 function draw() {
   if (!latest) return;
-  [bands, spread, movers, trust, health].forEach((part) => part(latest));
+  bands(latest, trends);
+  bandsOverTime(latest, trends);
+  spread(latest);
+  movers(latest, open);
+  trust(latest, trends);
+  health(latest);
+  calls.offer(trends?.countries ?? []);
   document.querySelectorAll("[data-horizon]").forEach((span) => { span.textContent = latest.labels.horizon_days; });
-  const high = latest.bands[3].customers;
-  document.title = high ? `(${count(high)}) Ebb` : "Ebb";
-  const away = latest.unavailable.map((name) => name.replaceAll("_", " "));
-  notice(away.length ? `Not available at the moment: ${away.join(", ")}. The rest is live.` : null);
 }
 
 function notice(text) {
+  if (find("notice").textContent === (text ?? "")) return;
   find("notice").hidden = !text;
   find("notice").textContent = text ?? "";
 }
@@ -87,16 +50,35 @@ function tick() {
   find("clock").textContent = `${moment(new Date(new Date(latest.event_time).getTime() + passed))}${pace}`;
 }
 
+async function refresh() {
+  const first = !latest;
+  latest = await ask("/v1/summary");
+  fetchedAt = Date.now();
+  if (fetchedAt - trendsAt > TRENDS_EVERY) {
+    trendsAt = fetchedAt;
+    // Asked beside the rest: reading the days takes ClickHouse longer than the page should wait.
+    ask("/v1/trends").then((told) => { trends = told; draw(); }, () => { trendsAt = -Infinity; });
+  }
+  document.body.removeAttribute("data-stale");
+  const away = latest.unavailable.map((name) => name.replaceAll("_", " "));
+  notice(away.length ? `Not available at the moment: ${away.join(", ")}. The rest is live.` : null);
+  draw();
+  tick();
+  if (first && customer.id) customer.show(); // the zones of its timeline come with the bands
+  await calls.refresh();
+}
+
 async function poll() {
   if (!document.hidden) {
     try {
-      latest = await ask("/v1/summary");
-      fetchedAt = Date.now();
-      draw();
-      tick();
+      await refresh();
     } catch (error) {
       if (error instanceof Refused && error.problem.status === 401) return askForKey(error.message);
-      notice("The server does not answer. What you see is as of the last answer.");
+      if (error instanceof Refused && error.problem.status === 429) notice("The server asks to wait a little. The page goes on by itself.");
+      else {
+        document.body.setAttribute("data-stale", "");
+        notice(`The server does not answer. ${fetchedAt ? `What you see is as of ${clockTime(new Date(fetchedAt))} and stands still. ` : ""}It is tried again every few seconds.`);
+      }
     }
   }
   return setTimeout(poll, EVERY);
@@ -107,10 +89,17 @@ function askForKey(why) {
   if (!find("key").open) find("key").showModal();
 }
 
+function follow() {
+  const id = customerOf(location.hash);
+  if (id === null) customer.close();
+  else customer.open(id);
+}
+
 function begin() {
   const stream = new Stream(["alerts"], {
     message: (type, data) => type === "alert" && alerts.add(data),
     state: (state, words) => {
+      if (find("link").textContent === words) return;
       find("link").dataset.state = state;
       find("link").textContent = words;
     },
@@ -118,6 +107,7 @@ function begin() {
   });
   alerts.fetch().catch(() => {}).finally(() => stream.open());
   poll();
+  follow();
 }
 
 find("key-form").addEventListener("submit", (event) => {
@@ -129,12 +119,11 @@ find("look-up").addEventListener("submit", (event) => {
   event.preventDefault();
   open(find("customer-id").value.trim());
 });
-document.addEventListener("keydown", (event) => {
-  if (event.key === "/" && !/INPUT|TEXTAREA/.test(document.activeElement.tagName)) {
-    event.preventDefault();
-    find("customer-id").focus();
-  }
+find("customer").addEventListener("close", () => {
+  if (customerOf(location.hash) !== null) history.pushState(null, "", location.pathname);
 });
+addEventListener("hashchange", follow);
 addEventListener("resize", draw);
+keyboard();
 setInterval(tick, 500);
 begin();

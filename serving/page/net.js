@@ -12,9 +12,15 @@ export class Refused extends Error {
   }
 }
 
-export async function ask(path) {
+// With a `body` it is a POST.
+export async function ask(path, body) {
   const headers = key() ? { Authorization: `Bearer ${key()}` } : {};
-  const response = await fetch(path, { headers, cache: "no-store" });
+  const options = { headers, cache: "no-store" };
+  if (body !== undefined) {
+    headers["Content-Type"] = "application/json";
+    Object.assign(options, { method: "POST", body: JSON.stringify(body) });
+  }
+  const response = await fetch(path, options);
   if (response.ok) return response.json();
   let problem = { status: response.status, title: response.statusText };
   try {
@@ -22,5 +28,5 @@ export async function ask(path) {
   } catch {
     // Not a problem document: something between the page and the API answered.
   }
-  throw new Refused(problem);
+  throw new Refused({ ...problem, status: response.status });
 }

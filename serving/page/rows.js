@@ -1,29 +1,48 @@
 // One customer or alert as a line that opens the customer.
 
-import { chance, h, money, points } from "./dom.js";
+import { chance, h, money, plain, points } from "./dom.js";
 
 export const chip = (band) => h("span", { class: "chip", "data-band": band }, band);
+const figure = (name, value) => h("span", { class: "num figure" }, h("span", { class: "hidden" }, `, ${name} `), value);
+
+export function callRow(score, open) {
+  return h("li", {}, h("button", { type: "button", class: "row columns", onclick: () => open(score.customer_id), "data-customer": score.customer_id },
+    h("span", { class: "who" }, h("span", { class: "id" }, score.customer_id), " ", chip(score.band), " ",
+      h("span", { class: "muted" }, score.country ?? "")),
+    figure("chance of leaving", chance(score.churn)),
+    figure("value at risk", money(score.value_at_risk)),
+    figure("expected gain of an offer", money(score.expected_gain)),
+    h("span", { class: "why" }, plain(score.reasons[0]?.text ?? "No single reason stands out.")),
+  ));
+}
+
+// The strongest reason that points the way the risk went.
+function reasonFor(score, rising) {
+  const reason = score.reasons.find(({ contribution }) => contribution > 0 === rising) ?? score.reasons[0];
+  return reason ? plain(reason.text) : "No single reason stands out.";
+}
 
 export function moverRow(score, open) {
   const rising = score.trend_7d > 0;
   return h("li", {}, h("button", { type: "button", class: "row", onclick: () => open(score.customer_id) },
     h("span", { class: "top" },
-      h("span", { class: "id" }, score.customer_id),
-      chip(score.band),
-      h("span", { class: `move num ${rising ? "up" : "down"}` }, `${rising ? "▲" : "▼"} ${points(score.trend_7d)}`),
+      h("span", { class: "id" }, score.customer_id), " ",
+      chip(score.band), " ",
+      h("span", { class: `move num ${rising ? "up" : "down"}` }, `${rising ? "▲" : "▼"} ${points(score.trend_7d)}`), " ",
       h("span", { class: "end num" }, `now ${chance(score.churn)} · ${money(score.value_at_risk)} at risk`)),
-    h("span", { class: "why" }, score.reasons[0]?.text ?? "No single reason stands out."),
+    h("span", { class: "why" }, reasonFor(score, rising)),
   ));
 }
 
-export function alertRow(alert, ago, open, fresh) {
-  return h("li", { class: fresh ? "new" : null, "data-alert": alert.alert_id },
+export function alertRow(alert, { ago, open, fresh, acts, status, said }) {
+  return h("li", { class: fresh ? "new" : null, "data-alert": alert.alert_id, "data-status": status },
     h("button", { type: "button", class: "row", onclick: () => open(alert.customer_id) },
       h("span", { class: "top" },
-        h("span", { class: "id" }, alert.customer_id),
+        h("span", { class: "id" }, alert.customer_id), " ",
         alert.previous_band && h("span", {}, chip(alert.previous_band), " → "),
-        chip(alert.band),
+        chip(alert.band), " ",
         h("span", { class: "end num" }, `${money(alert.value_at_risk)} at risk · `, ago)),
-      h("span", { class: "why" }, alert.why),
-    ));
+      h("span", { class: "why" }, plain(alert.why)),
+    ),
+    h("div", { class: "foot" }, h("span", { class: "said" }, said ?? ""), acts));
 }

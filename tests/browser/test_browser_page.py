@@ -1,89 +1,22 @@
 """The live page in a real browser, over a real broker: what a person sees."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from clickhouse.store import Store
 from ebb.settings import Settings
 from tests.support.serving import Api, fresh, serving
-from tests.support.teller import Teller, day_metric, make_alert, make_model, make_score, outcomes
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def api(stack: Settings) -> Iterator[Api]:
-    """An API with 100 customers, an alert, a champion and matured labels."""
-    settings = fresh(stack)
-    teller = Teller(settings)
-    for place in range(100):
-        teller.score(make_score(f"c-{place:02}", place / 100, trend_7d=(place - 50) / 100))
-    teller.score(make_score("<b>bold</b>", 0.99, trend_7d=0.9))
-    teller.alert(make_alert("c-90", alert_id="of-before"))
-    teller.model(make_model())
-    teller.flush()
-    store = Store(settings)
-    for day in (20_150, 20_151):
-        store.insert("outcomes", outcomes(day, "served", [0.4, 0.8] * 20, [0, 1] * 20))
-        for candidate, value in (("served", 0.91), ("logistic", 0.92), ("recency", 0.64)):
-            store.insert("model_metrics", day_metric(day, candidate, value, 40))
-    store.close()
-    with serving(settings) as running:
-        yield running
-
-
-class Watched:
-    """A page with what the browser complained about and where it asked."""
-
-    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
-        self.context = browser.new_context(**options)
-        self.page: Page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.asked: set[str] = set()
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type != "log" else None)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.asked.add(request.url.split("/")[2]))
-        self.page.on("websocket", lambda opened: self.asked.add(opened.url.split("/")[2]))
-        self.page.goto(url)
-
-
-@pytest.fixture
-def watched(browser: Browser, api: Api) -> Iterator[Watched]:
-    watched = Watched(browser, api.url)
-    yield watched
-    watched.context.close()
+from tests.support.teller import make_alert, make_score
+from tests.support.watched import Watched
 
 
 def test_page_shows_the_whole_without_complaint_and_asks_no_other_host(watched: Watched, api: Api) -> None:
     page = watched.page
     expect(page.locator("#link")).to_have_text("Live")
     expect(page.locator("#customers")).to_have_text("101 known")
-    expect(page.locator(".band")).to_have_count(4)
+    expect(page.locator(".band[data-band]")).to_have_count(4)
     expect(page.locator(".band[data-band=critical] .big")).to_have_text("21")
     expect(page.locator("#histogram rect.bin")).to_have_count(20)
     expect(page.locator("#up li").first).to_contain_text("+90 points")
@@ -127,8 +60,10 @@ def test_accuracy_is_told_in_words_and_drawn_beside_the_baseline(watched: Watche
     page = watched.page
     expect(page.locator("#trust")).to_contain_text("91 % of the time")
     expect(page.locator("#trust")).to_contain_text("Recency alone manages 64 %")
-    expect(page.locator("#accuracy path.line")).to_have_count(2)
-    expect(page.locator("#accuracy text.main")).to_contain_text("Ebb 91 %")
+    expect(page.locator("#accuracy path.line")).to_have_count(3)
+    expect(page.locator("#accuracy text.main").first).to_contain_text("Ebb 91 %")
+    expect(page.locator("#accuracy text.main").last).to_contain_text("estimated 88 %")
+    expect(page.locator("#labels")).to_contain_text("Calibration error")
     expect(page.locator("#calibration circle")).to_have_count(2)
     expect(page.locator("#labels")).to_contain_text("80")
 
@@ -161,7 +96,7 @@ def test_page_fits_a_phone_in_light_and_dark(browser: Browser, api: Api, scheme:
     watched = Watched(browser, api.url, viewport={"width": 360, "height": 780}, color_scheme=scheme)
     page = watched.page
     expect(page.locator("#histogram rect.bin")).to_have_count(20)
-    expect(page.locator("#accuracy path.line")).to_have_count(2)
+    expect(page.locator("#accuracy path.line")).to_have_count(3)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     bright = sum(int(part) for part in re.findall(r"\d+", ground)[:3]) / 3
@@ -203,7 +138,7 @@ def test_page_asks_for_the_key_and_opens_with_it(browser: Browser, stack: Settin
         page.get_by_label("API key").fill("open-sesame")
         page.get_by_role("button", name="Open").click()
         expect(page.locator("#link")).to_have_text("Live")
-        expect(page.locator(".band")).to_have_count(4)
+        expect(page.locator(".band[data-band]")).to_have_count(4)
         assert "open-sesame" not in page.url
         watched.context.close()
 
@@ -216,9 +151,11 @@ def test_page_comes_back_by_itself_after_the_server_was_away(browser: Browser, s
     page = watched.page
     expect(page.locator("#link")).to_have_text("Reconnecting…")
     expect(page.locator("#notice")).to_contain_text("does not answer", timeout=15_000)
+    expect(page.locator("#notice")).to_contain_text("stands still")
     with serving(settings) as second:
         expect(page.locator("#link")).to_have_text("Live", timeout=40_000)
         second.teller.alert(make_alert("c-1", alert_id="after-the-gap"))
         second.teller.flush()
         expect(page.locator("[data-alert=after-the-gap]")).to_be_visible()
+        expect(page.locator("#notice")).to_be_hidden()
         watched.context.close()

@@ -14,8 +14,20 @@ from clickhouse.store import Store
 from ebb.events import encode_activity
 from ebb.settings import Settings
 from serving.schemas import Customers, History, Models, Summary
+from serving.schemas_trends import Trends
 from tests.support.serving import Api, fresh, serving
-from tests.support.teller import AS_OF, Teller, day_metric, days_later, make_alert, make_model, make_score, outcomes
+from tests.support.teller import (
+    AS_OF,
+    Teller,
+    day_metric,
+    days_later,
+    make_alert,
+    make_model,
+    make_score,
+    outcomes,
+    past_scores,
+    promised,
+)
 
 
 @pytest.fixture(scope="module")
@@ -264,3 +276,26 @@ def test_api_that_cannot_reach_kafka_lives_but_is_not_ready(stack: Settings) -> 
     finally:
         process.terminate()
         assert process.wait(20) == 0
+
+
+def test_trends_tell_bands_by_day_what_accuracy_to_expect_and_who_can_be_filtered(stack: Settings) -> None:
+    settings = fresh(stack)
+    teller = Teller(settings)
+    teller.score(make_score("ann", 0.9, country="JP"))
+    teller.flush()
+    store = Store(settings)
+    store.insert("scores", past_scores("ann", [(20_150, 0.1), (20_152, 0.9)]))
+    store.insert("scores", past_scores("bob", [(20_151, 0.4)]))
+    store.insert("expected_metrics", promised(20_164, 0.88, 500))
+    store.close()
+    with serving(settings) as running:
+        told = Trends.model_validate_json(running.get("/v1/trends").content)
+    assert told.bands is not None
+    assert [[band.customers for band in day.bands] for day in told.bands] == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 1]]
+    assert told.bands[-1].bands[0].value_at_risk == 0
+    assert told.bands[-1].bands[3].value_at_risk == 90
+    assert told.estimated is not None
+    assert [(one.estimated, one.realised, one.customers) for one in told.estimated] == [(0.88, None, 500)]
+    assert told.drift is not None
+    assert told.drift.features == 0
+    assert told.countries == ["JP"]

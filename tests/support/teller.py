@@ -1,11 +1,13 @@
 """Writes scores, alerts and models onto the topics as the workers and the learner do, every one validated."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 from confluent_kafka import Producer
 
+from clickhouse.tables import SCHEMAS
 from ebb.features import SCHEMA_HASH
 from ebb.messages import Alert, Band, ModelRef, Reason, Score
 from ebb.models import ModelSnapshot
@@ -147,6 +149,34 @@ def day_metric(day: int, candidate: str, value: float, labels: int) -> pa.Table:
             "labels": pa.array([labels], pa.uint64()),
         }
     )
+
+
+def promised(day: int, value: float, customers: int) -> pa.Table:
+    """Return the ROC-AUC that the served probabilities promise for labels due on a day, as the learner writes it."""
+    return pa.table(
+        {
+            "target": ["churn"],
+            "candidate": ["served"],
+            "snapshot_day": pa.array([day - 14], pa.date32()),
+            "due_day": pa.array([day], pa.date32()),
+            "metric": ["roc_auc"],
+            "value": [value],
+            "customers": pa.array([customers], pa.uint64()),
+        }
+    )
+
+
+def past_scores(customer_id: str, scores: list[tuple[int, float]]) -> pa.Table:
+    """Return scores of a customer at the noon of days, as the worker writes them."""
+    bodies = [
+        make_score(customer_id, churn, as_of=datetime.fromtimestamp((day + 0.5) * 86_400, UTC)).model_dump()
+        for day, churn in scores
+    ]
+    rows = []
+    for body in bodies:
+        model, reasons = body.pop("model"), body.pop("reasons")
+        rows.append({**body, "reasons": json.dumps(reasons), "model": model["name"], "model_version": model["version"]})
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["scores"])
 
 
 def days_later(days: float) -> datetime:

@@ -25,6 +25,7 @@ ASKED = {
     "alert_by_id",
     "alerts_recent",
     "band_counts",
+    "bands_over_time",
     "candidate_metrics",
     "customer_events",
     "daily_actives",
@@ -220,6 +221,22 @@ def test_band_counts_use_the_latest_score_of_each_customer(scores: Store) -> Non
         ("medium", 1, 40.0),
         ("critical", 1, 90.0),
     ]
+
+
+def test_bands_over_time_carry_everyone_on_until_their_next_score(scores: Store) -> None:
+    ends: dict[str, int] = {}
+    for row in scores.query("bands_over_time", days=30):
+        ends[row["band"]] = ends.get(row["band"], 0) + row["customers"]
+    assert {band: number for band, number in ends.items() if number} == {"low": 1, "medium": 1, "critical": 1}
+    began = scores.query("bands_over_time", days=30)
+    moved = {(row["day"], row["band"]): row["customers"] for row in began}
+    assert moved[at(6).date(), "critical"] == 1
+    assert moved[at(0).date(), "low"] == 1
+    # Ann leaves the band on the day on which cem enters it.
+    assert moved[at(6).date(), "low"] == 0
+    # A window that begins later tells the same end.
+    late = scores.query("bands_over_time", days=1)
+    assert sum(row["customers"] for row in late) == 3
 
 
 def test_movers_compare_with_the_score_of_days_ago_and_leave_newcomers_out(scores: Store) -> None:
