@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 from faust.types import EventT
 
@@ -15,13 +16,15 @@ from ebb.events import TICK_HEADER
 from ebb.kafka import Publisher
 from ebb.messages import BANDS
 from ebb.metrics import ALERTS, CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVENTS, SCORES, WATERMARK
+from ebb.models import TARGETS, Target
 from ebb.settings import Settings
+from stream_processors.arms import Arms, Champions
 from stream_processors.boundaries import Crossing
 from stream_processors.checkpoint import Capture, new, own, restore
 from stream_processors.decode import TICK, Batch, Decoder, Erasing, Refused
 from stream_processors.engine import Erased
 from stream_processors.features import describe
-from stream_processors.scoreboard import Champions, Told
+from stream_processors.scoreboard import Told
 from stream_processors.sink import (
     Sink,
     alert_columns,
@@ -269,14 +272,19 @@ class PartitionWorker:
         rows = crossing.rows
         self.board.table.grow(len(self.engine.state))
         self.board.remember(crossing.boundary)
+        served: dict[Target, npt.NDArray[np.float32]] = {}
+        split: dict[Target, list[str]] = {}
+        hashes = self.engine.state.table["id_hash"][rows]
+        for target in TARGETS if len(rows) else ():
+            arms = Arms.of(self._champions, target, hashes)
+            served[target] = arms.say(lambda model, who: model.predict(crossing.features[who])).astype(np.float32)
+            if names := arms.names():
+                split[target] = names
         if len(rows):
-            churn = self._champions.churn.predict(crossing.features).astype(np.float32)
-            purchase = self._champions.purchase.predict(crossing.features).astype(np.float32)
             as_of = crossing.boundary * DAY_MS
             self._sink.add("features", feature_columns(crossing.ids, crossing.features, as_of, time.time()))
-        else:
-            churn = purchase = np.empty(0, np.float32)
-        for block in crossing.blocks(churn, purchase):
+        nobody = np.empty(0, np.float32)
+        for block in crossing.blocks(served.get("churn", nobody), served.get("purchase", nobody), split):
             self._publisher.send(
                 self._settings.topics.examples, key=None, value=blocks.encode(block), partition=self.partition
             )

@@ -4,7 +4,7 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 from math import isnan
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from ebb.settings import Settings
 from online_ml.reasons import explain
 from online_ml.scoring import Scorer
 from online_ml.transforms import design
+from stream_processors.arms import Arms, Champions
 from stream_processors.columns import NEVER, SERVED, Table
 from stream_processors.state import DAY_MS, CustomerState, Rows
 
@@ -28,20 +29,6 @@ TREND_STEPS = 5
 """A trend is told again when it changed by so many times what makes a score worth telling."""
 HISTORY = 8
 """Boundaries whose score is kept, so that the one seven days ago is at hand."""
-
-
-class Champions(Protocol):
-    """The models that score: one per target, replaced while running."""
-
-    @property
-    def churn(self) -> Scorer:
-        """Scores the risk of leaving."""
-        ...
-
-    @property
-    def purchase(self) -> Scorer:
-        """Scores the chance of a purchase."""
-        ...
 
 
 @dataclass
@@ -117,7 +104,9 @@ class Scoreboard:
         """
         self.table.grow(len(state))
         inputs = design(features)
-        churn = champions.churn.score(inputs).astype(np.float32)
+        hashes = state.table["id_hash"][rows]
+        arms, buying = Arms.of(champions, "churn", hashes), Arms.of(champions, "purchase", hashes)
+        churn = arms.say(lambda model, who: model.score(inputs[who])).astype(np.float32)
         before = self.table["published"][rows]
         old = self.table["band"][rows]
         band = self._banded(churn, old)
@@ -130,17 +119,23 @@ class Scoreboard:
         if len(chosen) == 0:
             return Told()
         picked = rows[chosen]
-        features, inputs = features[chosen], inputs[chosen]
+        features, inputs, arms = features[chosen], inputs[chosen], arms.rows(chosen)
         columns = self._columns(state, picked, features=features, churn=churn[chosen], trend=trend[chosen])
-        columns["purchase"] = np.round(champions.purchase.score(inputs), 6).tolist()
+        purchase = buying.rows(chosen).say(lambda model, who: model.score(inputs[who]))
+        columns["purchase"] = np.round(purchase, 6).tolist()
         columns["band"] = [NAMES[level] for level in band[chosen].tolist()]
-        columns["reasons"] = [orjson.dumps(why).decode() for why in explain(champions.churn, features, inputs=inputs)]
+        columns["reasons"] = arms.say(lambda model, who: _reasons(model, features[who], inputs[who])).tolist()
         as_of, scored_at = utc(now / 1000), utc(time.time())
-        model, version = champions.churn.name, champions.churn.version
-        same = {"model": {"name": model, "version": version}, "as_of": as_of, "scored_at": scored_at}
-        told = Told(picked, columns["customer_id"], _bodies(columns, same), columns)
+        endings = [
+            {"model": {"name": model.name, "version": model.version}, "as_of": as_of, "scored_at": scored_at}
+            for model in arms.models
+        ]
+        told = Told(picked, columns["customer_id"], _bodies(columns, endings, arms.taken), columns)
         n = len(picked)
-        columns["model"], columns["model_version"] = pa.repeat(model, n), np.full(n, version, np.uint32)
+        columns["model"] = pa.array(np.array([model.name for model in arms.models])[arms.taken.astype(np.intp)])
+        columns["model_version"] = np.array([model.version for model in arms.models], np.uint32)[
+            arms.taken.astype(np.intp)
+        ]
         columns["as_of"], columns["scored_at"] = _moments(now, n), _moments(int(scored_at.timestamp() * 1000), n)
         for place in np.flatnonzero(band[chosen] != old[chosen]).tolist():
             at = chosen[place]
@@ -206,13 +201,17 @@ def _numbers(values: npt.NDArray[np.float32]) -> list[float | None]:
     return [None if isnan(value) else value for value in np.round(values.astype(np.float64), 6).tolist()]
 
 
-def _bodies(columns: dict[str, list[Any]], same: dict[str, Any]) -> list[bytes]:
-    """Encode scores as messages, one for each place of the columns; what is `same` for all is encoded once."""
+def _reasons(model: Scorer, features: npt.NDArray[np.float32], inputs: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    return np.array([orjson.dumps(why).decode() for why in explain(model, features, inputs=inputs)], dtype=object)
+
+
+def _bodies(columns: dict[str, list[Any]], endings: list[dict[str, Any]], which: npt.NDArray[np.bool_]) -> list[bytes]:
+    """Encode scores as messages, one for each place of the columns; what all of a model share is encoded once."""
     names = tuple(columns)
     last = names.index("reasons")
-    ending = b"," + orjson.dumps(same)[1:]
+    encoded = [b"," + orjson.dumps(ending)[1:] for ending in endings]
     bodies = []
-    for values in zip(*columns.values(), strict=True):
+    for ending, *values in zip([encoded[place] for place in which.tolist()], *columns.values(), strict=True):
         message = dict(zip(names, values, strict=True))
         message["reasons"] = orjson.Fragment(values[last])
         bodies.append(orjson.dumps(message)[:-1] + ending)

@@ -10,8 +10,11 @@ import pytest
 from clickhouse.tables import SCHEMAS
 from ebb.features import INDEX, WIDTH
 from ebb.messages import Alert, Score
+from ebb.models import Target
 from ebb.settings import Settings
 from online_ml.scoring import Scorer, cold_start
+from stream_processors.arms import Split
+from stream_processors.hashing import hash_ids
 from stream_processors.scoreboard import Scoreboard, Told
 from stream_processors.state import DAY_MS, CustomerState
 
@@ -24,22 +27,26 @@ class Said:
     def __init__(self) -> None:
         self.probability = 0.1
         self.purchase = cold_start("purchase", Settings())
+        self.splits: dict[Target, Split] = {}
 
     @property
     def churn(self) -> Scorer:
         """A model whose logit is one constant."""
-        scorer = cold_start("churn", Settings())
-        logit = float(np.log(self.probability / (1 - self.probability)))
-        payload = {
-            "kind": "linear",
-            "inputs": ["log_recency_days"],
-            "weights": [0.0],
-            "mean": [0.0],
-            "scale": [1.0],
-            "intercept": logit,
-            "calibration": [1.0, 0.0],
-        }
-        return type(scorer).from_payload(payload, name="churn.fixed", candidate="fixed", target="churn", version=1)
+        return fixed("fixed", self.probability)
+
+
+def fixed(candidate: str, probability: float) -> Scorer:
+    """Return a model of churn that says the same of everybody."""
+    payload = {
+        "kind": "linear",
+        "inputs": ["log_recency_days"],
+        "weights": [0.0],
+        "mean": [0.0],
+        "scale": [1.0],
+        "intercept": float(np.log(probability / (1 - probability))),
+        "calibration": [1.0, 0.0],
+    }
+    return Scorer.from_payload(payload, name=f"churn.{candidate}", candidate=candidate, target="churn", version=1)
 
 
 class Board:
@@ -150,3 +157,18 @@ def test_worth_follows_from_spend_risk_and_the_offer() -> None:
     assert score["expected_gain"] == pytest.approx(0.5 * 0.1 * value - 5, abs=0.01)
     (returned,) = said(Board().tell(0.5, spend_total=-50.0, tenure_days=100.0))
     assert returned["value_at_risk"] == 0
+
+
+def test_in_a_split_each_score_is_of_the_model_that_it_names_and_says() -> None:
+    ids = [f"c{number}" for number in range(40)]
+    state, board, champions = CustomerState(), Scoreboard(Settings()), Said()
+    rows = state.rows_of(ids)
+    split = Split(fixed("other", 0.7), 0.5)
+    champions.splits["churn"] = split
+    features = np.zeros((len(ids), WIDTH), np.float32)
+    told = said(board.tell(state, rows, features, champions, now=DAY * DAY_MS, always=True))
+    taken = dict(zip(ids, split.takes(hash_ids(ids)).tolist(), strict=True))
+    assert 0 < sum(taken.values()) < len(ids)
+    for score in told:
+        expected = ("churn.other", 0.7) if taken[score["customer_id"]] else ("churn.fixed", 0.1)
+        assert (score["model"]["name"], score["churn"]) == (expected[0], pytest.approx(expected[1], abs=1e-5))
