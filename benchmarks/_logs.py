@@ -7,6 +7,7 @@ Protocol: cut T at 70 % of the log's time range; test snapshots T, T + H, … wh
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import numpy as np
 
 from benchmarks._boosting import FROZEN_SNAPSHOTS, TRAINING_SNAPSHOTS, Events, Opponents
 from benchmarks._stream import Stream, after, pooled
+from benchmarks._trees import Trees, mean
 from ebb.clock import DAY, day_of
 from ebb.events import decode_activity
 from ebb.settings import Settings
+from online_ml.learner import Step
 from online_ml.measures import measure, pr_auc, roc_auc
 from producers.presets import CUT, PRESETS
 from producers.rows import Row, Rows, columns_of, complete_mapping
@@ -60,9 +63,9 @@ def read(name: str, *, partitions: int = 8) -> Recorded:
     return Recorded(name, [row for row in rows if isinstance(row, Row)], settings)
 
 
-def stream(log: Recorded, *, shuffled: int | None = None) -> Stream:
+def stream(log: Recorded, *, shuffled: int | None = None, then: Callable[[Step], None] | None = None) -> Stream:
     """Send a log through engine and learner, a tick at each day boundary, the last at the first after its end."""
-    through = Stream(log.settings, shuffled=shuffled)
+    through = Stream(log.settings, shuffled=shuffled, then=then)
     day = day_of(log.rows[0].time)
     through.tick(day)
     for row in log.rows:
@@ -100,13 +103,14 @@ def events(log: Recorded) -> Events:
 
 def compare(log: Recorded, *, say: bool = True) -> dict[str, float]:
     """Return the figures of one log, by the names of the benchmark's JSON, and print them."""
+    days = test_days(log)
+    trees = Trees(day_of(log.rows[-1].time) - day_of(log.rows[0].time) - log.settings.horizon_days, days)
     began = time.perf_counter()
-    through = stream(log)
-    learning = time.perf_counter() - began
+    through = stream(log, then=trees.follow)
+    learning = time.perf_counter() - began - sum(trees.seconds.values())
     listed = events(log)
     horizon = log.settings.horizon_days
     opponents = Opponents(listed, horizon=horizon, lookback=log.settings.lookback_days)
-    days = test_days(log)
     tested = sorted((one for one in through.judged if one.day in days), key=lambda one: one.day)
     scores: dict[str, list[np.ndarray]] = {"recency": [], "count": [], "boosting frozen": [], "boosting retrained": []}
     frozen = opponents.boosting(days[0], snapshots=FROZEN_SNAPSHOTS, every=horizon)
@@ -131,6 +135,10 @@ def compare(log: Recorded, *, say: bool = True) -> dict[str, float]:
     settled = measure(*pooled(after(through.judged, SETTLED)))
     found = {"Ebb": measure(told, labels)}
     found |= {f"  {name}": measure(*pooled(tested, name)) for name in tested[0].said if name not in ("served", "prior")}
+    for name in trees.seconds:
+        leafy = np.concatenate([trees.of(name, one.day, one.customers) for one in tested])
+        found[name] = measure(leafy, labels)
+        found[f"  {name} and Ebb"] = measure(mean(told, leafy), labels)
     for name, parts in scores.items():
         score = np.concatenate(parts)
         ranked = {"roc_auc": roc_auc(score, labels) or 0.0, "pr_auc": pr_auc(score, labels) or 0.0}
@@ -142,19 +150,24 @@ def compare(log: Recorded, *, say: bool = True) -> dict[str, float]:
             f"{labels.mean():.3f}; champion {champions}; "
             f"{through.learner.targets['churn'].examples:,} labels; engine and learner {learning:.0f} s"
         )
-        print(f"{'':22}{'ROC-AUC':>9}{'PR-AUC':>9}{'log-loss':>10}{'ECE':>8}")
+        print(f"{'':24}{'ROC-AUC':>9}{'PR-AUC':>9}{'log-loss':>10}{'ECE':>8}")
         for name, measures in found.items():
             cells = [("roc_auc", 9), ("pr_auc", 9), ("log_loss", 10), ("ece", 8)]
             shown = "".join(f"{measures[key]:>{width}.4f}" if key in measures else " " * width for key, width in cells)
-            print(f"{name:22}{shown}")
+            print(f"{name:24}{shown}")
+        spent = ", ".join(f"{name} {1e3 * seconds / trees.learned:.1f}" for name, seconds in trees.seconds.items())
+        print(f"trees learned {trees.learned:,} labels and left out {trees.skipped:,}; ms a label: {spent}")
         print(f"ECE of all that was told once {SETTLED:,} labels were learned: {settled['ece']:.4f}")
     ebb = found["Ebb"]
+    best = max(trees.seconds, key=lambda name: found[name]["roc_auc"])
     return {
         "auc": ebb["roc_auc"],
         "pr_auc": ebb["pr_auc"],
         "log_loss": ebb["log_loss"],
         "ece": settled["ece"],
         "ece_pairs": ebb["ece"],
+        "auc_trees": found[best]["roc_auc"],
+        "auc_trees_and_ebb": found[f"  {best} and Ebb"]["roc_auc"],
         "auc_recency": found["recency"]["roc_auc"],
         "auc_count": found["count"]["roc_auc"],
         "auc_boosting_frozen": found["boosting frozen"]["roc_auc"],

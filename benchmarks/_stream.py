@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -76,6 +76,8 @@ class Stream:
     learning: bool = True
     """False: only features and labels are wanted."""
     keep_features: bool = False
+    then: Callable[[Step], None] | None = None
+    """Called with each boundary that was learned."""
     judged: list[Judged] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -151,6 +153,8 @@ class Stream:
                 )
             )
         self._at[step.boundary] = (learned.champion, learned.examples)
+        if self.then is not None:
+            self.then(step)
 
 
 def after(judged: Iterable[Judged], labels: int) -> list[Judged]:

@@ -123,6 +123,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "channel": _TEXT,
             "candidate": _TEXT,
             "probability": pa.float32(),
+            "arm": _TEXT,
         },
         {"country", "channel"},
     ),
@@ -231,5 +232,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 """Table → columns in the order of the table; a column that is not nullable here refuses nulls."""
 
-DEFAULTED: frozenset[str] = frozenset({"ingested_at", "computed_at", "seen_at", "decided_at", "config", "payload"})
+DEFAULTED: frozenset[str] = frozenset(
+    {"ingested_at", "computed_at", "seen_at", "decided_at", "config", "payload", "arm"}
+)
 """Columns that may be left out of an insert: ClickHouse then puts the time of the insert, or what is empty."""

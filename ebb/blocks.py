@@ -7,7 +7,8 @@ stand in the order of the rows of their snapshot. All of it follows from the par
 closed boundary.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.features import SCHEMA_HASH, WIDTH
+from ebb.models import TARGETS, Target
 
 SNAPSHOT_ROWS = 4_000
 """Rows of one snapshot chunk: about a megabyte, well below `topics.MAX_MESSAGE_BYTES`."""
@@ -48,6 +50,8 @@ class Snapshot:
     served_churn: npt.NDArray[np.float32]
     """Shape (rows,): the champion's calibrated probability in use in the worker at the crossing."""
     served_purchase: npt.NDArray[np.float32]
+    arms: Mapping[Target, list[str]] = field(default_factory=dict)
+    """Candidate that scored each row, of targets whose customers are split between two."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ _SNAPSHOT_FIELDS = [
     ("served_churn", pa.float32()),
     ("served_purchase", pa.float32()),
 ]
+_ARM = "arm_"
+"""Begins the names of the columns that are there only while customers are split."""
 
 
 def encode(block: Block) -> bytes:
@@ -110,7 +116,7 @@ def encode(block: Block) -> bytes:
     match block:
         case Snapshot():
             meta |= {"kind": BlockKind.SNAPSHOT, "chunk": str(block.chunk)}
-            fields = _SNAPSHOT_FIELDS
+            fields = [*_SNAPSHOT_FIELDS, *((_ARM + target, pa.utf8()) for target in block.arms)]
             flat = pa.array(np.ascontiguousarray(block.features, dtype=np.float32).reshape(-1))
             arrays = [
                 pa.array(block.customer_ids, pa.utf8()),
@@ -119,6 +125,7 @@ def encode(block: Block) -> bytes:
                 pa.FixedSizeListArray.from_arrays(flat, WIDTH),
                 pa.array(block.served_churn, pa.float32()),
                 pa.array(block.served_purchase, pa.float32()),
+                *(pa.array(names, pa.utf8()) for names in block.arms.values()),
             ]
         case Labels():
             meta |= {
@@ -177,6 +184,7 @@ def decode(body: bytes) -> Block:
                 features=flat.reshape(-1, WIDTH),
                 served_churn=table.column("served_churn").to_numpy(),
                 served_purchase=table.column("served_purchase").to_numpy(),
+                arms={t: table.column(_ARM + t).to_pylist() for t in TARGETS if _ARM + t in table.column_names},
             )
         case BlockKind.LABELS:
             return Labels(

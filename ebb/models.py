@@ -39,6 +39,8 @@ class ModelSnapshot(BaseModel):
     """What the scoring side needs, as plain JSON; its `kind` says how to read it."""
     config: dict[str, Any] = {}
     """How it was made: definition of the label, seed, versions. Empty in records older than this field."""
+    share: float = 0.0
+    """Share of the customers whom it scores as a challenger, in the champion's place; 0 if none."""
     checksum: str = ""
 
     def sealed(self) -> Self:
@@ -96,6 +98,7 @@ class ModelSnapshot(BaseModel):
         return cls.decode(orjson.dumps(made))
 
     def _digest(self) -> str:
-        # What is on the topics stays there: a record without configuration has the checksum that it always had.
-        plain = self.model_dump(exclude={"checksum"} if self.config else {"checksum", "config"})
+        # What is on the topics stays there: a record without a younger field has the checksum that it always had.
+        younger = {name for name in ("config", "share") if not getattr(self, name)}
+        plain = self.model_dump(exclude={"checksum", *younger})
         return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).hexdigest()

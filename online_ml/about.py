@@ -12,6 +12,8 @@ from ebb.features import INDEX
 
 UNKNOWN = ""
 """Country or channel of a customer of whom none is known."""
+UNSPLIT = ""
+"""Arm of a customer scored while one model scored all."""
 LEAST_TENURE = 30.0
 """Days, as where the worker reckons the value at risk: a customer of hours is not worth a fortune a day."""
 
@@ -28,6 +30,8 @@ class About:
     """Days since the customer's first activity, at the snapshot."""
     spend_per_day: npt.NDArray[np.float32]
     """Units of money a day, over the customer's life until the snapshot; never negative."""
+    arms: npt.NDArray[np.str_]
+    """Candidate that scored the customer while customers were split between two; `UNSPLIT` else."""
 
     @classmethod
     def of(
@@ -36,6 +40,7 @@ class About:
         countries: Sequence[str | None],
         channels: Sequence[str | None],
         features: npt.NDArray[np.float32],
+        arms: Sequence[str] | None = None,
     ) -> Self:
         """Describe the rows of a snapshot.
 
@@ -43,6 +48,8 @@ class About:
         ----------
         features
             Shape (n, `features.WIDTH`), at the snapshot.
+        arms
+            Arms of the customers; None where they were not split.
         """
         tenure = features[:, INDEX["tenure_days"]]
         spend = np.maximum(features[:, INDEX["spend_total"]], 0) / np.maximum(tenure, LEAST_TENURE)
@@ -52,6 +59,7 @@ class About:
             np.array([name or UNKNOWN for name in channels], dtype=np.str_),
             np.nan_to_num(tenure),
             np.nan_to_num(spend),
+            np.array(arms or [UNSPLIT] * len(customer_ids), dtype=np.str_),
         )
 
     @classmethod

@@ -29,7 +29,7 @@ from online_ml.pending import Pending
 from online_ml.transforms import INPUTS
 from online_ml.window import Matured
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the layout below changes."""
 MANIFEST = "manifest"
 PIECE_BYTES = 900_000

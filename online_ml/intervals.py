@@ -60,17 +60,17 @@ class Resampling:
         drawn = np.random.default_rng(seed).poisson(1.0, (resamples, self._count))
         self._weights = drawn.astype(np.float32)
 
-    def interval(self, area: float, moves: Floats) -> tuple[float, float]:
-        """Return the bounds between which `LEVEL` of the resampled areas lie, within [0, 1].
+    def interval(self, measure: float, moves: Floats) -> tuple[float, float]:
+        """Return the bounds between which `LEVEL` of the resampled values lie, within [0, 1].
 
         Parameters
         ----------
-        area
-            ROC-AUC of the labels.
+        measure
+            Of the labels, such as their ROC-AUC or their mean.
         moves
-            `influence` of its rows, shape (n,).
+            How each row moves it, shape (n,), summing to zero: its `influence` on the area.
         """
         summed = np.bincount(self._cluster, weights=moves, minlength=self._count)
-        areas = area + self._weights @ summed.astype(np.float32)
-        low, high = np.quantile(areas, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        values = measure + self._weights @ summed.astype(np.float32)
+        low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return max(float(low), 0.0), min(float(high), 1.0)

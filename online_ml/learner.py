@@ -15,7 +15,7 @@ from ebb.blocks import WITHDRAWN, Block
 from ebb.log import get_logger
 from ebb.models import TARGETS, Target
 from ebb.settings import Settings
-from online_ml.about import About
+from online_ml.about import UNSPLIT, About
 from online_ml.drift import Change, Drift
 from online_ml.pending import Pending, PendingStore
 from online_ml.progress import Bundle, Progress
@@ -230,13 +230,18 @@ def _gather(target: Target, boundary: int, found: list[tuple[Pending, npt.NDArra
     ids = [chunk.snapshot.customer_ids[row] for chunk, _, rows in kept for row in rows.tolist()]
     countries = [chunk.snapshot.countries[row] for chunk, _, rows in kept for row in rows.tolist()]
     channels = [chunk.snapshot.channels[row] for chunk, _, rows in kept for row in rows.tolist()]
+    arms = [
+        chunk.snapshot.arms[target][row] if target in chunk.snapshot.arms else UNSPLIT
+        for chunk, _, rows in kept
+        for row in rows.tolist()
+    ]
     features = np.concatenate([chunk.snapshot.features[rows] for chunk, _, rows in kept])
     part = Matured(
         boundary,
         np.concatenate([labels[rows] for _, labels, rows in kept]),
         np.concatenate([chunk.logits[target][:, rows] for chunk, _, rows in kept], axis=1),
         np.concatenate([chunk.probabilities[target][:, rows] for chunk, _, rows in kept], axis=1),
-        About.of(ids, countries, channels, features),
+        About.of(ids, countries, channels, features, arms),
     )
     days = np.concatenate([np.full(len(rows), c.snapshot.boundary, dtype=np.int32) for c, _, rows in kept])
     return Judged(target, part, ids, countries, channels, days, features)

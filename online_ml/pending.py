@@ -89,6 +89,7 @@ def _without(chunk: Pending, rows: list[int]) -> Pending:
         features=blank(snapshot.features, 0),
         served_churn=blank(snapshot.served_churn, 0),
         served_purchase=blank(snapshot.served_purchase, 0),
+        arms={t: ["" if row in gone else arm for row, arm in enumerate(arms)] for t, arms in snapshot.arms.items()},
     )
     logits = {target: blank(array, 1) for target, array in chunk.logits.items()}
     probabilities = {target: blank(array, 1) for target, array in chunk.probabilities.items()}

@@ -10,11 +10,14 @@ import pyarrow as pa
 from clickhouse.tables import SCHEMAS
 from ebb.clock import DAY
 from ebb.metrics import LABELS_MATURED, LABELS_PENDING, LEARNER_BOUNDARY, MODEL_METRIC, SEGMENT_METRIC
+from online_ml.about import UNSPLIT
 from online_ml.candidates import SERVED
 from online_ml.learner import Judged, Learner, Step
 from online_ml.requests import HELD
+from online_ml.segments import ARM
 from online_ml.target import TargetLearner
 from online_ml.validation import SegmentMeasures, Validator
+from online_ml.window import Matured
 
 ByCandidate = Mapping[str, Mapping[str, float]]
 SHOWN_BY_SEGMENT = ("roc_auc", "ece", "base_rate")
@@ -40,6 +43,7 @@ def outcome_rows(judged: Judged, names: list[str]) -> pa.Table:
             "label": pa.array(part.labels, pa.uint8()),
             "country": pa.array(judged.countries, pa.utf8()),
             "channel": pa.array(judged.channels, pa.utf8()),
+            "arm": pa.array(_arms(judged.part), pa.utf8()),
         }
     )
     schema = SCHEMAS["outcomes"]
@@ -53,6 +57,10 @@ def outcome_rows(judged: Judged, names: list[str]) -> pa.Table:
         rows = rows.append_column("probability", pa.array(probabilities[known], pa.float32()))
         tables.append(rows.select(schema.names).cast(schema))
     return pa.concat_tables(tables)
+
+
+def _arms(part: Matured) -> list[str]:
+    return [UNSPLIT] * len(part.labels) if part.about is None else part.about.arms.tolist()
 
 
 def day_metrics(judged: Judged, learner: TargetLearner, validator: Validator) -> list[dict[str, Any]]:
@@ -138,7 +146,7 @@ def show_segments(learner: TargetLearner, found: Sequence[SegmentMeasures], serv
     """Set the gauges of what serves, by segment; of a frozen version they tell what it served."""
     shown = SERVED if serving == HELD else serving
     for one in found:
-        for metric in SHOWN_BY_SEGMENT:
+        for metric in SHOWN_BY_SEGMENT if one.kind != ARM else ():  # a split ends, its series would not
             if one.candidate == shown and metric in one.measures:
                 SEGMENT_METRIC.labels(learner.target, one.kind, one.name, metric).set(one.measures[metric])
 

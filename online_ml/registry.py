@@ -1,6 +1,6 @@
 """The registry: every version of every model, on `ebb.models` and in ClickHouse, and every change of what serves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -12,12 +12,19 @@ from ebb import __version__
 from ebb.features import SCHEMA_HASH
 from ebb.metrics import CHAMPION, MODEL_HELD, MODEL_VERSION
 from ebb.models import ModelSnapshot, Target
+from ebb.requests import ChampionRequest
 from ebb.settings import Settings
+from online_ml.candidates import SERVED
 from online_ml.champion import evidence
 from online_ml.learner import Learner, Step
 from online_ml.publish import ByCandidate, table
 from online_ml.requests import HELD, Decision, Requests
+from online_ml.segments import ARM
 from online_ml.target import TargetLearner
+from online_ml.validation import SegmentMeasures
+
+BY_ARM = ("base_rate", "base_rate_low", "base_rate_high", "roc_auc", "roc_auc_low", "roc_auc_high", "ece")
+"""Measures of an arm that its model tells beside its own."""
 
 
 def snapshots(
@@ -25,7 +32,8 @@ def snapshots(
 ) -> list[ModelSnapshot]:
     """Return the present models of a target, sealed, challengers first.
 
-    A reader that follows the topic thus meets the former champion's new role before the new champion.
+    A reader that follows the topic thus meets the former champion's new role before the new champion, and the end of
+    one split before the beginning of the next.
 
     Parameters
     ----------
@@ -37,6 +45,8 @@ def snapshots(
         How the models of the target are made, as `model_config` returns it.
     """
     serving = requests.serving(learner)
+    split = requests.splits.get(learner.target)
+    shares = {split.candidate: split.share} if split is not None and split.candidate != serving else {}
     made = [
         ModelSnapshot(
             name=f"{learner.target}.{candidate.name}",
@@ -50,6 +60,7 @@ def snapshots(
             metrics=dict(rolling.get(candidate.name, {})),
             payload=candidate.payload(calibration),
             config=dict(config),
+            share=shares.get(candidate.name, 0.0),
         ).sealed()
         for candidate, calibration in zip(learner.candidates, learner.calibrations, strict=True)
     ]
@@ -57,7 +68,18 @@ def snapshots(
     if hold is not None and hold.snapshot is not None:
         frozen = {"name": held_name(learner.target), "role": "champion"}
         made.append(hold.snapshot.model_copy(update=frozen).sealed())
-    return sorted(made, key=lambda snapshot: snapshot.role == "champion")
+    return sorted(made, key=lambda snapshot: (snapshot.role == "champion", snapshot.share))
+
+
+def with_arms(rolling: ByCandidate, found: Iterable[SegmentMeasures]) -> ByCandidate:
+    """Return measures with those of what each candidate really served while customers were split, as `arm_…`."""
+    arms = {
+        one.name: {f"arm_{metric}": one.measures[metric] for metric in BY_ARM if metric in one.measures}
+        | {"arm_labels": one.labels}
+        for one in found
+        if one.kind == ARM and one.candidate == SERVED
+    }
+    return {name: {**measures, **arms.get(name, {})} for name, measures in rolling.items()}
 
 
 def held_name(target: Target) -> str:
@@ -135,10 +157,19 @@ def request_rows(decisions: list[Decision]) -> list[dict[str, Any]]:
                 champion=champion,
                 version=one.version,
                 outcome="refused" if one.refusal else "done",
-                why=one.refusal or one.request.why,
+                why=one.refusal or _asked(one.request),
             )
         )
     return rows
+
+
+def _asked(request: ChampionRequest) -> str:
+    """Return what was asked beyond the champion's name, and why."""
+    if request.share is None:
+        return request.why
+    return ": ".join(
+        text for text in (f"{request.candidate} for {request.share:.0%} of customers", request.why) if text
+    )
 
 
 def _change(target: Target, *, day: int, **known: Any) -> dict[str, Any]:

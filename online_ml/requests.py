@@ -1,8 +1,9 @@
-"""Carrying out requests for a champion, as part of the fold.
+"""Carrying out requests for a champion or a split of the customers, as part of the fold.
 
 A request takes effect between two boundaries: after the last one that its partition had closed before it, and before
 the next. So its effect follows from the topic alone, at once where learning keeps up, and a replay repeats it. What the
-rule would choose is worked out all the while and serves again when the hold is released.
+rule would choose is worked out all the while and serves again when the hold is released. A split stays until it is
+ended; while its challenger serves everybody anyway, there is nothing to split.
 """
 
 from collections.abc import Mapping
@@ -32,6 +33,14 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class Split:
+    """Which candidate scores a share of the customers in the place of what serves."""
+
+    candidate: str
+    share: float
+
+
+@dataclass(frozen=True)
 class Decision:
     """What became of a request."""
 
@@ -50,6 +59,7 @@ class Requests:
 
     def __init__(self) -> None:
         self.held: dict[Target, Hold] = {}
+        self.splits: dict[Target, Split] = {}
         self.done_until = -1
         """Offset of the last request carried out or refused."""
         self.decisions: list[Decision] = []
@@ -89,7 +99,8 @@ class Requests:
             target: {"candidate": hold.candidate, "snapshot": hold.snapshot and hold.snapshot.model_dump()}
             for target, hold in sorted(self.held.items())
         }
-        return {"done_until": self.done_until, "held": held}
+        splits = {target: [split.candidate, split.share] for target, split in sorted(self.splits.items())}
+        return {"done_until": self.done_until, "held": held, "splits": splits}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned."""
@@ -98,14 +109,19 @@ class Requests:
             target: Hold(one["candidate"], one["snapshot"] and ModelSnapshot.model_validate(one["snapshot"]))
             for target, one in state["held"].items()
         }
+        self.splits = {target: Split(candidate, share) for target, (candidate, share) in state["splits"].items()}
 
     def _decide(self, request: ChampionRequest, learner: TargetLearner, boundary: int | None) -> Decision:
         former = self.serving(learner)
-        refusal = _refusal(request, learner)
+        refusal = _refusal(request, learner, former)
         if refusal:
             log.warning("request refused", target=request.target, request=request.request_id, reason=refusal)
         elif request.action == "release":
             self.held.pop(request.target, None)
+        elif request.action == "unsplit":
+            self.splits.pop(request.target, None)
+        elif request.share is not None:
+            self.splits[request.target] = Split(str(request.candidate), request.share)
         elif request.snapshot is not None:
             self.held[request.target] = Hold(request.snapshot.candidate, request.snapshot)
         else:
@@ -117,9 +133,9 @@ class Requests:
         return Decision(request, -1 if boundary is None else boundary, former, champion, version, refusal)
 
 
-def _refusal(request: ChampionRequest, learner: TargetLearner) -> str:
+def _refusal(request: ChampionRequest, learner: TargetLearner, serving: str | None) -> str:
     """Return why a request cannot be carried out; empty if it can."""
-    if request.action == "release":
+    if request.action in {"release", "unsplit"}:
         return ""
     if request.snapshot is not None:
         return _flaw(request.snapshot, request.target)
@@ -128,6 +144,8 @@ def _refusal(request: ChampionRequest, learner: TargetLearner) -> str:
         return f"{request.candidate} cannot serve {request.target}; {', '.join(able)} can"
     if not learner.examples:
         return f"no candidate of {request.target} has learned a label yet"
+    if request.action == "split" and request.candidate == serving:
+        return f"{serving} serves all customers of {request.target} already"
     return ""
 
 

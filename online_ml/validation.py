@@ -13,7 +13,7 @@ from online_ml.about import About
 from online_ml.decisions import Policy, confusion, lift, profit
 from online_ml.intervals import Resampling, influence
 from online_ml.measures import Outcomes, Probabilities, measure
-from online_ml.segments import segments
+from online_ml.segments import ARM, segments
 from online_ml.window import Matured, Window
 
 Measures = dict[str, float]
@@ -27,7 +27,7 @@ class SegmentMeasures:
 
     candidate: str
     kind: str
-    """`country`, `channel` or `tenure`."""
+    """`country`, `channel`, `tenure` or `arm`."""
     name: str
     labels: int
     measures: Measures
@@ -87,7 +87,12 @@ class Validator:
             for kind, name, rows in every:
                 known = rows & ~np.isnan(said)
                 if (count := int(known.sum())) >= LEAST:
-                    measures = self.judge(said[known], labels[known], about.rows(known))
+                    whom = about.rows(known)
+                    measures = self.judge(said[known], labels[known], whom)
+                    if kind == ARM:
+                        resampling = Resampling(whom.customers, [self.seed, window.parts[-1].boundary])
+                        measures |= _interval(resampling, said[known], labels[known], measures.get("roc_auc"))
+                        measures |= _rate(resampling, labels[known])
                     found.append(SegmentMeasures(candidate, kind, name, count, measures))
         return found
 
@@ -104,6 +109,13 @@ class Validator:
         if about is not None and self.target == "churn":
             found |= profit(p, y, about.spend_per_day[known], self.policy)
         return found
+
+
+def _rate(resampling: Resampling, labels: Outcomes) -> Measures:
+    """Return the bounds of the base rate."""
+    rate = float(labels.mean())
+    low, high = resampling.interval(rate, (labels - rate) / len(labels))
+    return {"base_rate_low": low, "base_rate_high": high}
 
 
 def _interval(resampling: Resampling, probabilities: Probabilities, labels: Outcomes, area: float | None) -> Measures:

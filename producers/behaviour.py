@@ -17,6 +17,8 @@ NEED_SHAPE = 2.5
 """Shape of the gamma renewal of needs: purchases keep a rhythm."""
 PURCHASE_FATIGUE = 2.6
 """A fully fatigued visitor with a need buys exp(-2.6), or 7 %, as often."""
+COMPLAINT = 0.6
+"""Share of disappointed visitors who contact support."""
 HOURS = np.array(
     [
         1,
@@ -87,16 +89,17 @@ def behave(rng: np.random.Generator, customers: Customers, visitors: Ints, disap
     buyers : array of rows
     """
     fatigue = customers.fatigue[visitors]
-    buys = rng.random(len(visitors)) < _purchase_probability(customers, visitors)
-    sessions = 1 + rng.poisson(0.18 * np.exp(-fatigue))
+    buys = rng.random(len(visitors)) < purchase_probability(customers.need_age[visitors], fatigue)
+    sessions = 1 + rng.poisson(more_sessions(fatigue))
     owner = np.repeat(np.arange(len(visitors)), sessions)
     first = np.concatenate([[0], np.cumsum(sessions)[:-1]]) if len(visitors) else np.empty(0, np.int64)
     is_first = np.zeros(len(owner), bool)
     is_first[first] = True
     buying = buys[owner] & is_first
-    complains = is_first & (rng.random(len(owner)) < np.where(disappointed[owner], 0.6, 0.008 + 0.15 * fatigue[owner]))
+    complaint = np.where(disappointed[owner], COMPLAINT, idle_complaint(fatigue[owner]))
+    complains = is_first & (rng.random(len(owner)) < complaint)
     # Who comes to buy looks at one product at least; the tired look at few.
-    views = rng.poisson(1.9 * np.exp(-0.9 * fatigue[owner])) + buying
+    views = rng.poisson(views_of_session(fatigue[owner])) + buying
     gap = np.minimum(rng.lognormal(np.log(35_000.0), 0.6, len(owner)), 400_000.0)
     length = gap * (views + 3)
     local = (rng.choice(24, len(owner), p=HOURS / HOURS.sum()) + rng.random(len(owner))) * 3_600_000
@@ -107,7 +110,7 @@ def behave(rng: np.random.Generator, customers: Customers, visitors: Ints, disap
     step = np.arange(len(seen)) - np.repeat(np.cumsum(views) - views, views) + 1
     product = _products(rng, customers, visitors[owner[seen]])
     viewed = start[seen] + gap[seen] * (step + 0.5 * rng.random(len(seen)))
-    carted = rng.random(len(seen)) < 0.16 * np.exp(-0.5 * fatigue[owner[seen]])
+    carted = rng.random(len(seen)) < cart_probability(fatigue[owner[seen]])
     carted |= buying[seen] & (step == views[seen])  # the last product seen is the one bought
 
     bought = np.flatnonzero(buying)
@@ -149,10 +152,35 @@ def behave(rng: np.random.Generator, customers: Customers, visitors: Ints, disap
     return events, visitors[buys]
 
 
-def _purchase_probability(customers: Customers, visitors: Ints) -> Floats:
+def purchase_probability(need_age: Floats, fatigue: Floats) -> Floats:
     """P(buys on this visit): the need has come back (gamma renewal) and the visitor still cares."""
-    due: Floats = gammainc(NEED_SHAPE, NEED_SHAPE * customers.need_age[visitors])
-    return 0.55 * due * np.exp(-PURCHASE_FATIGUE * customers.fatigue[visitors])
+    due: Floats = gammainc(NEED_SHAPE, NEED_SHAPE * need_age)
+    return 0.55 * due * np.exp(-PURCHASE_FATIGUE * fatigue)
+
+
+def more_sessions(fatigue: Floats) -> Floats:
+    """Return the expected sessions of a visit beyond the first."""
+    return 0.18 * np.exp(-fatigue)
+
+
+def views_of_session(fatigue: Floats) -> Floats:
+    """Return the expected views of a session, the one that a purchase needs not counted."""
+    return 1.9 * np.exp(-0.9 * fatigue)
+
+
+def cart_probability(fatigue: Floats) -> Floats:
+    """P(what is viewed is put into the cart), what is bought aside."""
+    return 0.16 * np.exp(-0.5 * fatigue)
+
+
+def idle_complaint(fatigue: Floats) -> Floats:
+    """P(contacts support on a visit that does not disappoint)."""
+    return 0.008 + 0.15 * fatigue
+
+
+def discount_probability(price_sensitivity: Floats) -> Floats:
+    """P(a purchase waits for a discount)."""
+    return 0.08 + 0.55 * price_sensitivity
 
 
 def _products(rng: np.random.Generator, customers: Customers, rows: Ints) -> npt.NDArray[np.int64]:
@@ -164,7 +192,7 @@ def _products(rng: np.random.Generator, customers: Customers, rows: Ints) -> npt
 
 def _amounts(rng: np.random.Generator, customers: Customers, rows: Ints) -> tuple[Floats, Floats]:
     gross = customers.order_value[rows] * rng.lognormal(0.0, 0.45, len(rows))
-    wants = rng.random(len(rows)) < 0.08 + 0.55 * customers.price_sensitivity[rows]
+    wants = rng.random(len(rows)) < discount_probability(customers.price_sensitivity[rows])
     share = 0.1 * rng.integers(1, 4, len(rows)).astype(np.float64)
     off: Floats = wants * gross * share
     net: Floats = gross - off

@@ -24,6 +24,8 @@ TIPPING_POINT = 0.3
 """Fatigue above it feeds itself; below it heals."""
 SPIRAL = 0.07
 HEALING = 0.06
+BLOW = (0.25, 0.6)
+"""Share of the way to full fatigue that a disappointment takes, from least to most."""
 WEEKDAY = (0.95, 0.90, 0.94, 1.00, 1.10, 1.18, 0.93)
 """Factor on visits, Monday to Sunday; mean 1."""
 
@@ -65,6 +67,11 @@ def visit_probability(customers: Customers, age: Floats, step: Floats) -> Floats
 def drifted(fatigue: Floats) -> Floats:
     """Return fatigue a day later if nothing happens: it heals below the tipping point and feeds itself above."""
     return np.where(fatigue > TIPPING_POINT, fatigue + SPIRAL * fatigue * (1.0 - fatigue), fatigue * (1.0 - HEALING))
+
+
+def disappointed(rng: np.random.Generator, fatigue: Floats) -> Floats:
+    """Return fatigue after a visit that disappointed: a quarter to three fifths of the way to the full."""
+    return fatigue + rng.uniform(*BLOW, len(fatigue)) * (1.0 - fatigue)
 
 
 def silence(customers: Customers, day: int, horizon: int, shifts: Shifts, *, first_day: int) -> tuple[Floats, Floats]:

@@ -89,7 +89,14 @@ class Customers:
 
 
 def draw_customers(
-    rng: np.random.Generator, count: int, *, first_number: int, day: int, newcomers: bool, rate: float = 1.0
+    rng: np.random.Generator,
+    count: int,
+    *,
+    first_number: int,
+    day: int,
+    newcomers: bool,
+    rate: float = 1.0,
+    channels: Ints | None = None,
 ) -> Customers:
     """Draw new customers.
 
@@ -105,8 +112,10 @@ def draw_customers(
         Newcomers visit on `day`; the initial stock is in the middle of its rhythm.
     rate
         Factor on the visits of everyone.
+    channels
+        Their channels if known, shape (count,); else drawn too.
     """
-    channel = rng.choice(len(CHANNELS), count, p=CHANNEL_SHARE)
+    channel = rng.choice(len(CHANNELS), count, p=CHANNEL_SHARE) if channels is None else channels
     sensitivity = rng.beta(2.0, 2.5, count)
     # The app is opened more often than the shop is walked to.
     by_channel = np.array([1.0, 1.5, 0.7, 0.8, 0.75])[channel]

@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {
     "outage": "the app fails for 7 days: visits by it halve and disappoint six times as often",
     "holiday": "holidays for 14 days: everyone visits half as often, nobody leaves for that",
     "loyalty": "a loyalty scheme: everyone leaves half as fast",
+    "habit": "habits change: everyone visits a third as often, for good",
     "growth": "a campaign: three times as many newcomers, half of whom are disappointed often",
 }
 
@@ -66,6 +67,8 @@ class Shifts:
             factor *= np.where(customers.channel == CHANNELS.index("app"), 0.5, 1.0)
         if self._on("holiday", day, days=14):
             factor *= 0.5
+        if self._on("habit", day):
+            factor /= 3.0
         return factor
 
     def disappointment(self, customers: Customers, day: int) -> Floats:

@@ -124,7 +124,7 @@ class Simulation:
 
         fatigue = hazard.drifted(customers.fatigue)
         struck = visitors[disappointed]
-        fatigue[struck] += rng.uniform(0.25, 0.6, len(struck)) * (1.0 - fatigue[struck])
+        fatigue[struck] = hazard.disappointed(rng, fatigue[struck])
         need_age = customers.need_age + 1.0 / customers.need_days
         need_age[buyers] = 0.0
         still = customers.belief * (1.0 - leave) * (1.0 - visit)

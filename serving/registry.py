@@ -63,6 +63,7 @@ def model_view(snapshot: ModelSnapshot) -> dict[str, Any]:
         "candidate": snapshot.candidate,
         "version": snapshot.version,
         "role": snapshot.role,
+        "share": snapshot.share,
         "trained_until": date_of(snapshot.trained_until),
         "examples": snapshot.examples,
         "metrics": snapshot.metrics,

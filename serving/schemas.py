@@ -136,6 +136,7 @@ class Model(Answer):
                 "candidate": "logistic",
                 "version": 12,
                 "role": "champion",
+                "share": 0.0,
                 "trained_until": "2025-03-14",
                 "examples": 48211,
                 "metrics": {"roc_auc": 0.871, "log_loss": 0.41},
@@ -150,9 +151,11 @@ class Model(Answer):
     version: int
     role: Literal["champion", "challenger"]
     trained_until: date = Field(description="Every label that had matured by this day (UTC) has been learned.")
+    share: float = Field(description="Share of the customers whom it scores as a challenger, in the champion's place.")
     examples: int = Field(description="Labels learned.")
     metrics: dict[str, float] = Field(
-        description="Progressive validation: predictions made before the label was known."
+        description="Progressive validation: predictions made before the label was known. `arm_…` are of the customers "
+        "whom it really scored while they were split, beside `arm_labels`, their number."
     )
     schema_hash: str = Field(description="Feature schema that it was trained on.")
 

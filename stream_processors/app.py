@@ -149,7 +149,6 @@ class ActivityWorker:
         await self._every(self._full.wait, self._insert)
 
     async def _checkpoints(self) -> None:
-        self._champions.start()
         await self._every(lambda: asyncio.sleep(self._rest), self._checkpoint)
 
     async def _sweeps(self) -> None:
@@ -200,6 +199,8 @@ class ActivityWorker:
         return starts
 
     def _take_over(self, number: int) -> PartitionWorker:
+        self._champions.start()
+
         def begin(*, anew: bool) -> PartitionWorker:
             return PartitionWorker(
                 number,

@@ -1,5 +1,6 @@
 """What a partition writes when it crosses a day boundary: matured labels, the snapshot, and the closing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,13 +31,20 @@ class Crossing:
     countries: list[str | None] = field(default_factory=list)
     channels: list[str | None] = field(default_factory=list)
 
-    def blocks(self, served_churn: npt.NDArray[np.float32], served_purchase: npt.NDArray[np.float32]) -> list[Block]:
+    def blocks(
+        self,
+        served_churn: npt.NDArray[np.float32],
+        served_purchase: npt.NDArray[np.float32],
+        arms: Mapping[Target, list[str]] | None = None,
+    ) -> list[Block]:
         """Return the blocks to write, in order.
 
         Parameters
         ----------
         served_churn, served_purchase
-            What the champions in use say of the snapshot's rows, shape (rows,).
+            What the models in use say of the snapshot's rows, shape (rows,).
+        arms
+            Candidate that says so of each row, of the targets whose customers are split.
         """
         blocks: list[Block] = list(self.labels)
         starts = range(0, len(self.rows), SNAPSHOT_ROWS)
@@ -53,6 +61,7 @@ class Crossing:
                     self.features[part],
                     served_churn[part],
                     served_purchase[part],
+                    {target: names[part] for target, names in (arms or {}).items()},
                 )
             )
         blocks.append(Close(self.partition, self.boundary, chunks=len(starts), labels=len(self.labels)))

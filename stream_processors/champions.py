@@ -2,7 +2,7 @@
 
 from threading import Event, Thread
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from ebb.clients import client_config
 from ebb.errors import CorruptError, SchemaMismatchError
@@ -12,8 +12,11 @@ from ebb.models import TARGETS, ModelSnapshot, Target
 from ebb.settings import Settings
 from ebb.topics import MAX_MESSAGE_BYTES
 from online_ml.scoring import Scorer, cold_start, load
+from stream_processors.arms import Split
 
 log = get_logger(__name__)
+CATCH_UP_SECONDS = 10.0
+"""How long a worker waits for the models before it scores with those it has: risk told late is no better."""
 
 
 class ModelWatcher:
@@ -25,7 +28,9 @@ class ModelWatcher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._scorers: dict[Target, Scorer] = {target: cold_start(target, settings) for target in TARGETS}
-        self._stop = Event()
+        self.splits: dict[Target, Split] = {}
+        """By target, who scores a share of the customers in the champion's place."""
+        self._stop, self._current = Event(), Event()
         self._thread = Thread(target=self._follow, name="models", daemon=True)
         self.changes = 0
         """Rises with every model taken into use, so that a sweep can tell that scores are due again."""
@@ -41,8 +46,14 @@ class ModelWatcher:
         return self._scorers["purchase"]
 
     def start(self) -> None:
-        """Begin to follow."""
-        self._thread.start()
+        """Begin to follow, unless it has begun, and wait until the models that are there are in use.
+
+        A worker that scored before that would serve the cold start after each restart, and end a split for a moment.
+        """
+        if self._thread.ident is None:
+            self._thread.start()
+        if not self._current.wait(CATCH_UP_SECONDS):
+            log.warning("models are not read yet", topic=self._settings.topics.models, in_use=self.churn.name)
 
     def stop(self) -> None:
         """Stop following and wait for the thread."""
@@ -51,18 +62,30 @@ class ModelWatcher:
             self._thread.join(timeout=10)
 
     def take(self, body: bytes) -> None:
-        """Use a snapshot if it is a champion that this code can read."""
+        """Use a snapshot that scores somebody: a champion, or a challenger with a share of the customers."""
         try:
             snapshot = ModelSnapshot.decode(body)
-            if snapshot.role != "champion":
+            if not snapshot.share:
+                self._unsplit(snapshot)
+            if snapshot.role != "champion" and not snapshot.share:
                 return
             scorer = load(snapshot)
         except (CorruptError, SchemaMismatchError) as error:
             log.warning("model refused", reason=error.what, hint=error.hint)
             return
-        self._scorers[snapshot.target] = scorer
+        if snapshot.share:
+            self.splits[snapshot.target] = Split(scorer, snapshot.share)
+        else:
+            self._scorers[snapshot.target] = scorer
         self.changes += 1
         MODEL_IN_USE.labels(snapshot.target, snapshot.candidate).set(snapshot.version)
+
+    def _unsplit(self, snapshot: ModelSnapshot) -> None:
+        """End the split whose challenger this is: it scores nobody now, or everybody."""
+        split = self.splits.get(snapshot.target)
+        if split is not None and split.challenger.name == snapshot.name:
+            del self.splits[snapshot.target]
+            self.changes += 1
 
     def _follow(self) -> None:
         consumer = Consumer(
@@ -72,6 +95,7 @@ class ModelWatcher:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 fetch_message_max_bytes=MAX_MESSAGE_BYTES,
+                enable_partition_eof=True,
             )
         )
         consumer.assign([TopicPartition(self._settings.topics.models, 0, OFFSET_BEGINNING)])
@@ -79,8 +103,11 @@ class ModelWatcher:
             message = consumer.poll(0.5)
             if message is None:
                 continue
-            if message.error() is not None:
-                log.warning("models topic cannot be read", reason=str(message.error()))
+            if (error := message.error()) is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    self._current.set()
+                    continue
+                log.warning("models topic cannot be read", reason=str(error))
                 self._stop.wait(1)
                 continue
             if (body := message.value()) is not None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from faust.types import EventT
 
 from ebb import blocks
@@ -14,7 +15,9 @@ from ebb.events import TICK_HEADER
 from ebb.kafka import Publisher
 from ebb.messages import BANDS
 from ebb.metrics import CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVENTS, WATERMARK
+from ebb.models import TARGETS, Target
 from ebb.settings import Settings
+from stream_processors.arms import Arms, Champions
 from stream_processors.batch import TICK, Batch, Erasing, Refused
 from stream_processors.boundaries import Crossing
 from stream_processors.checkpoint import Capture, new, own, restore
@@ -27,7 +30,6 @@ from stream_processors.sink import (
     refusal_columns,
 )
 from stream_processors.state import DAY_MS, Rows
-from stream_processors.telling import Champions
 
 SLICE_ROWS = 2_048
 """Customers scored in one go: some 5 ms, 20 if every one of them is told, so that no event waits long for a sweep."""
@@ -235,14 +237,19 @@ class PartitionWorker:
         rows = crossing.rows
         self.board.table.grow(len(self.engine.state))
         self.board.remember(crossing.boundary)
+        served: dict[Target, npt.NDArray[np.float32]] = {}
+        split: dict[Target, list[str]] = {}
+        hashes = self.engine.state.table["id_hash"][rows]
+        for target in TARGETS if len(rows) else ():
+            arms = Arms.of(self._champions, target, hashes)
+            served[target] = arms.say(lambda model, who: model.predict(crossing.features[who])).astype(np.float32)
+            if names := arms.names():
+                split[target] = names
         if len(rows):
-            churn = self._champions.churn.predict(crossing.features).astype(np.float32)
-            purchase = self._champions.purchase.predict(crossing.features).astype(np.float32)
             as_of = crossing.boundary * DAY_MS
             self._sink.add("features", feature_columns(crossing.ids, crossing.features, as_of, time.time()))
-        else:
-            churn = purchase = np.empty(0, np.float32)
-        for block in crossing.blocks(churn, purchase):
+        nobody = np.empty(0, np.float32)
+        for block in crossing.blocks(served.get("churn", nobody), served.get("purchase", nobody), split):
             self._publisher.send(
                 self._settings.topics.examples, key=None, value=blocks.encode(block), partition=self.partition
             )

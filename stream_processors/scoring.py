@@ -8,11 +8,12 @@ import orjson
 from ebb.kafka import Publisher
 from ebb.metrics import ALERTS, SCORES
 from ebb.settings import Settings
+from stream_processors.arms import Champions
 from stream_processors.features import describe_all
 from stream_processors.partition import SLICE_ROWS, PartitionWorker
 from stream_processors.sink import Sink, alert_columns
 from stream_processors.state import Rows
-from stream_processors.telling import Champions, Due, Teller, Told
+from stream_processors.telling import Due, Teller, Told
 
 
 class Scoring:

@@ -4,9 +4,10 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 from math import isnan
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,12 @@ import pyarrow as pa
 
 from ebb.features import INDEX
 from ebb.messages import BANDS, utc
+from ebb.models import TARGETS
 from ebb.settings import Settings
 from online_ml.reasons import explain
 from online_ml.scoring import Scorer
 from online_ml.transforms import design
+from stream_processors.arms import Arms, Champions
 from stream_processors.features import Subjects
 from stream_processors.scoreboard import Scoreboard
 from stream_processors.state import DAY_MS, Rows
@@ -28,20 +31,6 @@ HIGH = 2
 """Bands from here on are worth an alert; leaving them for a lower one is worth telling too."""
 TREND_STEPS = 5
 """A trend is told again when it changed by so many times what makes a score worth telling."""
-
-
-class Champions(Protocol):
-    """The models that score: one per target, replaced while running."""
-
-    @property
-    def churn(self) -> Scorer:
-        """Scores the risk of leaving."""
-        ...
-
-    @property
-    def purchase(self) -> Scorer:
-        """Scores the chance of a purchase."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -123,29 +112,30 @@ class Teller:
         dict
             All the scores that are told, as columns of table `scores`; empty if there is none.
         """
-        churn_model = self._champions.churn
         inputs = design(features)
-        scored = self._scored(due, churn_model.score(inputs).astype(np.float32))
+        hashes = _joined(due, lambda one: one.state.table["id_hash"][one.rows])
+        arms, buying = (Arms.of(self._champions, target, hashes) for target in TARGETS)
+        scored = self._scored(due, arms.say(lambda model, who: model.score(inputs[who])).astype(np.float32))
         chosen = np.flatnonzero(self._worth_telling(due, scored))
         picked = scored.of(chosen)
-        features, inputs = features[chosen], inputs[chosen]
+        features, inputs, arms = features[chosen], inputs[chosen], arms.rows(chosen)
         cuts = np.searchsorted(picked.places, np.arange(len(due) + 1)).tolist()
         spans = [slice(start, stop) for start, stop in pairwise(cuts)]
         if not len(chosen):
             return [Told(one.rows[:0], [], []) for one in due], {}
         columns = self._columns(due, spans, picked, features)
-        columns["purchase"] = np.round(self._champions.purchase.score(inputs), 6).tolist()
+        purchase = buying.rows(chosen).say(lambda model, who: model.score(inputs[who]))
+        columns["purchase"] = np.round(purchase, 6).tolist()
         columns["band"] = [NAMES[level] for level in picked.band.tolist()]
-        columns["reasons"] = [orjson.dumps(why).decode() for why in explain(churn_model, features, inputs=inputs)]
+        columns["reasons"] = arms.say(lambda model, who: _reasons(model, features[who], inputs[who])).tolist()
         scored_at = utc(time.time())
-        same = {"model": {"name": churn_model.name, "version": churn_model.version}, "scored_at": scored_at}
-        bodies = _bodies(columns, same, picked.now)
+        bodies = _bodies(columns, arms, scored_at, picked.now)
         told = [Told(picked.rows[span], columns["customer_id"][span], bodies[span]) for span in spans]
-        n = len(chosen)
-        columns["model"] = pa.repeat(churn_model.name, n)
-        columns["model_version"] = np.full(n, churn_model.version, np.uint32)
+        which = arms.taken.astype(np.intp)
+        columns["model"] = pa.array(np.array([model.name for model in arms.models])[which])
+        columns["model_version"] = np.array([model.version for model in arms.models], np.uint32)[which]
         columns["as_of"] = _moments(picked.now)
-        columns["scored_at"] = _moments(np.full(n, int(scored_at.timestamp() * 1000)))
+        columns["scored_at"] = _moments(np.full(len(chosen), int(scored_at.timestamp() * 1000)))
         for place in np.flatnonzero(picked.band != picked.old).tolist():
             where = int(picked.places[place])
             old, new, now = int(picked.old[place]), int(picked.band[place]), int(picked.now[place])
@@ -243,16 +233,25 @@ def _numbers(values: npt.NDArray[np.float32]) -> list[float | None]:
     return [None if isnan(value) else value for value in np.round(values.astype(np.float64), 6).tolist()]
 
 
-def _bodies(columns: dict[str, list[Any]], same: dict[str, Any], now: npt.NDArray[np.int64]) -> list[bytes]:
-    """Encode scores as messages, one for each place of the columns; what is `same` for many is encoded once."""
+def _reasons(model: Scorer, features: npt.NDArray[np.float32], inputs: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    return np.array([orjson.dumps(why).decode() for why in explain(model, features, inputs=inputs)], dtype=object)
+
+
+def _bodies(columns: dict[str, list[Any]], arms: Arms, scored_at: datetime, now: npt.NDArray[np.int64]) -> list[bytes]:
+    """Encode scores as messages, one for each place of the columns; what is the same for many is encoded once."""
     names = tuple(columns)
     last = names.index("reasons")
-    endings = {at: b"," + orjson.dumps(same | {"as_of": utc(at / 1000)})[1:] for at in np.unique(now).tolist()}
+    models = [{"name": model.name, "version": model.version} for model in arms.models]
+    endings = {
+        (at, which): b"," + orjson.dumps({"model": model, "as_of": utc(at / 1000), "scored_at": scored_at})[1:]
+        for at in np.unique(now).tolist()
+        for which, model in enumerate(models)
+    }
     bodies = []
-    for at, *values in zip(now.tolist(), *columns.values(), strict=True):
+    for at, which, *values in zip(now.tolist(), arms.taken.tolist(), *columns.values(), strict=True):
         message = dict(zip(names, values, strict=True))
         message["reasons"] = orjson.Fragment(values[last])
-        bodies.append(orjson.dumps(message)[:-1] + endings[at])
+        bodies.append(orjson.dumps(message)[:-1] + endings[at, which])
     return bodies
 
 

@@ -49,7 +49,7 @@ def list_models() -> None:
         span = f"{told['roc_auc_low']:.3f}-{told['roc_auc_high']:.3f}" if "roc_auc_low" in told else ""
         table.add_row(
             one.name,
-            one.role,
+            f"{one.role}, {one.share:.0%}" if one.share else one.role,
             str(one.version),
             str(date_of(one.trained_until)),
             f"{one.examples:,}",
@@ -71,6 +71,7 @@ def show(name: Name, *, version: Version = None) -> None:
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for what, value in {
         "model": f"{one.name} version {one.version} ({one.role})",
+        **({"scores": f"{one.share:.0%} of the customers, in the champion's place"} if one.share else {}),
         "learned until": f"{date_of(one.trained_until)}, {one.examples:,} labels",
         "schema": one.schema_hash,
         "checksum": one.checksum,
@@ -164,6 +165,31 @@ def release(target: TargetName, *, why: Why = "") -> None:
     _ask(_settings(), ChampionRequest(target=asked, action="release", why=why, asked_at=datetime.now(UTC)))
 
 
+@models.command()
+def split(
+    target: TargetName,
+    *,
+    challenger: Annotated[str, typer.Option("--challenger", help="Candidate that scores a share, such as adam.")] = "",
+    share: Annotated[float, typer.Option("--share", help="Share of the customers, above 0 and below 1.")] = 0.1,
+    off: Annotated[bool, typer.Option("--off", help="End the split.")] = False,
+    why: Why = "",
+) -> None:
+    """Ask that a challenger score a share of the customers, chosen by hash for good, or that this end."""
+    asked, now = registry.as_target(target), datetime.now(UTC)
+    if off == bool(challenger):
+        what = "A split needs the challenger that scores the share, and its end none."
+        raise SourceError(what, f"`ebb models split {target} --challenger NAME --share 0.1`, later `--off`.")
+    if off:
+        _ask(_settings(), ChampionRequest(target=asked, action="unsplit", why=why, asked_at=now))
+        return
+    if not 0 < share < 1:
+        what = f"A share of {share:g} of the customers is no split."
+        raise SourceError(what, "Give one above 0 and below 1; `ebb models promote` gives a model everybody.")
+    name = challenger.removeprefix(f"{asked}.")
+    request = ChampionRequest(target=asked, action="split", candidate=name, share=share, why=why, asked_at=now)
+    _ask(_settings(), request)
+
+
 def _serving(settings: Settings, target: Target) -> str:
     """Return the candidate of the model that serves a target."""
     for one in registry.latest(settings).values():
@@ -190,6 +216,15 @@ def _ask(settings: Settings, request: ChampionRequest) -> None:
         raise SourceError(what)
     elif request.action == "release":
         typer.echo(f"The rule decides again; {decided['champion'] or 'the cold start'} serves {request.target}.")
+    elif request.action == "unsplit":
+        typer.echo(f"{decided['champion'] or 'the cold start'} scores all customers again for {request.target}.")
+    elif request.share is not None:
+        typer.echo(
+            f"{request.candidate} scores {request.share:.0%} of the customers for {request.target}, "
+            f"{decided['champion'] or 'the cold start'} the others. "
+            f"`ebb models show {request.target}.{request.candidate}` tells how each does (arm_…), once labels mature; "
+            f"`ebb models split {request.target} --off` ends it."
+        )
     else:
         typer.echo(
             f"{decided['champion']} serves {request.target}, by request, in the place of "

@@ -37,16 +37,26 @@ class Logistic:
         Days from a snapshot to its label.
     every_days
         Days from one snapshot to the next.
+    memory_horizons
+        Horizons of event time in which what was learned loses half its weight.
     """
 
     servable = True
 
-    def __init__(self, name: str, inputs: Sequence[str], *, horizon_days: float = 14, every_days: float = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[str],
+        *,
+        horizon_days: float = 14,
+        every_days: float = 1,
+        memory_horizons: float = MEMORY_HORIZONS,
+    ) -> None:
         self.name = name
         self.inputs = list(inputs)
         self._columns = np.array([POSITION[item] for item in inputs], dtype=np.intp)
         self._weight = min(every_days / horizon_days, 1.0)
-        self._half_life = MEMORY_HORIZONS * horizon_days
+        self._half_life = memory_horizons * horizon_days
         width = len(self.inputs)
         self._model = Newton(np.zeros(width + 1), [RIDGE] * width + [INTERCEPT_RIDGE])
         self._mean: Floats = np.zeros(width)

@@ -293,17 +293,18 @@ def test_what_can_be_known_is_learned_to_within_a_point_of_the_law_behind_it() -
         [world.chance("churn", n, int(one.snapshot_days[0])) for one in late for n in range(world.partitions)]
     )
     best = roc_auc(law, labels)
-    logistic, adam, recency, count, prior = (
-        roc_auc(np.concatenate([one.part.probabilities[place] for one in late]), labels) for place in range(5)
+    logistic, nimble, adam, recency, count, prior = (
+        roc_auc(np.concatenate([one.part.probabilities[place] for one in late]), labels) for place in range(6)
     )
     assert best is not None
     assert logistic == pytest.approx(best, abs=0.01)
+    assert nimble == pytest.approx(best, abs=0.02)
     assert adam == pytest.approx(best, abs=0.02)
     assert recency == pytest.approx(best, abs=0.01)
     assert count == pytest.approx(0.5, abs=0.03)
     assert prior == pytest.approx(0.5, abs=0.03)
     assert learner.targets["churn"].rolling()["logistic"]["ece"] < 0.03
-    assert learner.targets["churn"].champion in {"logistic", "adam", "recency"}
+    assert learner.targets["churn"].champion in {"logistic", "nimble", "adam", "recency"}
 
 
 def test_where_nothing_can_be_known_nothing_is_found() -> None:

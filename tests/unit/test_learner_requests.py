@@ -200,6 +200,58 @@ def test_a_request_is_told_from_a_block_and_read_back() -> None:
         ChampionRequest.decode(b'{"request_id": 1}')
 
 
+def test_a_split_gives_its_challenger_a_share_until_it_is_ended_and_outlives_a_restart() -> None:
+    items = with_request(asked("split", candidate="count", share=0.25, why="a trial"), closes(9))
+    learner = Learner(SETTINGS)
+    [decision] = feed(learner, items)
+    assert (decision.former, decision.champion) == ("logistic", "logistic")
+    assert request_rows([decision])[0]["why"] == "count for 25% of customers: a trial"
+    made = snapshots(learner.targets["churn"], {}, learner.requests, {})
+    assert [(one.candidate, one.role, one.share) for one in made if one.share] == [("count", "challenger", 0.25)]
+    assert made[-1].role == "champion"
+    capture = Checkpointer(SETTINGS).capture(learner)
+    again = Checkpointer(SETTINGS).rebuild(dict(capture.records) | {"manifest": capture.manifest})
+    assert again.digest() == learner.digest()
+    assert again.requests.splits == learner.requests.splits
+    again.requests.offer(asked("unsplit"), 10_000, again.progress)
+    again.advance()
+    assert not any(one.share for one in snapshots(again.targets["churn"], {}, again.requests, {}))
+
+
+def test_a_split_changes_no_model_and_ends_in_a_promotion_of_its_challenger() -> None:
+    items = with_request(asked("split", candidate="count", share=0.25), closes(9))
+    items[0].insert(closes(11) + 1, asked(candidate="count"))
+    free, split = Learner(SETTINGS), Learner(SETTINGS)
+    feed(free, plain())
+    feed(split, items)
+    made = snapshots(split.targets["churn"], {}, split.requests, {})
+    assert [(one.candidate, one.share) for one in made if one.role == "champion"] == [("count", 0.0)]
+    assert not any(one.share for one in made)
+    for mine, theirs in zip(split.targets["churn"].candidates, free.targets["churn"].candidates, strict=True):
+        assert mine.payload((1, 0)) == theirs.payload((1, 0))
+
+
+@pytest.mark.parametrize(
+    ("candidate", "said"), [("logistic", "logistic serves all customers"), ("prior", "prior cannot serve")]
+)
+def test_a_split_between_what_cannot_differ_or_serve_is_refused(candidate: str, said: str) -> None:
+    learner = Learner(SETTINGS)
+    [decision] = feed(learner, with_request(asked("split", candidate=candidate, share=0.25), closes(9)))
+    assert said in decision.refusal
+    assert learner.requests.splits == {}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, {"candidate": "a"}, {"candidate": "a", "share": 0.0}, {"candidate": "a", "share": 1.0}, {"share": 0.5}],
+)
+def test_a_split_names_its_challenger_and_a_share(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        asked("split", **wrong)
+    with pytest.raises(ValidationError, match="and nothing else"):
+        asked(candidate="a", share=0.5)
+
+
 @pytest.mark.parametrize("wrong", [{}, {"candidate": "a", "action": "release"}])
 def test_a_hold_names_one_thing_and_a_release_none(wrong: dict[str, str]) -> None:
     with pytest.raises(ValidationError, match="a hold names"):

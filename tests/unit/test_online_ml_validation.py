@@ -37,7 +37,8 @@ def about(rows: int, *, customers: list[str] | None = None, **changed: np.ndarra
         if name in INDEX:
             features[:, INDEX[name]] = values
     countries = changed.get("countries", np.array(["DE"] * rows)).tolist()
-    return About.of(customers or [f"c{row}" for row in range(rows)], countries, [None] * rows, features)
+    arms = changed["arms"].tolist() if "arms" in changed else None
+    return About.of(customers or [f"c{row}" for row in range(rows)], countries, [None] * rows, features, arms)
 
 
 @QUICK
@@ -222,6 +223,26 @@ def test_measures_by_segment_are_those_of_its_rows_alone() -> None:
     assert one.measures["roc_auc"] == roc_auc(window.probabilities(0)[german], window.labels()[german])
     # 90 labels of FR, of which the second name has predicted 45.
     assert {(one.candidate, one.labels) for one in found if one.name == "FR"} == {("logistic", 90)}
+
+
+def test_an_arm_is_judged_on_whom_its_model_scored_with_how_far_its_rate_may_be_off() -> None:
+    rng = np.random.default_rng(5)
+    # 200 customers, three labels each and all alike: a rate that is known as well as from 200 labels, not from 600.
+    names = [f"c{row // 3}" for row in range(600)]
+    arms = np.array([["", "logistic", "adam"][row // 3 % 3] for row in range(600)])
+    labels = np.repeat(rng.integers(0, 2, 200), 3).astype(np.uint8)
+    said = rng.random((2, 600)).astype(np.float32)
+    window = Window()
+    window.add(Matured(1, labels, said[:1], said, about(600, customers=names, arms=arms)))
+    found = {one.name: one for one in Validator("churn", POLICY, seed=7).by_segment(window, ["x", "served"], {"served"})
+             if one.kind == "arm"}  # fmt: skip
+    assert {name: one.labels for name, one in found.items()} == {"adam": 198, "logistic": 201}
+    one, rows = found["adam"].measures, arms == "adam"
+    rate = labels[rows].mean()
+    assert (one["base_rate"], one["roc_auc"]) == (rate, roc_auc(said[1][rows], labels[rows]))
+    error = 1.96 * np.sqrt(rate * (1 - rate) / 66)
+    assert one["base_rate_high"] - one["base_rate_low"] == pytest.approx(2 * error, rel=0.2)
+    assert one["roc_auc_low"] < one["roc_auc"] < one["roc_auc_high"]
 
 
 def test_an_empty_window_and_rows_of_nobody_known_have_no_segments_and_no_intervals() -> None:

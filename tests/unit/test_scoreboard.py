@@ -1,6 +1,6 @@
 """Bands, trends, alerts: what is told about a customer, and when it is worth telling."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import orjson
@@ -10,8 +10,11 @@ import pytest
 from clickhouse.tables import SCHEMAS
 from ebb.features import INDEX, WIDTH
 from ebb.messages import Alert, Score
+from ebb.models import Target
 from ebb.settings import Settings
 from online_ml.scoring import Scorer, cold_start
+from stream_processors.arms import Split
+from stream_processors.hashing import hash_ids
 from stream_processors.scoreboard import Scoreboard
 from stream_processors.state import DAY_MS, CustomerState
 from stream_processors.telling import Due, Teller, Told
@@ -25,22 +28,26 @@ class Said:
     def __init__(self) -> None:
         self.probability = 0.1
         self.purchase = cold_start("purchase", Settings())
+        self.splits: dict[Target, Split] = {}
 
     @property
     def churn(self) -> Scorer:
         """A model whose logit is one constant."""
-        scorer = cold_start("churn", Settings())
-        logit = float(np.log(self.probability / (1 - self.probability)))
-        payload = {
-            "kind": "linear",
-            "inputs": ["log_recency_days"],
-            "weights": [0.0],
-            "mean": [0.0],
-            "scale": [1.0],
-            "intercept": logit,
-            "calibration": [1.0, 0.0],
-        }
-        return type(scorer).from_payload(payload, name="churn.fixed", candidate="fixed", target="churn", version=1)
+        return fixed("fixed", self.probability)
+
+
+def fixed(candidate: str, probability: float) -> Scorer:
+    """Return a model of churn that says the same of everybody."""
+    payload = {
+        "kind": "linear",
+        "inputs": ["log_recency_days"],
+        "weights": [0.0],
+        "mean": [0.0],
+        "scale": [1.0],
+        "intercept": float(np.log(probability / (1 - probability))),
+        "calibration": [1.0, 0.0],
+    }
+    return Scorer.from_payload(payload, name=f"churn.{candidate}", candidate=candidate, target="churn", version=1)
 
 
 class Board:
@@ -211,9 +218,26 @@ class Varied:
 
     churn = cold_start("churn", Settings())
     purchase = cold_start("purchase", Settings())
+    splits: ClassVar[dict[Target, Split]] = {"churn": Split(fixed("other", 0.65), 0.3)}
 
 
 def _coarse(score: dict[str, Any]) -> dict[str, Any]:
     """Leave out when it was scored, what is the same told in other words, and the last digits."""
     known = {name: value for name, value in score.items() if name not in {"scored_at", "reasons"}}
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in known.items()}
+
+
+def test_in_a_split_each_score_is_of_the_model_that_it_names_and_says() -> None:
+    ids = [f"c{number}" for number in range(40)]
+    state, champions = CustomerState(), Said()
+    rows = state.rows_of(ids)
+    split = Split(fixed("other", 0.7), 0.5)
+    champions.splits["churn"] = split
+    features = np.zeros((len(ids), WIDTH), np.float32)
+    due = Due(state, rows, DAY * DAY_MS, Scoreboard(), always=True)
+    (told,), columns = Teller(Settings(), champions).tell([due], features)
+    taken = dict(zip(ids, split.takes(hash_ids(ids)).tolist(), strict=True))
+    assert 0 < sum(taken.values()) < len(ids)
+    for score in said(checked(told, columns)):
+        expected = ("churn.other", 0.7) if taken[score["customer_id"]] else ("churn.fixed", 0.1)
+        assert (score["model"]["name"], score["churn"]) == (expected[0], pytest.approx(expected[1], abs=1e-5))

@@ -116,7 +116,7 @@ def outcome(customer: str, label: int, probability: float, matured: int = 14, **
     return {
         "target": "churn", "customer_id": customer, "label": label, "probability": probability, "candidate": "logistic",
         "snapshot_day": SNAPSHOT + timedelta(days=matured - 14), "matured_day": SNAPSHOT + timedelta(days=matured),
-        **more,
+        "arm": "", **more,
     }  # fmt: skip
 
 
