@@ -15,6 +15,7 @@ from ebb.errors import UnavailableError
 from ebb.messages import Band
 from serving.conditional import NOT_MODIFIED, answer, tag_of
 from serving.context import Context, Here
+from serving.direct import DirectRoute
 from serving.export import IN_OPENAPI, csv_response, wants_csv
 from serving.problems import ProblemError
 from serving.ranking import Sort, Wanted, at_risk, everyone
@@ -105,20 +106,25 @@ def look_up(asked: LookUp, here: Here) -> Response:
     return Response(b'{"results":[%b]}' % b",".join(_looked(here, one) for one in asked.customer_ids), media_type=JSON)
 
 
-@router.get(
-    "/{customer_id}/score",
-    response_model=CurrentScore,
-    summary="One customer's score",
-    description="The latest score, from memory, with the reasons for it. `as_of` is the event time that it describes, "
-    "`scored_at` the wall time at which it was made. The tag names the score, whatever its staleness.",
-    responses=NOT_MODIFIED,
-)
 async def customer_score(customer_id: CustomerId, here: Here, request: Request) -> Response:
     """Return the latest score of a customer."""
     body = here.feed.board.score(customer_id)
     if body is None:
         raise not_held(here, customer_id)
     return answer(request, _with_staleness(body), tag=tag_of(body, weak=True), media_type=JSON)
+
+
+router.add_api_route(
+    "/{customer_id}/score",
+    customer_score,
+    response_model=CurrentScore,
+    summary="One customer's score",
+    description="The latest score, from memory, with the reasons for it. `as_of` is the event time that it describes, "
+    "`scored_at` the wall time at which it was made. The tag names the score, whatever its staleness.",
+    responses=NOT_MODIFIED,
+    methods=["GET"],
+    route_class_override=DirectRoute,
+)
 
 
 @router.get(

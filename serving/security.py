@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
+from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
 
 from ebb.errors import UnavailableError
@@ -203,22 +204,40 @@ def _hostname(host: str | None) -> str | None:
         return None
 
 
+def shown_key(connection: HTTPConnection) -> str | None:
+    """Return the key that a request shows: its bearer token, else its `X-API-Key`."""
+    scheme, token = get_authorization_scheme_param(connection.headers.get("authorization"))
+    if token and scheme.lower() == "bearer":
+        return token
+    return connection.headers.get("x-api-key")
+
+
+def let_in(connection: HTTPConnection, key: str | None, scope: Scope) -> Grant:
+    """Let a request in by its key, count it, and note on its scope who asks and what is left to them.
+
+    Raises
+    ------
+    ProblemError, UnavailableError
+        As `Door.admit` and `Door.count_request`.
+    """
+    door: Door = connection.app.state.context.door
+    grant = door.admit(key, scope, connection.client.host if connection.client else "")
+    connection.scope[GRANT] = grant
+    connection.scope[RATES] = door.count_request(grant)
+    return grant
+
+
 def needs(scope: Scope) -> Callable[..., Awaitable[Grant]]:
     """Return the dependency that lets a request in by its key if the key has a scope."""
 
-    async def let_in(
+    async def by_key(
         connection: HTTPConnection,
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
         header: Annotated[str | None, Security(_header)] = None,
     ) -> Grant:
-        door: Door = connection.app.state.context.door
-        address = connection.client.host if connection.client else ""
-        grant = door.admit(bearer.credentials if bearer else header, scope, address)
-        connection.scope[GRANT] = grant
-        connection.scope[RATES] = door.count_request(grant)
-        return grant
+        return let_in(connection, bearer.credentials if bearer else header, scope)
 
-    return let_in
+    return by_key
 
 
 Keyed = Depends(needs(Scope.READ))

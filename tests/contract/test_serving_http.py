@@ -372,3 +372,32 @@ def test_every_import_of_the_page_is_a_file_of_the_page() -> None:
     for path in PAGE.glob("*.js"):
         for name in re.findall(r'from "\./([^"]+)"', path.read_text()):
             assert (PAGE / name).is_file(), f"{path.name} imports {name}"
+
+
+async def test_a_look_up_is_let_in_and_refused_as_every_other_request() -> None:
+    app = create_app(Settings(api_keys="alpha"))
+    hold(app, make_score("c-1"))
+    shown: list[dict[str, str]] = [
+        {},
+        {"X-API-Key": "alpha"},
+        {"X-API-Key": "gamma"},
+        {"Authorization": "Bearer alpha"},
+        {"Authorization": "bearer alpha"},
+        {"Authorization": "Bearer gamma", "X-API-Key": "alpha"},
+        {"Authorization": "Bearer", "X-API-Key": "alpha"},
+        {"Authorization": "Basic YWxwaGE=", "X-API-Key": "alpha"},
+        {"Authorization": "Basic YWxwaGE="},
+    ]
+    async with httpx.AsyncClient(transport=ASGITransport(app), base_url="http://shop.example") as client:
+        for headers in shown:
+            look_up = await client.get("/v1/customers/c-1/score", headers=headers)
+            other = await client.get("/v1/customers/at-risk", headers=headers)
+            assert look_up.status_code == other.status_code, headers
+            if look_up.is_error:
+                assert look_up.json()["type"] == other.json()["type"], headers
+        right = {"X-API-Key": "alpha"}
+        assert (await client.get("/v1/customers/c-1/score", headers=right)).headers["ratelimit"]
+        long = await client.get(f"/v1/customers/{'x' * 257}/score", headers=right)
+        other = await client.get(f"/v1/customers/{'x' * 257}/history", headers=right)
+        assert long.status_code == other.status_code == 422
+        assert long.json()["errors"] == other.json()["errors"]
