@@ -5,6 +5,7 @@ Every test that uses them gets a namespace of its own (`space`), so tests do not
 
 import os
 import secrets
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from ebb.runtime.services import running
 from ebb.runtime.supervisor import Supervisor
 from ebb.settings import Settings
 from ebb.topics import create_topics
+
+# A shell that starts the tests in the background has interrupts ignored, and so would every process that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 LIB = Path(os.environ.get("EBB_LIB", ROOT / ".ebb" / "lib"))

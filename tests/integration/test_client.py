@@ -204,8 +204,11 @@ def test_watch_prints_alerts_of_the_bands_asked_for_and_leaves_after_so_many(api
         for number, churn in enumerate((0.9, 0.7, 0.85)):
             api.teller.alert(make_alert(f"cl-{5 + number}", churn))
         api.teller.flush()
+        try:
+            assert watching.wait(20) == 0
+        finally:
+            watching.kill()
         said = watching.stdout.read()
-        assert watching.wait(20) == 0
     assert "cl-5" in said
     assert "cl-6" not in said
     assert "cl-7" in said
@@ -220,5 +223,8 @@ def test_watch_ends_quietly_on_an_interrupt(api: Api) -> None:
         assert watching.stderr is not None
         assert "Watching" in watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(20) == 0
+        try:
+            assert watching.wait(20) == 0
+        finally:
+            watching.kill()
         assert watching.stderr.read() == ""

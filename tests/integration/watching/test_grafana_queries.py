@@ -24,7 +24,8 @@ SEED = (
     """INSERT INTO alerts SELECT toString(number), 'band', 'c' || toString(number), 'high', 'medium', 0.7, 0.5,
         'No activity for 12 days', 40, 'DE', 'web', toDateTime64('{today}', 3, 'UTC') - INTERVAL number HOUR, now64(3)
         FROM numbers(60)""",
-    """INSERT INTO outcomes SELECT 'churn', 'c' || toString(number), toDate('{today}') - 15 - number % 20,
+    """INSERT INTO outcomes (target, customer_id, snapshot_day, matured_day, label, country, channel, candidate,
+        probability) SELECT 'churn', 'c' || toString(number), toDate('{today}') - 15 - number % 20,
         toDate('{today}') - 1 - number % 20, (cityHash64(number) % 10 < 4)::UInt8, 'DE', 'web',
         ['served', 'logistic', 'recency'][number % 3 + 1], (cityHash64(number, 1) % 10) / 10 FROM numbers(3000)""",
     """INSERT INTO models SELECT 'churn.logistic', 'churn', 'logistic', number + 1, 'champion', 'h',
