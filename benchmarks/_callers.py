@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import orjson
 import uvloop
-from websockets.asyncio.client import ClientConnection, connect
+from aiohttp import ClientSession, TCPConnector
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from ebb.kafka import Publisher
@@ -102,35 +103,34 @@ class Follower:
         self.lost = ""
         self._url = url
 
-    async def run(self) -> None:
+    async def run(self, session: ClientSession) -> None:
         """Follow until cancelled."""
         sequence = 0
-        try:
-            async with connect(self._url, proxy=None, compression=None, open_timeout=60) as socket:
-                await subscribe(socket, self.customers)
-                async for message in socket:
-                    now, said = time.time(), orjson.loads(message)
-                    if said["type"] == "subscribed":
-                        self.subscribed.set()
-                    elif said["type"] == "score":
-                        data = said["data"]
-                        customer, number = data["customer_id"], int(data["value_at_risk"])
-                        last = self.told.get(customer, 0)
-                        self.disordered += said["sequence"] <= sequence or number <= last
-                        sequence = said["sequence"]
-                        self.told[customer] = last + 1
-                        self.delays.append(now - datetime.fromisoformat(data["scored_at"]).timestamp())
-        except ConnectionClosed as closed:
-            self.lost = str(closed)
-            self.subscribed.set()
+        # Its reader is compiled: a thousand clients in one process must not be what is waited for.
+        async with session.ws_connect(self._url, max_msg_size=0) as socket:
+            await socket.send_str(wish(self.customers))
+            async for message in socket:
+                now, said = time.time(), orjson.loads(message.data)
+                if said["type"] == "subscribed":
+                    self.subscribed.set()
+                elif said["type"] == "score":
+                    data = said["data"]
+                    customer, number = data["customer_id"], int(data["value_at_risk"])
+                    last = self.told.get(customer, 0)
+                    self.disordered += said["sequence"] <= sequence or number <= last
+                    sequence = said["sequence"]
+                    self.told[customer] = last + 1
+                    self.delays.append(now - datetime.fromisoformat(data["scored_at"]).timestamp())
+        self.lost = f"closed with {socket.close_code}"
+        self.subscribed.set()
 
 
-async def subscribe(socket: ClientConnection, customers: list[int] | None) -> None:
-    """Ask for the scores of some customers, or of all."""
+def wish(customers: list[int] | None) -> str:
+    """Return the message that asks for the scores of some customers, or of all."""
     wanted: dict[str, Any] = {"type": "subscribe", "topics": ["scores"]}
     if customers is not None:
         wanted["filter"] = {"customers": [f"c-{customer}" for customer in customers]}
-    await socket.send(json.dumps(wanted))
+    return json.dumps(wanted)
 
 
 async def streams(
@@ -139,10 +139,11 @@ async def streams(
     """Publish score changes to Kafka and see when each arrives at each client that follows the customer."""
     # Client i follows customers i, i + 1, …: every change is wanted by `followed` clients.
     followers = [Follower(url, [(i + k) % clients for k in range(followed)]) for i in range(clients)]
-    tasks = [asyncio.ensure_future(one.run()) for one in followers]
+    session = ClientSession(connector=TCPConnector(limit=0))
+    tasks = [asyncio.ensure_future(one.run(session)) for one in followers]
     await asyncio.gather(*(one.subscribed.wait() for one in followers))
     stalled = await connect(url, proxy=None, compression=None, max_queue=1)
-    await subscribe(stalled, None)
+    await stalled.send(wish(None))
     visits = 0
 
     async def pass_by() -> None:
@@ -150,27 +151,31 @@ async def streams(
         while True:
             with contextlib.suppress(ConnectionClosed):
                 async with connect(url, proxy=None, compression=None, open_timeout=60) as socket:
-                    await subscribe(socket, random.sample(range(clients), followed))
+                    await socket.send(wish(random.sample(range(clients), followed)))
                     await asyncio.sleep(random.uniform(1, 3))  # noqa: S311
                     visits += 1
 
     tasks += [asyncio.ensure_future(pass_by()) for _ in range(passers)]
     await asyncio.sleep(1)
     publisher = Publisher(settings, linger_ms=1)
+    # A producer's first record waits for its connection, half a second here; a worker has long had one.
+    publisher.send(settings.topics.scores, key=f"c-{clients}", value=score(clients, 1))
+    await asyncio.to_thread(publisher.flush)
     sent: dict[int, int] = {}
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     for change in range(int(rate * seconds)):
         if (early := began + change / rate - time.perf_counter()) > 0:
             await asyncio.sleep(early)
         customer = change % clients
         sent[customer] = sent.get(customer, 0) + 1
         publisher.send(settings.topics.scores, key=f"c-{customer}", value=score(customer, sent[customer]))
-    took = time.perf_counter() - began
+    took, busy = time.perf_counter() - began, time.process_time() - busy
     await asyncio.to_thread(publisher.flush)
     await asyncio.sleep(SETTLE_SECONDS)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await session.close()
     stalled.transport.abort()
     missing = sum(sent[one] - follower.told.get(f"c-{one}", 0) for follower in followers for one in follower.customers)
     delays = np.concatenate([one.delays for one in followers]) * 1_000
@@ -186,6 +191,7 @@ async def streams(
         "disordered": sum(one.disordered for one in followers),
         "lost": sum(bool(one.lost) for one in followers),
         "visits": visits,
+        "busy": busy / took,
     }
 
 

@@ -134,7 +134,11 @@ def _live(settings: Settings, number: int) -> tuple[dict[str, float], int]:
             time.sleep(0.05)
         rate = (done - first[1]) / max(time.perf_counter() - first[0], 1e-9)
         time.sleep(QUIET_SECONDS)
-        before = scrape(worker)
+        # The one that runs may have begun under load, when sweeps stand back for events.
+        begun = metric(scrape(worker), "ebb_sweep_seconds_count")
+        while metric(before := scrape(worker), "ebb_sweep_seconds_count") < begun + 1:
+            _still(deadline, "a sweep ended")
+            time.sleep(0.2)
         swept = metric(before, "ebb_sweep_seconds_count")
         while metric(text := scrape(worker), "ebb_sweep_seconds_count") < swept + 2:
             _still(deadline, "two sweeps ended")

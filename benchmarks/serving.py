@@ -114,7 +114,11 @@ def _streams(settings: Settings) -> dict[str, float]:
     print(f"{told['deliveries_per_s']:,.0f} deliveries/s: ", end="")
     print(f"p50 {told['p50_ms']:.0f} ms, p99 {told['p99_ms']:.0f} ms, worst {told['worst_ms']:.0f} ms; ", end="")
     print(f"{told['missing']:.0f} of {told['deliveries'] + told['missing']:,.0f} missing, ", end="")
-    print(f"{told['disordered']:.0f} out of order, {told['lost']:.0f} clients cut off, {told['visits']:.0f} visits")
+    print(
+        f"{told['disordered']:.0f} out of order, {told['lost']:.0f} clients cut off, {told['visits']:.0f} visits; ",
+        end="",
+    )
+    print(f"the load took {told['busy']:.2f} of a core; ", end="")
     print(f"processor time: {cost:.1f} s for {sent:,.0f} messages sent, {cost / max(1.0, sent) * 1e6:.0f} µs each")
     return {"ws_p99_ms": round(told["p99_ms"], 1), "ws_missing": int(told["missing"] + told["disordered"])}
 
