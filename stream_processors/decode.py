@@ -1,6 +1,7 @@
 """Records of polls → columns of accepted events, ticks, and what is refused."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from operator import attrgetter
@@ -99,20 +100,42 @@ class Decoder:
             signals.erasings.append((place, erasing))
         return moment is not None or erasing is not None
 
-    def _parts(self, records: Poll, places: Sequence[int], refused: list[tuple[int, Refused]]) -> list[_Part]:
-        """Read records all at once; where there is a doubt, in halves; where few are left, one by one."""
+    def _parts(
+        self, records: Poll, places: Sequence[int], refused: list[tuple[int, Refused]], *, sifted: bool = False
+    ) -> list[_Part]:
+        """Read records all at once; where there is a doubt, without those that are refused; then in halves.
+
+        A few bad records among thousands are what is usual, and cost one look at each record. A good one that only
+        Arrow doubts is rare, and costs what halving costs, down to few that are read one by one.
+        """
         if not places:
             return []
-        if len(places) > FEW:
+        if len(places) <= FEW:
+            return [self._one_by_one(records, places, refused)]
+        with suppress(DoubtError):
+            return [self._at_once(records, places)]
+        if not sifted:
+            return self._parts(records, self._sift(records, places, refused), refused, sifted=True)
+        half = len(places) // 2
+        halves = (places[:half], places[half:])
+        return [part for some in halves for part in self._parts(records, some, refused, sifted=True)]
+
+    def _sift(self, records: Poll, places: Sequence[int], refused: list[tuple[int, Refused]]) -> list[int]:
+        """Refuse what is to be refused; return the places of the rest."""
+        kept = []
+        for place in places:
             try:
-                return [self._at_once(records, places)]
-            except DoubtError:
-                half = len(places) // 2
-                return [
-                    *self._parts(records, places[:half], refused),
-                    *self._parts(records, places[half:], refused),
-                ]
-        return [self._one_by_one(records, places, refused)]
+                self._read(records[place])
+            except InvalidEventError as error:
+                refused.append((place, Refused(records[place], error.reason, error.what)))
+            else:
+                kept.append(place)
+        return kept
+
+    def _read(self, record: Any) -> tuple[Activity, Properties]:
+        event, known = decode_activity(record.value, latest=self._latest(record.timestamp), max_bytes=self._max_bytes)
+        check_key(record.key, event.customer_id)
+        return event, known
 
     def _at_once(self, everything: Poll, places: Sequence[int]) -> _Part:
         records = everything if len(places) == len(everything) else [everything[place] for place in places]
@@ -135,9 +158,7 @@ class Decoder:
         for place in places:
             record = records[place]
             try:
-                latest = self._latest(record.timestamp)
-                event, known = decode_activity(record.value, latest=latest, max_bytes=self._max_bytes)
-                check_key(record.key, event.customer_id)
+                event, known = self._read(record)
             except InvalidEventError as error:
                 refused.append((place, Refused(record, error.reason, error.what)))
                 continue
