@@ -40,6 +40,10 @@ class Properties(msgspec.Struct, frozen=True, gc=False):
     session_id: Text | None = None
 
 
+NO_PROPERTIES = msgspec.Raw(b"{}")
+"""What an event has, as this very object, that was sent without any."""
+
+
 class Activity(msgspec.Struct, frozen=True, gc=False):
     """One event as it stands on `ebb.activity`. `occurred_at` has a zone; the ids are opaque and not empty."""
 
@@ -47,7 +51,7 @@ class Activity(msgspec.Struct, frozen=True, gc=False):
     customer_id: Identifier
     type: Identifier
     occurred_at: Annotated[datetime, msgspec.Meta(tz=True)]
-    properties: msgspec.Raw = msgspec.Raw(b"{}")
+    properties: msgspec.Raw = NO_PROPERTIES
 
 
 _activity = msgspec.json.Decoder(Activity)

@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import faust
-import numpy as np
 import pyarrow as pa
 from faust.types import TP, EventT
 
@@ -37,7 +36,6 @@ from stream_processors.decode import FEW, Decoder
 from stream_processors.partition import PartitionWorker
 from stream_processors.scoring import Scoring
 from stream_processors.sink import Sink
-from stream_processors.state import Rows
 from stream_processors.transport import RawSchema, Transport
 
 log = get_logger(__name__)
@@ -46,6 +44,9 @@ POLLS_AHEAD = 8
 """Polls that wait to be decoded; no more are read meanwhile."""
 ROUND_RECORDS = 20_000
 """Records from which on a round takes no further poll."""
+SCORE_SECONDS = 1.0
+"""While full rounds come one after another, customers are scored this often rather than after each: who has acted
+would wait for hundreds of milliseconds all the same, and is told what holds after all that they did."""
 GATHER_SECONDS = 0.002
 """How long a round of few records waits for the polls of other partitions, which one fetch brings one after another."""
 YIELD_SECONDS = 0.05
@@ -98,6 +99,9 @@ class ActivityWorker:
         self._rounds: asyncio.Queue[Round] = asyncio.Queue(1)
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._underway = 0
+        self._unscored: list[float] = []
+        """By poll whose customers are not scored yet: when its oldest record was produced, Unix seconds."""
+        self._scored_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self._inserting = asyncio.Lock()
@@ -256,32 +260,37 @@ class ActivityWorker:
         polled = await self._rounds.get()
         batches = await polled.batches
         began = time.monotonic()
-        touched: dict[int, Rows] = {}
-        applied = []
         for one, batch in zip(polled.polls, batches, strict=True):
             partition, tp = one.partition, one.event.message.tp
             if self.partitions.get(tp.partition) is not partition or partition.released or self._outdated(one.event):
                 continue
             partition.behind = (self.app.consumer.highwater(tp) or 0) - 1 > batch.last_offset
-            rows = partition.process(batch)
-            before = touched.get(tp.partition)
-            touched[tp.partition] = rows if before is None else np.union1d(before, rows)
+            partition.process(batch)
             # The event waits for its checkpoint; its records need not.
             one.records.clear()
             partition.unacked.append(one.event)
-            applied.append(batch)
-        self._scoring.score(((self.partitions[number], rows) for number, rows in touched.items()), cause="event")
+            self._unscored.append(batch.waited_since)
+        self._underway -= len(polled.polls)
+        more = self._underway and sum(map(len, batches)) >= ROUND_RECORDS
+        if not more or began - self._scored_at >= SCORE_SECONDS:
+            self._score(self.partitions.values())
+            self._scored_at = time.monotonic()
+            for waited_since in self._unscored:
+                LATENCY_SECONDS.observe(max(time.time() - waited_since, 0))
+            self._unscored = []
         BATCH_SECONDS.observe(time.monotonic() - began)
-        for batch in applied:
-            LATENCY_SECONDS.observe(max(time.time() - batch.waited_since, 0))
         if self._sink.rows >= self.settings.sink_rows:
             self._full.set()
         if self._sink.rows >= 2 * self.settings.sink_rows:
             self._room.clear()
-        self._underway -= len(polled.polls)
         if not self._underway:
             self._idle.set()
         await asyncio.sleep(0)
+
+    def _score(self, workers: Iterable[PartitionWorker]) -> None:
+        """Score the customers whom events have touched."""
+        due = ((worker, worker.due()) for worker in workers if not worker.released)
+        self._scoring.score((one for one in due if len(one[1])), cause="event")
 
     async def _stand_back(self) -> None:
         """Let the polls under way go first, for a while at most."""
@@ -316,6 +325,8 @@ class ActivityWorker:
                     await self._stand_back()
                     worker.keep_features(rows)
                 await self._stand_back()
+                # What a checkpoint includes is not read again, so nobody would be told what followed from it.
+                self._score([worker])
                 if (capture := worker.capture()) is not None:
                     taken.append((worker, capture, worker.unacked))
                     worker.unacked = []

@@ -5,6 +5,7 @@ record, which alone decides what is refused and why; so an event's fate never de
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from ebb.events import AMOUNT_LIMIT, TEXT_LIMIT, Activity, Properties
+from ebb.events import AMOUNT_LIMIT, NO_PROPERTIES, TEXT_LIMIT, Activity, Properties
 
 REALS = frozenset({"amount", "discount"})
 PROPERTIES: tuple[str, ...] = Properties.__struct_fields__
@@ -36,7 +37,7 @@ COLUMNS = pa.schema(
         ("body", pa.utf8()),
     ]
 )
-"""What a table of events holds; `body` is the record as it came."""
+"""What a table of events holds; `body` is the record as it came, or empty if the other columns hold all of it."""
 
 _MOMENT = r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)$"
 """The times that Arrow and msgspec read alike."""
@@ -48,14 +49,23 @@ CHUNK = 128 * 1024
 """Bytes searched at a time, so that they stay in the processor's cache."""
 MOST_BYTES = 256 * 1024 * 1024
 """Arrow reads a block of at most 2 GiB."""
+BARE_QUOTES = 16
+"""Quotation marks of an event without properties: around four names and four texts."""
 
 
 class DoubtError(Exception):
     """At least one of the bodies is not surely fine."""
 
 
-def read_events(bodies: Sequence[bytes]) -> pa.Table:
+def read_events(found: Sequence[bytes | None], *, max_bytes: int) -> pa.Table:
     """Parse bodies, one row each, in order.
+
+    Parameters
+    ----------
+    found
+        The bodies; None is one that may be refused.
+    max_bytes
+        Greatest size accepted.
 
     Returns
     -------
@@ -67,9 +77,15 @@ def read_events(bodies: Sequence[bytes]) -> pa.Table:
     DoubtError
         If any body might be refused, or read otherwise, by `decode_activity`.
     """
-    text = b"\n".join(bodies)
+    bodies = cast(Sequence[bytes], found)
+    try:
+        text = b"\n".join(bodies)
+    except TypeError:  # one is None; to look for it would take a third of the time that parsing takes
+        raise DoubtError from None
     sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
     ends = np.cumsum(sizes + 1)
+    if sizes.max() > max_bytes:
+        raise DoubtError
     try:
         _surely_one_object_each(bodies, text, sizes, ends)
         rows = pyarrow.json.read_json(
@@ -86,14 +102,43 @@ def read_events(bodies: Sequence[bytes]) -> pa.Table:
         plain["occurred_at"] = occurred.cast(pa.timestamp("us", "UTC"))
     except (pa.ArrowInvalid, UnicodeDecodeError):
         raise DoubtError from None
+    held = _is_utc(occurred)
     known = plain.pop("properties")
     _check_absent(known, bodies)
     plain |= dict(zip(PROPERTIES, known.flatten(), strict=True))
     _check_ranges(plain)
+    letters = np.frombuffer(text, np.uint8)
+    quotes = np.add.reduceat((letters == ord('"')).view(np.uint8), ends - sizes - 1, dtype=np.int32)
+    held &= quotes == _quotes_held(known, plain)
     offsets = np.concatenate(([0], ends)).astype(np.int32)
     offsets[-1] -= 1  # no line break follows the last body
     lines = pa.StringArray.from_buffers(len(bodies), pa.py_buffer(offsets), pa.py_buffer(text))
-    return pa.table({**plain, "body": pc.ascii_rtrim_whitespace(lines)}, schema=COLUMNS)
+    body = pa.repeat("", len(bodies)) if held.all() else pc.if_else(held, "", pc.ascii_rtrim_whitespace(lines))
+    return pa.table({**plain, "body": body}, schema=COLUMNS)
+
+
+def _is_utc(occurred: pa.StringArray) -> npt.NDArray[np.bool_]:
+    """Tell which times, of the form of `_MOMENT`, are told in UTC; the column does not hold any other offset."""
+    _, places, text = occurred.buffers()
+    letters = np.frombuffer(text, np.uint8)
+    ends = np.frombuffer(places, np.int32)[occurred.offset + 1 :][: len(occurred)]
+    found = np.ones(len(ends), np.bool_)
+    for back, digit in enumerate(b"00:00"[::-1], 1):
+        found &= letters[ends - back] == digit
+    found |= (letters[ends - 1] | 0x20) == ord("z")
+    return found
+
+
+def _quotes_held(known: pa.StructArray, columns: dict[str, pa.Array]) -> npt.NDArray[np.int32]:
+    """Count the quotation marks that each body has if it says nothing that the columns do not hold.
+
+    Each name has two and each text has two; whatever a body says besides, it has at least the two of a name more.
+    """
+    found = np.full(len(known), BARE_QUOTES, np.int32)
+    for column, marks in ((known, 2), *((columns[name], 2 if name in REALS else 4) for name in PROPERTIES)):
+        if column.null_count < len(column):
+            found += np.int32(marks) * column.is_valid().to_numpy(zero_copy_only=False)
+    return found
 
 
 def _surely_one_object_each(
@@ -185,5 +230,12 @@ def from_activities(events: Sequence[tuple[Activity, Properties, bytes]]) -> pa.
         for name in ("event_id", "customer_id", "type", "occurred_at")
     }
     columns |= {name: [getattr(known, name) for _, known, _ in events] for name in PROPERTIES}
-    columns["body"] = [body.decode() for _, _, body in events]
+    columns["body"] = ["" if _holds_all(*event) else event[2].decode() for event in events]
     return pa.table(columns, schema=COLUMNS)
+
+
+def _holds_all(event: Activity, known: Properties, body: bytes) -> bool:
+    """Tell whether an event's columns hold all that its body says; see `_quotes_held`."""
+    quotes = BARE_QUOTES + (0 if event.properties is NO_PROPERTIES else 2)
+    quotes += sum(2 if name in REALS else 4 for name in PROPERTIES if getattr(known, name) is not None)
+    return not event.occurred_at.utcoffset() and body.count(b'"') == quotes

@@ -22,7 +22,8 @@ from stream_processors.batch import TICK, Batch, Coded, Erasing, Refused
 from stream_processors.columnar import COLUMNS, DoubtError, from_activities, read_events
 from stream_processors.hashing import hash_ids
 
-HEADERS = attrgetter("headers")
+HEADERS, KEY, VALUE = attrgetter("headers"), attrgetter("key"), attrgetter("value")
+OFFSET, TIMESTAMP = attrgetter("offset"), attrgetter("timestamp")
 FEW = 256
 """Up to so many records, reading them one by one costs less than Arrow's set-up, or than looking for the doubtful."""
 
@@ -139,15 +140,12 @@ class Decoder:
 
     def _at_once(self, everything: Poll, places: Sequence[int]) -> _Part:
         records = everything if len(places) == len(everything) else [everything[place] for place in places]
-        bodies = [record.value for record in records]
-        if None in bodies or max(map(len, bodies)) > self._max_bytes:
-            raise DoubtError
-        events = read_events(bodies)
-        keys = pa.array([record.key for record in records], pa.binary())
+        events = read_events(list(map(VALUE, records)), max_bytes=self._max_bytes)
+        keys = pa.array(list(map(KEY, records)), pa.binary())
         same = pc.equal(keys, events["customer_id"].combine_chunks().cast(pa.binary()))
         if pc.all(same, skip_nulls=False).as_py() is not True:
             raise DoubtError
-        earliest = min([record.timestamp for record in records])
+        earliest = min(map(TIMESTAMP, records))
         if pc.max(events["occurred_at"]).cast(pa.int64()).as_py() > self._latest(earliest) * 1_000_000:
             raise DoubtError
         return _Part(places, events)
@@ -170,8 +168,8 @@ class Decoder:
         """Return a batch of all the events, and the place of each among the records."""
         tables = [part.events for part in parts] or [COLUMNS.empty_table()]
         events = tables[0] if len(tables) == 1 else pa.concat_tables(tables).combine_chunks()
-        places = np.array([place for part in parts for place in part.places], np.intp)
-        offsets = np.array([records[place].offset for place in places.tolist()], np.int64)
+        places = np.concatenate([np.array(part.places, np.intp) for part in parts] or [np.empty(0, np.intp)])
+        offsets = np.fromiter(map(OFFSET, records), np.int64, len(records))[places]
         amounts = _filled(events["amount"])
         return places, Batch(
             offsets=offsets,

@@ -73,7 +73,9 @@ class PartitionWorker:
         self._sink = sink
         self._champions = champions
         self._speed = Clock.of(settings).speed
-        self._touched: list[Rows] = []
+        self._undescribed: list[Rows] = []
+        """Customers touched since their features were last kept."""
+        self._unscored: list[Rows] = []
         self.writer = own(settings, partition)
         """Writes its checkpoints. Made before they are read, so that nobody else adds to them any more."""
         begin = new if anew else restore
@@ -92,20 +94,17 @@ class PartitionWorker:
         self.released = False
         """Whether the partition was given up, or another worker was found to have it: nothing more is done for it."""
 
-    def process(self, batch: Batch) -> Rows:
-        """Apply one poll: its events, and between them the records by which customers are forgotten.
-
-        Returns
-        -------
-        array of intp
-            Rows of the customers whose scores are due, distinct and ascending.
-        """
-        touched = []
+    def process(self, batch: Batch) -> None:
+        """Apply one poll: its events, and between them the records by which customers are forgotten."""
         for part, erasing in batch.parts():
-            touched.append(self._apply(part))
+            self._apply(part)
             if erasing is not None and (erased := self.engine.erase(erasing)) is not None:
                 self._forget(erasing, erased)
-        return touched[0] if len(touched) == 1 else np.unique(np.concatenate(touched))
+
+    def due(self) -> Rows:
+        """Return, once, the rows of the customers whom events have touched: distinct and ascending."""
+        taken, self._unscored = self._unscored, []
+        return _together(taken)
 
     def _forget(self, erasing: Erasing, erased: Erased) -> None:
         """Withdraw what was told of a customer who was forgotten; the next checkpoint reports it."""
@@ -139,8 +138,8 @@ class PartitionWorker:
                     partition=partition_of(erasing.erasure_id, self._settings.partitions),
                 )
 
-    def _apply(self, batch: Batch) -> Rows:
-        """Apply events: state, dead letters, blocks of the boundaries crossed. Return the customers touched."""
+    def _apply(self, batch: Batch) -> None:
+        """Apply events: state, dead letters, blocks of the boundaries crossed."""
         offset = self.engine.offset
         newest = self.engine.newest
         effects = self.engine.process(batch)
@@ -154,7 +153,8 @@ class PartitionWorker:
         if effects.accepted.any():
             self._sink.add_events(Accepted(batch, effects.accepted, effects.late, self.partition, now))
         if len(effects.touched):
-            self._touched.append(effects.touched)
+            self._undescribed.append(effects.touched)
+            self._unscored.append(effects.touched)
         late = int(effects.late.sum())
         EVENTS.labels("accepted").inc(int(effects.accepted.sum()) - late)
         EVENTS.labels("late").inc(late)
@@ -164,7 +164,6 @@ class PartitionWorker:
         CUSTOMERS.labels(label).set(len(self.engine.state.index))
         if (watermark := self.engine.watermark) is not None:
             WATERMARK.labels(label).set(watermark / 1000)
-        return effects.touched
 
     def now(self) -> int:
         """Event time at which scores are due, ms: the newest event's, moved on by the clock while none comes.
@@ -189,10 +188,8 @@ class PartitionWorker:
 
     def touched_ranges(self) -> list[Rows]:
         """Cut the customers touched since this was last asked into slices, to describe one after another."""
-        if not self._touched:
-            return []
-        rows = np.unique(np.concatenate(self._touched))
-        self._touched = []
+        taken, self._undescribed = self._undescribed, []
+        rows = _together(taken)
         return [rows[start : start + SLICE_ROWS] for start in range(0, len(rows), SLICE_ROWS)]
 
     def keep_features(self, rows: Rows) -> None:
@@ -277,3 +274,10 @@ class PartitionWorker:
             self._sink.add(
                 "dead_letters", refusal_columns(refused, self._settings.topics.activity, self.partition, time.time())
             )
+
+
+def _together(parts: list[Rows]) -> Rows:
+    """Return the rows of any of these, distinct and ascending; each of them is that already."""
+    if len(parts) > 1:
+        return np.unique(np.concatenate(parts))
+    return parts[0] if parts else np.empty(0, np.intp)

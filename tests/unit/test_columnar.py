@@ -3,6 +3,7 @@
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from ebb.errors import InvalidEventError
 from ebb.events import decode_activity
 from ebb.settings import Settings
-from stream_processors.columnar import DoubtError, from_activities, read_events
+from stream_processors import columnar
+from stream_processors.columnar import PROPERTIES, DoubtError, from_activities
 from stream_processors.decode import FEW, Decoder
 from tests.support.activity import Record
 
+MAX_BYTES = 65_536
 GOOD = {
     "event_id": "e1",
     "customer_id": "c1",
@@ -91,9 +94,13 @@ def written(draw: st.DrawFn) -> bytes:
     return body
 
 
+def read_events(bodies: list[bytes]) -> pa.Table:
+    return columnar.read_events(bodies, max_bytes=MAX_BYTES)
+
+
 def one_by_one(record: bytes) -> list[dict[str, Any]] | None:
     try:
-        event, known = decode_activity(record, latest=1e12, max_bytes=65_536)
+        event, known = decode_activity(record, latest=1e12, max_bytes=MAX_BYTES)
     except InvalidEventError:
         return None
     rows: list[dict[str, Any]] = from_activities([(event, known, record)]).to_pylist()
@@ -126,6 +133,46 @@ def test_ordinary_events_leave_no_doubt() -> None:
     ]
     rows = read_events(ordinary).to_pylist()
     assert rows == [row for body in ordinary for row in one_by_one(body) or []]
+
+
+@settings(max_examples=300, deadline=None)
+@given(written())
+def test_a_body_is_left_out_only_if_the_columns_hold_all_of_it(record: bytes) -> None:
+    for row in one_by_one(record) or []:
+        said = orjson.loads(record)
+        known = {name: row[name] for name in PROPERTIES if row[name] is not None}
+        assert row["body"] in {"", record.decode()}
+        if not row["body"]:
+            assert said.keys() <= GOOD.keys()
+            assert said.get("properties", {}) == known
+            assert said["occurred_at"].upper().endswith(("Z", "+00:00", "-00:00"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "left_out"),
+    [
+        ({}, True),
+        ({"properties": {}}, True),
+        ({"properties": {"amount": 3, "country": "Österreich", "store": "a\\b"}}, True),
+        ({"occurred_at": "2023-12-09T11:00:00.5+00:00"}, True),
+        ({"occurred_at": "2023-12-09T11:00:00-00:30"}, False),
+        ({"properties": {"amount": 3, "colour": "red"}}, False),
+        ({"properties": {"country": None}}, False),
+        ({"properties": {"country": '"'}}, False),
+        ({"more": 1}, False),
+    ],
+)
+def test_bodies_of_ordinary_events_are_left_out(changed: dict[str, Any], left_out: bool) -> None:
+    plain = GOOD | {"occurred_at": "2023-12-09T11:00:00Z", "properties": {"amount": 12.34, "country": "NL"}}
+    body = dumped(plain | changed)
+    rows = read_events([body, dumped(GOOD)]).to_pylist()
+    assert [row["body"] for row in rows] == ["" if left_out else body.decode(), dumped(GOOD).decode()]
+    assert rows[:1] == one_by_one(body)
+
+
+def test_a_poll_with_a_record_without_a_body_is_not_read_at_once() -> None:
+    with pytest.raises(DoubtError):
+        columnar.read_events([dumped(GOOD), None], max_bytes=MAX_BYTES)
 
 
 def test_records_that_only_make_sense_together_are_no_events() -> None:

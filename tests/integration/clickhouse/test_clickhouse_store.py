@@ -1,5 +1,6 @@
 """Rows in, rows out: schemas, refusals, and what a batch inserted twice does (nothing)."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -95,6 +96,16 @@ def test_properties_are_read_out_of_the_body(store: Store, database: Settings) -
     found = client.query("SELECT properties, body FROM v_events").result_rows
     client.close()
     assert found == [('{"colour":"red","sizes":[1,2]}', body)]
+
+
+def test_properties_of_an_event_without_a_body_are_those_of_its_columns(store: Store, database: Settings) -> None:
+    said = {"amount": 12.5, "currency": "EUR", "country": "NL", "store": 'a "b" \\', "discount": 0.0, "session_id": "s"}
+    store.insert("events", one_row("events", body="", **said))
+    store.insert("events", one_row("events", event_id="bare", body=""))
+    client = connect(database)
+    found = client.query("SELECT event_id, properties FROM v_events").result_rows
+    client.close()
+    assert {name: json.loads(text) for name, text in found} == {"x": said, "bare": {}}
 
 
 def test_events_stored_before_there_were_bodies_keep_their_properties(database: Settings) -> None:
