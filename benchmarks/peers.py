@@ -2,9 +2,10 @@
 
 What is computed, and what Ebb does besides, is told in `benchmarks._peers`; method and reading in `docs/benchmarks.md`.
 All read the same log on the same broker, one after another, one process each, each framework in an environment of its
-own under `build/peers`. The clock runs from the end of the warm-up to the last record, start-up left out. The slower
-ones get a shorter log with the same beginning and end. Before a ratio counts, the judge compares every customer's
-features and score. A framework that cannot be installed is told of, and its ratio is null.
+own under `build/peers`. The clock runs from the end of the warm-up, start-up left out, to the moment when the broker
+has the last result. The slower ones get a shorter log with the same beginning and end. Before a ratio counts, the judge
+compares every customer's features and score, as they were delivered. A framework that cannot be installed is told of,
+and its ratio is null.
 """
 
 import json
@@ -84,7 +85,7 @@ def _filled(base: Settings, part: int, source: Source) -> Topic:
 def _ours(topic: Topic, end: float) -> ours.OurRun:
     records = len(topic.log.records)
     run = ours.run(topic.settings, records=records, warm_up=topic.log.warm_up, customers=len(topic.truth), end=end)
-    _accept("ebb", judge.differences_of_ours(run.results, topic.truth))
+    _accept("ebb", judge.differences(run.results, topic.truth, single=True))
     _line("ebb", topic, run)
     return run
 
@@ -98,6 +99,7 @@ def _ratio(ebb: float, peer: str, python: Path, topic: Topic) -> float | None:
         partitions=topic.settings.partitions,
         records=len(topic.log.records),
         warm_up=topic.log.warm_up,
+        results="",
         folder="",
     )
     try:
@@ -107,7 +109,7 @@ def _ratio(ebb: float, peer: str, python: Path, topic: Topic) -> float | None:
         return None
     _accept(peer, judge.differences(run.results, topic.truth))
     ratio = ebb / run.events_per_s
-    _line(peer, topic, run, f"   ebb is {ratio:.1f} x")
+    _line(peer, topic, run, f", {run.delivered:,} results delivered; ebb is {ratio:.1f} x")
     return round(ratio, 2)
 
 

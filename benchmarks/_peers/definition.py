@@ -1,69 +1,54 @@
-"""What a peer computes: records to events, events to a customer's state, state to features and a score.
+"""What a peer computes: records to events, events to a customer's state, state to Ebb's features and a score.
 
-Runs in the environments of all peers, so it needs msgspec and the standard library alone.
+Runs in the environments of all peers, so it needs msgspec and the standard library alone (`ebb.features` asks for no
+more).
 """
 
 import math
 from collections import deque
 from datetime import datetime
-from operator import itemgetter, mul
 from typing import Annotated
 
 import msgspec
 
+from ebb.features import HALF_LIVES, INDEX, NAMES, WINDOWS
+
+FEATURES: tuple[str, ...] = NAMES
 DAY_MS = 86_400_000
-WINDOWS = (1, 7, 30)
-"""Days of the windows: that many whole days before today, and today so far."""
-HALF_LIFE_DAYS = 14
 IDS_KEPT = 200_000
 """Event ids remembered for each partition to drop duplicates, as many as Ebb's."""
 KINDS = {"session_start": 1, "view": 2, "add_to_cart": 3, "purchase": 4, "support_contact": 5}
-"""Event type to its column in a day's bucket; any other type counts in column 0 alone."""
-OTHER, PURCHASE, SPEND = 0, KINDS["purchase"], 6
-COLUMNS = 7
-"""Columns of a bucket: all events, the five kinds, spend in minor units."""
+"""Event type to its counter; any other type counts among all events (counter 0) alone."""
+OTHER, PURCHASE = 0, KINDS["purchase"]
+COUNTERS = 1 + len(KINDS)
+SPEND = 1 + COUNTERS
+"""Place of a day's spend in its bucket, after day number and counters."""
 MINOR_UNITS = 100
 
-COUNTED = ("events", "sessions", "views", "carts", "purchases", "supports")
-FEATURES: tuple[str, ...] = (
-    "tenure_ms",
-    "since_purchase_ms",
-    *(f"{name}_{days}d" for days in WINDOWS for name in (*COUNTED, "spend")),
-    "spend_total",
-    "events_total",
-    "purchases_total",
-    "active_days_total",
-    "events_hl14",
-)
-"""Whole numbers all but the last; times in ms, money in minor units."""
-WEIGHTS: dict[str, float] = {
-    "tenure_ms": 2e-10,
-    "since_purchase_ms": 6e-10,
-    "events_1d": -0.02,
-    "events_7d": -0.03,
-    "events_30d": -0.01,
-    "sessions_7d": -0.05,
-    "views_7d": -0.01,
-    "carts_7d": -0.04,
-    "purchases_30d": -0.2,
-    "supports_30d": 0.4,
-    "spend_30d": -5e-6,
-    "spend_total": -1e-6,
-    "active_days_total": -0.05,
-    "events_hl14": -0.02,
+WEIGHTS: dict[str, tuple[float, float]] = {
+    "active_hl14": (-2.0, math.log1p(1)),
+    "recency_days": (0.6, math.log1p(14)),
+    "recency_over_gap": (1.2, math.log(2)),
 }
-"""Of the logistic score, on features as they are."""
-BIAS = 0.8
-_weighted = itemgetter(*(FEATURES.index(name) for name in WEIGHTS))
-_weights = tuple(WEIGHTS.values())
+"""Feature to weight and mean of its log(1 + x): the score that Ebb gives before a label has matured."""
+BIAS = -sum(weight * mean for weight, mean in WEIGHTS.values())
+(_HL14, _HL14_WEIGHT), (_RECENCY, _RECENCY_WEIGHT), (_OVER_GAP, _OVER_GAP_WEIGHT) = (
+    (INDEX[name], weight) for name, (weight, _) in WEIGHTS.items()
+)
+
+_WEEK, _MONTH, _TWO_MONTHS = (2 << 7) - 1, (2 << 30) - 1, (2 << 60) - 1
+"""Bits of so many days before today, and of today, in a bitmap whose lowest bit is today's."""
+_DECAY = tuple(0.5 ** (1 / days) for days in HALF_LIVES)
+_RATES = len(_DECAY)
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
 class Properties(msgspec.Struct, gc=False):
-    """The one property that counts here."""
+    """The properties that count here."""
 
     amount: float | None = None
+    discount: float | None = None
 
 
 class Activity(msgspec.Struct, gc=False):
@@ -78,8 +63,8 @@ class Activity(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(Activity).decode
 
-Event = tuple[str, str, int, int, int]
-"""Event id, customer id, kind, time in ms, amount in minor units."""
+Event = tuple[str, str, int, int, int, bool]
+"""Event id, customer id, kind, time in ms, amount in minor units, whether there was a discount."""
 
 
 def parse(body: bytes | None) -> Event | None:
@@ -88,13 +73,15 @@ def parse(body: bytes | None) -> Event | None:
         event = _decode(body or b"")
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    amount = event.properties.amount
+    properties = event.properties
+    amount = properties.amount
     return (
         event.event_id,
         event.customer_id,
         KINDS.get(event.type, OTHER),
         int(event.occurred_at.timestamp() * 1000),
         round(amount * MINOR_UNITS) if amount else 0,
+        bool(properties.discount),
     )
 
 
@@ -118,106 +105,202 @@ class Seen:
         return True
 
 
-class Customer(msgspec.Struct, array_like=True):
-    """State of a customer. The sums of each window are kept up to date, so that features are read off."""
+class Customer(msgspec.Struct, array_like=True, gc=False):
+    """State of a customer. What changes by the event or the day is kept up to date, so that features are read off."""
 
     first: int
     newest: int
     """First and newest moment, ms."""
     today: int
     """Day number of the newest event; the windows end with it."""
-    bought: int = -1
-    """Newest purchase, ms."""
+    days: list[list[int]]
+    """Buckets of the active days among the last 30 and of today, the last one: day number, counters, spend."""
+    sums: list[int] = msgspec.field(default_factory=lambda: [0] * (COUNTERS * len(WINDOWS)))
+    """Of each counter the windows, in the order of the features."""
+    spend_week: int = 0
+    spend_month: int = 0
     spend: int = 0
     events: int = 0
     purchases: int = 0
-    active: int = 0
+    discounts: int = 0
+    bought: int = -1
+    """Newest purchase, ms."""
+    active: int = 1
     """Days with an event, ever."""
-    decayed: float = 0.0
-    """Events, each halved every `HALF_LIFE_DAYS`, as of today."""
-    sums: list[list[int]] = msgspec.field(default_factory=lambda: [[0] * COLUMNS for _ in WINDOWS])
-    days: list[list[int]] = msgspec.field(default_factory=list)
-    """Buckets in order of days: day number, then the columns."""
+    active_days: int = 1
+    purchase_days: int = 0
+    """Bitmaps of the last 60 days and today, the lowest bit."""
+    previous: int = -1
+    """Newest active day before today."""
+    gap_squares: int = 0
+    """Sum of the squared gaps between active days."""
+    decayed: list[float] = msgspec.field(default_factory=lambda: [0.0] * (2 * _RATES))
+    """Events, then active days, halved every so many days: those before today, as of today."""
 
 
 def begin(at: int) -> Customer:
     """Return the state of a customer whose first event, not yet counted, is at `at`."""
-    return Customer(first=at, newest=at, today=at // DAY_MS)
+    today = at // DAY_MS
+    return Customer(at, at, today, [[today] + [0] * SPEND])
 
 
-def update(customer: Customer, kind: int, at: int, amount: int) -> None:
+def update(customer: Customer, event: Event) -> None:
     """Count an event; it lies at most a day behind the customer's newest."""
+    _, _, kind, at, amount, discounted = event
     day = at // DAY_MS
     if day > customer.today:
         _enter(customer, day)
-    customer.newest = max(customer.newest, at)
-    customer.first = min(customer.first, at)
-    bucket = customer.days[-1] if customer.days and customer.days[-1][0] == day else _bucket(customer, day)
-    behind = customer.today - day
+    if at > customer.newest:
+        customer.newest = at
+    elif at < customer.first:
+        customer.first = at
+    bucket = customer.days[-1] if day == customer.today else _bucket_before(customer, day)
     customer.events += 1
-    customer.decayed += 0.5 ** (behind / HALF_LIFE_DAYS) if behind else 1.0
     bucket[1] += 1
     sums = customer.sums
-    for total in sums:
-        total[0] += 1
+    sums[0] += 1
+    sums[1] += 1
+    sums[2] += 1
     if kind:
         bucket[1 + kind] += 1
-        for total in sums:
-            total[kind] += 1
+        place = 3 * kind
+        # Late by a day is still within all the windows.
+        sums[place] += 1
+        sums[place + 1] += 1
+        sums[place + 2] += 1
         if kind == PURCHASE:
             customer.purchases += 1
+            customer.discounts += discounted
             customer.bought = max(customer.bought, at)
+            customer.purchase_days |= 1 << customer.today - day
+            bucket[SPEND] += amount
             customer.spend += amount
-            bucket[1 + SPEND] += amount
-            for total in sums:
-                total[SPEND] += amount
+            customer.spend_week += amount
+            customer.spend_month += amount
 
 
 def _enter(customer: Customer, day: int) -> None:
     """Move today on: what falls out of each window leaves its sums, what falls out of all leaves the buckets."""
-    for days, total in zip(WINDOWS, customer.sums, strict=True):
-        for bucket in customer.days:
-            if customer.today - days <= bucket[0] < day - days:
-                for column in range(COLUMNS):
-                    total[column] -= bucket[1 + column]
-    customer.days = [bucket for bucket in customer.days if bucket[0] >= day - WINDOWS[-1]]
-    customer.decayed *= 0.5 ** ((day - customer.today) / HALF_LIFE_DAYS)
+    today, days, sums, decayed = customer.today, customer.days, customer.sums, customer.decayed
+    for place, window in enumerate(WINDOWS):
+        for bucket in days:
+            if bucket[0] >= day - window:
+                break
+            if bucket[0] >= today - window:
+                for counter in range(COUNTERS):
+                    sums[counter * len(WINDOWS) + place] -= bucket[1 + counter]
+                if place == 1:
+                    customer.spend_week -= bucket[SPEND]
+                elif place == 2:
+                    customer.spend_month -= bucket[SPEND]
+    passed = day - today
+    events = days[-1][1]
+    for place, factor in enumerate(_DECAY):
+        power = factor**passed
+        decayed[place] = (decayed[place] + events) * power
+        decayed[_RATES + place] = (decayed[_RATES + place] + 1) * power
+    customer.days = [bucket for bucket in days if bucket[0] >= day - WINDOWS[-1]]
+    customer.days.append([day] + [0] * SPEND)
+    customer.active += 1
+    customer.active_days = (customer.active_days << passed | 1) & _TWO_MONTHS
+    customer.purchase_days = customer.purchase_days << passed & _TWO_MONTHS
+    customer.previous = today
+    customer.gap_squares += passed * passed
     customer.today = day
 
 
-def _bucket(customer: Customer, day: int) -> list[int]:
-    """Return the bucket of a day, a new one if nothing happened on it so far."""
-    place = len(customer.days)
-    while place and customer.days[place - 1][0] > day:
-        place -= 1
-    if place and customer.days[place - 1][0] == day:
-        return customer.days[place - 1]
-    bucket = [day] + [0] * COLUMNS
-    customer.days.insert(place, bucket)
+def _bucket_before(customer: Customer, day: int) -> list[int]:
+    """Return the bucket of yesterday for a late event, a new one if nothing happened so far, and count in the rates."""
+    days, decayed, previous = customer.days, customer.decayed, customer.previous
+    behind = customer.today - day
+    for place, factor in enumerate(_DECAY):
+        decayed[place] += factor**behind
+    if previous == day:
+        return days[-2]
+    bucket = [day] + [0] * SPEND
+    days.insert(-1, bucket)
     customer.active += 1
+    customer.active_days |= 1 << behind
+    customer.previous = day
+    customer.gap_squares += behind * behind
+    if previous >= 0:
+        customer.gap_squares += (day - previous) ** 2 - (customer.today - previous) ** 2
+    for place, factor in enumerate(_DECAY):
+        decayed[_RATES + place] += factor**behind
     return bucket
 
 
 def describe(customer: Customer) -> list[float]:
-    """Return the values of `FEATURES` at the customer's newest moment."""
-    newest = customer.newest
-    day, week, month = customer.sums
-    tenure = newest - customer.first
-    since = newest - customer.bought if customer.bought >= 0 else tenure
+    """Return the values of `FEATURES` at the customer's newest moment, at which recency is 0."""
+    sums, purchases, active = customer.sums, customer.purchases, customer.active
+    spend = customer.spend / MINOR_UNITS
+    today = customer.days[-1][1]
+    tenure = (customer.newest - customer.first) / DAY_MS
+    active_days = customer.active_days
+    gap_mean, gap_std = tenure, 0.0
+    if active > 1:
+        gaps = active - 1
+        gap_mean = (customer.today - customer.first // DAY_MS) / gaps
+        variance = customer.gap_squares / gaps - gap_mean * gap_mean
+        gap_std = math.sqrt(variance) if variance > 0 else 0.0
+    events_3, events_14, events_45, events_120, active_3, active_14, active_45, active_120 = customer.decayed
     return [
+        0.0,
         tenure,
-        since,
-        *day,
-        *week,
-        *month,
-        customer.spend,
+        (customer.newest - customer.bought) / DAY_MS if purchases else tenure,
+        *sums,
+        customer.spend_week / MINOR_UNITS,
+        customer.spend_month / MINOR_UNITS,
+        spend,
+        spend / (purchases or 1),
         customer.events,
-        customer.purchases,
-        customer.active,
-        customer.decayed,
+        purchases,
+        active,
+        (active_days & _WEEK).bit_count(),
+        (active_days & _MONTH).bit_count(),
+        active_days.bit_count(),
+        customer.purchase_days.bit_count(),
+        events_3 + today,
+        events_14 + today,
+        events_45 + today,
+        events_120 + today,
+        active_3 + 1,
+        active_14 + 1,
+        active_45 + 1,
+        active_120 + 1,
+        gap_mean,
+        gap_std,
+        0.0,
+        math.log((sums[1] + 1) / 7 / ((sums[2] + 1) / 30)),
+        sums[11] / (sums[8] + 1),
+        sums[14] / (sums[11] + 1),
+        customer.discounts / (purchases + 1),
     ]
 
 
 def score(features: list[float]) -> float:
-    """Return the logistic score of features in the order of `FEATURES`."""
-    return 1.0 / (1.0 + math.exp(-BIAS - sum(map(mul, _weights, _weighted(features)))))
+    """Return the chance of churn by features in the order of `FEATURES`."""
+    logit = (
+        BIAS
+        + _HL14_WEIGHT * math.log1p(features[_HL14])
+        + _RECENCY_WEIGHT * math.log1p(features[_RECENCY])
+        + _OVER_GAP_WEIGHT * math.log1p(features[_OVER_GAP])
+    )
+    return 1.0 / (1.0 + math.exp(-logit))
+
+
+class Result(msgspec.Struct, gc=False):
+    """What a peer delivers: a customer's features, in the order of `FEATURES`, and score."""
+
+    customer_id: str
+    score: float
+    features: list[float]
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def message(customer_id: str, customer: Customer) -> bytes:
+    """Describe and score a customer; return the body of the record that tells it."""
+    features = describe(customer)
+    return _encode(Result(customer_id, score(features), features))

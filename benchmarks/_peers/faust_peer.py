@@ -1,8 +1,9 @@
 """The definition in Faust as it comes: an agent that takes batches, and a table with its changelog.
 
 For throughput: values stay bytes until one fast decoder has them; `take` with a large batch, so that each customer of
-it is written to the table and its changelog once; large polls and buffers; uvloop; no web server. Faust's own loggers
-build a record for every message sent even if nobody prints it, so what nobody reads is turned off.
+it is written to the table and its changelog, described and told once; large polls and buffers; uvloop; no web server.
+Faust's own loggers build a record for every message sent even if nobody prints it, so what nobody reads is turned off.
+Results are sent at once to the producer, which gathers them: `send_soon` takes them through a queue and a task more.
 """
 
 import logging
@@ -12,7 +13,7 @@ import uvloop
 
 from benchmarks._peers.definition import Seen
 from benchmarks._peers.meter import Meter, Task
-from benchmarks._peers.steps import Described, many_records
+from benchmarks._peers.steps import many_records
 
 BATCH, WAIT_SECONDS = 20_000, 1.0
 """Larger gives nothing more; smaller writes the changelog more often."""
@@ -42,7 +43,7 @@ def make(task: Task) -> faust.App:
     )
     meter = Meter(task)
     seen = Seen(task.partitions)
-    results: dict[str, Described] = {}
+    results = app.topic(task.results, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     def kept(customer_id: str) -> bytes | None:
         found: bytes | None = customers.get(customer_id.encode())
@@ -51,12 +52,11 @@ def make(task: Task) -> faust.App:
     @app.agent(activity)
     async def consume(stream: faust.StreamT[bytes]) -> None:
         async for bodies in stream.take(BATCH, within=WAIT_SECONDS):
-            for customer_id, (state, described) in many_records(bodies, kept, seen).items():
-                customers[customer_id.encode()] = state
-                results[customer_id] = described
+            for customer_id, (state, message) in many_records(bodies, kept, seen).items():
+                key = customer_id.encode()
+                customers[key] = state
+                await results.send(key=key, value=message)
             meter.add(len(bodies))
-            if meter.done:
-                meter.hand_over((customer_id, *described) for customer_id, described in results.items())
 
     return app
 

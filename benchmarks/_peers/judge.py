@@ -1,6 +1,6 @@
 """The judge: what each customer's features and score must be, by a slow and obvious re-computation over all records.
 
-It shares the names of `definition` and the weights with the peers, and no code with anybody.
+It shares the names of the features and the weights of the score with the peers, and no code with anybody.
 """
 
 import json
@@ -10,16 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from benchmarks._peers.definition import BIAS, FEATURES, WEIGHTS
+from benchmarks._peers.definition import FEATURES, WEIGHTS
 
 DAY_MS = 86_400_000
 SCORE_TOLERANCE = 1e-6
-RATE_TOLERANCE = 1e-9
-"""Relative, of the decayed rate, whose last digits depend on the order of additions."""
+PRECISION = 1e-9
+"""Relative, of what is no whole number: the last digits depend on the order of additions."""
+SINGLE, SINGLE_NEAR_ZERO = 2.0**-22, 1e-6
+"""The same of numbers computed and kept in 32 bits: two of their steps; a logarithm near 0 has few digits right."""
 KINDS = {
     "session_start": "sessions",
     "view": "views",
@@ -39,10 +42,16 @@ class Event:
     kind: str
     at: int
     amount: int
+    discounted: bool
+
+    @property
+    def day(self) -> int:
+        """Number of its day."""
+        return self.at // DAY_MS
 
 
 def expected(records: Iterable[tuple[str, bytes]]) -> dict[str, dict[str, float]]:
-    """Return the features of each customer at their newest moment, by name."""
+    """Return the features of each customer at their newest moment, by name; counts are `int`."""
     events: dict[str, list[Event]] = defaultdict(list)
     ids: set[str] = set()
     for _, body in records:
@@ -68,103 +77,97 @@ def _read(body: bytes) -> dict[str, Any] | None:
     properties = found.get("properties", {})
     if moment.tzinfo is None or not isinstance(properties, dict):
         return None
-    amount = properties.get("amount")
-    return found if amount is None or type(amount) in (int, float) else None
+    money = (properties.get("amount"), properties.get("discount"))
+    return found if all(value is None or type(value) in (int, float) for value in money) else None
 
 
 def _event(found: dict[str, Any]) -> Event:
     kind = KINDS.get(found["type"], "other")
-    amount = Decimal(str(found.get("properties", {}).get("amount") or 0)) * 100
+    properties = found.get("properties", {})
+    amount = Decimal(str(properties.get("amount") or 0)) * 100
     minor = int(amount.quantize(Decimal(1), ROUND_HALF_EVEN)) if kind == "purchases" else 0
-    return Event(kind, round(datetime.fromisoformat(found["occurred_at"]).timestamp() * 1000), minor)
+    at = round(datetime.fromisoformat(found["occurred_at"]).timestamp() * 1000)
+    return Event(kind, at, minor, bool(properties.get("discount")))
 
 
 def _describe(events: list[Event]) -> dict[str, float]:
     now = max(event.at for event in events)
     today = now // DAY_MS
-    tenure = now - min(event.at for event in events)
-    bought = [event.at for event in events if event.kind == "purchases"]
+    bought = [event for event in events if event.kind == "purchases"]
+    days = sorted({event.day for event in events})
+    gaps = [later - earlier for earlier, later in pairwise(days)]
+    tenure = (now - min(event.at for event in events)) / DAY_MS
     found: dict[str, float] = {
-        "tenure_ms": tenure,
-        "since_purchase_ms": now - max(bought) if bought else tenure,
-        "spend_total": sum(event.amount for event in events),
+        "recency_days": 0.0,
+        "tenure_days": tenure,
+        "purchase_recency_days": (now - max(event.at for event in bought)) / DAY_MS if bought else tenure,
+        "spend_total": sum(event.amount for event in bought) / 100,
+        "order_value": sum(event.amount for event in bought) / 100 / len(bought) if bought else 0.0,
         "events_total": len(events),
         "purchases_total": len(bought),
-        "active_days_total": len({event.at // DAY_MS for event in events}),
-        "events_hl14": math.fsum(0.5 ** ((today - event.at // DAY_MS) / 14) for event in events),
+        "active_days_total": len(days),
+        "purchase_days_60": len({event.day for event in bought if event.day >= today - 60}),
+        "gap_mean_days": math.fsum(gaps) / len(gaps) if gaps else tenure,
+        "recency_over_gap": 0.0,
+        "discount_share": sum(1 for event in bought if event.discounted) / (len(bought) + 1),
     }
-    for days in (1, 7, 30):
-        within = [event for event in events if event.at // DAY_MS >= today - days]
-        found[f"events_{days}d"] = len(within)
-        found[f"spend_{days}d"] = sum(event.amount for event in within)
+    mean = found["gap_mean_days"]
+    found["gap_std_days"] = math.sqrt(math.fsum((gap - mean) ** 2 for gap in gaps) / len(gaps)) if gaps else 0.0
+    for window in (7, 30, 60):
+        found[f"active_days_{window}"] = sum(1 for day in days if day >= today - window)
+    for half_life in (3, 14, 45, 120):
+        found[f"events_hl{half_life}"] = math.fsum(0.5 ** ((today - event.day) / half_life) for event in events)
+        found[f"active_hl{half_life}"] = math.fsum(0.5 ** ((today - day) / half_life) for day in days)
+    for window in (1, 7, 30):
+        within = [event for event in events if event.day >= today - window]
+        found[f"events_{window}d"] = len(within)
+        found[f"spend_{window}d"] = sum(event.amount for event in within) / 100
         for name in KINDS.values():
-            found[f"{name}_{days}d"] = sum(1 for event in within if event.kind == name)
-    return found
+            found[f"{name}_{window}d"] = sum(1 for event in within if event.kind == name)
+    found["trend"] = math.log((found["events_7d"] + 1) / 7) - math.log((found["events_30d"] + 1) / 30)
+    found["view_to_cart"] = found["carts_30d"] / (found["views_30d"] + 1)
+    found["cart_to_purchase"] = found["purchases_30d"] / (found["carts_30d"] + 1)
+    return {name: found[name] for name in FEATURES}
 
 
 def score(features: Mapping[str, float]) -> float:
-    """Return the logistic score of features by name."""
-    return 1 / (1 + math.exp(-(BIAS + math.fsum(weight * features[name] for name, weight in WEIGHTS.items()))))
+    """Return the chance of churn by features by name."""
+    logit = math.fsum(weight * (math.log(1 + features[name]) - mean) for name, (weight, mean) in WEIGHTS.items())
+    return 1 / (1 + math.exp(-logit))
 
 
-def differences(results: Mapping[str, Described], wanted: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Compare a peer's results with the expected features: everything whole exactly, and the score.
+def differences(
+    results: Mapping[str, Described], wanted: Mapping[str, Mapping[str, float]], *, single: bool = False
+) -> list[str]:
+    """Compare results with the expected features and the score of these: counts exactly, the rest at its precision.
+
+    Parameters
+    ----------
+    single
+        Whether the features were computed and kept in 32 bits, as Ebb's are.
 
     Returns
     -------
     list of str
         One sentence a difference; empty if all is equal.
     """
-    found = _customers(results, wanted)
+    missing, unknown = sorted(wanted.keys() - results.keys()), sorted(results.keys() - wanted.keys())
+    found = [f"{customer} has no result." for customer in missing]
+    found += [f"{customer} has a result and no event." for customer in unknown]
     for customer in sorted(results.keys() & wanted.keys()):
         features, probability = results[customer]
         for name, value in zip(FEATURES, features, strict=True):
             right = wanted[customer][name]
-            near = name == "events_hl14" and math.isclose(value, right, rel_tol=RATE_TOLERANCE)
-            if value != right and not near:
+            if not _equal(value, right, single=single):
                 found.append(f"{customer}: {name} is {value}, not {right}.")
         if abs(probability - (right := score(wanted[customer]))) > SCORE_TOLERANCE:
             found.append(f"{customer}: the score is {probability}, not {right}.")
     return found
 
 
-def differences_of_ours(
-    results: Mapping[str, Mapping[str, float]], wanted: Mapping[str, Mapping[str, float]]
-) -> list[str]:
-    """Compare Ebb's table `features`, which holds days, units of money and 32-bit numbers, with the expected features.
-
-    A number is equal if it is the expected one at that precision; the score of the peers, computed from Ebb's features,
-    must be equal too.
-
-    Returns
-    -------
-    list of str
-        As `differences`.
-    """
-    found = _customers(results, wanted)
-    for customer in sorted(results.keys() & wanted.keys()):
-        ours, theirs = results[customer], wanted[customer]
-        for name in ours:
-            right = theirs[name] / unit(name)
-            if np.float32(ours[name]) != np.float32(right) and not (
-                name == "events_hl14" and math.isclose(ours[name], right, rel_tol=2**-23)
-            ):
-                found.append(f"{customer}: {name} is {ours[name]}, not {right}.")
-        whole = {name: ours.get(name, 0.0) * unit(name) for name in WEIGHTS}
-        if abs(score(whole) - (wanted_score := score(theirs))) > SCORE_TOLERANCE:
-            found.append(f"{customer}: the score is {score(whole)}, not {wanted_score}.")
-    return found
-
-
-def unit(name: str) -> int:
-    """Return by what a feature of the definition is to be divided to be in Ebb's unit: days, or units of money."""
-    if name.endswith("_ms"):
-        return DAY_MS
-    return 100 if name.startswith("spend") else 1
-
-
-def _customers(results: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
-    missing, unknown = sorted(wanted.keys() - results.keys()), sorted(results.keys() - wanted.keys())
-    return [f"{customer} has no result." for customer in missing] + [
-        f"{customer} has a result and no event." for customer in unknown
-    ]
+def _equal(value: float, right: float, *, single: bool) -> bool:
+    if isinstance(right, int):
+        return bool(np.float32(value) == np.float32(right)) if single else value == right
+    if single:
+        return math.isclose(value, right, rel_tol=SINGLE, abs_tol=SINGLE_NEAR_ZERO)
+    return math.isclose(value, right, rel_tol=PRECISION, abs_tol=PRECISION)

@@ -2,8 +2,9 @@
 
 First a twentieth of the customers over forty days, so that the 7 and 30-day windows have something to forget; these
 records are the warm-up. Then all customers over three days, as `bench-throughput` has them, up to a quarter of an hour
-out of order. One record in a hundred was sent before, one in five hundred cannot be accepted. The log ends with a view
-by every customer at one moment, so that the last result of everybody describes that moment.
+out of order; one purchase in four has a discount. One record in a hundred was sent before, one in five hundred cannot
+be accepted. The log ends with a view by every customer at one moment, so that the last result of everybody describes
+that moment.
 """
 
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ class Source:
             properties: dict[str, object] = {"channel": "web", "country": "DE", "product_id": f"p{number % 5_000}"}
             if kind == "purchase":
                 properties |= {"amount": amounts[number], "currency": "EUR"}
+                if number % 4 == 0:
+                    properties["discount"] = round(amounts[number] / 10, 2)
             at = datetime.fromtimestamp(times[number], UTC)
             found.append((customer, encode_activity(f"{name}{number}", customer, kind, at, properties)))
         for number in broken.tolist():

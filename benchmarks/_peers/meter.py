@@ -1,14 +1,12 @@
-"""How a peer is told what to do, keeps time, and hands over its results. Standard library alone."""
+"""How a peer is told what to do, and tells when its clock began and that all is done. Standard library alone."""
 
 import gc
 import json
 import os
 import resource
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 GARBAGE = (200_000, 50, 50)
 """Objects made before a collection, and collections of one generation before one of the next."""
@@ -22,13 +20,15 @@ class Task:
     """Consumer group, or whatever the framework calls itself; of one run alone."""
     bootstrap: str
     topic: str
+    results: str
+    """Topic to which every description goes, keyed by customer; it exists, with as many partitions as the other."""
     partitions: int
     records: int
-    """Records on the topic; the peer hands over its results when it has processed them all."""
+    """Records on the topic; the peer says so when it has processed them all."""
     warm_up: int
     """Records after which the clock starts."""
     folder: str
-    """Empty folder of the peer's own: state, and `results.jsonl` and `measured.json` at the end."""
+    """Empty folder of the peer's own: state, and `measured.json` at the end."""
 
     @classmethod
     def read(cls) -> "Task":
@@ -42,45 +42,27 @@ class Task:
 
 
 class Meter:
-    """Keeps time from the end of the warm-up to the last record."""
+    """Notes when the warm-up has ended, and says so when the last record is processed.
+
+    The clock is stopped by the broker, when it has the last result: what is on its way to it is not yet done.
+    """
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._began: tuple[int, float, float] | None = None
-        self.measured: dict[str, float] = {}
+        self._began: dict[str, float] = {}
         self.processed = 0
-        self.done = False
-        """Whether the last record was processed just now: time to hand over."""
 
     def add(self, records: int) -> None:
-        """Count records as processed: their results stand."""
+        """Count records as processed: the framework has their results, or there are none."""
         self.processed += records
-        self.done = False
-        if self._began is None:
+        if not self._began:
             if self.processed >= self._task.warm_up:
-                self._began = (self.processed, time.perf_counter(), cpu_seconds())
-        elif self.processed >= self._task.records and not self.measured:
-            self.done = True
-            counted, wall, cpu = self._began
-            seconds = time.perf_counter() - wall
-            self.measured = {
-                "events_per_s": (self.processed - counted) / seconds,
-                "seconds": seconds,
-                "cpu_seconds": cpu_seconds() - cpu,
-            }
-
-    def hand_over(self, results: Iterable[tuple[str, list[Any], float]]) -> None:
-        """Write the last result of each customer: id, features, score.
-
-        The measurements are written last: they are the sign that all is there.
-        """
-        folder = Path(self._task.folder)
-        with (folder / "results.jsonl").open("w") as file:
-            for customer_id, features, score in results:
-                file.write(json.dumps([customer_id, features, score]) + "\n")
-        whole = folder / "measured.part"
-        whole.write_text(json.dumps(self.measured))
-        whole.rename(folder / "measured.json")
+                self._began = {"processed": self.processed, "at": time.time(), "cpu_seconds": cpu_seconds()}
+        elif self.processed >= self._task.records:
+            folder = Path(self._task.folder)
+            whole = folder / "measured.part"
+            whole.write_text(json.dumps(self._began))
+            whole.rename(folder / "measured.json")
 
 
 def cpu_seconds() -> float:

@@ -2,46 +2,40 @@
 
 import re
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
+import numpy as np
 import psutil
+from confluent_kafka import Consumer
 
-from benchmarks._peers.definition import COUNTED, WINDOWS
+from benchmarks._peers.definition import FEATURES
+from benchmarks._peers.delivered import QUIET_SECONDS, ends
+from benchmarks._peers.judge import Described
 from clickhouse.client import connect
+from ebb.clients import client_config
 from ebb.errors import EbbError
 from ebb.runtime import parts
 from ebb.runtime.supervisor import Supervisor
 from ebb.settings import Settings
+from online_ml.cold_start import cold_start
 
 LOOK_SECONDS = 0.02
 DURABLE_SECONDS = 120.0
 """How long the last features may take to be in ClickHouse, which no figure contains."""
 _COUNTED = re.compile(r'^ebb_(?:events_total\{result="(?!tick)\w+"\}|dead_letters_total\{[^}]*\}) (\S+)', re.MULTILINE)
 
-COLUMNS = {
-    "tenure_ms": "tenure_days",
-    "since_purchase_ms": "purchase_recency_days",
-    **{f"{name}_{days}d": f"{name}_{days}d" for days in WINDOWS for name in COUNTED},
-    "spend_7d": "spend_7d",
-    "spend_30d": "spend_30d",
-    "spend_total": "spend_total",
-    "events_total": "events_total",
-    "purchases_total": "purchases_total",
-    "active_days_total": "active_days_total",
-    "events_hl14": "events_hl14",
-}
-"""Feature of the definition to Ebb's column. Ebb has no spend of one day."""
-
 
 @dataclass(frozen=True)
 class OurRun:
-    """What came of a run of Ebb; features by the names of the definition, in Ebb's units."""
+    """What came of a run of Ebb."""
 
     events_per_s: float
     seconds: float
     cpu_seconds: float
-    results: dict[str, dict[str, float]]
+    results: dict[str, Described]
+    """Features as they lie in ClickHouse, and the score that Ebb's own scorer makes of them."""
 
 
 def run(settings: Settings, *, records: int, warm_up: int, customers: int, end: float) -> OurRun:
@@ -68,9 +62,27 @@ def run(settings: Settings, *, records: int, warm_up: int, customers: int, end: 
             if began is not None and done >= records:
                 break
             time.sleep(LOOK_SECONDS)
+        wall, cpu = _last_score(settings, process, wall, cpu)
         seconds = wall - began[1]
         results = _features(settings, customers=customers, end=end)
     return OurRun((done - began[0]) / seconds, seconds, cpu - began[2], results)
+
+
+def _last_score(settings: Settings, process: psutil.Process, wall: float, cpu: float) -> tuple[float, float]:
+    """Return when the broker had the last score, and the worker's processor time then; at least what is given."""
+    topic = settings.topics.scores
+    consumer = Consumer(client_config(settings, group_id="bench-scores"))
+    try:
+        latest = ends(consumer, topic, range(settings.partitions))
+        looked = time.perf_counter()
+        while time.perf_counter() < looked + QUIET_SECONDS:
+            time.sleep(LOOK_SECONDS)
+            if (now := ends(consumer, topic, range(settings.partitions))) != latest:
+                latest, wall, cpu = now, time.perf_counter(), _cpu_seconds(process)
+                looked = wall
+        return wall, cpu
+    finally:
+        consumer.close()
 
 
 def _done(part: parts.Part) -> float:
@@ -88,8 +100,8 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _features(settings: Settings, *, customers: int, end: float) -> dict[str, dict[str, float]]:
-    names = ", ".join(COLUMNS.values())
+def _features(settings: Settings, *, customers: int, end: float) -> dict[str, Described]:
+    names = ", ".join(FEATURES)
     query = f"SELECT customer_id, {names} FROM features FINAL WHERE as_of = fromUnixTimestamp64Milli({{end:Int64}})"  # noqa: S608
     client = connect(settings)
     try:
@@ -97,9 +109,19 @@ def _features(settings: Settings, *, customers: int, end: float) -> dict[str, di
         while time.monotonic() < deadline:
             rows = client.query(query, parameters={"end": int(end * 1000)}).result_rows
             if len(rows) >= customers:
-                return {row[0]: dict(zip(COLUMNS, row[1:], strict=True)) for row in rows}
+                return scored(settings, {row[0]: row[1:] for row in rows})
             time.sleep(0.5)
     finally:
         client.close()
     what = f"ClickHouse holds the features of {len(rows)} customers at the log's end, not of {customers}."
     raise EbbError(what, "Read the worker's log; a benchmark on a machine this busy says nothing.")
+
+
+def scored(settings: Settings, features: Mapping[str, Sequence[float]]) -> dict[str, Described]:
+    """Put beside features, in the order of the catalogue, what Ebb's score makes of them while no label has matured.
+
+    A worker publishes that score when it has moved by `EBB_PUBLISH_CHANGE`, so what is on its topic may be so far off.
+    """
+    matrix = np.array(list(features.values()), np.float32)
+    scores = cold_start("churn", settings).predict(matrix).tolist()
+    return {customer: (vector, score) for (customer, vector), score in zip(features.items(), scores, strict=True)}

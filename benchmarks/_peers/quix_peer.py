@@ -2,14 +2,14 @@
 
 Values stay bytes until one fast decoder has them, and state is one value a customer, written as bytes. The consumer
 fetches ahead in large pieces. Quix hands over one record at a time; what was written since the last commit it answers
-from memory, and it commits every 5 s, as it comes.
+from memory, and it commits every 5 s, as it comes. Each result goes on to its topic, bytes too.
 """
 
 from quixstreams import Application, State
 
 from benchmarks._peers.definition import Seen
 from benchmarks._peers.meter import Meter, Task
-from benchmarks._peers.steps import Described, one_record
+from benchmarks._peers.steps import one_record
 
 
 def main() -> None:
@@ -26,23 +26,24 @@ def main() -> None:
             "fetch.message.max.bytes": 4 * 1024 * 1024,
             "fetch.wait.max.ms": 20,
         },
-        producer_extra_config={"linger.ms": 50, "batch.size": 1_000_000},
+        producer_extra_config={"linger.ms": 100, "batch.size": 1_000_000, "compression.type": "lz4"},
     )
     meter = Meter(task)
     seen = Seen(task.partitions)
-    results: dict[str, Described] = {}
 
-    def count(body: bytes, key: str, timestamp: int, headers: object, state: State) -> None:  # noqa: ARG001 - Quix's call
+    def count(body: bytes, key: str, timestamp: int, headers: object, state: State) -> tuple[bytes, ...]:  # noqa: ARG001 - Quix's call
         found = one_record(body, state.get_bytes("customer"), seen)
-        if found is not None:
-            changed, results[key] = found
-            state.set_bytes("customer", changed)
         meter.add(1)
-        if meter.done:
-            meter.hand_over((customer_id, *described) for customer_id, described in results.items())
+        if found is None:
+            return ()
+        changed, message = found
+        state.set_bytes("customer", changed)
+        return (message,)
 
     activity = app.topic(task.topic, key_deserializer="str", value_deserializer="bytes")
-    app.dataframe(activity).update(count, stateful=True, metadata=True)
+    results = app.topic(task.results, key_serializer="str", value_serializer="bytes")
+    # `expand` hands on what is in the tuple, one message or none, so that no step of its own need filter.
+    app.dataframe(activity).apply(count, stateful=True, metadata=True, expand=True).to_topic(results)
     app.run()
 
 

@@ -2,85 +2,108 @@
 
 from collections.abc import Callable
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks._peers import judge, steps
-from benchmarks._peers.definition import FEATURES, WEIGHTS, Seen, describe, parse
+from benchmarks._peers.definition import FEATURES, WEIGHTS, Event, Result, Seen, parse, score
 from ebb.events import encode_activity
 from ebb.messages import utc
+from ebb.settings import Settings
+from online_ml.cold_start import cold_start
 
 DAY = 86_400
 BEGIN = 1_760_000_000
 TYPES = ("view", "session_start", "add_to_cart", "purchase", "support_contact", "wishlist")
 
 Records = list[tuple[str, bytes]]
+read_message = msgspec.json.Decoder(Result).decode
 
 
-def record(number: int, at: float, *, customer: str = "c1", kind: str = "view", amount: float | None = None) -> Records:
-    properties = {} if amount is None else {"amount": amount}
+def record(
+    number: int,
+    at: float,
+    *,
+    customer: str = "c1",
+    kind: str = "view",
+    amount: float | None = None,
+    discount: float | None = None,
+) -> Records:
+    given = {"amount": amount, "discount": discount}
+    properties = {name: value for name, value in given.items() if value is not None}
     return [(customer, encode_activity(f"e{number}", customer, kind, utc(BEGIN + at), properties))]
 
 
 @st.composite
 def logs(draw: st.DrawFn) -> Records:
-    """Events of a few customers over three months, some sent again, some an hour late."""
+    """Events of a few customers over years, some sent again, some an hour late."""
     found: Records = []
     at = 0.0
     for number in range(draw(st.integers(1, 60))):
-        at += draw(st.sampled_from([0.0, 60.0, 3_600.0, DAY, 3.0 * DAY, 31.0 * DAY]))
+        at += draw(st.sampled_from([0.0, 60.0, 3_600.0, DAY, 3.0 * DAY, 31.0 * DAY, 70.0 * DAY]))
         back = draw(st.sampled_from([0, 0, 900, 3_600]))
         kind = draw(st.sampled_from(TYPES))
         amount = draw(st.sampled_from([0.01, 19.99, 1_000.0])) if kind == "purchase" else None
+        discount = draw(st.sampled_from([None, 0.0, 0.5])) if kind == "purchase" else None
         customer = draw(st.sampled_from(["c1", "c2"]))
-        found += record(number, max(at - back, 0), customer=customer, kind=kind, amount=amount)
+        found += record(number, max(at - back, 0), customer=customer, kind=kind, amount=amount, discount=discount)
         if draw(st.booleans()):
             found.append(found[draw(st.integers(0, len(found) - 1))])
     return found
 
 
+def told(messages: dict[str, bytes]) -> dict[str, judge.Described]:
+    """Read messages as whoever follows the topic of results does."""
+    found = {key: read_message(body) for key, body in messages.items()}
+    assert all(key == one.customer_id for key, one in found.items())
+    return {key: (one.features, one.score) for key, one in found.items()}
+
+
 def in_quix(records: Records, size: int) -> dict[str, judge.Described]:
     kept: dict[str, bytes] = {}
-    found: dict[str, judge.Described] = {}
+    messages: dict[str, bytes] = {}
     seen = Seen(1)
     for key, body in records:
         result = steps.one_record(body, kept.get(key), seen)
         if result is not None:
-            kept[key], found[key] = result
-    return found
+            kept[key], messages[key] = result
+    return told(messages)
 
 
 def in_faust(records: Records, size: int) -> dict[str, judge.Described]:
     table: dict[str, bytes] = {}
-    found: dict[str, judge.Described] = {}
+    messages: dict[str, bytes] = {}
     seen = Seen(1)
     for start in range(0, len(records), size):
         bodies = [body for _, body in records[start : start + size]]
-        for customer, (state, described) in steps.many_records(bodies, table.get, seen).items():
-            table[customer], found[customer] = state, described
-    return found
+        for customer, (state, message) in steps.many_records(bodies, table.get, seen).items():
+            table[customer], messages[customer] = state, message
+    return told(messages)
 
 
 def in_bytewax(records: Records, size: int) -> dict[str, judge.Described]:
     snapshots: dict[str, bytes] = {}
-    found: dict[str, judge.Described] = {}
+    messages: dict[str, bytes] = {}
     seen = Seen(1)
     for start in range(0, len(records), size):
-        queued: dict[str, list[steps.Change]] = {}
+        queued: dict[str, list[Event]] = {}
         for _, body in records[start : start + size]:
             event = parse(body)
             if event is not None and seen.new(event[0]):
-                queued.setdefault(event[1], []).append(event[2:])
-        for customer, changes in queued.items():
+                queued.setdefault(event[1], []).append(event)
+        for customer, events in queued.items():
             state = steps.read(snapshots[customer]) if customer in snapshots else None
-            state, found[customer] = steps.queued_changes(state, changes)
+            state, messages[customer] = steps.queued_events(state, events)
             snapshots[customer] = steps.write(state)
-    return found
+    return told(messages)
 
 
 def in_pathway(records: Records, size: int) -> dict[str, judge.Described]:
-    results: dict[str, steps.Result] = {}
+    reduced: dict[str, steps.Reduced] = {}
+    messages: dict[str, bytes] = {}
     seen = Seen(1)
     for start in range(0, len(records), size):
         rows: dict[str, dict[bytes, int]] = {}
@@ -88,13 +111,11 @@ def in_pathway(records: Records, size: int) -> dict[str, judge.Described]:
             rows.setdefault(key, {}).setdefault(body, 0)
             rows[key][body] += 1
         for key, times in rows.items():
-            results[key] = steps.minibatch(
-                results.get(key), [((body,), count) for body, count in reversed(times.items())], seen
-            )
-    assert sum(processed for _, _, processed in results.values()) == len(records)
-    return {
-        key: (describe(steps.read(state)), probability) for key, (state, probability, _) in results.items() if state
-    }
+            brought = [((body,), count) for body, count in reversed(times.items())]
+            reduced[key] = steps.minibatch(reduced.get(key), brought, seen)
+            if reduced[key][1]:
+                messages[key] = reduced[key][1]
+    return told(messages)
 
 
 PEERS = [in_quix, in_faust, in_bytewax, in_pathway]
@@ -118,22 +139,35 @@ def test_a_record_that_cannot_be_accepted_changes_no_customer(peer: Peer) -> Non
     assert peer(bad + good, 10) == peer(good, 10)
 
 
+def named(records: Records) -> dict[str, float]:
+    features, _ = in_quix(records, 1)["c1"]
+    return dict(zip(FEATURES, features, strict=True))
+
+
 def test_windows_forget_what_lies_before_their_days() -> None:
     records = record(1, 0, kind="purchase", amount=5.0) + record(2, 20.0 * DAY) + record(3, 31.0 * DAY)
-    features, _ = in_quix(records, 1)["c1"]
-    named = dict(zip(FEATURES, features, strict=True))
-    assert (named["events_30d"], named["events_7d"], named["events_1d"]) == (2, 1, 1)
-    assert (named["purchases_30d"], named["spend_30d"], named["spend_total"]) == (0, 0, 500)
-    assert named["active_days_total"] == 3
+    found = named(records)
+    assert (found["events_30d"], found["events_7d"], found["events_1d"]) == (2, 1, 1)
+    assert (found["purchases_30d"], found["spend_30d"], found["spend_total"]) == (0, 0, 5)
+    assert (found["active_days_total"], found["active_days_60"], found["active_days_30"]) == (3, 3, 2)
+    assert (found["purchase_days_60"], named(records + record(4, 61.0 * DAY))["purchase_days_60"]) == (1, 0)
 
 
 def test_an_event_of_yesterday_counts_on_its_own_day() -> None:
     midnight = (BEGIN // DAY + 1) * DAY - BEGIN
     records = record(1, midnight + 10.0) + record(2, midnight - 10.0) + record(3, midnight + 2.0 * DAY)
-    features, _ = in_quix(records, 1)["c1"]
-    named = dict(zip(FEATURES, features, strict=True))
-    assert (named["active_days_total"], named["events_1d"], named["events_7d"]) == (3, 1, 3)
-    assert named["events_hl14"] == pytest.approx(1 + 0.5 ** (2 / 14) + 0.5 ** (3 / 14))
+    found = named(records)
+    assert (found["active_days_total"], found["events_1d"], found["events_7d"]) == (3, 1, 3)
+    assert found["events_hl14"] == found["active_hl14"] == pytest.approx(1 + 0.5 ** (2 / 14) + 0.5 ** (3 / 14))
+    assert (found["gap_mean_days"], found["gap_std_days"]) == (1.5, 0.5)
+
+
+def test_a_gap_is_cut_in_two_by_a_day_that_becomes_active_late() -> None:
+    midnight = (BEGIN // DAY + 5) * DAY - BEGIN
+    records = record(1, midnight - 4.0 * DAY) + record(2, midnight + 10.0)
+    assert (named(records)["gap_mean_days"], named(records)["gap_std_days"]) == (4, 0)
+    records += record(3, midnight - 10.0)
+    assert (named(records)["gap_mean_days"], named(records)["gap_std_days"]) == (2, 1)
 
 
 def test_a_window_of_ids_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +176,8 @@ def test_a_window_of_ids_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> 
     assert [seen.new(name) for name in ("a", "b", "a", "c", "b", "a")] == [True, True, False, True, False, True]
 
 
-def test_every_weight_is_on_a_feature() -> None:
+def test_the_score_is_that_of_ebb_before_a_label_has_matured() -> None:
     assert set(WEIGHTS) <= set(FEATURES)
-    assert len(FEATURES) == len(set(FEATURES))
+    features = np.random.default_rng(1).lognormal(0, 2, (50, len(FEATURES))).astype(np.float32)
+    ours = cold_start("churn", Settings()).predict(features)
+    assert [score(row) for row in features.tolist()] == pytest.approx(ours.tolist(), abs=judge.SCORE_TOLERANCE)

@@ -1,6 +1,7 @@
 """Environments and processes of the peers: what goes wrong is told, and measured is what was asked."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,36 +14,59 @@ from ebb.errors import EbbError, SetupError
 
 
 def task(folder: Path, *, records: int = 10, warm_up: int = 4) -> Task:
-    return Task("peer", "127.0.0.1:1", "activity", 8, records, warm_up, str(folder))
+    return Task("peer", "127.0.0.1:1", "activity", "results", 8, records, warm_up, str(folder))
 
 
-def test_the_clock_runs_from_the_warm_up_to_the_last_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([100.0, 103.0])
-    monkeypatch.setattr("benchmarks._peers.meter.time", SimpleNamespace(perf_counter=lambda: next(now)))
-    meter = Meter(task(tmp_path))
+class Nothing:
+    """Stands for a topic of results on which nothing arrives, and that takes so long to be asked."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.asked = 0
+
+    def __enter__(self) -> "Nothing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ends(self) -> list[int]:
+        self.asked += 1
+        return [min(self.asked, 3)]
+
+
+def test_the_clock_runs_from_the_warm_up_and_the_end_is_told_once_all_is_processed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks._peers.meter.time", SimpleNamespace(time=lambda: 100.0))
+    meter, measured = Meter(task(tmp_path)), tmp_path / "measured.json"
     for records in (3, 3, 2):
         meter.add(records)
-        assert not meter.done
+        assert not measured.exists()
     meter.add(2)
-    assert meter.done
-    assert meter.measured["seconds"] == 3.0
-    assert meter.measured["events_per_s"] == pytest.approx(4 / 3)
-    meter.add(0)
-    assert not meter.done
+    began = json.loads(measured.read_text())
+    assert (began["processed"], began["at"]) == (6, 100.0)
+    assert 0 < began["cpu_seconds"] < 1_000
 
 
-def test_results_are_there_before_the_measurements_say_so(tmp_path: Path) -> None:
-    meter = Meter(task(tmp_path, records=2, warm_up=1))
-    meter.add(1)
-    meter.add(1)
-    meter.hand_over([("c1", [1, 2.5], 0.5)])
-    assert json.loads((tmp_path / "results.jsonl").read_text()) == ["c1", [1, 2.5], 0.5]
-    assert set(json.loads((tmp_path / "measured.json").read_text())) == {"events_per_s", "seconds", "cpu_seconds"}
-
-
-def test_a_peer_that_ends_without_results_is_told_of_in_its_own_words(tmp_path: Path) -> None:
+def test_a_peer_that_ends_without_results_is_told_of_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "Delivered", Nothing)
     with pytest.raises(EbbError, match=r"No module named '?benchmarks\._peers\.nobody_peer"):
         running.run("nobody", Path(sys.executable), task(tmp_path))
+
+
+def test_a_peer_is_watched_until_no_result_comes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "QUIET_SECONDS", 0.2)
+    topic = Nothing()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        try:
+            spent = running._watch(process, topic)  # type: ignore[arg-type]
+        finally:
+            process.kill()
+    assert topic.asked > 3
+    assert len(spent) == topic.asked
+    assert spent == sorted(spent)
 
 
 def test_packages_that_cannot_be_installed_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
