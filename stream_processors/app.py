@@ -52,7 +52,11 @@ GATHER_SECONDS = 0.002
 YIELD_SECONDS = 0.05
 """How long a slice of a sweep or of a checkpoint stands back while polls are under way."""
 SHARE = 4
-"""Checkpoints and sweeps rest so many times as long as the last one took: a fifth of the time at most is theirs."""
+"""While events wait, checkpoints and sweeps rest so many times as long as the last one took: a fifth of the time at
+most is theirs."""
+CAPTURE_BYTES = 64 * 1024 * 1024
+"""Partitions are captured and written together until their copies hold so much: those of a million customers, all of
+them changed by a day's end, would otherwise take as much memory as they do."""
 HANDOVER_SECONDS = 10.0
 """How long a rebalance waits for a last checkpoint; without it the next owner replays from the one before."""
 
@@ -109,7 +113,7 @@ class ActivityWorker:
         self._full = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._rest = settings.checkpoint_seconds
+        self._rest = 0.0
         self.app = make_app(settings, "worker")
         self.app.transport = Transport(
             self.app.conf.broker_consumer,
@@ -153,15 +157,22 @@ class ActivityWorker:
         await self._every(self._full.wait, self._insert)
 
     async def _checkpoints(self) -> None:
-        await self._every(lambda: asyncio.sleep(self._rest), self._checkpoint)
+        await self._every(lambda: self._pause(self.settings.checkpoint_seconds, self._rest), self._checkpoint)
 
     async def _sweeps(self) -> None:
-        rest = self.settings.sweep_seconds
+        rest = 0.0
         while not self.app.should_stop:
-            await asyncio.sleep(rest)
+            await self._pause(self.settings.sweep_seconds, rest)
             began = time.monotonic()
             await guarded(self.app, self._sweep())
-            rest = max(self.settings.sweep_seconds, SHARE * (time.monotonic() - began))
+            rest = SHARE * (time.monotonic() - began)
+
+    async def _pause(self, least: float, most: float) -> None:
+        """Let the least of these times (s) pass, and, unless no poll is under way, the rest of the most."""
+        await asyncio.sleep(least)
+        if most > least:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), most - least)
 
     async def _watching(self) -> None:
         await self._every(lambda: asyncio.sleep(1.0), self._watch)
@@ -312,35 +323,44 @@ class ActivityWorker:
     def _insert_all(self, taken: Callable[[], dict[str, pa.Table]]) -> None:
         for name, rows in taken().items():
             self._store.insert(name, rows)
-        if not self._underway:
-            # What a burst took would otherwise be kept for the next one: more than the customers take.
-            pa.default_memory_pool().release_unused()
 
     async def _checkpoint(self) -> None:
         async with self._saving:
             began = time.monotonic()
-            taken: list[tuple[PartitionWorker, Capture, list[EventT[Any]]]] = []
-            for worker in list(self.partitions.values()):
-                for rows in worker.touched_ranges():
-                    await self._stand_back()
-                    worker.keep_features(rows)
-                await self._stand_back()
-                # What a checkpoint includes is not read again, so nobody would be told what followed from it.
-                self._score([worker])
-                if (capture := worker.capture()) is not None:
-                    taken.append((worker, capture, worker.unacked))
-                    worker.unacked = []
-            # What was done after a capture goes along; to have it twice changes nothing.
-            await self._insert()
-            if not taken:
-                return
-            await asyncio.to_thread(self._save, [(worker, capture) for worker, capture, _ in taken])
-            for worker, _, events in taken:
-                for event in events if not worker.released else ():
-                    event.ack()
+            waiting = list(self.partitions.values())
+            while waiting:
+                await self._save_some(waiting)
             seconds = time.monotonic() - began
             CHECKPOINT_SECONDS.observe(seconds)
-            self._rest = max(self.settings.checkpoint_seconds, SHARE * seconds)
+            self._rest = SHARE * seconds
+        if not self._underway:
+            # What a burst took would otherwise be kept for the next one: more than the customers take.
+            await asyncio.to_thread(pa.default_memory_pool().release_unused)
+
+    async def _save_some(self, waiting: list[PartitionWorker]) -> None:
+        """Save some of the partitions that wait, and take them from the list: until `CAPTURE_BYTES` are reached."""
+        taken: list[tuple[PartitionWorker, Capture, list[EventT[Any]]]] = []
+        size = 0
+        while waiting and size < CAPTURE_BYTES:
+            worker = waiting.pop()
+            for rows in worker.touched_ranges():
+                await self._stand_back()
+                worker.keep_features(rows)
+            await self._stand_back()
+            # What a checkpoint includes is not read again, so nobody would be told what followed from it.
+            self._score([worker])
+            if (capture := worker.capture()) is not None:
+                taken.append((worker, capture, worker.unacked))
+                worker.unacked = []
+                size += sum(map(len, capture.pieces.values()))
+        # What was done after a capture goes along; to have it twice changes nothing.
+        await self._insert()
+        if not taken:
+            return
+        await asyncio.to_thread(self._save, [(worker, capture) for worker, capture, _ in taken])
+        for worker, _, events in taken:
+            for event in events if not worker.released else ():
+                event.ack()
 
     def _save(self, captures: list[tuple[PartitionWorker, Capture]]) -> None:
         for worker, _ in captures:

@@ -201,9 +201,10 @@ def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> 
     state.closed, state.opened = manifest["closed"], manifest["opened"]
     state.table.grow(manifest["rows"])
     board.table.grow(manifest["rows"])
+    ids: list[str] = []
     for start in range(0, manifest["rows"], SHARD_ROWS):
-        state.ids.extend(_unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, board.table, start))
-    state.index = {customer: row for row, customer in enumerate(state.ids) if customer}
+        ids += _unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, board.table, start)
+    state.restore(ids)
     engine.offset, engine.newest = manifest["offset"], manifest["newest"]
     window = manifest["window"]
     pieces = range(-(-min(window["size"], window["seen"]) // WINDOW_PIECE))

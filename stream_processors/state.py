@@ -6,6 +6,7 @@ each day, never on the order within the allowed lateness nor on how polls cut th
 """
 
 import hashlib
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,10 @@ DECAY = np.array([0.5 ** (1 / days) for days in HALF_LIVES])
 PURCHASED = COUNTED.index(Kind.PURCHASE)
 
 Rows = npt.NDArray[np.intp]
+
+_NUMBERS: list[int] = []
+"""Row numbers as objects, 28 bytes each: the indexes of all partitions hold the same ones."""
+_GROWING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -82,15 +87,21 @@ class CustomerState:
         index = self.index
         rows = [index.get(customer_id, -1) for customer_id in customer_ids]
         if -1 in rows:
+            numbers = _numbers(len(self.ids) + len(rows))
             for place, row in enumerate(rows):
                 if row < 0:
                     customer_id = customer_ids[place]
-                    rows[place] = index[customer_id] = len(self.ids)
+                    rows[place] = index[customer_id] = numbers[len(self.ids)]
                     self.ids.append(customer_id)
             first = self.table.rows
             self.table.grow(len(self.ids))
             self.table["id_hash"][first:] = hash_ids(self.ids[first:])
         return np.array(rows, np.intp)
+
+    def restore(self, ids: list[str]) -> None:
+        """Take over the ids of saved rows; an empty one is nobody's."""
+        self.ids = ids
+        self.index = {customer: row for row, customer in zip(_numbers(len(ids)), ids, strict=False) if customer}
 
     def forget(self, customer_id: str) -> int | None:
         """Clear a customer's row, which stays nobody's for ever; return it, None if there is none."""
@@ -212,6 +223,13 @@ class Names:
         """Return the names of numbers; None for -1."""
         names = [*self.names, None]  # which -1 finds
         return [names[number] for number in numbers.tolist()]
+
+
+def _numbers(count: int) -> list[int]:
+    """Return the shared row numbers, at least so many."""
+    with _GROWING:
+        _NUMBERS.extend(range(len(_NUMBERS), count))
+    return _NUMBERS
 
 
 def fold_day(columns: Columns, day: int) -> None:
