@@ -1,6 +1,8 @@
 """The columns of one partition's customers: one numpy array each, a row a customer, grown by doubling."""
 
 import hashlib
+import math
+import mmap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +99,8 @@ WIDER = {np.dtype(a): np.dtype(b) for a, b in ((np.uint8, np.uint16), (np.uint16
 class Table:
     """Rows of named columns in arrays that double when they are full.
 
-    Room that no row has taken yet is never written to, so the system does not back it with memory.
+    Each array has memory of its own from the system, which does not back room that no row has taken yet, and gets all
+    of it back when the array is replaced by a larger one.
 
     Parameters
     ----------
@@ -108,7 +111,9 @@ class Table:
     def __init__(self, columns: tuple[Column, ...], capacity: int = SHARD_ROWS) -> None:
         self.columns = columns
         self.rows = 0
-        self._arrays: Columns = {column.name: np.empty((capacity, *column.shape), column.dtype) for column in columns}
+        self._arrays: Columns = {
+            column.name: _room((capacity, *column.shape), np.dtype(column.dtype)) for column in columns
+        }
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         """Return the live rows of a column, as a view; it is stale once rows are added or the column is widened."""
@@ -121,7 +126,7 @@ class Table:
         for column in self.columns:
             array = self._arrays[column.name]
             if rows > len(array):
-                larger = np.empty((max(rows, 2 * len(array)), *column.shape), array.dtype)
+                larger = _room((max(rows, 2 * len(array)), *column.shape), array.dtype)
                 larger[: self.rows] = array[: self.rows]
                 array = self._arrays[column.name] = larger
             array[self.rows : rows] = column.fill
@@ -144,7 +149,7 @@ class Table:
         array = self._arrays[name]
         wider = np.promote_types(array.dtype, dtype)
         if wider != array.dtype:
-            larger = np.empty(array.shape, wider)
+            larger = _room(array.shape, wider)
             larger[: self.rows] = array[: self.rows]
             self._arrays[name] = larger
 
@@ -156,3 +161,9 @@ class Table:
         """Yield each column with its rows from `start` to `stop`, as views."""
         for column in self.columns:
             yield column, self[column.name][start:stop]
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return an array of zeros outside the process's heap, where a small object behind it would keep it for good."""
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(memory, dtype).reshape(shape)

@@ -38,10 +38,6 @@ PROCESS = {
     "PYTHONFAULTHANDLER": "1",
     # glibc gives each thread a heap of its own, up to eight a core, and what is freed in one is of no use to another.
     "MALLOC_ARENA_MAX": "2",
-    # By itself glibc comes to put arrays of up to 32 MB on its heap, where one small object above them keeps them all.
-    # So memory comes from the system and goes back to it from 8 MB on; less is kept until it is asked to be given back.
-    "MALLOC_MMAP_THRESHOLD_": str(2**23),
-    "MALLOC_TRIM_THRESHOLD_": str(2**26),
     # Arrow's own allocator hardly gives anything back to the system, at no gain in speed here.
     "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
