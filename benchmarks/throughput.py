@@ -30,7 +30,8 @@ from ebb.topics import create_topics
 from producers.load import offer, random_events
 from producers.producing import ActivityProducer
 
-EVENTS = int(os.environ.get("BENCH_EVENTS", "400000"))
+EVENTS = int(os.environ.get("BENCH_EVENTS", "1500000"))
+"""Some ten seconds of work: in its first ones a fresh broker is busy compiling itself."""
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "20000"))
 SPAN_SECONDS = 3 * 86_400
 """Event time that the events cover: two or three day boundaries are crossed in every partition."""
