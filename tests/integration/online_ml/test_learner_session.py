@@ -44,6 +44,7 @@ def place(space: Settings) -> Settings:
             "partitions": WORLD.partitions,
             "horizon_days": WORLD.churn_horizon,
             "purchase_horizon_days": WORLD.purchase_horizon,
+            "tree_labels": 15,  # of 140: the trees learn and speak for a sample
         }
     )
 
