@@ -19,8 +19,8 @@ from online_ml.linear import sigmoid
 from online_ml.sample import Lesson, Sample
 from online_ml.transforms import design
 
-MANY = 600
-"""Labels of a boundary that the second pair learns: some half a second each time."""
+MANY = 200
+"""Labels of a boundary that the second pair learns: some 0.15 seconds each time."""
 Floats = npt.NDArray[np.float64]
 
 

@@ -17,7 +17,7 @@ from online_ml.candidates import Sampled
 
 GENERATION = 2_000
 """Labels that a candidate has learned when it takes over; it has twice as many when it is relieved. Six thousand rows
-of learning, some 3 seconds a target, is what a restart takes at most."""
+of learning, some 2.5 seconds a target, is what a restart takes at most."""
 SPOKEN = 6
 """Customers predicted at a snapshot for each label learned at a boundary: a prediction costs a tenth of a label."""
 _SALT = 53
