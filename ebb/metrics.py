@@ -32,11 +32,16 @@ MODEL_IN_USE = Gauge("ebb_model_in_use_version", "Version of the champion that s
 # Online learning
 LABELS_PENDING = Gauge("ebb_labels_pending", "Snapshots whose label has not matured", ["target"])
 LABELS_MATURED = Counter("ebb_labels_matured_total", "Labels matured and learned", ["target", "label"])
+TREE_LABELS = Counter(
+    "ebb_tree_labels_total", "Labels matured, by what became of them at the tree and the forest", ["target", "result"]
+)
+"""`result`: learned, left_out: beyond `EBB_TREE_LABELS` of a boundary."""
 MODEL_METRIC = Gauge(
     "ebb_model_metric", "Progressive validation over the metric window", ["target", "candidate", "metric"]
 )
 """`metric`: roc_auc (with _low and _high), pr_auc, log_loss, brier, ece, base_rate, accuracy, precision, recall, f1 and
-the counts behind them at `threshold`, lift_top_decile; for churn profit, profit_best, profit_all."""
+the counts behind them at `threshold`, lift_top_decile; for churn profit, profit_best, profit_all. Of a candidate that
+speaks for a sample: its labels, and champion_roc_auc, _pr_auc, _log_loss, _brier, _ece on the same rows."""
 SEGMENT_METRIC = Gauge(
     "ebb_segment_metric",
     "What serves, validated by segment over the metric window",

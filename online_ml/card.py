@@ -6,6 +6,7 @@ from typing import Any
 
 from ebb.clock import date_of
 from ebb.models import ModelSnapshot
+from online_ml.scoring import JUDGED
 
 Ask = Callable[..., list[dict[str, Any]]]
 WEIGHTS = 12
@@ -62,10 +63,15 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], otherwise: str = 
     return "\n".join([f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *lines]) if lines else otherwise
 
 
+def _judged_only(one: ModelSnapshot) -> bool:
+    return one.payload.get("kind") == JUDGED
+
+
 def _identity(one: ModelSnapshot) -> str:
     facts = {
         "role": one.role,
-        "learned until": f"{date_of(one.trained_until)}: {one.examples:,} labels, every one that had matured",
+        "learned until": f"{date_of(one.trained_until)}: {one.examples:,} labels, "
+        + ("a sample of those that had matured" if _judged_only(one) else "every one that had matured"),
         "feature schema": one.schema_hash,
         "checksum": one.checksum,
         **{key.replace("_", " "): str(value) for key, value in one.config.items()},
@@ -95,9 +101,20 @@ def _accuracy(one: ModelSnapshot, beside: Sequence[ModelSnapshot]) -> str:
     low, high = one.metrics.get("roc_auc_low"), one.metrics.get("roc_auc_high")
     span = f" Its ROC-AUC lies between {low:.3f} and {high:.3f} (95 %, resampling customers)." if low and high else ""
     base = one.metrics.get("base_rate", 0.0)
-    return (
+    whole = (
         "Every prediction was made at its snapshot and judged when its label matured; over the window of the latest "
-        f"labels, of which {base:.1%} were positive.{span}\n\n{_table(head, rows)}"
+        f"labels, of which {base:.1%} were positive.{span}"
+    )
+    on_samples = [_on_its_sample(other) for other in shown if "champion_roc_auc" in other.metrics]
+    return "\n\n".join([whole, _table(head, rows), *on_samples])
+
+
+def _on_its_sample(one: ModelSnapshot) -> str:
+    told = one.metrics
+    return (
+        f"{one.candidate} spoke for a sample, {told['labels']:,.0f} of these labels. On the same ones: ROC-AUC "
+        f"{number(told.get('roc_auc'), 4)}, the champion's {told['champion_roc_auc']:.4f}; log-loss "
+        f"{told['log_loss']:.4f}, the champion's {told['champion_log_loss']:.4f}."
     )
 
 
@@ -159,6 +176,8 @@ def _drift(one: ModelSnapshot, ask: Ask) -> str:
 
 
 def _weights(one: ModelSnapshot) -> str:
+    if _judged_only(one):
+        return "It is learned tree by tree and published in no form that has weights."
     if one.payload.get("kind") != "linear" or not one.payload.get("inputs"):
         return f"A model of kind {one.payload.get('kind')} has no list of weights."
     slope = one.payload["calibration"][0]
@@ -180,6 +199,8 @@ def _limits(one: ModelSnapshot) -> str:
             "Risk is not responsiveness: aiming offers by risk alone can raise churn (Ascarza, Journal of Marketing "
             "Research 2018). Keep a random hold-out and measure what an offer does."
         )
+    if _judged_only(one):
+        limits.append("It can never serve: no form publishes it that loading would not execute.")
     if one.role == "challenger":
         limits.append("It does not serve: nobody has acted on its scores.")
     return "\n".join(f"- {line}" for line in limits)

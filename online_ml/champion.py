@@ -9,8 +9,8 @@
    they are of `MIN_BOUNDARIES` boundaries at least: on the first, models are judged that had hardly learned.
 
 Log-loss judges order and calibration together, and the paired difference cancels what made a day hard for all. Rolling
-back is nothing special: the former champion takes over again by rule 3. Yardsticks that cannot serve (the prior rate)
-take no part.
+back is nothing special: the former champion takes over again by rule 3. What cannot serve takes no part: the prior
+rate, a yardstick, and the trees, which nothing publishes in a form that loading would not execute.
 """
 
 import math
@@ -44,7 +44,7 @@ def choose(current: str | None, candidates: Sequence[Candidate], window: Window,
         if not enough:
             return None
         current = PREFERRED
-    # Candidates begin together, so what one has not predicted none has.
+    # All that can serve speak for everybody and begin together, so what one has not predicted none has.
     known = ~np.isnan(window.probabilities(0)) if len(labels) else np.empty(0, np.bool_)
     boundaries = sum(not np.isnan(part.probabilities[0]).all() for part in window.parts)
     if int(known.sum()) < MIN_LABELS or boundaries < MIN_BOUNDARIES:

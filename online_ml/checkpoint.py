@@ -1,9 +1,10 @@
 """The learner's durable state on the compacted topic `ebb.learner`: arrays only, nothing that loading would execute.
 
-A checkpoint is a manifest and the pieces that it names. Pending predictions and the parts of the metric windows never
-change once made: each is written once. What learning changes (`core`) is written whole, to the slot that the last
-manifest does not name, and the manifest last. So the newest manifest on the topic always names pieces that are whole,
-wherever a crash falls. Pieces are cut below a megabyte and verified by their SHA-256.
+A checkpoint is a manifest and the pieces that it names. Pending predictions, the parts of the metric windows and the
+lessons of the slow candidates never change once made: each is written once. What learning changes (`core`) is written
+whole, to the slot that the last manifest does not name, and the manifest last. So the newest manifest on the topic
+always names pieces that are whole, wherever a crash falls. Pieces are cut below a megabyte and verified by their
+SHA-256.
 """
 
 import hashlib
@@ -26,10 +27,11 @@ from ebb.settings import Settings
 from online_ml.about import NAMES, About
 from online_ml.learner import Learner
 from online_ml.pending import Pending
+from online_ml.sample import Lesson
 from online_ml.transforms import INPUTS
 from online_ml.window import Matured
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the layout below changes."""
 MANIFEST = "manifest"
 PIECE_BYTES = 900_000
@@ -89,6 +91,9 @@ class Checkpointer:
             for part in learned.window.parts:
                 name = f"window/{target}/{part.boundary}"
                 keep(name, name, None if name in self._named else _window_arrays(part))
+            for lesson in learned.sample.lessons:
+                name = f"lesson/{target}/{lesson.boundary}"
+                keep(name, name, None if name in self._named else {"inputs": lesson.inputs, "labels": lesson.labels})
             core |= {f"{target}.{key}": array for key, array in learned.state().items()}
         slot = 1 - int(self._named["core"]["slot"]) if "core" in self._named else 0
         keep("core", f"core/{slot}", core)
@@ -101,6 +106,7 @@ class Checkpointer:
             "offsets": sorted(progress.offsets.items()),
             "requests": learner.requests.state(),
             "windows": {t: [part.boundary for part in lt.window.parts] for t, lt in learner.targets.items()},
+            "lessons": {t: [one.boundary for one in lt.sample.lessons] for t, lt in learner.targets.items()},
             "pieces": pieces,
         }
         stale = [key for name in self._named.keys() - pieces.keys() for key in self._named[name]["keys"]]
@@ -186,8 +192,11 @@ class Checkpointer:
         for target in TARGETS:
             prefix = f"{target}."
             own = {key.removeprefix(prefix): array for key, array in core.items() if key.startswith(prefix)}
-            days = manifest["windows"][target]
-            learner.targets[target].restore(own, (_window_part(piece(f"window/{target}/{day}"), day) for day in days))
+            learner.targets[target].restore(
+                own,
+                (_window_part(piece(f"window/{target}/{day}"), day) for day in manifest["windows"][target]),
+                (_lesson(piece(f"lesson/{target}/{day}"), day) for day in manifest["lessons"][target]),
+            )
         prefix = "drift."
         learner.drift.restore({k.removeprefix(prefix): array for k, array in core.items() if k.startswith(prefix)})
         for name in sorted(manifest["pieces"]):
@@ -216,6 +225,7 @@ def made_with(settings: Settings) -> dict[str, Any]:
         "partitions": settings.partitions,
         "seed": settings.seed,
         "drift_pace": settings.drift_pace,
+        "tree_labels": settings.tree_labels,
     }
 
 
@@ -274,3 +284,7 @@ def _window_arrays(part: Matured) -> Arrays:
 def _window_part(arrays: Arrays, boundary: int) -> Matured:
     about = About(*(arrays[f"about.{name}"] for name in NAMES)) if f"about.{NAMES[0]}" in arrays else None
     return Matured(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"], about)
+
+
+def _lesson(arrays: Arrays, boundary: int) -> Lesson:
+    return Lesson(boundary, arrays["inputs"], arrays["labels"])

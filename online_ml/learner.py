@@ -20,6 +20,7 @@ from online_ml.drift import Change, Drift
 from online_ml.pending import Pending, PendingStore
 from online_ml.progress import Bundle, Progress
 from online_ml.requests import Requests
+from online_ml.sample import asked
 from online_ml.target import TargetLearner
 from online_ml.transforms import design
 from online_ml.window import Matured
@@ -69,7 +70,7 @@ class Learner:
     Parameters
     ----------
     settings
-        Partitions, horizons, seed.
+        Partitions, horizons, seed, how much the slow candidates learn.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -82,10 +83,15 @@ class Learner:
         self.requests = Requests()
         self.targets = {
             target: TargetLearner(
-                target, settings.seed, horizon_days=self.horizons[target], every_days=settings.snapshot_every_days
+                target,
+                settings.seed,
+                horizon_days=self.horizons[target],
+                every_days=settings.snapshot_every_days,
+                tree_labels=settings.tree_labels,
             )
             for target in TARGETS
         }
+        self._seed, self._tree_labels = settings.seed, settings.tree_labels
         self.drift = Drift(settings.seed, self.horizons, pace=settings.drift_pace)
         self.boundary: int | None = None
         """Last boundary processed."""
@@ -170,16 +176,18 @@ class Learner:
         learner.pace = self.drift.pace(judged.target, step.boundary)
 
     def _predict(self, bundles: list[Bundle], step: Step) -> None:
-        for bundle in bundles:
-            for _, snapshot in sorted(bundle.snapshots.items()):
-                if not snapshot.customer_ids:
-                    continue
-                inputs = design(snapshot.features)
-                served = {"churn": snapshot.served_churn, "purchase": snapshot.served_purchase}
-                made = {t: learner.predict(inputs, served[t]) for t, learner in self.targets.items()}
-                chunk = Pending(snapshot, {t: m[0] for t, m in made.items()}, {t: m[1] for t, m in made.items()})
-                self.pending.add(chunk)
-                step.taken.append(chunk)
+        snapshots = [
+            snapshot for bundle in bundles for _, snapshot in sorted(bundle.snapshots.items()) if snapshot.customer_ids
+        ]
+        sizes = [len(snapshot.customer_ids) for snapshot in snapshots]
+        some = asked(sizes, self._tree_labels, seed=self._seed, boundary=step.boundary)
+        for snapshot, rows in zip(snapshots, some, strict=True):
+            inputs = design(snapshot.features)
+            served = {"churn": snapshot.served_churn, "purchase": snapshot.served_purchase}
+            made = {t: learner.predict(inputs, served[t], rows) for t, learner in self.targets.items()}
+            chunk = Pending(snapshot, {t: m[0] for t, m in made.items()}, {t: m[1] for t, m in made.items()})
+            self.pending.add(chunk)
+            step.taken.append(chunk)
         if step.taken:
             self.drift.snapshot(
                 np.concatenate([chunk.snapshot.features for chunk in step.taken]),
@@ -210,6 +218,10 @@ class Learner:
             for part in learner.window.parts:
                 found.update(repr(part.boundary).encode())
                 for array in (part.labels, part.logits, part.probabilities):
+                    found.update(np.ascontiguousarray(array).tobytes())
+            for lesson in learner.sample.lessons:
+                found.update(repr(lesson.boundary).encode())
+                for array in (lesson.inputs, lesson.labels):
                     found.update(np.ascontiguousarray(array).tobytes())
         for key, array in sorted(self.drift.state().items()):
             found.update(f"{key}{array.dtype}{array.shape}".encode())

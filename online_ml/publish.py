@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from clickhouse.tables import SCHEMAS
 from ebb.clock import DAY
-from ebb.metrics import LABELS_MATURED, LABELS_PENDING, LEARNER_BOUNDARY, MODEL_METRIC, SEGMENT_METRIC
+from ebb.metrics import LABELS_MATURED, LABELS_PENDING, LEARNER_BOUNDARY, MODEL_METRIC, SEGMENT_METRIC, TREE_LABELS
 from online_ml.about import UNSPLIT
 from online_ml.candidates import SERVED
 from online_ml.learner import Judged, Learner, Step
@@ -79,7 +79,7 @@ def rolling_metrics(learner: TargetLearner, rolling: ByCandidate) -> list[dict[s
     """Return rows of `model_metrics` for the window of the latest labels (`rolling`)."""
     rows: list[dict[str, Any]] = []
     for name, measures in rolling.items():
-        rows += _metrics(learner, name, "rolling", measures, learner.window.size)
+        rows += _metrics(learner, name, "rolling", measures, int(measures.get("labels", learner.window.size)))
     return rows
 
 
@@ -137,6 +137,11 @@ def count_step(step: Step, learner: Learner) -> None:
         ones = int(judged.part.labels.sum())
         for label, count in (("1", ones), ("0", len(judged.part.labels) - ones)):
             LABELS_MATURED.labels(judged.target, label).inc(count)
+        sample = learner.targets[judged.target].sample
+        if sample.candidates:
+            learned, left_out = sample.split(len(judged.part.labels))
+            TREE_LABELS.labels(judged.target, "learned").inc(learned)
+            TREE_LABELS.labels(judged.target, "left_out").inc(left_out)
     for target in learner.targets:
         LABELS_PENDING.labels(target).set(learner.labels_pending(target))
     LEARNER_BOUNDARY.set(step.boundary * DAY)

@@ -56,7 +56,7 @@ def snapshots(
             role="champion" if candidate.name == serving else "challenger",
             schema_hash=SCHEMA_HASH,
             trained_until=learner.trained_until,
-            examples=learner.examples,
+            examples=learner.learned_by(candidate),
             metrics=dict(rolling.get(candidate.name, {})),
             payload=candidate.payload(calibration),
             config=dict(config),

@@ -36,6 +36,8 @@ log = get_logger(__name__)
 
 ROLLING_SHARE = 0.05
 """Rolling measures are taken again when this share of the window is new: they are the costly ones."""
+LEFT_OUT_EVERY = 30
+"""Boundaries from one line that says what the trees leave out to the next."""
 
 
 @dataclass
@@ -96,6 +98,7 @@ class LearnerSession:
         """Set when the partitions are gone: another session's checkpoints count from then on."""
         self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.version}
         self._unmeasured: dict[Target, int] = dict.fromkeys(self.learner.targets, 0)
+        self._left_out_said: dict[Target, int] = {}
         log.info("learner starts", boundary=self.learner.boundary, offsets=self.positions)
 
     def position(self, partition: int) -> int:
@@ -180,10 +183,26 @@ class LearnerSession:
         for target, former, champion in step.promotions:
             log.info("new champion", target=target, champion=champion, former=former, boundary=step.boundary)
         publish.count_step(step, self.learner)
+        self._say_what_is_left_out(step)
         self.effects.withdrawn |= step.withdrawn
         self.effects.steps += 1
         LEARN_SECONDS.observe(time.perf_counter() - began)
         return step
+
+    def _say_what_is_left_out(self, step: Step) -> None:
+        for judged in step.judged:
+            target, sample = judged.target, self.learner.targets[judged.target].sample
+            _, left_out = sample.split(len(judged.part.labels))
+            due = self._left_out_said.get(target, step.boundary - LEFT_OUT_EVERY) + LEFT_OUT_EVERY <= step.boundary
+            if sample.candidates and left_out and due:
+                self._left_out_said[target] = step.boundary
+                log.info(
+                    "trees cannot follow and learn a sample",
+                    target=target,
+                    learned=sample.learned,
+                    left_out=sample.left_out,
+                    hint="EBB_TREE_LABELS says how many labels of a boundary they learn.",
+                )
 
     @property
     def pending(self) -> bool:
@@ -194,7 +213,7 @@ class LearnerSession:
         learned = self.learner.targets[target]
         version, found = self._told.get(target, (-1, {}))
         if version != learned.version:
-            found = self._validators[target].rolling(learned.window, learned.names)
+            found = self._validators[target].rolling(learned.window, learned.names, champion=learned.champion)
             self._told[target] = learned.version, found
         return found
 

@@ -4,7 +4,7 @@ Rows come in batches of `BATCH`; all of a batch is predicted before any of its l
 of rows that the model had not seen, without folds, and a curve shows how soon it knew what it knows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from ebb.errors import SourceError
 from online_ml.candidates.base import Floats
-from online_ml.candidates.trees import RowLearner
+from online_ml.candidates.forest import forest_model
+from online_ml.candidates.hoeffding import tree_model
+from online_ml.candidates.rows import RowModel
 from online_ml.linear import sigmoid
 from online_ml.newton import Newton
 
@@ -22,7 +24,9 @@ RIDGE = 1.0
 MIN_ROWS = 100
 MIN_CLASS = 10
 LINEAR = ("logistic", "prior")
-TREES = ("tree", "forest")
+TREES: dict[str, Callable[[int], RowModel]] = {"tree": tree_model, "forest": forest_model}
+LEARNED = 4_000
+"""Rows that a tree or forest learns at most, evenly spread: some seconds of a forest, where the others take none."""
 Labels = npt.NDArray[np.uint8]
 
 
@@ -78,6 +82,33 @@ class _Prior:
         self._all += len(inputs)
 
 
+class Spread:
+    """A row model that learns every so many rows, so that a long table takes no longer than it may.
+
+    Parameters
+    ----------
+    model
+        What learns.
+    rows
+        Rows to come, so that it can be said beforehand which of them are learned.
+    """
+
+    def __init__(self, model: RowModel, *, rows: int) -> None:
+        self.skipped = 0
+        """Rows that came to be learned and were not."""
+        self.predict = model.predict
+        self._model = model
+        self._step = max(-(-rows // LEARNED), 1)
+        self._seen = 0
+
+    def learn(self, inputs: Floats, labels: Labels) -> None:
+        """Learn the rows whose turn it is."""
+        turns = np.arange(self._seen, self._seen + len(labels)) % self._step == 0
+        self._model.learn(inputs[turns], labels[turns])
+        self.skipped += int((~turns).sum())
+        self._seen += len(labels)
+
+
 def passes(inputs: Floats, labels: Labels, *, shuffles: int, seed: int, trees: bool = True) -> Iterator[Run]:
     """Yield one run a shuffle; without any, one in the order of the table.
 
@@ -108,7 +139,7 @@ def passes(inputs: Floats, labels: Labels, *, shuffles: int, seed: int, trees: b
 
 
 def _stream(inputs: Floats, labels: Labels, order: npt.NDArray[np.intp], *, seed: int, trees: bool) -> Run:
-    slow = {name: RowLearner(name, rows=len(labels), seed=seed) for name in (TREES if trees else ())}
+    slow = {name: Spread(make(seed), rows=len(labels)) for name, make in (TREES.items() if trees else ())}
     models: dict[str, Learns] = {"logistic": _Logistic(inputs.shape[1]), "prior": _Prior(), **slow}
     said = {name: np.empty(len(labels)) for name in models}
     for start in range(0, len(labels), BATCH):

@@ -1,6 +1,6 @@
 """All that is learned of one target: its candidates, their calibration, their record, the champion."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,12 @@ import numpy.typing as npt
 
 from ebb.models import Target
 from online_ml.calibration import Calibration
-from online_ml.candidates import SERVED, Candidate, candidates
+from online_ml.candidates import SERVED, Candidate, candidates, sampled
 from online_ml.candidates.base import Inputs
 from online_ml.champion import choose
 from online_ml.linear import sigmoid
 from online_ml.measures import measure
+from online_ml.sample import Lesson, Sample
 from online_ml.tally import Tally
 from online_ml.transforms import design
 from online_ml.window import Matured, Window
@@ -35,12 +36,18 @@ class TargetLearner:
         Days from a snapshot to its label.
     every_days
         Days from one snapshot to the next.
+    tree_labels
+        Labels of a boundary that the slow candidates learn at most; 0: there are none.
     """
 
-    def __init__(self, target: Target, seed: int, *, horizon_days: float = 14, every_days: float = 1) -> None:
+    def __init__(
+        self, target: Target, seed: int, *, horizon_days: float = 14, every_days: float = 1, tree_labels: int = 0
+    ) -> None:
         self.target = target
         self.seed = seed
-        self.candidates: list[Candidate] = candidates(target, horizon_days=horizon_days, every_days=every_days)
+        self.thorough = candidates(target, horizon_days=horizon_days, every_days=every_days)
+        self.sample = Sample(sampled(target, seed) if tree_labels else [], tree_labels)
+        self.candidates: list[Candidate] = [*self.thorough, *self.sample.candidates]
         self._calibrations = [Calibration(horizon_days=horizon_days, every_days=every_days) for _ in self.candidates]
         self._share = min(every_days / horizon_days, 1.0)
         self.window = Window()
@@ -65,10 +72,14 @@ class TargetLearner:
         """Slope and offset that make each candidate's logit the calibrated one."""
         return [calibration.line for calibration in self._calibrations]
 
+    def learned_by(self, candidate: Candidate) -> int:
+        """Return how many labels a candidate has learned."""
+        return self.sample.learned if candidate in self.sample.candidates else self.examples
+
     def predict(
-        self, inputs: Inputs, served: npt.NDArray[np.float32]
+        self, inputs: Inputs, served: npt.NDArray[np.float32], asked: npt.NDArray[np.intp]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return what every candidate says now; one that has learned nothing says nothing (NaN).
+        """Return what every candidate says now; who has learned nothing, or is not asked, says nothing (NaN).
 
         Parameters
         ----------
@@ -76,17 +87,21 @@ class TargetLearner:
             Design matrix, shape (n, `len(INPUTS)`).
         served
             What the worker's champion said, shape (n,), NaN where there was none.
+        asked
+            Rows of which the slow candidates are asked too.
 
         Returns
         -------
         logits, probabilities
             Uncalibrated logits, shape (candidates, n); calibrated probabilities, shape (candidates + 1, n).
         """
+        logits = np.full((len(self.candidates), len(inputs)), np.nan)
+        # Judged, a blank model's constant would count against it; calibrated on, it would shift the trained one.
         if self.examples:
-            logits = np.stack([candidate.logits(inputs) for candidate in self.candidates])
-        else:
-            # Judged, a blank model's constant would count against it; calibrated on, it would shift the trained one.
-            logits = np.full((len(self.candidates), len(inputs)), np.nan)
+            for place, candidate in enumerate(self.thorough):
+                logits[place] = candidate.logits(inputs)
+            for place, slow in enumerate(self.sample.candidates, start=len(self.thorough)):
+                logits[place, asked] = slow.logits(inputs[asked])
         lines = np.array(self.calibrations)
         calibrated = sigmoid(logits * lines[:, :1] + lines[:, 1:])
         probabilities = np.concatenate([calibrated.astype(np.float32), served.astype(np.float32)[None, :]])
@@ -109,7 +124,7 @@ class TargetLearner:
         for place, calibration in enumerate(self._calibrations):
             calibration.age(days)
             calibration.learn(part.logits[place], part.labels)
-        for candidate in self.candidates:
+        for candidate in self.thorough:
             candidate.age(days)
         self._learn(part, features)
         self.version += 1
@@ -124,8 +139,13 @@ class TargetLearner:
         for start in range(0, len(order), DESIGN_ROWS):
             rows = order[start : start + DESIGN_ROWS]
             inputs = np.ascontiguousarray(design(features[rows]), dtype=np.float64)
-            for candidate in self.candidates:
+            for candidate in self.thorough:
                 candidate.learn_many(inputs, part.labels[rows])
+        some, left_out = self.sample.split(len(order))
+        if some:
+            rows = order[:some]
+            lesson = Lesson(part.boundary, np.ascontiguousarray(design(features[rows])), part.labels[rows])
+            self.sample.learn(lesson, left_out=left_out)
 
     def rolling(self) -> dict[str, dict[str, float]]:
         """Return the measures over the window by name of candidate, `served` included."""
@@ -139,31 +159,37 @@ class TargetLearner:
         return {name: (tally.measure(), tally.labels) for name, tally in zip(self.names, self.tallies, strict=True)}
 
     def state(self) -> State:
-        """Return all but the window as arrays."""
+        """Return all but the window and the lessons of the slow candidates as arrays."""
         arrays: State = {
             "champion": np.array([-1 if self.champion is None else self.names.index(self.champion)]),
             "counts": np.array([self.version, self.examples, self.trained_until]),
+            "sample": np.array([self.sample.learned, self.sample.left_out]),
         }
+        for thorough in self.thorough:
+            arrays |= _prefixed(f"candidate.{thorough.name}", thorough.state())
         for candidate, calibration in zip(self.candidates, self._calibrations, strict=True):
-            arrays |= _prefixed(f"candidate.{candidate.name}", candidate.state())
             arrays |= _prefixed(f"calibration.{candidate.name}", calibration.state())
         for name, tally in zip(self.names, self.tallies, strict=True):
             arrays |= _prefixed(f"tally.{name}", tally.state())
         return arrays
 
-    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], window: Iterator[Matured]) -> None:
-        """Take over saved arrays and the window's parts, oldest first."""
+    def restore(
+        self, arrays: Mapping[str, npt.NDArray[Any]], window: Iterable[Matured], lessons: Iterable[Lesson]
+    ) -> None:
+        """Take over saved arrays, the window's parts and the lessons, oldest first, into an untaught learner."""
         champion = int(arrays["champion"][0])
         self.champion = None if champion < 0 else self.names[champion]
         self.version, self.examples, self.trained_until = (int(value) for value in arrays["counts"])
+        for thorough in self.thorough:
+            thorough.restore(_under(f"candidate.{thorough.name}", arrays))
         for candidate, calibration in zip(self.candidates, self._calibrations, strict=True):
-            candidate.restore(_under(f"candidate.{candidate.name}", arrays))
             calibration.restore(_under(f"calibration.{candidate.name}", arrays))
         for name, tally in zip(self.names, self.tallies, strict=True):
             tally.restore(_under(f"tally.{name}", arrays))
         self.window = Window()
         for part in window:
             self.window.add(part)
+        self.sample.restore(arrays["sample"], lessons)
 
 
 def _prefixed(prefix: str, arrays: State) -> State:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ebb.models import Target
 from online_ml.about import About
+from online_ml.candidates import SERVED
 from online_ml.decisions import Policy, confusion, lift, profit
 from online_ml.intervals import Resampling, influence
 from online_ml.measures import Outcomes, Probabilities, measure
@@ -17,6 +18,8 @@ from online_ml.segments import ARM, segments
 from online_ml.window import Matured, Window
 
 Measures = dict[str, float]
+BESIDE = ("roc_auc", "pr_auc", "log_loss", "brier", "ece")
+"""Measures of the champion that are told beside those of a candidate that spoke for a sample."""
 LEAST = 50
 """Labels that a segment needs before its measures mean anything."""
 
@@ -57,18 +60,25 @@ class Validator:
             name: self.judge(part.probabilities[place], part.labels, part.about) for place, name in enumerate(names)
         }
 
-    def rolling(self, window: Window, names: Sequence[str]) -> dict[str, Measures]:
-        """Return the measures of the window's labels by name of candidate, with intervals where it is known of whom."""
+    def rolling(self, window: Window, names: Sequence[str], *, champion: str | None = None) -> dict[str, Measures]:
+        """Return the measures of the window's labels by name of candidate, with intervals where it is known of whom.
+
+        Who spoke for a sample of the customers alone stands beside the champion on that sample, not on all: `labels`
+        says how many rows it holds, `champion_…` how the champion did on them.
+        """
         labels, about = window.labels(), window.about()
         if len(labels) == 0:
             return {name: {} for name in names}
         resampling = None
         if about is not None:
             resampling = Resampling(about.customers, [self.seed, window.parts[-1].boundary])
+        rival = None if champion is None else window.probabilities(names.index(champion))
         found = {}
         for place, name in enumerate(names):
             said = window.probabilities(place)
             found[name] = self.judge(said, labels, about)
+            if rival is not None and name != SERVED:
+                found[name] |= _beside(said, rival, labels)
             if resampling is not None:
                 found[name] |= _interval(resampling, said, labels, found[name].get("roc_auc"))
         return found
@@ -109,6 +119,17 @@ class Validator:
         if about is not None and self.target == "churn":
             found |= profit(p, y, about.spend_per_day[known], self.policy)
         return found
+
+
+def _beside(said: Probabilities, rival: Probabilities, labels: Outcomes) -> Measures:
+    """Return the champion's measures on the rows of a candidate that spoke for some of the champion's rows only."""
+    rows = ~np.isnan(said)
+    shared = rows & ~np.isnan(rival)
+    if not shared.any() or (~np.isnan(rival)).sum() == shared.sum():
+        return {}
+    measures = measure(rival[shared], labels[shared])
+    told = {f"champion_{name}": measures[name] for name in BESIDE if name in measures}
+    return {"labels": int(rows.sum()), **told}
 
 
 def _rate(resampling: Resampling, labels: Outcomes) -> Measures:

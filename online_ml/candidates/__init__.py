@@ -2,12 +2,14 @@
 
 from ebb.models import Target
 from online_ml.candidates.adam import AdamLogistic
-from online_ml.candidates.base import Candidate
+from online_ml.candidates.base import Candidate, Sampled, Thorough
 from online_ml.candidates.baselines import PriorRate, count, recency
+from online_ml.candidates.forest import adaptive_forest
+from online_ml.candidates.hoeffding import hoeffding_tree
 from online_ml.candidates.logistic import Logistic
 from online_ml.transforms import INPUTS
 
-__all__ = ["PREFERRED", "SERVED", "Candidate", "candidates"]
+__all__ = ["PREFERRED", "SERVED", "Candidate", "Sampled", "Thorough", "candidates", "sampled"]
 
 SERVED = "served"
 """Name under which the predictions of the workers' champion are followed; it never learns."""
@@ -19,8 +21,8 @@ BRIEF_HORIZONS = 0.5
 what has stayed, and is promoted when that is the smaller fault (docs/accuracy.md)."""
 
 
-def candidates(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> list[Candidate]:
-    """Return fresh candidates of a target, in the order in which their predictions are kept.
+def candidates(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> list[Thorough]:
+    """Return fresh candidates of a target that learn every label, in the order in which their predictions are kept.
 
     Parameters
     ----------
@@ -40,3 +42,14 @@ def candidates(target: Target, *, horizon_days: float = 14, every_days: float = 
         count(target, horizon_days=horizon_days, every_days=every_days),
         PriorRate(),
     ]
+
+
+def sampled(target: Target, seed: int) -> list[Sampled]:
+    """Return fresh candidates of a target that learn a sample, in the order in which their predictions are kept.
+
+    Parameters
+    ----------
+    seed
+        Of all that is random in them.
+    """
+    return [hoeffding_tree(target, seed), adaptive_forest(target, seed)]

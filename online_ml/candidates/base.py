@@ -1,4 +1,4 @@
-"""What every candidate offers, and the state it is saved by."""
+"""What every candidate offers, and by what the two ways of learning differ: every label, or a sample of them."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -23,15 +23,12 @@ class Candidate(Protocol):
 
     @property
     def servable(self) -> bool:
-        """False for a yardstick that gives every customer the same score and must never become champion."""
+        """False for what must never become champion: a yardstick that gives every customer the same score, or a model
+        that no form publishes which loading would not execute."""
         ...
 
     def logits(self, inputs: Inputs) -> Floats:
         """Return uncalibrated logits, shape (n,), of inputs of shape (n, `len(INPUTS)`)."""
-        ...
-
-    def age(self, days: float) -> None:
-        """Let event time pass, before the labels that mature at its end are learned: what fades, fades here."""
         ...
 
     def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
@@ -39,7 +36,16 @@ class Candidate(Protocol):
         ...
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:
-        """Return what `online_ml.scoring.load` needs to predict the same, with the calibration's slope and offset."""
+        """Return what is published of it: if it is servable, all that `online_ml.scoring.load` needs to predict the
+        same, with the calibration's slope and offset."""
+        ...
+
+
+class Thorough(Candidate, Protocol):
+    """A candidate that learns every label, speaks for every customer, and is saved as arrays."""
+
+    def age(self, days: float) -> None:
+        """Let event time pass, before the labels that mature at its end are learned: what fades, fades here."""
         ...
 
     def state(self) -> State:
@@ -48,4 +54,19 @@ class Candidate(Protocol):
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Become what `state` describes; learning goes on bit for bit as if it had never stopped."""
+        ...
+
+
+class Sampled(Candidate, Protocol):
+    """A candidate too slow for every label: it learns a sample of them and speaks for a sample of the customers.
+
+    It is saved as the labels that it has learned (`online_ml.sample`): taught again in their order, it must become the
+    same bit for bit, in any process. So that those stay few, it is begun anew from time to time.
+    """
+
+    def renew(self) -> None:
+        """Speak from now on as one that has learned only what came since the last call, and forget what was before.
+
+        The first call changes nothing of what it says: it only marks from where the next one counts.
+        """
         ...

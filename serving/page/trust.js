@@ -42,11 +42,13 @@ function chosen(accuracy, trends) {
   const main = named("served")[0] ?? named("champion")[0];
   const rest = [...named("challenger"), ...named("baseline")].filter((line) => line.candidate !== "prior");
   const promised = estimate(trends, main?.points.at(-1).day);
+  const whole = Math.max(0, ...accuracy.lines.map((line) => line.points.at(-1)?.labels ?? 0));
+  const share = (line) => (line.points.at(-1).labels < whole / 2 ? " (sample)" : "");
   return [
     ...(main ? [{ name: "Ebb", main: true, points: smooth(main.points) }] : []),
     ...(promised.length ? [{ name: "estimated", estimate: true, points: promised }] : []),
     ...rest.map((line) => ({
-      name: BASELINES[line.candidate] ?? line.candidate.replaceAll("_", " "), base: line.role === "baseline", points: smooth(line.points),
+      name: BASELINES[line.candidate] ?? line.candidate.replaceAll("_", " ") + share(line), base: line.role === "baseline", points: smooth(line.points),
     })),
   ];
 }

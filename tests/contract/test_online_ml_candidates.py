@@ -4,15 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ebb.models import TARGETS, Target
-from online_ml.candidates import PREFERRED, SERVED, Candidate, candidates
+from ebb.errors import SchemaMismatchError
+from ebb.features import SCHEMA_HASH
+from ebb.models import TARGETS, ModelSnapshot, Target
+from online_ml.candidates import PREFERRED, SERVED, Candidate, Thorough, candidates, sampled
 from online_ml.candidates.adam import BATCH, AdamLogistic
 from online_ml.candidates.standardise import FLOOR, Standardiser
 from online_ml.linear import Scorer, sigmoid
+from online_ml.measures import roc_auc
+from online_ml.scoring import load
 from online_ml.transforms import INPUTS, design
 from tests.support.examples import FIRST_DAY, World
 
 NAMES = [candidate.name for candidate in candidates("churn")]
+SAMPLED = [candidate.name for candidate in sampled("churn", 7)]
 WORLD = World(rows=128)
 
 
@@ -21,22 +26,26 @@ def batches(count: int, target: Target = "churn") -> list[tuple[np.ndarray, np.n
     return [(np.ascontiguousarray(design(WORLD.features(0, day))), WORLD.labels(target, 0, day)) for day in days]
 
 
-def fresh(name: str, target: Target = "churn") -> Candidate:
+def fresh(name: str, target: Target = "churn") -> Thorough:
     return next(candidate for candidate in candidates(target) if candidate.name == name)
+
+
+def every(name: str) -> Candidate:
+    return next(one for one in [*candidates("churn"), *sampled("churn", 7)] if one.name == name)
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_candidates_have_names_of_their_own_and_one_is_preferred(target: Target) -> None:
-    names = [candidate.name for candidate in candidates(target)]
+    names = [candidate.name for candidate in [*candidates(target), *sampled(target, 7)]]
     assert len(set(names)) == len(names)
     assert PREFERRED in names
     assert SERVED not in names
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *SAMPLED])
 def test_a_candidate_that_has_learned_nothing_calls_everything_even(name: str) -> None:
     [(inputs, _)] = batches(1)
-    assert fresh(name).logits(inputs).tolist() == [0.0] * len(inputs)
+    assert every(name).logits(inputs).tolist() == [0.0] * len(inputs)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,9 +84,9 @@ def test_a_payload_scores_as_the_candidate_does(name: str) -> None:
     assert np.abs(scorer.predict(WORLD.features(0, FIRST_DAY + 5)) - expected).max() < 1e-4  # single precision
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *SAMPLED])
 def test_an_extreme_customer_leaves_a_candidate_finite(name: str) -> None:
-    candidate = fresh(name)
+    candidate = every(name)
     extreme = np.ascontiguousarray(design(np.full((2, WORLD.features(0, 0).shape[1]), 3e38, np.float32)))
     for inputs, labels in batches(2):
         candidate.learn_many(inputs, labels)
@@ -129,3 +138,38 @@ def test_an_input_that_hardly_ever_differs_is_not_blown_up() -> None:
     kept.learn_many(np.full((1000, 1), np.log(2)))
     assert kept.scale.tolist() == [FLOOR]
     assert abs(kept.transform(np.array([[np.log(3)]]))[0, 0]) < 5
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("place", range(len(SAMPLED)))
+def test_a_sampled_candidate_finds_what_there_is_and_may_not_serve(target: Target, place: int) -> None:
+    candidate = sampled(target, 7)[place]
+    for inputs, labels in batches(12, target):
+        candidate.learn_many(inputs, labels)
+    area = roc_auc(
+        candidate.logits(np.ascontiguousarray(design(WORLD.features(1, FIRST_DAY)))), WORLD.labels(target, 1, FIRST_DAY)
+    )
+    assert area is not None
+    assert area > 0.65
+    assert not candidate.servable
+    snapshot = ModelSnapshot(
+        name=f"{target}.{candidate.name}", target=target, candidate=candidate.name, version=1, role="challenger",
+        schema_hash=SCHEMA_HASH, trained_until=FIRST_DAY, examples=1, metrics={}, payload=candidate.payload((1.0, 0.0)),
+    )  # fmt: skip
+    with pytest.raises(SchemaMismatchError, match="judged beside the others"):
+        load(ModelSnapshot.decode(snapshot.encode()))
+
+
+@pytest.mark.parametrize("place", range(len(SAMPLED)))
+def test_a_renewed_candidate_is_one_that_learned_only_what_came_between(place: int) -> None:
+    renewed, later = sampled("churn", 7)[place], sampled("churn", 7)[place]
+    whole = batches(9)
+    for number, (inputs, labels) in enumerate(whole):
+        renewed.learn_many(inputs, labels)
+        if number >= 3:
+            later.learn_many(inputs, labels)
+        if number in {2, 5}:
+            said = renewed.logits(inputs)
+            renewed.renew()
+            assert np.array_equal(renewed.logits(inputs), said) == (number == 2)
+    assert renewed.logits(whole[0][0]).tobytes() == later.logits(whole[0][0]).tobytes()

@@ -14,7 +14,7 @@ from ebb.kafka import Publisher, read_to_end
 from ebb.models import ModelSnapshot
 from ebb.runtime.parts import learner
 from ebb.settings import Settings
-from online_ml.candidates import candidates
+from online_ml.candidates import candidates, sampled
 from tests.conftest import RunPart
 from tests.support.examples import FIRST_DAY, World
 
@@ -83,7 +83,7 @@ def test_models_are_listed_shown_exported_held_and_released(
 
     listed = ebb("list").splitlines()
     assert re.match(r"churn\.logistic +champion", listed[1])
-    per_target = len(candidates("churn"))
+    per_target = len(candidates("churn")) + len(sampled("churn", 7))
     assert len(listed) == 1 + 2 * per_target
     shown = ebb("show", "churn.recency")
     assert "horizon days" in shown
@@ -113,6 +113,12 @@ def test_models_are_listed_shown_exported_held_and_released(
         assert f"## {section}" in card
     assert "| DE |" in card
     assert "no activity within 3 days" in card
+
+    forest = ebb("card", "churn.forest")
+    assert "It can never serve: no form publishes it that loading would not execute." in forest
+    assert "published in no form that has weights" in forest
+    refused = ebb("promote", "churn.forest")
+    assert "forest cannot serve churn" in refused
 
 
 def test_what_does_not_exist_is_refused_with_what_does(ebb: Ebb) -> None:

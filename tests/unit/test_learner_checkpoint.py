@@ -9,6 +9,7 @@ import pytest
 
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.settings import Settings
+from online_ml import sample
 from online_ml.checkpoint import MANIFEST, PIECE_BYTES, Capture, Checkpointer, pack, unpack
 from online_ml.learner import Learner
 from tests.support.examples import FIRST_DAY, World
@@ -70,7 +71,7 @@ def test_what_never_changes_is_written_once_and_removed_when_it_is_over() -> Non
     assert not any(key.startswith(f"pending/{FIRST_DAY + 5}/") for key in second.stale)
 
 
-@pytest.mark.parametrize("piece", ["core", "pending", "window"])
+@pytest.mark.parametrize("piece", ["core", "pending", "window", "lesson"])
 def test_a_missing_or_damaged_piece_is_refused(piece: str) -> None:
     topic: dict[str, bytes] = {}
     apply(topic, Checkpointer(SETTINGS).capture(learner()))
@@ -91,7 +92,12 @@ def test_a_manifest_that_cannot_be_read_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"horizon_days": 5}, "horizons"), ({"partitions": 2}, "partitions"), ({"seed": 8}, "seed")],
+    [
+        ({"horizon_days": 5}, "horizons"),
+        ({"partitions": 2}, "partitions"),
+        ({"seed": 8}, "seed"),
+        ({"tree_labels": 9}, "tree_labels"),
+    ],
 )
 def test_a_checkpoint_of_another_definition_is_refused_and_says_what_differs(
     change: dict[str, int], named: str
@@ -110,6 +116,34 @@ def test_a_checkpoint_of_other_features_is_refused() -> None:
     topic[MANIFEST] = orjson.dumps(manifest)
     with pytest.raises(SchemaMismatchError, match="features"):
         Checkpointer(SETTINGS).rebuild(topic)
+
+
+def test_a_checkpoint_of_the_former_format_is_refused_and_says_so() -> None:
+    topic: dict[str, bytes] = {}
+    apply(topic, Checkpointer(SETTINGS).capture(learner()))
+    manifest = orjson.loads(topic[MANIFEST])
+    del manifest["lessons"], manifest["made_with"]["tree_labels"]
+    made = manifest["made_with"]
+    made |= {"format": 3, "candidates": {target: names[:6] for target, names in made["candidates"].items()}}
+    topic[MANIFEST] = orjson.dumps(manifest)
+    with pytest.raises(SchemaMismatchError, match="candidates, format, tree_labels"):
+        Checkpointer(SETTINGS).rebuild(topic)
+
+
+def test_a_boundarys_lesson_is_written_once_and_removed_when_its_generation_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sample, "GENERATION", 60)
+    checkpointer = Checkpointer(SETTINGS)
+    first = {key for key, _ in checkpointer.capture(learner(6)).records if key.startswith("lesson/churn")}
+    capture = checkpointer.capture(learner(8))
+    second = {key for key, _ in capture.records if key.startswith("lesson/churn")}
+    assert first == {f"lesson/churn/{FIRST_DAY + day}/0" for day in (3, 4, 5)}
+    assert second == {f"lesson/churn/{FIRST_DAY + day}/0" for day in (6, 7)}
+    # The first two days made the generation that was relieved when the next two had made another.
+    assert {key for key in capture.stale if key.startswith("lesson/churn")} == {
+        f"lesson/churn/{FIRST_DAY + day}/0" for day in (3, 4)
+    }
 
 
 def test_large_pieces_are_cut_into_records_below_a_megabyte() -> None:

@@ -1,8 +1,12 @@
 """The learner is a fold: what it becomes follows from the blocks alone, however they come."""
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from ebb.blocks import WITHDRAWN, Block, Close, Labels, Snapshot
 from ebb.features import INDEX
 from ebb.models import TARGETS
 from ebb.settings import Settings
+from online_ml import sample
 from online_ml.calibration import IDENTITY, Calibration
 from online_ml.candidates import candidates
 from online_ml.checkpoint import Checkpointer
@@ -23,12 +28,24 @@ from online_ml.measures import roc_auc
 from online_ml.transforms import design
 from tests.support.examples import FIRST_DAY, World
 
+TREE_LABELS = 5
+"""So few that boundaries have more: the slow candidates learn a sample in these worlds too."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def brief_generations() -> Iterator[None]:
+    """Let the slow candidates be relieved within the few labels of these worlds."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sample, "GENERATION", 12)
+        yield
+
 
 def configured(world: World) -> Settings:
     return Settings(
         partitions=world.partitions,
         horizon_days=world.churn_horizon,
         purchase_horizon_days=world.purchase_horizon,
+        tree_labels=TREE_LABELS,
     )
 
 
@@ -137,7 +154,10 @@ def test_predictions_judged_equal_a_slow_recomputation_by_hand(world: World, mix
     found: dict[str, dict[tuple[str, int], list[float]]] = {target: {} for target in TARGETS}
     for step in steps:
         for one in step.judged:
-            columns = one.part.probabilities[:-1].T.tolist()
+            thorough = len(
+                candidates(one.target)
+            )  # the slow ones, whom these worlds ask of a sample, stand behind them
+            columns = one.part.probabilities[:thorough].T.tolist()
             for customer, day, said in zip(one.customer_ids, one.snapshot_days.tolist(), columns, strict=True):
                 found[one.target][customer, day] = said
     for target in TARGETS:
@@ -169,6 +189,78 @@ def test_restarts_and_interleaving_change_nothing(world: World, mixing: int, eve
             while learner.advance() is not None:
                 pass
     assert learner.digest() == straight.digest()
+    for target in TARGETS:
+        inputs = design(world.features(0, FIRST_DAY + world.days))
+        for mine, theirs in zip(learner.targets[target].candidates, straight.targets[target].candidates, strict=True):
+            assert mine.logits(inputs).tobytes() == theirs.logits(inputs).tobytes(), mine.name
+
+
+def test_slow_candidates_speak_for_a_sample_that_differs_by_boundary_and_learn_no_more_than_they_may() -> None:
+    world = World(days=10, rows=60)
+    learner, steps = learned(world)
+    most = TREE_LABELS * sample.SPOKEN
+    spoken = []
+    for step in steps[2 * world.churn_horizon :]:
+        for one in step.judged:
+            for name in ("tree", "forest"):
+                said = one.part.probabilities[learner.targets[one.target].names.index(name)]
+                assert int((~np.isnan(said)).sum()) == most
+            spoken.append(tuple(np.flatnonzero(~np.isnan(said)).tolist()))
+    assert len(set(spoken)) > len(spoken) / 2
+    for target, known in learner.targets.items():
+        assert known.sample.learned == (world.days - world.horizon(target)) * TREE_LABELS
+        assert known.sample.left_out == known.examples - known.sample.learned
+        assert 12 <= sum(len(lesson.labels) for lesson in known.sample.lessons) < 2 * (12 + TREE_LABELS)
+
+
+def test_without_tree_labels_there_are_no_slow_candidates_and_the_others_are_the_same() -> None:
+    world = World(days=6)
+    with_trees, _ = learned(world)
+    learner = Learner(configured(world).model_copy(update={"tree_labels": 0}))
+    run(learner, interleaved(world))
+    for target in TARGETS:
+        mine, theirs = learner.targets[target], with_trees.targets[target]
+        assert [name for name in theirs.names if name not in mine.names] == ["tree", "forest"]
+        for one, other in zip(mine.thorough, theirs.thorough, strict=True):
+            assert one.payload(IDENTITY) == other.payload(IDENTITY)
+        assert mine.champion == theirs.champion
+
+
+FOLD = """
+import numpy as np
+from ebb.settings import Settings
+from online_ml import sample
+from online_ml.learner import Learner
+from online_ml.transforms import design
+from tests.support.examples import World
+sample.GENERATION = 60
+world = World(partitions=1, days=9, rows=60)
+learner = Learner(Settings(partitions=1, horizon_days=3, purchase_horizon_days=2, tree_labels=25))
+for offset, block in enumerate(world.partition(0)):
+    learner.offer(block, offset)
+while learner.advance():
+    pass
+print(learner.digest())
+for one in learner.targets.values():
+    for candidate in one.sample.candidates:
+        print(candidate.logits(design(world.features(0, 0))).tobytes().hex())
+"""
+
+
+def test_another_process_with_other_hashes_learns_the_same_trees_bit_for_bit() -> None:
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", FOLD],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("0", "1", "4242")
+    }
+    assert len(told) == 1
+    assert len(told.pop().split()) == 5
 
 
 def test_nothing_after_a_snapshot_changes_what_was_predicted_at_it() -> None:
@@ -296,6 +388,7 @@ def test_what_can_be_known_is_learned_to_within_a_point_of_the_law_behind_it() -
     logistic, nimble, adam, recency, count, prior = (
         roc_auc(np.concatenate([one.part.probabilities[place] for one in late]), labels) for place in range(6)
     )
+    assert learner.targets["churn"].names[6:] == ["tree", "forest", "served"]
     assert best is not None
     assert logistic == pytest.approx(best, abs=0.01)
     assert nimble == pytest.approx(best, abs=0.02)
@@ -314,7 +407,10 @@ def test_where_nothing_can_be_known_nothing_is_found() -> None:
     # Two-sided 99.9 % interval of the AUC under the null, classes of about equal size: 3.3 * sqrt(1 / (3 n)).
     width = 3.3 * np.sqrt(1 / (3 * labels))
     for name, (measures, _) in learner.targets["churn"].overall().items():
-        if name not in {"served", "prior"}:
+        if name in {"tree", "forest"}:
+            spoken = learner.targets["churn"].tallies[learner.targets["churn"].names.index(name)].labels
+            assert measures["roc_auc"] == pytest.approx(0.5, abs=3.3 * np.sqrt(1 / (3 * spoken))), name
+        elif name not in {"served", "prior"}:
             assert measures["roc_auc"] == pytest.approx(0.5, abs=width), name
 
 

@@ -265,3 +265,16 @@ def test_a_snapshot_without_configuration_keeps_the_checksum_it_always_had() -> 
     ).sealed()  # fmt: skip
     assert old.checksum == "2af47f83c006d12b625cb29c9912a4993f695fc6c12ade7dddbd66cb14ea37e4"
     assert old.model_copy(update={"config": {"seed": 7}}).sealed().checksum != old.checksum
+
+
+@pytest.mark.parametrize("more", [{"action": "hold"}, {"action": "split", "share": 0.5}])
+def test_a_tree_cannot_be_made_to_serve(more: dict[str, Any]) -> None:
+    learner = Learner(SETTINGS)
+    [decision] = feed(learner, with_request(asked(candidate="forest", **more), closes(9)))
+    assert "forest cannot serve churn; logistic, nimble, adam, recency, count can" in decision.refusal
+    made = model(learner, "churn.forest")
+    assert (made.role, made.share) == ("challenger", 0.0)
+    assert 0 < made.examples < learner.targets["churn"].examples
+    refused = Learner(SETTINGS)
+    [decision] = feed(refused, with_request(asked(snapshot=made), closes(9)))
+    assert "has no form in which it could score" in decision.refusal

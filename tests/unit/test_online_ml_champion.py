@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from online_ml.candidates import candidates
+from online_ml.candidates import candidates, sampled
 from online_ml.champion import MIN_CLASS, MIN_LABELS, choose
 from online_ml.linear import sigmoid
 from online_ml.window import BOUNDARIES, LABELS, Matured, Window
@@ -117,3 +117,18 @@ def test_one_boundary_alone_is_no_evidence_however_many_its_labels() -> None:
     sharpness = {"logistic": 0.2, "count": 1.0}
     assert choose("logistic", CANDIDATES, window(matured(1, 5_000, sharpness))) == "logistic"
     assert choose("logistic", CANDIDATES, spread(1, 5_000, sharpness)) == "count"
+
+
+def test_a_tree_is_never_promoted_however_good_on_its_sample() -> None:
+    slow = sampled("churn", 7)
+    every = [*CANDIDATES, *slow]
+    rng = np.random.default_rng(1)
+    found = Window()
+    for boundary in range(10):
+        labels = rng.integers(0, 2, 900).astype(np.uint8)
+        said = np.full((len(every) + 1, 900), 0.5, np.float32)
+        said[len(CANDIDATES) : len(every)] = np.where(labels, 0.99, 0.01)
+        said[len(CANDIDATES) : len(every), 200:] = np.nan
+        found.add(Matured(boundary, labels, said[:-1], said))
+    assert choose(None, every, found) == "logistic"
+    assert choose("logistic", every, found) == "logistic"

@@ -252,3 +252,26 @@ def test_an_empty_window_and_rows_of_nobody_known_have_no_segments_and_no_interv
     found = validator.rolling(filled(known=False), ["a", "b"])["a"]
     assert "roc_auc" in found
     assert not {"roc_auc_low", "profit"} & found.keys()
+
+
+def test_who_spoke_for_a_sample_stands_beside_the_champion_on_the_same_rows() -> None:
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, 900).astype(np.uint8)
+    said = rng.random((4, 900)).astype(np.float32)  # champion, another that speaks for all, tree, served
+    said[2, 300:] = np.nan
+    said[0, 100:150] = said[1, 100:150] = np.nan
+    said[3, ::2] = np.nan
+    said[0, 150:300] = labels[150:300]  # the champion is perfect on the sample and no better than chance elsewhere
+    window = Window()
+    window.add(Matured(1, labels, said[:3], said, about(900)))
+    names = ["logistic", "adam", "tree", "served"]
+    found = Validator("churn", POLICY, seed=7).rolling(window, names, champion="logistic")
+    assert found["tree"]["labels"] == 300
+    rows = [*range(100), *range(150, 300)]
+    assert found["tree"]["champion_roc_auc"] == roc_auc(said[0][rows], labels[rows])
+    assert found["tree"]["champion_roc_auc"] > found["logistic"]["roc_auc"] + 0.1
+    assert found["tree"]["roc_auc"] == roc_auc(said[2][:300], labels[:300])
+    for name in ("logistic", "adam", "served"):
+        assert not {one for one in found[name] if one.startswith("champion_") or one == "labels"}
+    alone = Validator("churn", POLICY, seed=7).rolling(window, names)
+    assert "champion_roc_auc" not in alone["tree"]

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from ebb.errors import SourceError
-from online_ml.candidates import trees
-from online_ml.candidates.trees import RowLearner
+from online_ml import tables
 from online_ml.linear import sigmoid
 from online_ml.measures import ece, roc_auc
-from online_ml.tables import BATCH, passes
+from online_ml.tables import BATCH, TREES, Spread, passes
 
 
 def table(rows: int = 2_000, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -69,11 +68,12 @@ def test_too_few_rows_or_one_class_alone_is_refused() -> None:
 
 
 def test_trees_learn_evenly_spread_rows_and_count_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trees, "LEARNED", 100)
+    monkeypatch.setattr(tables, "LEARNED", 100)
     inputs, labels = table(450)
-    model = RowLearner("tree", rows=450, seed=1)
+    model = Spread(TREES["tree"](1), rows=450)
     assert model.predict(inputs[:2]).tolist() == [0.5, 0.5]
-    model.learn(inputs, labels)
+    for start in range(0, 450, 7):
+        model.learn(inputs[start : start + 7], labels[start : start + 7])
     assert model.skipped == 450 - 90  # every fifth
 
 
@@ -81,7 +81,7 @@ def test_trees_learn_evenly_spread_rows_and_count_the_others(monkeypatch: pytest
 def test_a_tree_ranks_better_than_chance(name: str) -> None:
     inputs, labels = table(900)
     inputs[:, 1] = labels + np.random.default_rng(2).normal(size=900) * 0.3
-    model = RowLearner(name, rows=900, seed=1)
+    model = Spread(TREES[name](1), rows=900)
     model.learn(inputs[:600], labels[:600])
     area = roc_auc(model.predict(inputs[600:]), labels[600:])
     assert area is not None

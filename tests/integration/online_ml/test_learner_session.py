@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,11 @@ from clickhouse.store import Store
 from ebb.blocks import encode
 from ebb.errors import UnavailableError
 from ebb.kafka import Publisher, read_to_end
+from ebb.metrics import TREE_LABELS
 from ebb.models import ModelSnapshot
 from ebb.requests import ChampionRequest
 from ebb.settings import Settings
+from online_ml import session as session_module
 from online_ml.learner import Learner
 from online_ml.session import LearnerSession
 from tests.support.examples import World
@@ -44,6 +47,7 @@ def place(space: Settings) -> Settings:
             "partitions": WORLD.partitions,
             "horizon_days": WORLD.churn_horizon,
             "purchase_horizon_days": WORLD.purchase_horizon,
+            "tree_labels": 15,  # of 140: the trees learn and speak for a sample
         }
     )
 
@@ -118,6 +122,33 @@ def test_ended_between_any_two_blocks_it_becomes_the_same_learner_bit_for_bit(pl
     assert ("churn", "request to hold", "count", "done") in changes
     assert len(changes) == 3  # and the first champion of each target
     assert published(place)["churn.count"].role == "champion"
+
+
+def test_what_the_trees_leave_out_is_counted_and_said_once_in_so_many_boundaries(
+    place: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[str, int]] = []
+
+    class Listening:
+        def info(self, event: str, **more: Any) -> None:
+            if "trees" in event:
+                said.append((more["target"], more["left_out"]))
+
+        def warning(self, event: str, **more: Any) -> None: ...
+
+    monkeypatch.setattr(session_module, "log", Listening())
+    monkeypatch.setattr(session_module, "LEFT_OUT_EVERY", 5)
+    places = [(target, result) for target in ("churn", "purchase") for result in ("learned", "left_out")]
+    before = {place_: TREE_LABELS.labels(*place_)._value.get() for place_ in places}
+    session = LearnerSession(place, store=store, publisher=Publisher(place))
+    take_all(session, records())
+    rows = WORLD.partitions * WORLD.rows
+    counted = {one: TREE_LABELS.labels(*one)._value.get() - before[one] for one in places}
+    for target, horizon in (("churn", WORLD.churn_horizon), ("purchase", WORLD.purchase_horizon)):
+        boundaries = WORLD.days - horizon
+        assert counted[target, "learned"] == boundaries * place.tree_labels
+        assert counted[target, "left_out"] == boundaries * (rows - place.tree_labels)
+        assert [left for name, left in said if name == target] == [rows - 15, 6 * (rows - 15)]
 
 
 def published(settings: Settings) -> dict[str, ModelSnapshot]:

@@ -72,6 +72,8 @@ def move() -> None:
     for target in TARGETS:
         for label in ("0", "1"):
             metrics.LABELS_MATURED.labels(target, label).inc()
+        for result in ("learned", "left_out"):
+            metrics.TREE_LABELS.labels(target, result).inc()
     metrics.HTTP_REQUESTS.labels("GET", "/v1/summary", "200").inc()
     metrics.HTTP_SECONDS.labels("/v1/summary").observe(0.003)
     metrics.WS_SENT.labels("score").inc()
