@@ -42,6 +42,10 @@ log = get_logger(__name__)
 
 POLLS_AHEAD = 8
 """Polls that wait to be decoded; no more are read meanwhile."""
+DECODERS = 2
+"""Rounds decoded at a time. It is what takes longest, and mostly without Python's lock."""
+ROUNDS_AHEAD = 2
+"""Rounds that wait, decoded or nearly so, while customers are scored."""
 ROUND_RECORDS = 20_000
 """Records from which on a round takes no further poll."""
 SCORE_SECONDS = 1.0
@@ -100,8 +104,8 @@ class ActivityWorker:
         self._scoring = Scoring(settings, publisher=self._publisher, sink=self._sink, champions=self._champions)
         self._decoder = Decoder(settings)
         self._polled: asyncio.Queue[Polled] = asyncio.Queue(POLLS_AHEAD)
-        self._rounds: asyncio.Queue[Round] = asyncio.Queue(1)
-        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self._rounds: asyncio.Queue[Round] = asyncio.Queue(ROUNDS_AHEAD)
+        self._decoding = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
         self._underway = 0
         self._unscored: list[float] = []
         """By poll whose customers are not scored yet: when its oldest record was produced, Unix seconds."""
@@ -257,7 +261,7 @@ class ActivityWorker:
         await self._polled.put(Polled(event, records, partition))
 
     async def _gather(self) -> None:
-        """Have the polls that are there decoded, as a round, while the one before is processed."""
+        """Have the polls that are there decoded, as a round, while those before are processed."""
         polls = [await self._polled.get()]
         if len(polls[0].records) < FEW:
             await asyncio.sleep(GATHER_SECONDS)
