@@ -331,18 +331,25 @@ class ActivityWorker:
     async def _checkpoint(self) -> None:
         async with self._saving:
             began = time.monotonic()
-            waiting = list(self.partitions.values())
+            waiting, saved = list(self.partitions.values()), False
             while waiting:
-                await self._save_some(waiting)
-            seconds = time.monotonic() - began
-            CHECKPOINT_SECONDS.observe(seconds)
-            self._rest = SHARE * seconds
+                saved |= await self._save_some(waiting)
+            if saved:
+                seconds = time.monotonic() - began
+                CHECKPOINT_SECONDS.observe(seconds)
+                self._rest = SHARE * seconds
         if not self._underway:
             # What a burst took would otherwise be kept for the next one: more than the customers take.
             await asyncio.to_thread(pa.default_memory_pool().release_unused)
 
-    async def _save_some(self, waiting: list[PartitionWorker]) -> None:
-        """Save some of the partitions that wait, and take them from the list: until `CAPTURE_BYTES` are reached."""
+    async def _save_some(self, waiting: list[PartitionWorker]) -> bool:
+        """Save some of the partitions that wait, and take them from the list, until `CAPTURE_BYTES` are reached.
+
+        Returns
+        -------
+        bool
+            Whether anything had changed in them.
+        """
         taken: list[tuple[PartitionWorker, Capture, list[EventT[Any]]]] = []
         size = 0
         while waiting and size < CAPTURE_BYTES:
@@ -360,11 +367,12 @@ class ActivityWorker:
         # What was done after a capture goes along; to have it twice changes nothing.
         await self._insert()
         if not taken:
-            return
+            return False
         await asyncio.to_thread(self._save, [(worker, capture) for worker, capture, _ in taken])
         for worker, _, events in taken:
             for event in events if not worker.released else ():
                 event.ack()
+        return True
 
     def _save(self, captures: list[tuple[PartitionWorker, Capture]]) -> None:
         for worker, _ in captures:
