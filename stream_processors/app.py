@@ -58,6 +58,9 @@ YIELD_SECONDS = 0.05
 SHARE = 4
 """While events wait, checkpoints and sweeps rest so many times as long as the last one took: a fifth of the time at
 most is theirs."""
+QUIET_SECONDS = 1.0
+"""Without a poll for so long, they need not rest."""
+LOOK_SECONDS = 0.1
 CAPTURE_BYTES = 64 * 1024 * 1024
 """Partitions are captured and written together until their copies hold so much: those of a million customers, all of
 them changed by a day's end, would otherwise take as much memory as they do."""
@@ -109,7 +112,7 @@ class ActivityWorker:
         self._underway = 0
         self._unscored: list[float] = []
         """By poll whose customers are not scored yet: when its oldest record was produced, Unix seconds."""
-        self._scored_at = 0.0
+        self._scored_at = self._busy_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self._inserting = asyncio.Lock()
@@ -172,11 +175,11 @@ class ActivityWorker:
             rest = SHARE * (time.monotonic() - began)
 
     async def _pause(self, least: float, most: float) -> None:
-        """Let the least of these times (s) pass, and, unless no poll is under way, the rest of the most."""
+        """Let the least of these times (s) pass, and the rest of the most unless no poll comes for a while."""
+        until = time.monotonic() + most
         await asyncio.sleep(least)
-        if most > least:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), most - least)
+        while time.monotonic() < min(until, self._busy_at + QUIET_SECONDS):
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _watching(self) -> None:
         await self._every(lambda: asyncio.sleep(1.0), self._watch)
@@ -298,6 +301,7 @@ class ActivityWorker:
             self._full.set()
         if self._sink.rows >= 2 * self.settings.sink_rows:
             self._room.clear()
+        self._busy_at = time.monotonic()
         if not self._underway:
             self._idle.set()
         await asyncio.sleep(0)
