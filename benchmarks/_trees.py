@@ -16,7 +16,7 @@ from ebb.settings import Settings
 from online_ml.candidates import Sampled, sampled
 from online_ml.learner import Step
 from online_ml.linear import sigmoid
-from online_ml.sample import Lesson, Sample
+from online_ml.sample import Sample
 from online_ml.transforms import design
 
 MANY = 200
@@ -89,9 +89,7 @@ class Trees:
             if one.target == "churn":
                 order = np.random.default_rng([self.seed, step.boundary]).permutation(len(one.part.labels))
                 for sample in self._samples:
-                    rows = order[: sample.limit]
-                    lesson = Lesson(step.boundary, design(one.features[rows]), one.part.labels[rows])
-                    sample.learn(lesson, left_out=len(order) - len(rows))
+                    sample.follow(step.boundary, order, one.features, one.part.labels)
         if step.boundary in self.tested:
             names = [name for chunk in step.taken for name in chunk.snapshot.customer_ids]
             inputs = np.concatenate([design(chunk.snapshot.features) for chunk in step.taken])

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from online_ml.candidates import Sampled
+from online_ml.transforms import design
 
 GENERATION = 2_000
 """Labels that a candidate has learned when it takes over; it has twice as many when it is relieved. Six thousand rows
@@ -65,6 +66,26 @@ class Sample:
         """Return how many of a boundary's labels are learned, and how many are left out."""
         learned = min(labels, self.limit) if self.candidates else 0
         return learned, labels - learned
+
+    def follow(
+        self,
+        boundary: int,
+        order: npt.NDArray[np.intp],
+        features: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.uint8],
+    ) -> None:
+        """Learn as many of a boundary's labels as may be, the first by `order`.
+
+        Parameters
+        ----------
+        features
+            Shape (n, `ebb.features.WIDTH`), at the snapshots.
+        """
+        some, left_out = self.split(len(order))
+        if some:
+            rows = order[:some]
+            lesson = Lesson(boundary, np.ascontiguousarray(design(features[rows])), labels[rows])
+            self.learn(lesson, left_out=left_out)
 
     def learn(self, lesson: Lesson, *, left_out: int) -> None:
         """Teach a boundary's sample, and count what was left out of it."""

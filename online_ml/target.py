@@ -141,11 +141,7 @@ class TargetLearner:
             inputs = np.ascontiguousarray(design(features[rows]), dtype=np.float64)
             for candidate in self.thorough:
                 candidate.learn_many(inputs, part.labels[rows])
-        some, left_out = self.sample.split(len(order))
-        if some:
-            rows = order[:some]
-            lesson = Lesson(part.boundary, np.ascontiguousarray(design(features[rows])), part.labels[rows])
-            self.sample.learn(lesson, left_out=left_out)
+        self.sample.follow(part.boundary, order, features, part.labels)
 
     def rolling(self) -> dict[str, dict[str, float]]:
         """Return the measures over the window by name of candidate, `served` included."""

@@ -51,6 +51,9 @@ MOST_BYTES = 256 * 1024 * 1024
 """Arrow reads a block of at most 2 GiB."""
 BARE_QUOTES = 16
 """Quotation marks of an event without properties: around four names and four texts."""
+NAME_QUOTES = 2
+QUOTES = {name: NAME_QUOTES + (0 if name in REALS else 2) for name in PROPERTIES}
+"""Quotation marks of each property that an event has: a text has its own besides those of its name."""
 
 
 class DoubtError(Exception):
@@ -135,7 +138,7 @@ def _quotes_held(known: pa.StructArray, columns: dict[str, pa.Array]) -> npt.NDA
     Each name has two and each text has two; whatever a body says besides, it has at least the two of a name more.
     """
     found = np.full(len(known), BARE_QUOTES, np.int32)
-    for column, marks in ((known, 2), *((columns[name], 2 if name in REALS else 4) for name in PROPERTIES)):
+    for column, marks in ((known, NAME_QUOTES), *((columns[name], marks) for name, marks in QUOTES.items())):
         if column.null_count < len(column):
             found += np.int32(marks) * column.is_valid().to_numpy(zero_copy_only=False)
     return found
@@ -236,6 +239,6 @@ def from_activities(events: Sequence[tuple[Activity, Properties, bytes]]) -> pa.
 
 def _holds_all(event: Activity, known: Properties, body: bytes) -> bool:
     """Tell whether an event's columns hold all that its body says; see `_quotes_held`."""
-    quotes = BARE_QUOTES + (0 if event.properties is NO_PROPERTIES else 2)
-    quotes += sum(2 if name in REALS else 4 for name in PROPERTIES if getattr(known, name) is not None)
+    quotes = BARE_QUOTES + (0 if event.properties is NO_PROPERTIES else NAME_QUOTES)
+    quotes += sum(marks for name, marks in QUOTES.items() if getattr(known, name) is not None)
     return not event.occurred_at.utcoffset() and body.count(b'"') == quotes

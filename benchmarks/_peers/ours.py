@@ -13,6 +13,7 @@ from confluent_kafka import Consumer
 from benchmarks._peers.definition import FEATURES
 from benchmarks._peers.delivered import QUIET_SECONDS, ends
 from benchmarks._peers.judge import Described
+from benchmarks._peers.running import cpu_seconds
 from clickhouse.client import connect
 from ebb.clients import client_config
 from ebb.errors import EbbError
@@ -56,7 +57,7 @@ def run(settings: Settings, *, records: int, warm_up: int, customers: int, end: 
         process = _process(part)
         began: tuple[float, float, float] | None = None
         while True:
-            done, wall, cpu = _done(part), time.perf_counter(), _cpu_seconds(process)
+            done, wall, cpu = _done(part), time.perf_counter(), cpu_seconds(process)
             if began is None and done >= warm_up:
                 began = (done, wall, cpu)
             if began is not None and done >= records:
@@ -78,7 +79,7 @@ def _last_score(settings: Settings, process: psutil.Process, wall: float, cpu: f
         while time.perf_counter() < looked + QUIET_SECONDS:
             time.sleep(LOOK_SECONDS)
             if (now := ends(consumer, topic, range(settings.partitions))) != latest:
-                latest, wall, cpu = now, time.perf_counter(), _cpu_seconds(process)
+                latest, wall, cpu = now, time.perf_counter(), cpu_seconds(process)
                 looked = wall
         return wall, cpu
     finally:
@@ -93,11 +94,6 @@ def _done(part: parts.Part) -> float:
 def _process(part: parts.Part) -> psutil.Process:
     wanted = list(part.command)
     return next(child for child in psutil.Process().children(recursive=True) if child.cmdline() == wanted)
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _features(settings: Settings, *, customers: int, end: float) -> dict[str, Described]:

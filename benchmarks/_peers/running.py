@@ -98,8 +98,7 @@ def _watch(process: subprocess.Popen[bytes], delivered: Delivered) -> list[tuple
     ends: list[int] = []
     quiet_since = time.monotonic()
     while process.poll() is None and time.monotonic() < quiet_since + QUIET_SECONDS:
-        times = psutil.Process(process.pid).cpu_times()
-        spent.append((time.time(), times.user + times.system))
+        spent.append((time.time(), cpu_seconds(psutil.Process(process.pid))))
         if (now := delivered.ends()) != ends:
             ends, quiet_since = now, time.monotonic()
         time.sleep(LOOK_SECONDS)
@@ -113,3 +112,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Return the processor time of all threads of a process so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)

@@ -52,4 +52,4 @@ def sampled(target: Target, seed: int) -> list[Sampled]:
     seed
         Of all that is random in them.
     """
-    return [hoeffding_tree(target, seed), adaptive_forest(target, seed)]
+    return [hoeffding_tree(target, seed), adaptive_forest(seed)]

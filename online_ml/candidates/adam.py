@@ -10,9 +10,9 @@ import pandas as pd
 from river import linear_model, optim, utils
 
 from online_ml.candidates.base import Floats, Inputs, State
+from online_ml.candidates.chosen import Chosen
 from online_ml.candidates.standardise import Standardiser
 from online_ml.linear import payload
-from online_ml.transforms import POSITION
 
 BATCH = 64
 """Labels a step: small enough that a thousand labels are many steps, large enough to cost a microsecond each."""
@@ -41,15 +41,14 @@ class AdamLogistic:
         self.name = name
         self.inputs = list(inputs)
         self._names = set(self.inputs)
-        self._columns = np.array([POSITION[item] for item in inputs])
+        self._chosen = Chosen(inputs)
         self._standardiser = Standardiser(len(self.inputs))
         self._model = linear_model.LogisticRegression(
             optimizer=optim.Adam(learning_rate), intercept_lr=INTERCEPT_RATE, l2=L2
         )
 
     def _select(self, inputs: Inputs) -> Floats:
-        chosen = inputs if len(self._columns) == inputs.shape[1] else inputs[:, self._columns]
-        return np.ascontiguousarray(chosen, dtype=np.float64)
+        return np.ascontiguousarray(self._chosen.of(inputs), dtype=np.float64)
 
     def _frame(self, inputs: Inputs) -> pd.DataFrame:
         return pd.DataFrame(self._standardiser.transform(self._select(inputs)), columns=self.inputs, copy=False)

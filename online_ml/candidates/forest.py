@@ -3,7 +3,6 @@ Machine Learning 106, 2017)."""
 
 from river import forest
 
-from ebb.models import Target
 from online_ml.candidates.rows import RowModel
 from online_ml.candidates.sampled import Anew
 
@@ -45,6 +44,6 @@ def forest_model(seed: int) -> RowModel:
     )
 
 
-def adaptive_forest(target: Target, seed: int) -> Anew:  # noqa: ARG001 - the same inputs serve every target
-    """Return the forest as a candidate of a target."""
+def adaptive_forest(seed: int) -> Anew:
+    """Return the forest as a candidate of any target: the same inputs serve all."""
     return Anew(NAME, INPUTS, lambda: forest_model(seed))

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from online_ml.candidates.base import Floats, Inputs, State
+from online_ml.candidates.chosen import Chosen
 from online_ml.linear import payload
 from online_ml.newton import Newton
-from online_ml.transforms import POSITION
 
 MEMORY_HORIZONS = 2.0
 """Horizons of event time in which what was learned loses half its weight: old enough to average over a season's
@@ -54,7 +54,7 @@ class Logistic:
     ) -> None:
         self.name = name
         self.inputs = list(inputs)
-        self._columns = np.array([POSITION[item] for item in inputs], dtype=np.intp)
+        self._chosen = Chosen(inputs)
         self._weight = min(every_days / horizon_days, 1.0)
         self._half_life = memory_horizons * horizon_days
         width = len(self.inputs)
@@ -64,7 +64,7 @@ class Logistic:
 
     def _with_one(self, inputs: Inputs) -> Floats:
         whole = np.ones((len(inputs), len(self.inputs) + 1))
-        whole[:, :-1] = inputs if len(self._columns) == inputs.shape[1] else inputs[:, self._columns]
+        whole[:, :-1] = self._chosen.of(inputs)
         return whole
 
     @property

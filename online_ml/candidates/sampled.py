@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from online_ml.candidates.base import Floats, Inputs
+from online_ml.candidates.chosen import Chosen
 from online_ml.candidates.rows import RowModel
 from online_ml.scoring import JUDGED
-from online_ml.transforms import POSITION
 
 CERTAIN = 0.005
 """A leaf of few labels says 0 or 1; its logit is taken this far from them."""
@@ -33,20 +33,20 @@ class Anew:
     def __init__(self, name: str, inputs: Sequence[str], make: Callable[[], RowModel]) -> None:
         self.name = name
         self.inputs = list(inputs)
-        self._columns = np.array([POSITION[item] for item in inputs], dtype=np.intp)
+        self._chosen = Chosen(inputs)
         self._make = make
         self._elder = make()
         self._younger: RowModel | None = None
 
     def logits(self, inputs: Inputs) -> Floats:
         """Return uncalibrated logits; see `Candidate.logits`."""
-        chances = np.clip(self._elder.predict(inputs[:, self._columns]), CERTAIN, 1 - CERTAIN)
+        chances = np.clip(self._elder.predict(self._chosen.of(inputs)), CERTAIN, 1 - CERTAIN)
         logits: Floats = np.log(chances / (1 - chances))
         return logits
 
     def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
         """Learn row by row; see `Candidate.learn_many`."""
-        chosen = inputs[:, self._columns]
+        chosen = self._chosen.of(inputs)
         self._elder.learn(chosen, labels)
         if self._younger is not None:
             self._younger.learn(chosen, labels)
