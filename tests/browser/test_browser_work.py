@@ -1,5 +1,7 @@
 """The live page as a retention lead works with it: calls, alerts, one customer, by keyboard, for every eye."""
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
@@ -87,10 +89,10 @@ def test_list_is_walked_and_a_customer_opened_by_keyboard_alone(watched: Watched
     expect(second).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("#customer")).to_be_visible()
-    assert page.url.endswith(f"#/customers/{second.get_attribute('data-customer')}")
+    expect(page).to_have_url(re.compile(rf"#/customers/{second.get_attribute('data-customer')}$"))
     page.keyboard.press("Escape")
     expect(page.locator("#customer")).to_be_hidden()
-    assert "#" not in page.url
+    expect(page).to_have_url(re.compile(r"^[^#]*$"))
     expect(second).to_be_focused()
 
 
