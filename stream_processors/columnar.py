@@ -1,11 +1,12 @@
 """Many event bodies → one Arrow table, parsed by Arrow's JSON reader outside Python's interpreter lock.
 
-It takes only what is surely fine. Whatever it has a doubt about it leaves to `ebb.events.decode_activity`, record by
-record, which alone decides what is refused and why; so an event's fate never depends on the events beside it.
+It takes only what is surely fine. Each body that it has a doubt about it leaves to `ebb.events.decode_activity`, which
+alone decides what is refused and why; so an event's fate never depends on the events beside it.
 """
 
+import re
 from collections.abc import Sequence
-from typing import cast
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ _RECORD = pa.schema(
         ("properties", _KNOWN),
     ]
 )
+REQUIRED = frozenset({"event_id", "customer_id", "type", "occurred_at"})
 COLUMNS = pa.schema(
     [
         ("event_id", pa.utf8()),
@@ -56,68 +58,183 @@ QUOTES = {name: NAME_QUOTES + (0 if name in REALS else 2) for name in PROPERTIES
 """Quotation marks of each property that an event has: a text has its own besides those of its name."""
 
 
-class DoubtError(Exception):
-    """At least one of the bodies is not surely fine."""
+NOTHING = b"{}"
+"""What is parsed in place of a body that is not surely fine, so that rows and bodies stay beside each other."""
+PIECE = 1024
+"""Bodies parsed together once a doubt is found: a call costs 0.2 ms, and a body that cannot be parsed costs another."""
+TRIES = 8
+"""Bodies of a piece that may turn out not to be parsed, before all of it is left to be read one by one."""
+_ROW = re.compile(r" in row (\d+)$")
+
+Flags = npt.NDArray[np.bool_]
 
 
-def read_events(found: Sequence[bytes | None], *, max_bytes: int) -> pa.Table:
-    """Parse bodies, one row each, in order.
+class _UnparsedError(Exception):
+    """Bodies could not be parsed together, perhaps for that in one place."""
+
+    def __init__(self, place: int | None = None) -> None:
+        self.place = place
+
+
+def read_events(found: Sequence[bytes | None], *, max_bytes: int) -> tuple[pa.Table, Flags]:
+    """Parse bodies, in order, those aside that `decode_activity` might refuse or read otherwise.
 
     Parameters
     ----------
     found
-        The bodies; None is one that may be refused.
+        The bodies, at least one.
     max_bytes
         Greatest size accepted.
 
     Returns
     -------
-    pyarrow.Table
-        Of schema `COLUMNS`, each column in one piece.
+    events : pyarrow.Table
+        Of schema `COLUMNS`, each column in one piece; a row for each body that is surely fine.
+    sure : ndarray of bool
+        Which bodies are.
+    """
+    bodies = [body or b"" for body in found]
+    text = b"\n".join(bodies)
+    sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
+    ends = np.cumsum(sizes + 1)
+    sure = _surely_objects(bodies, text, sizes, ends) & (sizes <= max_bytes)
+    if not sure.any() or len(text) >= MOST_BYTES:
+        return COLUMNS.empty_table(), np.zeros(len(bodies), np.bool_)
+    rows = _parsed(bodies, text, sure)
+    plain: dict[str, pa.Array] = {name: _whole(rows[name]) for name in _RECORD.names}
+    occurred, known = plain["occurred_at"], plain.pop("properties")
+    for place in np.flatnonzero(sure & _flags(known.is_null())).tolist() if known.null_count else ():
+        # Events may have no properties; `null` in their place is refused.
+        sure[place] = b'"properties"' not in bodies[place] and b"\\" not in bodies[place]
+    plain["occurred_at"] = _moments(occurred, sure)
+    plain |= dict(zip(PROPERTIES, known.flatten(), strict=True))
+    _doubt_values(plain, sure)
+    letters = np.frombuffer(text, np.uint8)
+    starts = np.minimum(ends - sizes - 1, len(text) - 1)
+    quotes = np.add.reduceat((letters == ord('"')).view(np.uint8), starts, dtype=np.int32)
+    offsets = np.concatenate(([0], ends)).astype(np.int32)
+    offsets[-1] -= 1  # no line break follows the last body
+    body = pa.StringArray.from_buffers(len(bodies), pa.py_buffer(offsets), pa.py_buffer(text))
+    if not sure.all():
+        only = pa.array(sure)
+        plain = {name: column.filter(only) for name, column in plain.items()}
+        occurred, known, body, quotes = occurred.filter(only), known.filter(only), body.filter(only), quotes[sure]
+        if not len(body):
+            return COLUMNS.empty_table(), sure
+    held = _is_utc(occurred) & (quotes == _quotes_held(known, plain))
+    body = pa.repeat("", len(body)) if held.all() else pc.if_else(held, "", pc.ascii_rtrim_whitespace(body))
+    return pa.table({**plain, "body": body}, schema=COLUMNS), sure
+
+
+def _surely_objects(
+    bodies: Sequence[bytes], text: bytes, sizes: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> Flags:
+    """Tell which bodies are text in braces, not nested deeply, without what only Arrow takes for a number."""
+    if not text:
+        return np.zeros(len(bodies), np.bool_)
+    letters = np.frombuffer(text, np.uint8)
+    first = np.minimum(ends - sizes - 1, len(text) - 1)
+    sure: Flags = (sizes > 1) & (letters[first] == ord("{")) & (letters[ends - 2] == ord("}"))
+    for name in NO_NUMBERS:
+        sure[np.searchsorted(ends, _places(letters, name), side="right")] = False
+    for place in np.flatnonzero(sizes > LONG).tolist():
+        sure[place] &= bodies[place].count(b"[") + bodies[place].count(b"{") <= NESTED
+    if not (text.isascii() or _is_utf8(text)):  # the reader does not look at the encoding of what it passes over
+        sure &= np.fromiter(map(_is_utf8, bodies), np.bool_, len(bodies))
+    return sure
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _places(letters: npt.NDArray[np.uint8], word: bytes) -> npt.NDArray[np.int64]:
+    """Return where a short word stands; unlike `bytes.find`, without holding the interpreter lock."""
+    places = []
+    for start in range(0, len(letters), CHUNK):
+        part = letters[start : start + CHUNK + len(word) - 1]
+        last = max(len(part) - len(word) + 1, 0)
+        found = part[:last] == word[0]
+        for place, letter in enumerate(word[1:], 1):
+            found &= part[place : last + place] == letter
+        if found.any():
+            places.append(np.flatnonzero(found) + start)
+    return np.concatenate(places) if places else np.empty(0, np.int64)
+
+
+def _parsed(bodies: Sequence[bytes], text: bytes, sure: Flags) -> pa.Table:
+    """Parse bodies, a row each, those that are not sure as nothing; mark those that turn out not to be."""
+    if sure.all():
+        with suppress(_UnparsedError):
+            return _rows(text, len(bodies))
+    pieces = range(0, len(bodies), PIECE)
+    return pa.concat_tables([_piece(bodies[at : at + PIECE], sure[at : at + PIECE]) for at in pieces])
+
+
+def _piece(bodies: Sequence[bytes], sure: Flags) -> pa.Table:
+    parsed = list(bodies)
+    for place in np.flatnonzero(~sure).tolist():
+        parsed[place] = NOTHING
+    for _ in range(TRIES):
+        try:
+            return _rows(b"\n".join(parsed), len(bodies))
+        except _UnparsedError as error:
+            if error.place is None:
+                break
+            sure[error.place] = False
+            parsed[error.place] = NOTHING
+    sure[:] = False
+    return _rows(b"\n".join([NOTHING] * len(bodies)), len(bodies))
+
+
+def _rows(text: bytes, count: int) -> pa.Table:
+    """Parse text made of so many bodies.
+
+    As many rows as bodies means one row each: each body begins and ends with a brace, so each yields a row at least;
+    none can go on into the next, since a line break cannot stand within a string.
 
     Raises
     ------
-    DoubtError
-        If any body might be refused, or read otherwise, by `decode_activity`.
+    _UnparsedError
+        With the place of the body at which the reader gave up, where it tells.
     """
-    bodies = cast(Sequence[bytes], found)
     try:
-        text = b"\n".join(bodies)
-    except TypeError:  # one is None; to look for it would take a third of the time that parsing takes
-        raise DoubtError from None
-    sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
-    ends = np.cumsum(sizes + 1)
-    if sizes.max() > max_bytes:
-        raise DoubtError
-    try:
-        _surely_one_object_each(bodies, text, sizes, ends)
         rows = pyarrow.json.read_json(
             pa.BufferReader(text),
             pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
             pyarrow.json.ParseOptions(explicit_schema=_RECORD, unexpected_field_behavior="ignore"),
-        ).combine_chunks()
-        if len(rows) != len(bodies):
-            raise DoubtError
-        plain = {name: _whole(rows[name]) for name in _RECORD.names}
-        occurred = plain["occurred_at"]
-        if not _all(pc.match_substring_regex(occurred, _MOMENT)):
-            raise DoubtError
-        plain["occurred_at"] = occurred.cast(pa.timestamp("us", "UTC"))
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        raise DoubtError from None
-    held = _is_utc(occurred)
-    known = plain.pop("properties")
-    _check_absent(known, bodies)
-    plain |= dict(zip(PROPERTIES, known.flatten(), strict=True))
-    _check_ranges(plain)
-    letters = np.frombuffer(text, np.uint8)
-    quotes = np.add.reduceat((letters == ord('"')).view(np.uint8), ends - sizes - 1, dtype=np.int32)
-    held &= quotes == _quotes_held(known, plain)
-    offsets = np.concatenate(([0], ends)).astype(np.int32)
-    offsets[-1] -= 1  # no line break follows the last body
-    lines = pa.StringArray.from_buffers(len(bodies), pa.py_buffer(offsets), pa.py_buffer(text))
-    body = pa.repeat("", len(bodies)) if held.all() else pc.if_else(held, "", pc.ascii_rtrim_whitespace(lines))
-    return pa.table({**plain, "body": body}, schema=COLUMNS)
+        )
+    except pa.ArrowInvalid as error:
+        told = _ROW.search(str(error))
+        place = int(told[1]) if told else count
+        raise _UnparsedError(place if place < count else None) from None
+    if len(rows) != count:
+        raise _UnparsedError
+    return rows
+
+
+def _moments(told: pa.StringArray, sure: Flags) -> pa.TimestampArray:
+    """Read times; mark those that are none, or that are not of the form of `_MOMENT`."""
+    formed = pc.match_substring_regex(told, _MOMENT)
+    if not _all(formed):
+        sure &= _flags(formed)
+        told = pc.if_else(pa.array(sure), told, None)
+    return _cast(told, sure)
+
+
+def _cast(told: pa.StringArray, sure: Flags) -> pa.TimestampArray:
+    try:
+        return told.cast(pa.timestamp("us", "UTC"))
+    except pa.ArrowInvalid:
+        if len(told) == 1:
+            sure[0] = False
+            return pa.nulls(1, pa.timestamp("us", "UTC"))
+        half = len(told) // 2
+        return pa.concat_arrays([_cast(told[:half], sure[:half]), _cast(told[half:], sure[half:])])
 
 
 def _is_utc(occurred: pa.StringArray) -> npt.NDArray[np.bool_]:
@@ -144,70 +261,28 @@ def _quotes_held(known: pa.StructArray, columns: dict[str, pa.Array]) -> npt.NDA
     return found
 
 
-def _surely_one_object_each(
-    bodies: Sequence[bytes], text: bytes, sizes: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
-) -> None:
-    """Make sure that as many rows as bodies means one row each.
-
-    Each body begins and ends with a brace, so each yields a row at least; none can go on into the next, since a line
-    break cannot stand within a string.
-    """
-    if not len(text) < MOST_BYTES or not sizes.min() > 1:
-        raise DoubtError
-    letters = np.frombuffer(text, np.uint8)
-    braced = (letters[ends - sizes - 1] == ord("{")) & (letters[ends - 2] == ord("}"))
-    if not braced.all() or any(_holds(letters, name) for name in NO_NUMBERS):
-        raise DoubtError
-    if any(
-        bodies[place].count(b"[") + bodies[place].count(b"{") > NESTED
-        for place in np.flatnonzero(sizes > LONG).tolist()
-    ):
-        raise DoubtError
-    if not text.isascii():
-        text.decode()  # the reader does not look at the encoding of what it passes over
-
-
-def _holds(letters: npt.NDArray[np.uint8], word: bytes) -> bool:
-    """Tell whether a short word stands anywhere; unlike `bytes.find`, without holding the interpreter lock."""
-    for start in range(0, len(letters), CHUNK):
-        part = letters[start : start + CHUNK + len(word) - 1]
-        last = len(part) - len(word) + 1
-        found = part[: max(last, 0)] == word[0]
-        for place, letter in enumerate(word[1:], 1):
-            found &= part[place : last + place] == letter
-        if found.any():
-            return True
-    return False
-
-
-def _check_absent(known: pa.StructArray, bodies: Sequence[bytes]) -> None:
-    """Events may have no properties; `null` in their place is refused."""
-    if known.null_count and any(b'"properties"' in bodies[place] or b"\\" in bodies[place] for place in _nulls(known)):
-        raise DoubtError
-
-
-def _check_ranges(columns: dict[str, pa.Array]) -> None:
-    for name in ("event_id", "customer_id", "type", "occurred_at"):
-        if columns[name].null_count:
-            raise DoubtError
-    for name in ("event_id", "customer_id", "type"):
-        if pc.min(pc.binary_length(columns[name])).as_py() == 0:
-            raise DoubtError
-    if pc.min(columns["occurred_at"]).cast(pa.int64()).as_py() < 0:
-        raise DoubtError
+def _doubt_values(columns: dict[str, pa.Array], sure: Flags) -> None:
+    """Mark the bodies that lack what they must have, or that say what is out of range."""
     for name, column in columns.items():
-        if column.null_count == len(column) or name == "occurred_at":
+        if name in REQUIRED and column.null_count:
+            sure &= ~_flags(column.is_null())
+        if column.null_count == len(column):
             continue
-        if name in REALS:
-            limits = pc.min_max(column).as_py()
-            if not -AMOUNT_LIMIT <= limits["min"] <= limits["max"] <= AMOUNT_LIMIT:
-                raise DoubtError
-        elif pc.max(pc.binary_length(column)).as_py() > TEXT_LIMIT:
-            raise DoubtError
+        least: float
+        most: float
+        if name == "occurred_at":
+            measured, least, most = column.cast(pa.int64()), 0, np.iinfo(np.int64).max
+        elif name in REALS:
+            measured, least, most = column, -AMOUNT_LIMIT, AMOUNT_LIMIT
+        else:
+            measured, least, most = pc.binary_length(column), int(name in REQUIRED), TEXT_LIMIT
+        found = pc.min_max(measured).as_py()
+        if not least <= found["min"] <= found["max"] <= most:
+            sure &= ~_flags(pc.or_(pc.less(measured, least), pc.greater(measured, most)))
 
 
-def _nulls(column: pa.Array) -> list[int]:
-    found: list[int] = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)).tolist()
+def _flags(column: pa.Array) -> Flags:
+    found: Flags = column.fill_null(False).to_numpy(zero_copy_only=False)
     return found
 
 

@@ -1,7 +1,6 @@
 """Records of polls → columns of accepted events, ticks, and what is refused."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from operator import attrgetter
@@ -19,13 +18,13 @@ from ebb.events import TICK_HEADER, Activity, Properties, decode_activity
 from ebb.features import KIND_BY_NAME, Kind
 from ebb.settings import Settings
 from stream_processors.batch import TICK, Batch, Coded, Erasing, Refused
-from stream_processors.columnar import COLUMNS, DoubtError, from_activities, read_events
+from stream_processors.columnar import COLUMNS, from_activities, read_events
 from stream_processors.hashing import hash_ids
 
 HEADERS, KEY, VALUE = attrgetter("headers"), attrgetter("key"), attrgetter("value")
 OFFSET, TIMESTAMP = attrgetter("offset"), attrgetter("timestamp")
 FEW = 256
-"""Up to so many records, reading them one by one costs less than Arrow's set-up, or than looking for the doubtful."""
+"""Up to so many records, reading them one by one costs less than Arrow's set-up."""
 
 Poll = Sequence[Any]
 """Records of one partition, in offset order."""
@@ -41,12 +40,8 @@ class _Signals:
     refused: list[tuple[int, Refused]] = field(default_factory=list)
 
 
-@dataclass
-class _Part:
-    """Neighbouring events, each with its place among all records."""
-
-    places: Sequence[int]
-    events: pa.Table
+_Found = tuple[npt.NDArray[np.intp], pa.Table]
+"""Events in order, and before them the place of each among all records."""
 
 
 class Decoder:
@@ -77,15 +72,16 @@ class Decoder:
         """
         records = list(chain.from_iterable(polls)) if len(polls) > 1 else polls[0]
         signals = _Signals()
-        places: Sequence[int] = range(len(records))
+        places = np.arange(len(records))
         if any(map(HEADERS, records)):
-            places = [
+            kept = [
                 place
                 for place, record in enumerate(records)
                 if not (record.headers and self._is_signal(place, record, signals))
             ]
-        parts = self._parts(records, places, signals.refused)
-        rows = _with_ticks(*self._rows(records, parts), signals.ticks)
+            places = np.array(kept, np.intp)
+        places, events = self._read_all(records, places, signals.refused)
+        rows = _with_ticks(places, self._batch(records, places, events), signals.ticks)
         return list(_cut(polls, *rows, signals))
 
     def _is_signal(self, place: int, record: Any, signals: _Signals) -> bool:
@@ -101,56 +97,43 @@ class Decoder:
             signals.erasings.append((place, erasing))
         return moment is not None or erasing is not None
 
-    def _parts(
-        self, records: Poll, places: Sequence[int], refused: list[tuple[int, Refused]], *, sifted: bool = False
-    ) -> list[_Part]:
-        """Read records all at once; where there is a doubt, without those that are refused; then in halves.
-
-        A few bad records among thousands are what is usual, and cost one look at each record. A good one that only
-        Arrow doubts is rare, and costs what halving costs, down to few that are read one by one.
-        """
-        if not places:
-            return []
+    def _read_all(self, records: Poll, places: npt.NDArray[np.intp], refused: list[tuple[int, Refused]]) -> _Found:
+        """Read all records at once; then, one by one, those that may have to be refused."""
         if len(places) <= FEW:
-            return [self._one_by_one(records, places, refused)]
-        with suppress(DoubtError):
-            return [self._at_once(records, places)]
-        if not sifted:
-            return self._parts(records, self._sift(records, places, refused), refused, sifted=True)
-        half = len(places) // 2
-        halves = (places[:half], places[half:])
-        return [part for some in halves for part in self._parts(records, some, refused, sifted=True)]
-
-    def _sift(self, records: Poll, places: Sequence[int], refused: list[tuple[int, Refused]]) -> list[int]:
-        """Refuse what is to be refused; return the places of the rest."""
-        kept = []
-        for place in places:
-            try:
-                self._read(records[place])
-            except InvalidEventError as error:
-                refused.append((place, Refused(records[place], error.reason, error.what)))
-            else:
-                kept.append(place)
-        return kept
+            return self._one_by_one(records, places.tolist(), refused)
+        sure, events = self._at_once(records, places)
+        if len(sure) == len(places):
+            return sure, events
+        doubted = np.setdiff1d(places, sure, assume_unique=True)
+        accepted, more = self._one_by_one(records, doubted.tolist(), refused)
+        if not len(accepted):
+            return sure, events
+        together = np.concatenate([sure, accepted])
+        order = np.argsort(together)
+        return together[order], pa.concat_tables([events, more]).take(order).combine_chunks()
 
     def _read(self, record: Any) -> tuple[Activity, Properties]:
         event, known = decode_activity(record.value, latest=self._latest(record.timestamp), max_bytes=self._max_bytes)
         check_key(record.key, event.customer_id)
         return event, known
 
-    def _at_once(self, everything: Poll, places: Sequence[int]) -> _Part:
-        records = everything if len(places) == len(everything) else [everything[place] for place in places]
-        events = read_events(list(map(VALUE, records)), max_bytes=self._max_bytes)
+    def _at_once(self, everything: Poll, places: npt.NDArray[np.intp]) -> _Found:
+        """Return the events that are surely fine."""
+        records = everything if len(places) == len(everything) else [everything[place] for place in places.tolist()]
+        events, sure = read_events(list(map(VALUE, records)), max_bytes=self._max_bytes)
         keys = pa.array(list(map(KEY, records)), pa.binary())
+        if len(events) < len(records):
+            keys = keys.filter(pa.array(sure))
         same = pc.equal(keys, events["customer_id"].combine_chunks().cast(pa.binary()))
-        if pc.all(same, skip_nulls=False).as_py() is not True:
-            raise DoubtError
-        earliest = min(map(TIMESTAMP, records))
-        if pc.max(events["occurred_at"]).cast(pa.int64()).as_py() > self._latest(earliest) * 1_000_000:
-            raise DoubtError
-        return _Part(places, events)
+        latest = self._latest(min(map(TIMESTAMP, records)))
+        early = pc.less_equal(events["occurred_at"].combine_chunks().cast(pa.int64()), int(latest * 1_000_000))
+        fine = pc.and_(same.fill_null(False), early)
+        if pc.all(fine).as_py() is False:
+            events = events.filter(fine).combine_chunks()
+            sure[sure] = fine.to_numpy(zero_copy_only=False)
+        return places[sure], events
 
-    def _one_by_one(self, records: Poll, places: Sequence[int], refused: list[tuple[int, Refused]]) -> _Part:
+    def _one_by_one(self, records: Poll, places: Sequence[int], refused: list[tuple[int, Refused]]) -> _Found:
         accepted: list[int] = []
         events: list[tuple[Activity, Properties, bytes]] = []
         for place in places:
@@ -162,16 +145,13 @@ class Decoder:
                 continue
             accepted.append(place)
             events.append((event, known, record.value))
-        return _Part(accepted, from_activities(events) if events else COLUMNS.empty_table())
+        table = from_activities(events) if events else COLUMNS.empty_table()
+        return np.array(accepted, np.intp), table
 
-    def _rows(self, records: Poll, parts: list[_Part]) -> tuple[npt.NDArray[np.intp], Batch]:
-        """Return a batch of all the events, and the place of each among the records."""
-        tables = [part.events for part in parts] or [COLUMNS.empty_table()]
-        events = tables[0] if len(tables) == 1 else pa.concat_tables(tables).combine_chunks()
-        places = np.concatenate([np.array(part.places, np.intp) for part in parts] or [np.empty(0, np.intp)])
+    def _batch(self, records: Poll, places: npt.NDArray[np.intp], events: pa.Table) -> Batch:
         offsets = np.fromiter(map(OFFSET, records), np.int64, len(records))[places]
         amounts = _filled(events["amount"])
-        return places, Batch(
+        return Batch(
             offsets=offsets,
             times=events["occurred_at"].cast(pa.int64()).to_numpy() // 1_000,
             kinds=self._kinds_of(events["type"]),

@@ -2,17 +2,17 @@
 
 from typing import Any
 
+import numpy as np
 import orjson
-import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ebb.errors import InvalidEventError
 from ebb.events import decode_activity
 from ebb.settings import Settings
 from stream_processors import columnar
-from stream_processors.columnar import PROPERTIES, DoubtError, from_activities
+from stream_processors.columnar import PROPERTIES, from_activities
 from stream_processors.decode import FEW, Decoder
 from tests.support.activity import Record
 
@@ -94,8 +94,11 @@ def written(draw: st.DrawFn) -> bytes:
     return body
 
 
-def read_events(bodies: list[bytes]) -> pa.Table:
-    return columnar.read_events(bodies, max_bytes=MAX_BYTES)
+def read_events(bodies: list[bytes]) -> tuple[list[dict[str, Any]], list[bool]]:
+    table, sure = columnar.read_events(bodies, max_bytes=MAX_BYTES)
+    assert table.schema == columnar.COLUMNS
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows, sure.tolist()
 
 
 def one_by_one(record: bytes) -> list[dict[str, Any]] | None:
@@ -114,12 +117,19 @@ def one_by_one(record: bytes) -> list[dict[str, Any]] | None:
 @example(b'{"event_id":"a","customer_id":"c","type":"t","occurred_at":"2023-12-09T12:00:00Z","properties":null}')
 @example(b'{"event_id":"a","event_id":"b","customer_id":"c","type":"t","occurred_at":"2023-12-09T12:00:00Z"}')
 def test_what_is_read_at_once_is_what_is_read_alone(record: bytes) -> None:
-    try:
-        found = read_events([record, dumped(GOOD)]).to_pylist()
-    except DoubtError:
-        return
-    assert found[:1] == one_by_one(record)
-    assert found[1:] == one_by_one(dumped(GOOD))
+    rows, sure = read_events([record, dumped(GOOD)])
+    assert rows == [
+        row for body, fine in ((record, sure[0]), (dumped(GOOD), sure[1])) if fine for row in one_by_one(body) or [{}]
+    ]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(written() | st.just(dumped(GOOD)) | st.just(b""), min_size=1, max_size=12))
+def test_each_body_is_read_or_left_by_itself(monkeypatch: pytest.MonkeyPatch, odd: list[bytes]) -> None:
+    monkeypatch.setattr(columnar, "PIECE", 5)
+    monkeypatch.setattr(columnar, "TRIES", 5)
+    rows, sure = read_events(odd)
+    assert [row for body, fine in zip(odd, sure, strict=True) if fine for row in one_by_one(body) or [{}]] == rows
 
 
 def test_ordinary_events_leave_no_doubt() -> None:
@@ -131,8 +141,41 @@ def test_ordinary_events_leave_no_doubt() -> None:
         dumped(GOOD | {"occurred_at": "2023-12-09T11:00:00Z", "type": "Größe"}),
         orjson.dumps(GOOD, option=orjson.OPT_INDENT_2),
     ]
-    rows = read_events(ordinary).to_pylist()
+    rows, sure = read_events(ordinary)
+    assert all(sure)
     assert rows == [row for body in ordinary for row in one_by_one(body) or []]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        b"",
+        b"{not json",
+        b"{not json}",
+        dumped({"customer_id": "c1"}),
+        dumped(GOOD | {"event_id": ""}),
+        dumped(GOOD | {"type": 3}),
+        dumped(GOOD | {"occurred_at": "yesterday"}),
+        dumped(GOOD | {"occurred_at": "2023-02-30T12:00:00Z"}),
+        dumped(GOOD | {"occurred_at": "1969-12-31T23:59:59Z"}),
+        dumped(GOOD | {"properties": None}),
+        dumped(GOOD | {"properties": 3}),
+        dumped(GOOD | {"properties": {"amount": "much"}}),
+        dumped(GOOD | {"properties": {"amount": 2e12}}),
+        dumped(GOOD | {"properties": {"store": "x" * 257}}),
+        dumped(GOOD | {"more": "x" * MAX_BYTES}),
+        dumped(GOOD | {"more": "Infant"}),
+        dumped(GOOD | {"more": "#"}).replace(b"#", b"\xff"),
+    ],
+)
+def test_one_doubtful_body_leaves_no_doubt_about_the_others(wrong: bytes | None) -> None:
+    bodies = [dumped(GOOD | {"event_id": f"e{n}"}) for n in range(columnar.PIECE + 500)]
+    odd = [0, 700, columnar.PIECE, columnar.PIECE + 499]
+    crowd = [wrong if place in odd else body for place, body in enumerate(bodies)]
+    events, sure = columnar.read_events(crowd, max_bytes=MAX_BYTES)
+    assert np.flatnonzero(~sure).tolist() == odd
+    assert events["event_id"].to_pylist() == [f"e{n}" for n in range(len(bodies)) if n not in odd]
 
 
 @settings(max_examples=300, deadline=None)
@@ -165,28 +208,30 @@ def test_a_body_is_left_out_only_if_the_columns_hold_all_of_it(record: bytes) ->
 def test_bodies_of_ordinary_events_are_left_out(changed: dict[str, Any], left_out: bool) -> None:
     plain = GOOD | {"occurred_at": "2023-12-09T11:00:00Z", "properties": {"amount": 12.34, "country": "NL"}}
     body = dumped(plain | changed)
-    rows = read_events([body, dumped(GOOD)]).to_pylist()
+    rows, _ = read_events([body, dumped(GOOD)])
     assert [row["body"] for row in rows] == ["" if left_out else body.decode(), dumped(GOOD).decode()]
     assert rows[:1] == one_by_one(body)
 
 
-def test_a_poll_with_a_record_without_a_body_is_not_read_at_once() -> None:
-    with pytest.raises(DoubtError):
-        columnar.read_events([dumped(GOOD), None], max_bytes=MAX_BYTES)
+def test_a_body_that_cannot_be_placed_leaves_doubt_about_those_parsed_with_it_only() -> None:
+    crowd = [dumped(GOOD)] * (2 * columnar.PIECE)
+    crowd[7] += b"}"
+    _, sure = columnar.read_events(crowd, max_bytes=MAX_BYTES)
+    assert sure.tolist() == [False] * columnar.PIECE + [True] * columnar.PIECE
 
 
 def test_records_that_only_make_sense_together_are_no_events() -> None:
     whole = dumped(GOOD).decode()
     left, right = whole[:40] + "}", "{" + whole[40:]
     for wrong in ([left, right, whole + whole], [whole + whole, " "], ['{"event_id":"}', '{","customer_id":"c"}']):
-        with pytest.raises(DoubtError):
-            read_events([text.encode() for text in wrong])
+        rows, sure = read_events([text.encode() for text in wrong])
+        assert rows == []
+        assert not any(sure)
 
 
 def test_what_nests_too_deeply_to_be_read_alone_is_not_read_at_once() -> None:
     deep = dumped(GOOD)[:-1] + b',"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}"
-    with pytest.raises(DoubtError):
-        read_events([dumped(GOOD), deep])
+    assert read_events([dumped(GOOD), deep])[1] == [True, False]
     assert one_by_one(deep) is None
 
 
