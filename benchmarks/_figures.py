@@ -8,6 +8,11 @@ import numpy as np
 
 from ebb.runtime.parts import Part, metrics_url
 
+_scraper = httpx.Client(trust_env=False, verify=False, timeout=30)  # noqa: S501 - plain HTTP, on this machine
+"""One for all: to make one anew, with the authorities it would trust, takes as long as 2,000 events do."""
+_PROCESSED = re.compile(
+    r'^ebb_(?:events_total\{result="(?!tick)\w+"\}|dead_letters_total\{[^}]*\}) (\S+)', re.MULTILINE
+)
 _LINE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)$", re.MULTILINE)
 
 
@@ -63,4 +68,9 @@ def metric(text: str, name: str, **labels: str) -> float:
 
 def scrape(part: Part) -> str:
     """Return the metrics that a part serves now."""
-    return httpx.get(metrics_url(part), trust_env=False, timeout=30).text
+    return _scraper.get(metrics_url(part)).text
+
+
+def processed(part: Part) -> float:
+    """Return the records that a worker is done with: accepted, late, dropped as duplicates, refused."""
+    return sum(float(value) for value in _PROCESSED.findall(scrape(part)))

@@ -9,17 +9,16 @@ the ratios and not the figures of two machines.
 import asyncio
 import json
 import os
-import re
 import tempfile
 import time
 from pathlib import Path
 
-import httpx
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as Place
 
+from benchmarks._figures import processed
 from clickhouse.migrations import migrate
 from ebb.clients import client_config
 from ebb.runtime import parts
@@ -35,8 +34,8 @@ EVENTS = int(os.environ.get("BENCH_EVENTS", "1500000"))
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "20000"))
 SPAN_SECONDS = 3 * 86_400
 """Event time that the events cover: two or three day boundaries are crossed in every partition."""
-LOOK_SECONDS = 0.05
-_COUNTED = re.compile(r'^ebb_events_total\{result="(?:accepted|late)"\} (\S+)', re.MULTILINE)
+LOOK_SECONDS = 0.1
+"""A worker takes some milliseconds to tell its metrics."""
 
 
 def main() -> None:
@@ -112,16 +111,12 @@ def _through(settings: Settings, *, workers: int) -> float:
     with Supervisor(running, logs=settings.home / "logs", say=print):
         first: tuple[float, float] | None = None
         while True:
-            done, now = sum(_done(part) for part in running), time.perf_counter()
+            done, now = sum(map(processed, running)), time.perf_counter()
             if first is None and done > 0:
                 first = (now, done)
             if first is not None and done >= EVENTS:
                 return (done - first[1]) / (now - first[0])
             time.sleep(LOOK_SECONDS)
-
-
-def _done(part: parts.Part) -> float:
-    return sum(float(value) for value in _COUNTED.findall(httpx.get(parts.metrics_url(part), trust_env=False).text))
 
 
 if __name__ == "__main__":

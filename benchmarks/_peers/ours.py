@@ -1,15 +1,14 @@
 """Ebb on the same topic: its real worker process, everything on."""
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import httpx
 import numpy as np
 import psutil
 from confluent_kafka import Consumer
 
+from benchmarks._figures import processed
 from benchmarks._peers.definition import FEATURES
 from benchmarks._peers.delivered import QUIET_SECONDS, ends
 from benchmarks._peers.judge import Described
@@ -22,10 +21,10 @@ from ebb.runtime.supervisor import Supervisor
 from ebb.settings import Settings
 from online_ml.cold_start import cold_start
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.1
+"""A worker takes some milliseconds to tell its metrics."""
 DURABLE_SECONDS = 120.0
 """How long the last features may take to be in ClickHouse, which no figure contains."""
-_COUNTED = re.compile(r'^ebb_(?:events_total\{result="(?!tick)\w+"\}|dead_letters_total\{[^}]*\}) (\S+)', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def run(settings: Settings, *, records: int, warm_up: int, customers: int, end: 
         process = _process(part)
         began: tuple[float, float, float] | None = None
         while True:
-            done, wall, cpu = _done(part), time.perf_counter(), cpu_seconds(process)
+            done, wall, cpu = processed(part), time.perf_counter(), cpu_seconds(process)
             if began is None and done >= warm_up:
                 began = (done, wall, cpu)
             if began is not None and done >= records:
@@ -84,11 +83,6 @@ def _last_score(settings: Settings, process: psutil.Process, wall: float, cpu: f
         return wall, cpu
     finally:
         consumer.close()
-
-
-def _done(part: parts.Part) -> float:
-    """Return the records processed: accepted, late, dropped as duplicates, refused."""
-    return sum(float(value) for value in _COUNTED.findall(httpx.get(parts.metrics_url(part), trust_env=False).text))
 
 
 def _process(part: parts.Part) -> psutil.Process:
