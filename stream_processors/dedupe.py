@@ -50,7 +50,7 @@ class DuplicateWindow:
         if kept:
             hashes = ring[numbers % len(ring)]
             self.ring[numbers % self.size] = hashes
-            self._sort_in(hashes, numbers)
+            self._sort_in(*_sorted(hashes, numbers))
         self.seen = seen
         self.begun = begun
 
@@ -96,14 +96,18 @@ class DuplicateWindow:
     def _admit(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         oldest = self._oldest()
         if len(hashes) > SMALL:
-            unique, first = np.unique(hashes, return_index=True)
+            unique, first = _firsts(hashes)
             numbers = self._numbers_of(unique)
             surely_known = numbers >= max(oldest, self.seen + len(unique) - self.size)
             surely_new = numbers < max(oldest, self.seen - self.size)
             if (surely_known | surely_new).all():
                 fresh = np.zeros(len(hashes), np.bool_)
-                fresh[first[surely_new]] = True
-                self._remember(hashes[fresh])
+                new, came = unique[surely_new], first[surely_new]
+                fresh[came] = True
+                numbered = self.seen + (np.cumsum(fresh) - 1)[came]
+                self.ring[numbered % self.size] = new
+                self.seen += len(new)
+                self._sort_in(new, numbered)
                 return fresh
         return self._one_by_one(hashes, oldest)
 
@@ -119,12 +123,6 @@ class DuplicateWindow:
             newer = np.fromiter((recent.get(value, -1) for value in unique.tolist()), np.int64, len(unique))
             np.maximum(numbers, newer, out=numbers)
         return numbers
-
-    def _remember(self, hashes: Hashes) -> None:
-        numbers = np.arange(self.seen, self.seen + len(hashes))
-        self.ring[numbers % self.size] = hashes
-        self.seen += len(hashes)
-        self._sort_in(hashes, numbers)
 
     def _one_by_one(self, hashes: Hashes, oldest: int) -> npt.NDArray[np.bool_]:
         unique = np.unique(hashes)
@@ -142,21 +140,33 @@ class DuplicateWindow:
         return fresh
 
     def _sort_in(self, hashes: Hashes, numbers: npt.NDArray[np.int64]) -> None:
-        """Make a run of the recent hashes and of these, which are newer; of too many runs make one."""
-        recent = np.fromiter(self._recent.keys(), np.uint64, len(self._recent))
-        recent_numbers = np.fromiter(self._recent.values(), np.int64, len(self._recent))
-        self._recent = {}
-        if not len(recent) + len(hashes):
-            return
-        self._runs.append(_sorted(np.concatenate([recent, hashes]), np.concatenate([recent_numbers, numbers])))
+        """Make a run of the recent hashes and of these, which are newer and ascend; of too many runs make one."""
+        if self._recent:
+            recent = np.fromiter(self._recent.keys(), np.uint64, len(self._recent))
+            recent_numbers = np.fromiter(self._recent.values(), np.int64, len(self._recent))
+            self._recent = {}
+            hashes, numbers = _sorted(np.concatenate([recent, hashes]), np.concatenate([recent_numbers, numbers]))
+        if len(hashes):
+            self._runs.append((hashes, numbers))
         if len(self._runs) > RUNS:
             together, numbered = (np.concatenate(parts) for parts in zip(*self._runs, strict=True))
             kept = numbered >= self.seen - self.size
             self._runs = [_sorted(together[kept], numbered[kept])]
 
 
+def _firsts(hashes: Hashes) -> tuple[Hashes, npt.NDArray[np.intp]]:
+    """Return the distinct hashes, ascending, and where each comes first; as `np.unique` does, in half its time."""
+    order = np.argsort(hashes)
+    ordered = hashes[order]
+    begins = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    if begins.all():
+        return ordered, order
+    starts = np.flatnonzero(begins)
+    return ordered[starts], np.minimum.reduceat(order, starts)
+
+
 def _sorted(hashes: Hashes, numbers: npt.NDArray[np.int64]) -> Run:
-    """Sort by hash, keeping the newest number of each; numbers must rise."""
+    """Sort by hash, keeping the newest number of each; those of one hash must rise."""
     order = np.argsort(hashes, kind="stable")
     hashes, numbers = hashes[order], numbers[order]
     last = np.append(hashes[1:] != hashes[:-1], np.ones(min(len(hashes), 1), np.bool_))

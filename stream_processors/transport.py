@@ -16,7 +16,7 @@ The contract, for topics named in `Transport.batched`; every other topic behaves
 """
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 from aiokafka import AIOKafkaConsumer
@@ -57,13 +57,76 @@ class _Fetched(OrderedDict[Any, Any]):
 
     def __setitem__(self, tp: Any, fetched: Any) -> None:
         # An error has no records.
-        if tp.topic in self._batched and (records := getattr(fetched, "_partition_records", None)) is not None:
-            records._consumer_record = _as_parsed
+        if tp.topic in self._batched and getattr(fetched, "_partition_records", None) is not None:
+            fetched.getall = _InWhole(fetched)
         super().__setitem__(tp, fetched)
 
 
-def _as_parsed(_tp: TP, record: Any) -> Any:
-    return record
+class _InWhole:
+    """Takes the records out of a fetch of one partition, a producer's batch at a time instead of a record.
+
+    aiokafka's own iterator decides what of each batch is to be seen (control batches, aborted transactions, checksums)
+    and where the next fetch begins; to it, a batch is one record.
+    """
+
+    def __init__(self, fetched: Any) -> None:
+        self._fetched = fetched
+        self._left: list[Any] = []
+        records = fetched._partition_records
+        records._records = _Batches(records._records)
+        records._consumer_record = lambda _tp, batch: batch.since(records.next_fetch_offset)
+
+    def __call__(self, max_records: int | None = None) -> list[Any]:
+        """Return at most so many of the records that are left, none if the consumer has moved elsewhere."""
+        fetched, records = self._fetched, self._fetched._partition_records
+        if not fetched.check_assignment(fetched._topic_partition) or not fetched.has_more():
+            return []
+        found: list[Any] = self._left
+        ended = False
+        while not ended and (max_records is None or len(found) < max_records):
+            ended = (batch := next(records, None)) is None
+            found += batch or ()
+        found, self._left = found[:max_records], [] if max_records is None else found[max_records:]
+        if self._left:
+            records.next_fetch_offset = found[-1].offset + 1
+        fetched._update_position()
+        if ended:
+            fetched._partition_records = None
+        return found
+
+
+class _Batches:
+    """The batches of a fetch, each of which gives itself as its only record."""
+
+    def __init__(self, records: Any) -> None:
+        self._records = records
+        self.has_next = records.has_next
+
+    def next_batch(self) -> "_Batch":
+        return _Batch(self._records.next_batch())
+
+
+class _Batch:
+    """A producer's batch: all that it tells of itself, and as a record that stands for its records."""
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
+        self.offset = batch.next_offset - 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator["_Batch"]:
+        return iter((self,))
+
+    def since(self, offset: int) -> list[Any]:
+        records = list(self._batch)
+        if records and records[0].offset < offset:
+            return [record for record in records if record.offset >= offset]
+        return records
 
 
 class BatchingConsumer(CheckpointConsumer):

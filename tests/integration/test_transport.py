@@ -100,6 +100,24 @@ async def test_a_poll_is_one_message_with_every_record_in_order(space: Settings)
             assert event.message.offset == records[-1].offset
 
 
+async def test_a_poll_has_no_more_records_than_the_settings_say_wherever_batches_end(space: Settings) -> None:
+    send(space, 100)  # one producer's batch, or two
+    async with reading(space.model_copy(update={"poll_records": 7})) as reader:
+        await until(lambda: len(reader.offsets(0)) == 100)
+        send(space, 10)
+        await until(lambda: len(reader.offsets(0)) == 110)
+    assert reader.offsets(0) == list(range(110))
+    polls: list[Any] = [event.message.value for event in reader.events]
+    assert max(map(len, polls)) == 7
+
+
+async def test_a_reader_begins_within_a_producers_batch(space: Settings) -> None:
+    send(space, 100)
+    async with reading(space.model_copy(update={"poll_records": 7}), {0: 41}) as reader:
+        await until(lambda: len(reader.offsets(0)) == 59)
+    assert reader.offsets(0) == list(range(41, 100))
+
+
 async def test_acks_commit_the_longest_run_from_the_oldest_poll_and_no_further(space: Settings) -> None:
     async with reading(space) as reader:
         await until(lambda: bool(reader.assigned()))

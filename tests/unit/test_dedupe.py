@@ -62,6 +62,14 @@ def test_a_restored_window_goes_on_as_the_one_that_was_kept(arrivals: Arrivals, 
     assert found + through(restored, after, []) == slowly(arrivals, size=size, days=days)
 
 
+def test_a_restored_window_knows_what_came_in_any_order() -> None:
+    values = [((n * 7_919) % 1_009, 0) for n in range(SMALL * 2)]
+    window, restored = DuplicateWindow(SMALL * 4, 7), DuplicateWindow(SMALL * 4, 7)
+    assert all(through(window, values, []))
+    restored.restore(window.ring.copy(), window.seen, list(window.begun))
+    assert not any(through(restored, values, []))
+
+
 def test_a_window_of_no_size_knows_nothing() -> None:
     window = DuplicateWindow(0, 7)
     assert through(window, [(1, 0), (1, 0)], []) == [True, True]
