@@ -109,34 +109,42 @@ def read_events(found: Sequence[bytes | None], *, max_bytes: int) -> tuple[pa.Ta
     plain["occurred_at"] = _moments(occurred, sure)
     plain |= dict(zip(PROPERTIES, known.flatten(), strict=True))
     _doubt_values(plain, sure)
+    if not sure.any():
+        return COLUMNS.empty_table(), sure
     letters = np.frombuffer(text, np.uint8)
-    starts = np.minimum(ends - sizes - 1, len(text) - 1)
-    quotes = np.add.reduceat((letters == ord('"')).view(np.uint8), starts, dtype=np.int32)
+    held = _is_utc(occurred) & (_quotes(letters, sizes, ends) == _quotes_held(known, plain))
+    if not (held | ~sure).all():  # what the columns hold has been looked at; what Arrow passed over has not
+        for name in NO_NUMBERS:
+            rows_with = np.searchsorted(ends, _places(letters, name), side="right")
+            sure[rows_with] &= held[rows_with]
     offsets = np.concatenate(([0], ends)).astype(np.int32)
     offsets[-1] -= 1  # no line break follows the last body
     body = pa.StringArray.from_buffers(len(bodies), pa.py_buffer(offsets), pa.py_buffer(text))
     if not sure.all():
         only = pa.array(sure)
         plain = {name: column.filter(only) for name, column in plain.items()}
-        occurred, known, body, quotes = occurred.filter(only), known.filter(only), body.filter(only), quotes[sure]
-        if not len(body):
-            return COLUMNS.empty_table(), sure
-    held = _is_utc(occurred) & (quotes == _quotes_held(known, plain))
+        body, held = body.filter(only), held[sure]
     body = pa.repeat("", len(body)) if held.all() else pc.if_else(held, "", pc.ascii_rtrim_whitespace(body))
     return pa.table({**plain, "body": body}, schema=COLUMNS), sure
+
+
+def _quotes(
+    letters: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> npt.NDArray[np.unsignedinteger]:
+    """Count the quotation marks of each body, in the narrowest numbers that hold them: it takes a quarter the time."""
+    starts = np.minimum(ends - sizes - 1, len(letters) - 1)
+    return np.add.reduceat((letters == ord('"')).view(np.uint8), starts, dtype=np.min_scalar_type(sizes.max()))
 
 
 def _surely_objects(
     bodies: Sequence[bytes], text: bytes, sizes: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
 ) -> Flags:
-    """Tell which bodies are text in braces, not nested deeply, without what only Arrow takes for a number."""
+    """Tell which bodies are text in braces, not nested deeply."""
     if not text:
         return np.zeros(len(bodies), np.bool_)
     letters = np.frombuffer(text, np.uint8)
     first = np.minimum(ends - sizes - 1, len(text) - 1)
     sure: Flags = (sizes > 1) & (letters[first] == ord("{")) & (letters[ends - 2] == ord("}"))
-    for name in NO_NUMBERS:
-        sure[np.searchsorted(ends, _places(letters, name), side="right")] = False
     for place in np.flatnonzero(sizes > LONG).tolist():
         sure[place] &= bodies[place].count(b"[") + bodies[place].count(b"{") <= NESTED
     if not (text.isascii() or _is_utf8(text)):  # the reader does not look at the encoding of what it passes over
@@ -273,6 +281,7 @@ def _doubt_values(columns: dict[str, pa.Array], sure: Flags) -> None:
         if name == "occurred_at":
             measured, least, most = column.cast(pa.int64()), 0, np.iinfo(np.int64).max
         elif name in REALS:
+            sure &= ~_flags(pc.is_nan(column))
             measured, least, most = column, -AMOUNT_LIMIT, AMOUNT_LIMIT
         else:
             measured, least, most = pc.binary_length(column), int(name in REQUIRED), TEXT_LIMIT
