@@ -56,8 +56,6 @@ BARE_QUOTES = 16
 NAME_QUOTES = 2
 QUOTES = {name: NAME_QUOTES + (0 if name in REALS else 2) for name in PROPERTIES}
 """Quotation marks of each property that an event has: a text has its own besides those of its name."""
-
-
 NOTHING = b"{}"
 """What is parsed in place of a body that is not surely fine, so that rows and bodies stay beside each other."""
 PIECE = 1024
