@@ -6,10 +6,13 @@ re-computation over the whole log.
 
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
+import httpx
 import psutil
 import pytest
 
@@ -17,11 +20,13 @@ from ebb.runtime import parts
 from ebb.runtime.supervisor import Supervisor
 from ebb.settings import Settings
 from ebb.streams import SESSION_SECONDS
+from stream_processors.checkpoint import restore
 from tests.support.flow import wait_for
 from tests.support.traffic import Traffic, judge
 
 RunPart = Callable[[parts.Part], Supervisor]
 KILLS = 20
+_ACCEPTED = re.compile(r'^ebb_events_total\{result="accepted"\} (\S+)', re.MULTILINE)
 
 
 @pytest.fixture
@@ -37,16 +42,33 @@ def settings(space: Settings) -> Settings:
     return space.model_copy(update=quick)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_worker_killed_twenty_times_at_random_moments(settings: Settings, run_part: RunPart) -> None:
     moments = random.Random(20)  # noqa: S311 - moments, not secrets
-    supervisor = run_part(parts.worker(settings))
+    worker = parts.worker(settings)
+    supervisor = run_part(worker)
+    reached = [saved(settings)]
     with Traffic(settings, seed=1) as traffic:
         for _ in range(KILLS):
-            time.sleep(moments.uniform(0.05, 1.5))
+            wait_for("events processed in this life", lambda: processed(worker))
+            time.sleep(moments.uniform(0.0, 1.5))
             supervisor.take_down("worker-0", hard=True)
+            reached.append(saved(settings))
             supervisor.bring_up("worker-0")
     judge(traffic)
+    lives = sum(after > before for before, after in pairwise(reached))
+    assert lives >= KILLS // 4, f"only {lives} of {KILLS} lives saved anything that the next one went on from"
+
+
+def processed(worker: parts.Part) -> bool:
+    """Tell whether a worker has processed an event since it started."""
+    text = httpx.get(parts.metrics_url(worker), trust_env=False, timeout=10).text
+    return any(float(count) > 0 for count in _ACCEPTED.findall(text))
+
+
+def saved(settings: Settings) -> int:
+    """Return how many records the checkpoints of all partitions include."""
+    return sum(restore(settings, number)[0].offset + 1 for number in range(settings.partitions))
 
 
 @pytest.mark.timeout(400)
