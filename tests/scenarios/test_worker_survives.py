@@ -50,7 +50,7 @@ def test_a_worker_killed_twenty_times_at_random_moments(settings: Settings, run_
     reached = [saved(settings)]
     with Traffic(settings, seed=1) as traffic:
         for _ in range(KILLS):
-            wait_for("events processed in this life", lambda: processed(worker))
+            working(worker)
             time.sleep(moments.uniform(0.0, 1.5))
             supervisor.take_down("worker-0", hard=True)
             reached.append(saved(settings))
@@ -60,8 +60,13 @@ def test_a_worker_killed_twenty_times_at_random_moments(settings: Settings, run_
     assert lives >= KILLS // 4, f"only {lives} of {KILLS} lives saved anything that the next one went on from"
 
 
-def processed(worker: parts.Part) -> bool:
-    """Tell whether a worker has processed an event since it started."""
+def working(*workers: parts.Part) -> None:
+    """Wait until each worker has processed an event since it started: ready, it may have no partition yet."""
+    for worker in workers:
+        wait_for(f"events processed by {worker.name}", lambda worker=worker: _processed(worker))  # type: ignore[misc]
+
+
+def _processed(worker: parts.Part) -> bool:
     text = httpx.get(parts.metrics_url(worker), trust_env=False, timeout=10).text
     return any(float(count) > 0 for count in _ACCEPTED.findall(text))
 
@@ -73,13 +78,15 @@ def saved(settings: Settings) -> int:
 
 @pytest.mark.timeout(400)
 def test_two_workers_of_which_one_stops_and_returns_and_is_killed(settings: Settings, run_part: RunPart) -> None:
-    run_part(parts.worker(settings, 0))
-    second = run_part(parts.worker(settings, 1))
+    workers = [parts.worker(settings, number) for number in range(2)]
+    _, second = [run_part(worker) for worker in workers]
     with Traffic(settings, seed=2) as traffic:
+        working(*workers)
         time.sleep(2)
         second.take_down("worker-1")
         time.sleep(1)
         second.bring_up("worker-1")
+        working(*workers)
         time.sleep(2)
         second.take_down("worker-1", hard=True)
         time.sleep(1)
@@ -92,10 +99,12 @@ def test_a_worker_that_hangs_until_its_partitions_are_anothers_and_then_wakes(
 ) -> None:
     # Checkpoints so seldom that the one that hangs holds work which it has not saved, and saves it as soon as it wakes.
     seldom = settings.model_copy(update={"checkpoint_seconds": 3.0})
-    workers = [run_part(parts.worker(seldom, number)) for number in range(2)]
-    pid = workers[0].pid("worker-0")
+    workers = [parts.worker(seldom, number) for number in range(2)]
+    first, _ = [run_part(worker) for worker in workers]
+    pid = first.pid("worker-0")
     assert pid is not None
     with Traffic(seldom, seed=3) as traffic:
+        working(*workers)
         time.sleep(5)
         os.kill(pid, signal.SIGSTOP)
         # The group waits for the session to end; only then are the partitions the other's.
@@ -111,8 +120,10 @@ def test_a_worker_that_hangs_until_its_partitions_are_anothers_and_then_wakes(
 
 @pytest.mark.timeout(400)
 def test_a_broker_that_goes_and_returns(settings: Settings, stack_supervisor: Supervisor, run_part: RunPart) -> None:
-    run_part(parts.worker(settings))
+    worker = parts.worker(settings)
+    run_part(worker)
     with Traffic(settings, seed=4) as traffic:
+        working(worker)
         time.sleep(2)
         stack_supervisor.take_down("kafka", hard=True)
         time.sleep(3)
@@ -126,10 +137,11 @@ def test_clickhouse_away_for_long_holds_the_worker_back_and_loses_nothing(
     settings: Settings, stack_supervisor: Supervisor, run_part: RunPart
 ) -> None:
     small = settings.model_copy(update={"sink_rows": 100, "poll_records": 50})
-    worker = run_part(parts.worker(small))
-    pid = worker.pid("worker-0")
+    worker = parts.worker(small)
+    pid = run_part(worker).pid("worker-0")
     with Traffic(small, seed=5, pause=0.02) as traffic:
-        wait_for("some traffic", lambda: traffic.sent > 300)
+        working(worker)
+        time.sleep(2)
         stack_supervisor.take_down("clickhouse", hard=True)
         before, rss = traffic.sent, psutil.Process(pid).memory_info().rss
         time.sleep(20)
