@@ -84,6 +84,8 @@ define INSTALL
 	else echo "The Python packages that $< pins cannot be installed: connect this machine to a package index for the first set-up (behind a proxy set HTTPS_PROXY), then run make again." >&2; \
 		exit 1; fi
 @$(BIN)/python -m pip install $(PIP_QUIETLY) --no-deps --no-build-isolation --editable .
+@echo "Compiling what has to be quick …"
+@$(BIN)/python -c "import stream_processors.decode"
 endef
 
 $(VENV)/runtime.stamp: requirements/runtime.txt pyproject.toml | $(VENV)/uv.stamp

@@ -135,7 +135,7 @@ def test_polls_decoded_together_are_as_decoded_apart(polls: list[list[Event | Ti
         [replace(item, offset=n) if isinstance(item, Record) else record(n, item) for n, item in enumerate(poll)]
         for poll in polls
     ]
-    if many:  # enough for Arrow to read them all at once
+    if many:  # enough for all to be read at once
         records.insert(0, [record(n, Event("d", n)) for n in range(FEW + 1)])
     for together, poll in zip(decoder.decode_all(records), records, strict=True):
         apart = decoder.decode(poll)
