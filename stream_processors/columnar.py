@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ebb.events import AMOUNT_LIMIT, NO_PROPERTIES, Activity, Properties
 from stream_processors.json_text import NONE, Bytes
-from stream_processors.scanner import FIELDS, PADDING, PROPERTIES, REALS, Flags, Rows, Scanned, Spans, gather, scan
+from stream_processors.scanner import FIELDS, PADDING, PROPERTIES, REALS, Flags, Scanned, Spans, gather, scan
 
 COLUMNS = pa.schema(
     [
@@ -24,6 +24,9 @@ COLUMNS = pa.schema(
     ]
 )
 """What a table of events holds; `body` is the record as it came, or empty if the other columns hold all of it."""
+_TEXTS = frozenset(COLUMNS.names) - REALS - {"occurred_at"}
+_NAMES = (*FIELDS, "body")
+"""Columns by the numbers that the scanner has for them."""
 
 MOST_BYTES = 2**31 - 1
 """Arrow's offsets into a column of text have 32 bits."""
@@ -61,10 +64,18 @@ def read_events(found: Sequence[bytes | None], *, max_bytes: int) -> tuple[pa.Ta
     scanned = scan(letters, ends - sizes, ends, (sizes > 0) & (sizes <= max_bytes))
     _read_with_care(text, scanned)
     rows = np.flatnonzero(scanned.sure)
-    columns = [_column(name, letters, scanned, rows) for name in FIELDS if name in COLUMNS.names]
-    kept = np.where(scanned.held, 0, sizes).astype(np.int32)
-    columns.append(_texts(letters, (ends - sizes).astype(np.int32), kept, np.zeros_like(scanned.escaped), rows))
-    return pa.table(columns, schema=COLUMNS), scanned.sure
+    told = scanned.sizes[:, rows] != NONE
+    texts = [number for number, name in enumerate(_NAMES) if name in _TEXTS and told[number].any()]
+    columns = {
+        _NAMES[number]: _texts(*written, told[number])
+        for number, written in zip(texts, gather(letters, scanned, texts, rows), strict=True)
+    }
+    for number, name in enumerate(FIELDS):
+        if name in REALS:
+            columns[name] = pa.array(scanned.reals[number, rows], mask=~told[number])
+    columns["occurred_at"] = pa.array(scanned.moments[rows]).cast(COLUMNS.field("occurred_at").type)
+    nothing = pa.nulls(len(rows), pa.utf8())
+    return pa.table([columns.get(name, nothing) for name in COLUMNS.names], schema=COLUMNS), scanned.sure
 
 
 def _read_with_care(text: bytes, scanned: Scanned) -> None:
@@ -79,23 +90,10 @@ def _read_with_care(text: bytes, scanned: Scanned) -> None:
             scanned.sure[row] &= abs(values[row]) <= AMOUNT_LIMIT
 
 
-def _column(name: str, letters: Bytes, scanned: Scanned, rows: Rows) -> pa.Array:
-    number = FIELDS.index(name)
-    if name == "occurred_at":
-        return pa.array(scanned.moments[rows]).cast(COLUMNS.field(name).type)
-    if name in REALS:
-        return pa.array(scanned.reals[number, rows], mask=scanned.sizes[number, rows] == NONE)
-    return _texts(letters, scanned.begins[number], scanned.sizes[number], scanned.escaped, rows)
-
-
-def _texts(letters: Bytes, begins: Spans, sizes: Spans, escaped: Flags, rows: Rows) -> pa.StringArray:
-    missing = sizes[rows] == NONE
-    nulls = int(np.count_nonzero(missing))
-    if nulls == len(rows):
-        return pa.nulls(nulls, pa.utf8())
-    offsets, texts = gather(letters, begins, sizes, escaped, rows)
-    present = pa.py_buffer(np.packbits(~missing, bitorder="little")) if nulls else None
-    return pa.StringArray.from_buffers(len(rows), pa.py_buffer(offsets), pa.py_buffer(texts), present, nulls)
+def _texts(offsets: Spans, written: Bytes, told: Flags) -> pa.StringArray:
+    nulls = len(told) - int(np.count_nonzero(told))
+    present = pa.py_buffer(np.packbits(told, bitorder="little")) if nulls else None
+    return pa.StringArray.from_buffers(len(told), pa.py_buffer(offsets), pa.py_buffer(written), present, nulls)
 
 
 def from_activities(events: Sequence[tuple[Activity, Properties, bytes]]) -> pa.Table:

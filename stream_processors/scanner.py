@@ -4,6 +4,8 @@ Of what `ebb.events.decode_activity` accepts, it accepts the ordinary part and n
 leaves to that function (docs/adr/0020).
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +42,8 @@ REQUIRED: tuple[str, ...] = ("event_id", "customer_id", "type", "occurred_at")
 FIELDS = (*REQUIRED, "properties", *PROPERTIES)
 """The names that are known, by the number that each has here; the properties stand one level below the others."""
 _MOMENT, _INTO, _COUNT = FIELDS.index("occurred_at"), FIELDS.index("properties"), len(FIELDS)
+BODY = _COUNT
+"""Number under which a whole body is found if it says more than the fields, and nothing, of size 0, if it does not."""
 _ALL_REQUIRED = (1 << len(REQUIRED)) - 1
 """A bit for each field that an event must have."""
 _NAMES = np.array([list(f'{name}"'.encode().ljust(16)) for name in FIELDS], np.uint8)
@@ -66,12 +70,10 @@ class Scanned(NamedTuple):
     """What was found in bodies, a row each; of rows that are not sure it means nothing."""
 
     sure: Flags
-    held: Flags
-    """Whether the fields are all that the body says."""
     moments: Rows
     """Microseconds since 1970 (UTC)."""
     begins: Spans
-    """Where the value of each field begins, shape (fields, rows)."""
+    """Where the value of each field begins, and the body; shape (fields + 1, rows)."""
     sizes: Spans
     """Its bytes, `NONE` where there is none."""
     reals: Reals
@@ -106,33 +108,36 @@ def scan(text: Bytes, starts: Rows, ends: Rows, wanted: Flags) -> Scanned:
     rows = len(starts)
     found = Scanned(
         sure=wanted.copy(),
-        held=np.zeros(rows, np.bool_),
         moments=np.zeros(rows, np.int64),
-        begins=np.zeros((_COUNT, rows), np.int32),
-        sizes=np.full((_COUNT, rows), NONE, np.int32),
+        begins=np.zeros((_COUNT + 1, rows), np.int32),
+        sizes=np.full((_COUNT + 1, rows), NONE, np.int32),
         reals=np.zeros((_COUNT, rows), np.float64),
         escaped=np.zeros(rows, np.bool_),
     )
     _scan(
-        *(text, starts, ends, rows, found.sure.view(np.uint8), found.held.view(np.uint8)),
+        *(text, starts, ends, rows, found.sure.view(np.uint8)),
         *(found.moments, found.begins, found.sizes, found.reals, found.escaped.view(np.uint8)),
     )
     return found
 
 
-def gather(text: Bytes, begins: Spans, sizes: Spans, escaped: Flags, rows: Rows) -> tuple[Spans, Bytes]:
-    """Write out the texts of some rows, without escapes, one after another.
+def gather(text: Bytes, scanned: Scanned, fields: Sequence[int], rows: Rows) -> list[tuple[Spans, Bytes]]:
+    """Write out the texts of some fields and rows, those of fields without escapes, one after another.
 
     Returns
     -------
-    offsets : ndarray of int32, shape (len(rows) + 1,)
-        Between which of them each row's text stands.
-    texts : ndarray of uint8
+    texts : list of (ndarray of int32, shape (len(rows) + 1,), ndarray of uint8)
+        For each field, what was written, and between which places of it each row's text stands.
     """
-    offsets = np.zeros(len(rows) + 1, np.int32)
-    texts = np.empty(int(sizes[rows].clip(0).sum()), np.uint8)
-    used = _gather(text, begins, sizes, escaped.view(np.uint8), rows, len(rows), offsets, texts)
-    return offsets, texts[:used]
+    offsets = np.zeros((len(fields), len(rows) + 1), np.int32)
+    written = np.empty(len(text) * (2 if BODY in fields else 1), np.uint8)
+    begins = np.zeros(len(fields) + 1, np.int64)
+    _gather(
+        *(text, scanned.begins, scanned.sizes, len(scanned.sure), scanned.escaped.view(np.uint8)),
+        *(np.array(fields, np.int64), len(fields), rows, len(rows), offsets, written, begins),
+    )
+    places = begins.tolist()
+    return [(one, written[begin:end]) for one, (begin, end) in zip(offsets, pairwise(places), strict=True)]
 
 
 @inlined
@@ -336,7 +341,7 @@ def _event_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[int, bo
 
 
 @entry(
-    *(np.uint8, np.int64, np.int64, None, np.uint8, np.uint8),
+    *(np.uint8, np.int64, np.int64, None, np.uint8),
     *(np.int64, np.int32, np.int32, np.float64, np.uint8),
 )
 def _scan(  # noqa: PLR0917 - machine code is called by position
@@ -345,7 +350,6 @@ def _scan(  # noqa: PLR0917 - machine code is called by position
     ends: Rows,
     rows: int,
     sure: Bytes,
-    held: Bytes,
     moments: Rows,
     begins: Spans,
     sizes: Spans,
@@ -357,24 +361,42 @@ def _scan(  # noqa: PLR0917 - machine code is called by position
         if sure[row]:
             end, holds = _event_end(text, starts[row], row, target)
             sure[row] = end == ends[row]
-            held[row] = holds
+            begins[BODY * rows + row] = starts[row]
+            sizes[BODY * rows + row] = 0 if holds else end - starts[row]
     return rows
 
 
-@entry(np.uint8, np.int32, np.int32, np.uint8, np.int64, None, np.int32, np.uint8)
+@entry(
+    *(np.uint8, np.int32, np.int32, None, np.uint8),
+    *(np.int64, None, np.int64, None, np.int32, np.uint8, np.int64),
+)
 def _gather(  # noqa: PLR0917 - as above
-    text: Bytes, begins: Spans, sizes: Spans, escaped: Bytes, rows: Rows, count: int, offsets: Spans, texts: Bytes
+    text: Bytes,
+    begins: Spans,
+    sizes: Spans,
+    stride: int,
+    escaped: Bytes,
+    fields: Rows,
+    field_count: int,
+    rows: Rows,
+    row_count: int,
+    offsets: Spans,
+    written: Bytes,
+    places: Rows,
 ) -> int:
     place = 0
-    for number in range(count):
-        row = rows[number]
-        if sizes[row] > 0:
-            at, end = begins[row], begins[row] + sizes[row]
-            if escaped[row]:
-                place = unescape(text, at, end, texts, place)
-            else:
-                for source in range(at, end):
-                    texts[place] = text[source]
-                    place += 1
-        offsets[number + 1] = place
+    for nth in range(field_count):
+        for number in range(row_count):
+            row = rows[number]
+            one = fields[nth] * stride + row
+            if sizes[one] > 0:
+                at, end = begins[one], begins[one] + sizes[one]
+                if escaped[row] and fields[nth] != BODY:
+                    place = unescape(text, at, end, written, place)
+                else:
+                    for source in range(at, end):
+                        written[place] = text[source]
+                        place += 1
+            offsets[nth * (row_count + 1) + number + 1] = place - places[nth]
+        places[nth + 1] = place
     return place
