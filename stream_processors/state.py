@@ -148,9 +148,11 @@ class CustomerState:
         np.maximum.at(self.table["open_last"].reshape(-1), open_cells, times)
         np.minimum.at(self.table["first_seen"], rows, times)
         np.maximum.at(self.table["open_last_purchase"].reshape(-1), open_cells[bought], times[bought])
-        for day in np.unique(days).tolist():
-            word, bit = bitmap_place(day)
+        for day in range(int(days.min()), int(days.max()) + 1):
             today = days == day
+            if not today.any():
+                continue
+            word, bit = bitmap_place(day)
             self.table["active_days"][rows[today], word] |= bit
             self.table["purchase_days"][rows[today & bought], word] |= bit
             self.table["cancel_days"][rows[today & left], word] |= bit

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_processors.dedupe import SMALL, DuplicateWindow
+from stream_processors.dedupe import LEAST_SLOTS, DuplicateWindow
 
 Arrivals = list[tuple[int, int]]
 """Hash and day of each event."""
@@ -63,11 +63,25 @@ def test_a_restored_window_goes_on_as_the_one_that_was_kept(arrivals: Arrivals, 
 
 
 def test_a_restored_window_knows_what_came_in_any_order() -> None:
-    values = [((n * 7_919) % 1_009, 0) for n in range(SMALL * 2)]
-    window, restored = DuplicateWindow(SMALL * 4, 7), DuplicateWindow(SMALL * 4, 7)
+    values = [((n * 7_919) % 1_009, 0) for n in range(1_000)]
+    window, restored = DuplicateWindow(LEAST_SLOTS * 4, 7), DuplicateWindow(LEAST_SLOTS * 4, 7)
     assert all(through(window, values, []))
     restored.restore(window.ring.copy(), window.seen, list(window.begun))
     assert not any(through(restored, values, []))
+
+
+def test_events_that_share_a_slot_are_told_apart() -> None:
+    values = [(n * 2**40 + 1, 0) for n in range(LEAST_SLOTS)]
+    window = DuplicateWindow(LEAST_SLOTS // 4, 7)
+    expected = slowly(values + values, size=window.size, days=7)
+    assert through(window, values + values, list(range(0, len(values) * 2, 100))) == expected
+
+
+def test_a_window_takes_bounded_memory_however_many_events_come() -> None:
+    window = DuplicateWindow(LEAST_SLOTS, 7)
+    for first in range(0, 100 * LEAST_SLOTS, LEAST_SLOTS):
+        assert all(through(window, [(first + n, 0) for n in range(LEAST_SLOTS)], []))
+    assert len(window._slots) <= 8 * LEAST_SLOTS
 
 
 def test_a_window_of_no_size_knows_nothing() -> None:
@@ -76,9 +90,9 @@ def test_a_window_of_no_size_knows_nothing() -> None:
 
 
 def test_a_great_batch_is_looked_up_as_a_small_one_is() -> None:
-    values = [(n, 0) for n in range(SMALL * 4)]
-    window = DuplicateWindow(SMALL * 8, 7)
+    values = [(n, 0) for n in range(LEAST_SLOTS * 4)]
+    window = DuplicateWindow(LEAST_SLOTS * 8, 7)
     assert all(through(window, values, []))
     assert not any(through(window, values, []))
-    assert not any(through(window, values, list(range(0, SMALL * 4, 7))))
-    assert window.seen == SMALL * 4
+    assert not any(through(window, values, list(range(0, LEAST_SLOTS * 4, 7))))
+    assert window.seen == LEAST_SLOTS * 4
