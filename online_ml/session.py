@@ -249,7 +249,6 @@ class LearnerSession:
         for name, rows in (
             ("model_metrics", effects.metrics),
             ("dead_letters", effects.refused),
-            ("promotions", effects.changes),
             ("expected_metrics", effects.expected),
             ("drift", effects.drift),
         ):
@@ -274,6 +273,8 @@ class LearnerSession:
                 partition=partition_of(erasure_id, self.settings.partitions),
             )
         self._publisher.flush()
+        # Who asked for a champion waits for this row, and is told by it that what it names is what is published.
+        self._store.insert("promotions", publish.table("promotions", effects.changes))
         self._changed.clear()
         if self.released or not (effects.steps or effects.decided):
             return 0

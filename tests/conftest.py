@@ -79,7 +79,7 @@ def space(stack: Settings) -> Iterator[Settings]:
     names = [spec.topic for spec in settings.topics.specs(settings.partitions, settings.replication)]
     for deleted in admin.delete_topics(names).values():
         try:
-            deleted.result(timeout=20)
+            deleted.result(timeout=60)
         except KafkaException as error:
             if error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
                 raise

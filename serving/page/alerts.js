@@ -15,6 +15,7 @@ export class Alerts {
     this.list = find("alerts");
     this.alerts = [];
     this.waiting = [];
+    this.came = [];
     this.paused = false;
     find("pause").addEventListener("click", () => {
       this.paused = !this.paused;
@@ -26,7 +27,7 @@ export class Alerts {
     this.draw();
     setInterval(() => this.age(), 5000);
     // Colleagues work on the same alerts.
-    setInterval(() => !document.hidden && !this.held() && this.fetch().catch(() => {}), AGAIN);
+    setInterval(() => !document.hidden && !this.held() && this.fetch(() => !this.held()).catch(() => {}), AGAIN);
   }
 
   held() {
@@ -40,13 +41,29 @@ export class Alerts {
     this.say();
   }
 
-  async fetch() {
+  async fetch(wanted = () => true) {
+    const came = (this.came = []);
     const { alerts } = await ask(`/v1/alerts?page_size=${KEPT}`);
     const now = JSON.stringify(alerts);
-    if (now === this.drawn) return;
+    if (now === this.drawn || came !== this.came || !wanted()) return;
     this.drawn = now;
     this.alerts = alerts;
+    // The answer may be older than what was raised or done while it was on its way.
+    for (const alert of came) {
+      const place = this.place(alert);
+      if (place < 0) this.alerts.unshift(alert);
+      else if (alert.handling) this.alerts[place] = alert;
+    }
+    this.alerts = this.alerts.slice(0, KEPT);
     this.draw();
+  }
+
+  place(alert) {
+    return this.alerts.findIndex((known) => known.alert_id === alert.alert_id);
+  }
+
+  note(alert) {
+    if (this.came.push(alert) > KEPT) this.came.shift();
   }
 
   of(customer) {
@@ -65,7 +82,8 @@ export class Alerts {
   }
 
   take(alert) {
-    if (this.alerts.some((known) => known.alert_id === alert.alert_id)) return;
+    if (this.place(alert) >= 0) return;
+    this.note(alert);
     if (!this.alerts.length) this.list.replaceChildren();
     this.alerts.unshift(alert);
     this.list.prepend(this.row(alert, true));
@@ -82,8 +100,9 @@ export class Alerts {
   }
 
   put(alert, trouble) {
-    const place = this.alerts.findIndex((known) => known.alert_id === alert.alert_id);
+    const place = this.place(alert);
     if (place < 0) return;
+    this.note(alert);
     this.alerts[place] = alert;
     const row = this.row(alert, false, trouble);
     this.list.children[place].replaceWith(row);

@@ -38,8 +38,11 @@ export class Stream {
     if (message.type !== "error") this.sequence = message.sequence;
     if (message.type === "subscribed" || message.type === "unrecoverable") {
       this.wait = FIRST_WAIT;
-      this.on.state("live", "Live");
-      if (message.type === "unrecoverable") this.on.refetch();
+      const socket = this.socket;
+      const live = () => socket === this.socket && socket.readyState === WebSocket.OPEN && this.on.state("live", "Live");
+      // Otherwise nobody tells of what was missed, nor of what came between the page's own question and this.
+      if (message.resumed) live();
+      else this.on.refetch().finally(live);
     } else if (message.type === "score" || message.type === "alert") {
       this.on.message(message.type, message.data);
     }

@@ -4,12 +4,15 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from ebb.settings import Settings
+from tests.support.flow import wait_for
 from tests.support.serving import Api, fresh, serving
 from tests.support.teller import make_alert, make_score
 from tests.support.watched import Watched
+
+ALERTS = "**/v1/alerts?page_size=60"
 
 
 def test_page_shows_the_whole_without_complaint_and_asks_no_other_host(watched: Watched, api: Api) -> None:
@@ -54,6 +57,47 @@ def test_paused_alerts_wait_and_come_with_resume(watched: Watched, api: Api) -> 
     assert page.locator("[data-alert=held-back]").count() == 0
     resume.click()
     expect(page.locator("[data-alert=held-back]")).to_be_visible()
+
+
+def test_alert_raised_while_the_page_opens_is_there_once_it_is_live(browser: Browser, api: Api) -> None:
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        api.teller.alert(make_alert("c-44", alert_id="in-between"))
+        api.teller.flush()
+        wait_for("the alert at the API", lambda: "in-between" in api.get("/v1/alerts").text)
+        route.fulfill(response=answer)
+
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.route(ALERTS, late, times=1)
+        page.goto(api.url)
+        expect(page.locator("#link")).to_have_text("Live")
+        assert page.locator("[data-alert=in-between]").count() == 1
+
+
+def test_alert_that_comes_while_the_list_is_read_again_stays(browser: Browser, api: Api) -> None:
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        told["alerts"][0]["why"] = "As answered."
+        api.teller.alert(make_alert("c-45", alert_id="meanwhile"))
+        api.teller.flush()
+        expect(page.locator("[data-alert=meanwhile]")).to_be_visible()
+        route.fulfill(response=answer, json=told)
+
+    with browser.new_context() as context:
+        page = context.new_page()
+        # The list is read again when the test says so, not every 15 s.
+        page.add_init_script(
+            "const every = setInterval;"
+            "window.setInterval = (act, ms) => (ms === 15000 ? ((window.again = act), 0) : every(act, ms));"
+        )
+        page.goto(api.url)
+        expect(page.locator("#link")).to_have_text("Live")
+        page.route(ALERTS, late)
+        page.evaluate("void again()")
+        expect(page.locator("#alerts")).to_contain_text("As answered.")
+        expect(page.locator("#alerts li").first).to_have_attribute("data-alert", "meanwhile")
 
 
 def test_accuracy_is_told_in_words_and_drawn_beside_the_baseline(watched: Watched) -> None:
@@ -150,10 +194,10 @@ def test_page_comes_back_by_itself_after_the_server_was_away(browser: Browser, s
         expect(watched.page.locator("#link")).to_have_text("Live")
     page = watched.page
     expect(page.locator("#link")).to_have_text("Reconnecting…")
-    expect(page.locator("#notice")).to_contain_text("does not answer", timeout=15_000)
+    expect(page.locator("#notice")).to_contain_text("does not answer")
     expect(page.locator("#notice")).to_contain_text("stands still")
     with serving(settings) as second:
-        expect(page.locator("#link")).to_have_text("Live", timeout=40_000)
+        expect(page.locator("#link")).to_have_text("Live", timeout=60_000)
         second.teller.alert(make_alert("c-1", alert_id="after-the-gap"))
         second.teller.flush()
         expect(page.locator("[data-alert=after-the-gap]")).to_be_visible()

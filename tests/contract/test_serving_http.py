@@ -73,7 +73,7 @@ async def test_score_is_answered_with_the_bytes_of_the_topic(app: FastAPI, clien
 async def test_staleness_is_the_age_of_the_very_score_that_is_told(app: FastAPI, client: httpx.AsyncClient) -> None:
     hold(app, make_score("c-1", scored_at=datetime.now(UTC) - timedelta(minutes=5)))
     told = CurrentScore.model_validate_json((await client.get("/v1/customers/c-1/score")).content)
-    assert told.staleness_seconds == pytest.approx(300, abs=5)
+    assert 300 <= told.staleness_seconds < 360
 
 
 async def test_score_that_the_caller_has_is_not_sent_again_until_it_changes(

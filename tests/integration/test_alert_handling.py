@@ -93,10 +93,11 @@ def test_closed_alert_can_be_corrected_and_nothing_else(api: Api) -> None:
 
 
 def test_alert_comes_back_when_its_snooze_ends(api: Api) -> None:
-    until = datetime.now(UTC) + timedelta(seconds=1.5)
+    # So long that it has not ended yet when it is looked at, however slow the machine is.
+    until = datetime.now(UTC) + timedelta(seconds=12)
     assert do(api, "brief", "snooze", until=until.isoformat()).handling.status == "snoozed"
     assert "brief" not in listed(api, status="open")
-    wait_for("the end of the snooze", lambda: "brief" in listed(api, status="open"), seconds=10)
+    wait_for("the end of the snooze", lambda: "brief" in listed(api, status="open"))
     assert datetime.now(UTC) >= until
 
 
@@ -167,9 +168,7 @@ def test_erasure_takes_along_what_was_done_about_the_customers_alerts(api: Api, 
     )
     tell(settings, identity, Part.WORKER, place)
     tell(settings, identity, Part.LEARNER, Report(at=datetime.now(UTC)))
-    wait_for(
-        "the end", lambda: asked(api, "GET", f"/v1/erasures/{identity}").json().get("status") == "done", seconds=20
-    )
+    wait_for("the end", lambda: asked(api, "GET", f"/v1/erasures/{identity}").json().get("status") == "done")
     assert not [row for row in history(settings) if row[0] == "leaving"]
     latest: dict[bytes | str | None, bytes | str | None] = {}
     for message in read_to_end(settings, settings.topics.handling, [0]):

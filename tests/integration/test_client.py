@@ -15,6 +15,7 @@ from ebb.client import Gap, Stream
 from ebb.close_codes import CloseCode
 from ebb.errors import KeyRefusedError, StreamRefusedError, UnavailableError
 from ebb.messages import Alert, Score
+from ebb.protocol import ALERTS_HELD
 from ebb.runtime.parts import environment
 from ebb.runtime.ports import free_port
 from ebb.settings import Settings
@@ -64,7 +65,7 @@ class Told:
             await self.task
 
 
-async def until(what: str, holds: Callable[[], object], seconds: float = 60) -> None:
+async def until(what: str, holds: Callable[[], object], seconds: float = 120) -> None:
     """Wait in the event loop until a callable is true."""
     async with asyncio.timeout(seconds):
         while not holds():
@@ -76,7 +77,7 @@ async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool)
     for number in range(5):
         api.teller.alert(make_alert(customer, alert_id=f"{customer}-before-{number}"))
     api.teller.flush()
-    wait_for("the first alerts", lambda: customer in api.get("/v1/alerts", customer_id=customer).text, seconds=20)
+    wait_for("the first alerts", lambda: customer in api.get("/v1/alerts", customer_id=customer).text)
     expected: list[str] = []
     async with Cutter(ports, CUTS) as cutter:
         told = Told(Stream(cutter.url, topics=["alerts"], customers=[customer]))
@@ -88,6 +89,8 @@ async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool)
                 expected.append(f"{customer}-{len(expected)}")
                 api.teller.alert(make_alert(customer, alert_id=expected[-1]))
                 await asyncio.sleep(0.02)
+            # Who stays away for long can be told of the newest alone, and a restart may take long.
+            await until("what was missed", lambda: len(expected) - len(told.alerts) < ALERTS_HELD // 2)
 
         while cutter.cuts < CUTS:
             await write(10)
@@ -129,11 +132,15 @@ async def test_scores_that_pass_the_filter_are_told_and_a_gap_where_some_may_be_
             api.teller.score(make_score("cl-3", 0.9 if number % 2 else 0.1))
         api.teller.flush()
         await until("the cut", lambda: told.gaps)
-        api.teller.score(make_score("cl-3", 0.5))
-        api.teller.flush()
-        await until("the last score", lambda: told.scores and told.scores[-1] == 0.5)
+
+        def told_again() -> bool:
+            # Again and again: where the machine stands still for longer than the heartbeats, there is another gap.
+            api.teller.score(make_score("cl-3", 0.5))
+            return 0.5 in told.scores
+
+        await until("the last score", told_again)
         await told.stop()
-    assert told.gaps == [Gap(scores=True, alerts=False)]
+    assert set(told.gaps) == {Gap(scores=True, alerts=False)}
     assert set(told.scores) == {0.9, 0.5}
 
 
@@ -142,13 +149,22 @@ async def test_silent_peer_is_left_and_another_connection_made(api: Api) -> None
     async with Cutter([api.settings.api_port], 1, silently=True) as cutter:
         told = Told(Stream(cutter.url, topics=["scores"], customers=["cl-4"]))
         await until("the subscription", lambda: told.stream.position is not None)
-        for number in range(20):
-            api.teller.score(make_score("cl-4", number / 20))
+        rising = (number / 10_000 for number in range(10_000))
+
+        def cut() -> bool:
+            # Until enough has passed: a client that lost its connection is told of the latest score alone.
+            api.teller.score(make_score("cl-4", next(rising)))
+            return cutter.cuts == 1
+
+        await until("the cut", cut)
+        api.teller.score(make_score("cl-4", 1.0))
         api.teller.flush()
-        await until("the last score", lambda: told.scores and told.scores[-1] == 0.95)
+        await until("the last score", lambda: told.scores and told.scores[-1] == 1.0)
         await told.stop()
     assert told.scores == sorted(told.scores)
-    assert cutter.cuts == told.stream.cuts == 1
+    assert cutter.cuts == 1
+    # More where the machine itself stands still for longer than the heartbeats.
+    assert told.stream.cuts >= 1
     assert told.gaps == []
 
 
@@ -163,7 +179,7 @@ async def test_client_that_is_refused_says_why_and_does_not_come_back(stack: Set
         seen = asyncio.Event()
         stream = Stream(guarded.url, api_key="right", topics=["scores"], say=lambda _: seen.set())
         told = Told(stream)
-        await asyncio.wait_for(seen.wait(), 20)
+        await asyncio.wait_for(seen.wait(), 60)
         await told.stop()
         too_many = [str(number) * 100 for number in range(999)]
         with pytest.raises(StreamRefusedError, match="1009") as refused_size:
@@ -184,7 +200,7 @@ def test_example_of_the_docs_runs(api: Api, tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-u", str(script)], stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         said = ""
-        for number in range(40):
+        for number in range(200):
             # Again and again: nothing says when the example has subscribed.
             api.teller.alert(make_alert("cl-8", alert_id=f"example-{number}"))
             api.teller.flush()
@@ -193,6 +209,8 @@ def test_example_of_the_docs_runs(api: Api, tmp_path: Path) -> None:
                 said = running.stdout.readline()
                 break
         running.terminate()
+    # Or the next test would be told of it.
+    wait_for("the last one", lambda: api.get(f"/v1/alerts/example-{number}").status_code == 200)
     assert said.startswith("cl-8 is critical now: ")
 
 
@@ -205,7 +223,7 @@ def test_watch_prints_alerts_of_the_bands_asked_for_and_leaves_after_so_many(api
             api.teller.alert(make_alert(f"cl-{5 + number}", churn))
         api.teller.flush()
         try:
-            assert watching.wait(20) == 0
+            assert watching.wait(60) == 0
         finally:
             watching.kill()
         said = watching.stdout.read()
@@ -224,7 +242,7 @@ def test_watch_ends_quietly_on_an_interrupt(api: Api) -> None:
         assert "Watching" in watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
         try:
-            assert watching.wait(20) == 0
+            assert watching.wait(60) == 0
         finally:
             watching.kill()
         assert watching.stderr.read() == ""

@@ -18,7 +18,7 @@ from online_ml.candidates import candidates, sampled
 from tests.conftest import RunPart
 from tests.support.examples import FIRST_DAY, World
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 WORLD = World(partitions=4, days=9, rows=120)
 
 
@@ -76,7 +76,7 @@ def test_models_are_listed_shown_exported_held_and_released(
             publisher.send(place.topics.examples, key=None, value=encode(block), partition=number)
     publisher.flush()
     run_part(learner(place))
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while learned(place) < FIRST_DAY + WORLD.days - 1:
         assert time.monotonic() < deadline
         time.sleep(0.2)

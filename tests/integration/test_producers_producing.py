@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import defaultdict
+from types import SimpleNamespace
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
@@ -14,6 +15,7 @@ from ebb.kafka import read_to_end
 from ebb.metrics import PRODUCED
 from ebb.runtime.ports import free_port
 from ebb.settings import Settings
+from producers import load
 from producers.load import offer, random_events
 from producers.producing import ActivityProducer
 
@@ -74,17 +76,17 @@ def test_without_a_broker_the_error_comes_soon_and_names_the_setting() -> None:
     began = time.monotonic()
     with pytest.raises(UnavailableError, match="EBB_KAFKA_BOOTSTRAP"):
         ActivityProducer(nowhere, source="test", answer_seconds=2)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_without_the_topic_the_error_names_it(space: Settings) -> None:
     other = space.model_copy(update={"namespace": "nobody"})
     with pytest.raises(UnavailableError, match=r"no topic ebb\.nobody\.activity"):
-        ActivityProducer(other, source="test", answer_seconds=10)
+        ActivityProducer(other, source="test")
 
 
 def test_a_refused_record_is_told_at_the_flush(space: Settings) -> None:
-    producer = ActivityProducer(space, source="test", answer_seconds=10)
+    producer = ActivityProducer(space, source="test")
     producer.send("c", b"fine")
     with pytest.raises(UnavailableError, match="MSG_SIZE_TOO_LARGE"):
         producer.send("c", b"x" * 9_000_000)
@@ -93,21 +95,33 @@ def test_a_refused_record_is_told_at_the_flush(space: Settings) -> None:
 
 
 def test_an_error_inside_is_not_hidden_by_the_end_of_the_producer(space: Settings) -> None:
-    producer = ActivityProducer(space, source="test", answer_seconds=2)
+    producer = ActivityProducer(space, source="test")
     with pytest.raises(ZeroDivisionError), producer:
         producer.send("c", (b"x" * (1 // 0)))
 
 
-def test_load_is_offered_at_its_rate_and_is_accepted_by_the_contract(space: Settings) -> None:
+def test_load_is_offered_at_its_rate_and_is_accepted_by_the_contract(
+    space: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        time.sleep(seconds)
+
+    monkeypatch.setattr(load, "time", SimpleNamespace(monotonic=time.monotonic, sleep=nap))
     events = random_events(1_000, customers=50, seed=1, begin=1e9, span_seconds=3_600)
     assert events == random_events(1_000, customers=50, seed=1, begin=1e9, span_seconds=3_600)
     for customer_id, body in events:
         assert decode_activity(body, latest=2e9, max_bytes=2_000)[0].customer_id == customer_id
     with ActivityProducer(space, source="load", linger_ms=1) as producer:
         paced = offer(producer, events, rate=1_000)
-        assert 0.9 < paced.seconds < 5
+        # Not before its time, and waiting no longer than that: a machine that stands still makes it late all the same.
+        assert paced.seconds > 0.9
+        assert sum(naps) < 1.1
+        naps.clear()
         flat = offer(producer, events)
-        assert flat.seconds < paced.seconds
+        assert not naps
         stopped = threading.Event()
         stopped.set()
         assert offer(producer, events, stopping=stopped.is_set).sent == 0

@@ -107,7 +107,7 @@ def test_a_speed_is_kept(space: Settings, tmp_path: Path) -> None:
     path = _csv(tmp_path / "log.csv", [f"a,{DAY_0 * DAY + 600 * n},{n}" for n in range(10)])
     began = time.monotonic()
     _replay(space, path, speed=3_600)  # 90 minutes
-    assert 1.4 < time.monotonic() - began < 4
+    assert 1.4 < time.monotonic() - began < 60
 
 
 def test_a_replay_that_is_stopped_sends_no_last_tick(space: Settings, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def _read_one(settings: Settings) -> bytes | None:
     )
     consumer.subscribe([settings.topics.activity])
     try:
-        message = consumer.poll(20)
+        message = consumer.poll(90)
         return message.value() if message else None
     finally:
         consumer.close()
@@ -35,8 +35,8 @@ def test_services_answer_while_they_run_and_leave_no_process_or_port(tmp_path: P
     with running(asked) as (settings, supervisor):
         assert settings.kafka_bootstrap == f"127.0.0.1:{kafka_port}"
         admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-        assert len(admin.list_topics(timeout=10).brokers) == 1
-        answer = httpx.post(settings.clickhouse_url, content="SELECT 20 + 22", trust_env=False)
+        assert len(admin.list_topics(timeout=30).brokers) == 1
+        answer = httpx.post(settings.clickhouse_url, content="SELECT 20 + 22", trust_env=False, timeout=30)
         assert answer.text.strip() == "42"
         started = [supervisor.pid("kafka"), supervisor.pid("clickhouse")]
         assert all(pid and psutil.pid_exists(pid) for pid in started)
@@ -51,7 +51,7 @@ def test_a_restarted_broker_keeps_its_data_even_on_another_port(tmp_path: Path) 
         create_topics(settings)
         producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
         producer.produce(settings.topics.activity, b"kept")
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
         del producer
     with services(asked.model_copy(update={"kafka_port": free_port()})) as settings:
         assert create_topics(settings) == []

@@ -20,7 +20,7 @@ from clickhouse.store import Store
 from ebb.settings import Settings
 from online_ml.registry import model_rows
 from serving.app import create_app
-from tests.support.serving import Api, fresh, serving
+from tests.support.serving import ANSWER_SECONDS, Api, fresh, serving
 from tests.support.teller import Teller, make_alert, make_model, make_score
 
 KEY = {"X-API-Key": "root"}
@@ -120,4 +120,4 @@ def test_example_of_the_document_is_answered_as_it_says(
 @SCHEMA.parametrize()
 @bounded(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_whatever_the_document_allows_gets_an_answer_that_it_names(case: "schemathesis.Case[Any]", api: Api) -> None:
-    case.call_and_validate(base_url=api.url, headers=KEY, checks=CHECKS)
+    case.call_and_validate(base_url=api.url, headers=KEY, checks=CHECKS, timeout=ANSWER_SECONDS)

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from clickhouse.store import Store
+from ebb.clock import DAY
 from ebb.events import encode_activity
 from ebb.settings import Settings
 from serving.schemas import Customers, History, Models, Summary
@@ -49,7 +50,7 @@ def api(stack: Settings) -> Iterator[Api]:
         yield running
 
 
-def eventually(look: Callable[[], bool], seconds: float = 15) -> None:
+def eventually(look: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < end, "it did not come to pass in time"
@@ -193,19 +194,19 @@ def test_lag_is_what_the_workers_have_not_committed(api: Api) -> None:
     body = encode_activity("e-1", "c-1", "view", datetime.now(UTC))
     for _ in range(50):
         producer.produce(settings.topics.activity, value=body, partition=2)
-    assert producer.flush(10) == 0
+    assert producer.flush(30) == 0
     worker = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": settings.group("worker")})
 
     def lag() -> dict[int, int]:
         pipeline = Summary.model_validate_json(api.get("/v1/summary").content).pipeline
-        assert pipeline is not None
-        return {one.partition: one.lag_events for one in pipeline.partitions}
+        # None while Kafka has not answered for a while.
+        return {one.partition: one.lag_events for one in pipeline.partitions} if pipeline else {}
 
     eventually(lambda: lag() == {0: 0, 1: 0, 2: 50, 3: 0})
     worker.commit(offsets=[TopicPartition(settings.topics.activity, 2, 30)], asynchronous=False)
-    eventually(lambda: lag()[2] == 20)
+    eventually(lambda: lag().get(2) == 20)
     worker.commit(offsets=[TopicPartition(settings.topics.activity, 2, 50)], asynchronous=False)
-    eventually(lambda: lag()[2] == 0)
+    eventually(lambda: lag().get(2) == 0)
     worker.close()
 
 
@@ -217,16 +218,18 @@ def test_first_labels_are_announced_from_the_first_event_on(stack: Settings) -> 
     producer.produce(
         settings.topics.activity, value=encode_activity("e", "c", "view", datetime.fromtimestamp(now, UTC)), partition=0
     )
-    assert producer.flush(10) == 0
+    assert producer.flush(30) == 0
     with serving(settings) as api:
 
-        def due() -> float | None:
-            return Summary.model_validate_json(api.get("/v1/summary").content).labels.first_due_seconds
+        def told() -> Summary:
+            return Summary.model_validate_json(api.get("/v1/summary").content)
 
-        eventually(lambda: due() is not None)
-        # The next day boundary is at most a day away, and the horizon is 14 days of 2 s.
-        left = 30 - (time.time() - now)
-        assert 0 <= (due() or 0) <= max(0.0, left) + 0.5
+        eventually(lambda: told().labels.first_due_seconds is not None)
+        summary = told()
+        # The next day boundary is at most a day away, and the horizon is 14 days of 2 s. A summary may be a second old:
+        # how much of that has passed is told by its own clock.
+        passed = (summary.event_time.timestamp() - now) / DAY * 2.0
+        assert 0 <= (summary.labels.first_due_seconds or 0) <= max(0.0, 30 - passed) + 0.01
 
 
 def test_while_clickhouse_is_away_scores_are_served_and_the_rest_says_what_is_missing(stack: Settings) -> None:
@@ -263,19 +266,19 @@ def test_api_that_cannot_reach_kafka_lives_but_is_not_ready(stack: Settings) -> 
 
         def alive() -> bool:
             try:
-                return httpx.get(f"{base}/livez", trust_env=False).status_code == 200
+                return httpx.get(f"{base}/livez", trust_env=False, timeout=30).status_code == 200
             except httpx.HTTPError:
                 return False
 
-        eventually(alive, 30)
-        ready = httpx.get(f"{base}/readyz?verbose", trust_env=False)
+        eventually(alive)
+        ready = httpx.get(f"{base}/readyz?verbose", trust_env=False, timeout=30)
         assert ready.status_code == 503
         failed = {check["name"] for check in ready.json()["checks"] if not check["ok"]}
         assert {"scores", "kafka"} <= failed
-        assert httpx.get(f"{base}/v1/customers/c-1/score", trust_env=False).status_code == 503
+        assert httpx.get(f"{base}/v1/customers/c-1/score", trust_env=False, timeout=30).status_code == 503
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def test_trends_tell_bands_by_day_what_accuracy_to_expect_and_who_can_be_filtered(stack: Settings) -> None:

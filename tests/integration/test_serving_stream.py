@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -17,8 +18,12 @@ from ebb.close_codes import CloseCode
 from ebb.messages import Alert, Score
 from ebb.protocol import MAX_CLIENT_BYTES, MESSAGES_PER_10_SECONDS
 from ebb.settings import Settings
+from tests.support.flow import wait_for
 from tests.support.serving import Api, Listener, fresh, serving
 from tests.support.teller import make_alert, make_score
+
+STREAMS = 8
+"""Streams of the guarded API: more than a test leaves behind, for they are counted out a moment after their close."""
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +34,13 @@ def api(stack: Settings) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def guarded(stack: Settings) -> Iterator[Api]:
-    """An API that asks for a key, lets one further origin in, and takes three streams."""
-    changes = {"api_keys": "right", "allowed_origins": "https://shop.example", "stream_clients": 3}
+    """An API that asks for a key, lets one further origin in, and takes a few streams."""
+    changes = {"api_keys": "right", "allowed_origins": "https://shop.example", "stream_clients": STREAMS}
     with serving(fresh(stack, **changes)) as running:
         yield running
 
 
-def closed(connection: ClientConnection, seconds: float = 10) -> tuple[int, list[dict[str, Any]]]:
+def closed(connection: ClientConnection, seconds: float = 30) -> tuple[int, list[dict[str, Any]]]:
     """Read until the server closes; return its code and what came before."""
     heard: list[dict[str, Any]] = []
     while True:
@@ -99,12 +104,19 @@ def test_second_subscribe_replaces_the_first(api: Api) -> None:
     listener.socket.close()
 
 
+def heartbeat(listener: Listener) -> dict[str, Any]:
+    """Return the next message, which must be a heartbeat."""
+    message = listener.any()
+    assert message["type"] == "heartbeat"
+    return message
+
+
 def test_heartbeats_come_and_carry_the_sequence_to_resume_from(api: Api) -> None:
     listener = api.subscribed(filter={"customers": ["nobody-at-all"]})
     api.teller.score(make_score("ws-8", 0.5))
     api.teller.flush()
-    sequences = [listener.any(5)["sequence"] for _ in range(3)]
-    assert sequences[-1] > listener.answer["sequence"]
+    wait_for("a greater sequence", lambda: heartbeat(listener)["sequence"] > listener.answer["sequence"])
+    assert heartbeat(listener)["data"]["event_time"]
     listener.socket.close()
 
 
@@ -165,7 +177,7 @@ def test_client_that_does_not_subscribe_is_closed_in_time(api: Api) -> None:
     code, heard = closed(api.socket())
     assert code == CloseCode.NO_SUBSCRIBE
     assert heard[0]["type"] == "error"
-    assert 4 < time.monotonic() - began < 9
+    assert 4 < time.monotonic() - began < 25
 
 
 @pytest.mark.parametrize(
@@ -235,13 +247,19 @@ def test_name_that_points_here_from_elsewhere_opens_no_stream_without_keys(api: 
 
 
 def test_streams_above_the_limit_are_told_to_come_back_later(guarded: Api) -> None:
-    held = [guarded.subscribed(api_key="right") for _ in range(3)]
+    until_streams(guarded, 0)
+    held = [guarded.subscribed(api_key="right") for _ in range(STREAMS)]
     assert closed(guarded.socket())[0] == CloseCode.FULL
     held.pop().socket.close()
-    time.sleep(0.3)
+    until_streams(guarded, STREAMS - 1)
     again = guarded.subscribed(api_key="right")
     for listener in (*held, again):
         listener.socket.close()
+
+
+def until_streams(api: Api, count: int) -> None:
+    """Wait until the API counts so many streams."""
+    wait_for(f"{count} streams", lambda: f"ebb_ws_clients {count}.0\n" in api.get("/metrics").text)
 
 
 def test_stalled_client_is_cut_off_and_others_lose_nothing(api: Api) -> None:
@@ -252,23 +270,21 @@ def test_stalled_client_is_cut_off_and_others_lose_nothing(api: Api) -> None:
 
     def listen() -> None:
         while len(seen) < 4_000:
-            seen.append(listener.next(30)["data"]["alert_id"])
+            seen.append(listener.next()["data"]["alert_id"])
 
     thread = threading.Thread(target=listen)
     thread.start()
     for number in range(4_000):
         api.teller.alert(make_alert("ws-12", alert_id=f"flood-{number}", why=long))
-        if number % 500 == 499:
-            # A pace that a client who reads can keep up with on a busy machine.
+        if number % 1_000 == 999:
+            # The pace of the client who reads, however busy the machine is: what waits for the other alone grows.
             api.teller.flush()
-            time.sleep(0.5)
+            wait_for("the client who reads", lambda until=number: len(seen) > until)  # type: ignore[misc]
     thread.join(60)
     assert seen == [f"flood-{number}" for number in range(4_000)]
     listener.socket.close()
-    end = time.monotonic() + 10
-    while f'ebb_ws_closed_total{{code="{int(CloseCode.SLOW)}"}} 1.0' not in api.get("/metrics").text:
-        assert time.monotonic() < end, "the stalled client was not closed"
-        time.sleep(0.1)
+    cut_off = f'ebb_ws_closed_total{{code="{int(CloseCode.SLOW)}"}} 1.0'
+    wait_for("the stalled client to be closed", lambda: cut_off in api.get("/metrics").text)
     stalled.close()
 
 
@@ -293,7 +309,7 @@ def test_server_sent_events_carry_the_same_and_resume_by_their_id(api: Api) -> N
         events: list[tuple[str, str, dict[str, Any]]] = []
         fields: dict[str, str] = {}
         query = {"topics": "alerts", "customer": "sse-1"}
-        with httpx.stream("GET", f"{api.url}/v1/stream/sse", params=query, headers=headers, trust_env=False) as answer:
+        with api.client.stream("GET", "/v1/stream/sse", params=query, headers=headers) as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
             for line in answer.iter_lines():
                 if line:
@@ -323,12 +339,11 @@ def test_server_sent_events_carry_the_same_and_resume_by_their_id(api: Api) -> N
 def test_sigterm_closes_streams_with_a_code_to_come_back_and_ends_the_process(stack: Settings) -> None:
     with serving(fresh(stack)) as running:
         listeners = [running.subscribed() for _ in range(5)]
-        began = time.monotonic()
-        stopping = threading.Thread(target=running.supervisor.stop)
-        stopping.start()
-        codes = [closed(listener.socket, 15)[0] for listener in listeners]
-        stopping.join(30)
-        assert codes == [CloseCode.GOING_AWAY] * 5
-        assert time.monotonic() - began < 14
+        pid = running.supervisor.pid("api")
+        assert pid is not None
+        process = psutil.Process(pid)
+        process.terminate()
+        assert [closed(listener.socket)[0] for listener in listeners] == [CloseCode.GOING_AWAY] * 5
+        assert process.wait(60) == 0
         with pytest.raises(httpx.ConnectError):
             running.client.get("/livez")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from websockets.exceptions import ConnectionClosed
@@ -259,6 +259,12 @@ def test_no_frames_bring_the_server_down_or_cost_another_client_a_message(api: A
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(st.booleans(), st.lists(FRAMES, min_size=1, max_size=4))
+    # Of each code one: chance has few of some, and may have none.
+    @example(False, [text(b"nonsense")])
+    @example(False, [Frame(Opcode.PING, b"").serialize(mask=True)])
+    @example(False, [Frame(Opcode.CONT, b"more").serialize(mask=True)])
+    @example(False, [text(b"\xff\xfe")])
+    @example(False, [text(b"x" * (MAX_CLIENT_BYTES + 1))])
     def fuzz(subscribes: bool, frames: list[bytes]) -> None:
         with RawSocket(api.settings.api_port) as connection:
             if subscribes:

@@ -71,7 +71,7 @@ def alive(pid: int | None) -> bool:
         return False
 
 
-def eventually(truth: Callable[[], bool], *, within: float = 20) -> bool:
+def eventually(truth: Callable[[], bool], *, within: float = 60) -> bool:
     """Wait until something holds; tell whether it came to hold."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
@@ -167,13 +167,19 @@ def test_a_part_that_ignores_sigterm_is_killed_with_its_children_after_its_grace
     assert r"deaf did not stop within 0 s and was killed" in said
 
 
-def test_a_crashed_part_is_restarted_and_that_is_said_with_its_last_lines(launch: Launch, said: Said) -> None:
-    part = python("talker", "import time\nprint('about to work')\ntime.sleep(600)")
+def test_a_crashed_part_is_restarted_and_that_is_said_with_its_last_lines(
+    launch: Launch, said: Said, tmp_path: Path
+) -> None:
+    log = tmp_path / "logs" / "talker.log"
+    part = python(
+        "talker",
+        "import time\nprint('about to work', flush=True)\ntime.sleep(600)",
+        ready=lambda: "about to work" in log.read_text(),
+    )
     supervisor = launch(part)
     supervisor.start()
     first = supervisor.pid("talker")
     assert first
-    time.sleep(0.5)
     os.kill(first, signal.SIGKILL)
     assert poll_until(supervisor, lambda: supervisor.pid("talker") not in (None, first) and supervisor.ready("talker"))
     assert r"talker ended \(killed by SIGKILL\) after \d+ s; it is started again in 0\.5 s" in said
@@ -227,7 +233,7 @@ def test_waiting_ends_when_the_process_is_asked_to_stop(tmp_path: Path, said: Sa
         stopping=lambda: time.monotonic() - began > 0.3,
     ) as supervisor:
         assert not supervisor.ready("mute")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_a_part_taken_down_stays_down_until_it_is_brought_up(launch: Launch) -> None:
@@ -275,7 +281,7 @@ def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     assert all(alive(pid) for pid in parts)
     host.kill()
     host.wait()
-    assert eventually(lambda: not any(alive(pid) for pid in parts), within=20)
+    assert eventually(lambda: not any(alive(pid) for pid in parts))
 
 
 def test_a_long_log_is_set_aside_at_the_start(launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

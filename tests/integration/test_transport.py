@@ -22,7 +22,7 @@ class Reader:
     def __init__(self, settings: Settings, positions: dict[int, int]) -> None:
         self.events: list[EventT[Any]] = []
         self.began: list[set[int]] = []
-        self.app = make_app(settings, "worker", broker_session_timeout=6.0, broker_heartbeat_interval=1.0)
+        self.app = make_app(settings, "worker", broker_session_timeout=30.0, broker_heartbeat_interval=1.0)
 
         async def begin(assigned: set[TP]) -> dict[TP, int]:
             self.began.append({tp.partition for tp in assigned})
@@ -59,7 +59,7 @@ async def reading(settings: Settings, positions: dict[int, int] | None = None) -
         await reader.app.stop()
 
 
-async def until(met: Callable[[], bool], seconds: float = 40.0) -> None:
+async def until(met: Callable[[], bool], seconds: float = 90.0) -> None:
     async with asyncio.timeout(seconds):
         while not met():
             await asyncio.sleep(0.05)
@@ -75,7 +75,7 @@ def send(settings: Settings, count: int, partition: int = 0) -> None:
 def committed(settings: Settings, partition: int = 0) -> int:
     consumer = Consumer(client_config(settings, group_id=settings.group("worker")))
     try:
-        (place,) = consumer.committed([TopicPartition(settings.topics.activity, partition)], timeout=10)
+        (place,) = consumer.committed([TopicPartition(settings.topics.activity, partition)], timeout=30)
     finally:
         consumer.close()
     offset: int = place.offset

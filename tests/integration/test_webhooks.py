@@ -55,7 +55,7 @@ class Working:
 
     def __enter__(self) -> "Working":
         self.couriers.start()
-        wait_for("the groups", self._placed, seconds=30)
+        wait_for("the groups", self._placed)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,7 +68,7 @@ class Working:
         for hook in self._settings.webhooks:
             group = f"{self._settings.group('webhooks')}.{hook.name}"
             reader = Consumer({"bootstrap.servers": self._settings.kafka_bootstrap, "group.id": group})
-            committed = reader.committed(places, timeout=10)
+            committed = reader.committed(places, timeout=60)
             reader.close()
             if any(place.offset < 0 for place in committed):
                 return False

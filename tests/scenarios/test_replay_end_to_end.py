@@ -19,6 +19,8 @@ from ebb.runtime.parts import environment
 from ebb.settings import Settings
 from online_ml.measures import roc_auc
 
+# Three replays in one test, each of which starts a worker and a learner.
+pytestmark = pytest.mark.timeout(900)
 HORIZON, LOOKBACK, DAYS = 5, 10, 40
 BEGIN = datetime(2011, 3, 1, tzinfo=UTC)
 COMMAND = (sys.executable, "-c", "from ebb.cli import main; main()")
@@ -60,7 +62,7 @@ def home(stack: Settings, tmp_path: Path) -> Iterator[Settings]:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
     mine = [name for name in admin.list_topics(timeout=20).topics if name.startswith("ebb.e2e.")]
     for deleted in admin.delete_topics(mine).values() if mine else ():
-        deleted.result(timeout=30)
+        deleted.result(timeout=60)
     client = connect(settings, database="default")
     client.command("DROP DATABASE IF EXISTS ebb_e2e")
     client.close()

@@ -120,12 +120,12 @@ def test_a_system_starts_heals_is_found_stops_on_sigterm_and_goes_on(start: Call
     for what, where in found["addresses"].items():
         if where.startswith("http"):
             expected = (httpx.codes.OK, httpx.codes.NOT_FOUND) if what == "REST" else (httpx.codes.OK,)
-            assert httpx.get(where, timeout=10, trust_env=False, follow_redirects=True).status_code in expected, what
+            assert httpx.get(where, timeout=60, trust_env=False, follow_redirects=True).status_code in expected, what
 
     # The command it offers to try works, and customers get scores.
     tried = re.search(r"curl -s '([^']+)'", up.text())
     assert tried, up.text()
-    up.wait_until(lambda: httpx.get(tried[1], timeout=10, trust_env=False).json()["customers"])
+    up.wait_until(lambda: httpx.get(tried[1], timeout=60, trust_env=False).json()["customers"])
 
     # Other commands find it; a second one on the home is refused, and so is a reset.
     status = up.command("status")
@@ -161,7 +161,7 @@ def test_a_system_starts_heals_is_found_stops_on_sigterm_and_goes_on(start: Call
     content = again.wait_until_ready()
     assert content["settings"]["clock_origin_event"] == stopped.event
     base = content["addresses"]["Live page"]
-    assert httpx.get(f"{base}/v1/customers/at-risk", timeout=10, trust_env=False).json()["customers"]
+    assert httpx.get(f"{base}/v1/customers/at-risk", timeout=60, trust_env=False).json()["customers"]
     again.process.send_signal(signal.SIGINT)
     assert again.process.wait(120) == 0, again.text()
     assert again.left() == []
@@ -186,7 +186,7 @@ def test_a_system_that_is_stopped_while_it_starts_leaves_nothing(start: Callable
     up.wait_until(lambda: len(psutil.Process(up.process.pid).children()) >= 3)
     up.family |= set(psutil.Process(up.process.pid).children(recursive=True))
     up.process.send_signal(signal.SIGINT)
-    assert up.process.wait(60) == 0, up.text()
+    assert up.process.wait(120) == 0, up.text()
     assert up.left() == []
     assert "Traceback" not in up.text()
 
@@ -195,7 +195,7 @@ def test_an_asked_for_port_that_is_taken_stops_the_start_in_one_sentence(start: 
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         up = start("--no-simulator", EBB_CLICKHOUSE_PORT=str(port))
-        assert up.process.wait(60) == 1
+        assert up.process.wait(120) == 1
     assert f"Port {port}, asked for by EBB_CLICKHOUSE_PORT, is taken by" in up.text()
     assert up.text().count("\n") == 1
     assert "Traceback" not in up.text()

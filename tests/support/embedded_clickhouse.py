@@ -11,7 +11,8 @@ import httpx
 
 from ebb.settings import Settings
 
-START_SECONDS = 30
+START_SECONDS = 180
+"""As patient as the supervisor is with a part: a busy machine needs ten times what an idle one does."""
 
 
 class Embedded:
@@ -56,7 +57,7 @@ class Embedded:
         """Ask it to stop (SIGTERM); return the exit code."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         """End it at once (SIGKILL)."""

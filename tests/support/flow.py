@@ -16,7 +16,7 @@ from tests.support.activity import Record
 T = TypeVar("T")
 
 
-def wait_for(what: str, check: Callable[[], T | None], *, seconds: float = 60.0) -> T:
+def wait_for(what: str, check: Callable[[], T | None], *, seconds: float = 120.0) -> T:
     """Ask until the answer is true, and return it; fail saying what was waited for."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -14,7 +14,7 @@ class RawSocket:
     """A connection whose handshake has been made."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self._socket.sendall(_HANDSHAKE)
         self._heard = b""
         while b"\r\n\r\n" not in self._heard:

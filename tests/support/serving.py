@@ -20,6 +20,11 @@ from ebb.settings import Settings
 from ebb.topics import create_topics
 from tests.support.teller import Teller
 
+ANSWER_SECONDS = 30.0
+"""Longest wait for an answer or a message: a busy machine stands still for seconds."""
+_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
+"""None is used twice: the API closes one that was idle for 5 s, and a request that comes just then is lost."""
+
 
 @dataclass(frozen=True)
 class Api:
@@ -44,7 +49,9 @@ class Api:
     def socket(self, **options: Any) -> ClientConnection:
         """Open a WebSocket to `/v1/stream`."""
         address = f"{self.url.replace('http', 'ws', 1)}/v1/stream"
-        socket: ClientConnection = self.sockets.enter_context(connect(address, proxy=None, **options))
+        socket: ClientConnection = self.sockets.enter_context(
+            connect(address, proxy=None, open_timeout=ANSWER_SECONDS, **options)
+        )
         return socket
 
     def subscribed(self, **said: Any) -> "Listener":
@@ -61,13 +68,13 @@ class Listener:
         self.socket = socket
         self.answer = self.next()
 
-    def next(self, seconds: float = 10) -> dict[str, Any]:
+    def next(self, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """Return the next message that is no heartbeat."""
         while (message := self.any(seconds))["type"] == "heartbeat":
             pass
         return message
 
-    def any(self, seconds: float = 10) -> dict[str, Any]:
+    def any(self, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """Return the next message."""
         message: dict[str, Any] = json.loads(self.socket.recv(timeout=seconds))
         return message
@@ -94,7 +101,9 @@ def serving(settings: Settings) -> Iterator[Api]:
         try:
             supervisor.start()
             with (
-                httpx.Client(base_url=api_url(settings), trust_env=False, timeout=10) as client,
+                httpx.Client(
+                    base_url=api_url(settings), trust_env=False, timeout=ANSWER_SECONDS, limits=_CONNECTIONS
+                ) as client,
                 ExitStack() as sockets,
             ):
                 yield Api(settings, Teller(settings), client, supervisor, sockets)

@@ -110,7 +110,7 @@ class Teller:
 
     def flush(self) -> None:
         """Wait until all of it is written."""
-        left = self._producer.flush(20)
+        left = self._producer.flush(60)
         assert left == 0
 
     def _send(self, topic: str, key: str, body: bytes | None) -> None:

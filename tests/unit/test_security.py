@@ -129,15 +129,16 @@ async def test_stream_hears_of_its_keys_revocation_and_expiry() -> None:
     await asyncio.wait_for(waiting, 5)
     # Revoked between being let in and beginning to wait.
     await asyncio.wait_for(kept.until_ended(Grant(record.id, "mine", frozenset(Scope))), 5)
+    assert not kept.has_ended(Grant("long", "mine", frozenset(Scope), now(hours=1)))
     short = Grant("short", "mine", frozenset(Scope), now(seconds=0.1))
-    assert not kept.has_ended(short)
     await asyncio.wait_for(kept.until_ended(short), 5)
     assert kept.has_ended(short)
 
 
 def test_who_shows_many_wrong_keys_waits_and_who_has_a_right_one_does_not() -> None:
     kept = door(api_keys="right")
-    kinds = [refused(kept, "wrong") for _ in range(REFUSALS_A_MINUTE + 5)]
+    # One comes back each second meanwhile.
+    kinds = [refused(kept, "wrong") for _ in range(2 * REFUSALS_A_MINUTE)]
     assert kinds[:REFUSALS_A_MINUTE] == ["wrong-key"] * REFUSALS_A_MINUTE
     assert kinds[-1] == "too-many-requests"
     kept.admit("right", Scope.READ)
@@ -150,7 +151,7 @@ def test_requests_of_a_key_are_counted_apart_from_anothers() -> None:
     with pytest.raises(ProblemError) as caught:
         kept.count_request(one)
     assert caught.value.kind == "too-many-requests"
-    assert caught.value.headers["Retry-After"] == "30"
+    assert 0 < int(caught.value.headers["Retry-After"]) <= 30
     kept.count_request(two)
     assert door().count_request(ANYBODY) == [], "this machine alone is not counted"
 

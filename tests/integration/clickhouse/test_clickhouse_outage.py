@@ -17,6 +17,7 @@ from ebb.errors import UnavailableError
 from ebb.metrics import INSERT_RETRIES
 from ebb.settings import Settings
 from tests.support.embedded_clickhouse import Embedded
+from tests.support.flow import wait_for
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -55,11 +56,12 @@ def test_a_clean_stop_finishes_what_is_under_way_exits_0_and_keeps_everything(fr
     store.insert("dead_letters", letters(0, 500))
     client = connect(server.settings, database="default")
     answers: list[object] = []
-    asking = threading.Thread(target=lambda: answers.append(client.command("SELECT sleep(2)")))
+    asking = threading.Thread(target=lambda: answers.append(client.command("SELECT sleep(3)")))
     asking.start()
-    time.sleep(0.7)
+    under_way = "SELECT count() FROM system.processes WHERE startsWith(query, 'SELECT sleep')"
+    wait_for("the statement to be under way", lambda: client.command(under_way))
     assert server.stop() == 0
-    asking.join(10)
+    asking.join(30)
     assert answers == [0]
     assert "Traceback" not in server.log.read_text()
     server.start()
@@ -88,7 +90,7 @@ def test_an_insert_waits_while_the_server_is_away_and_nothing_is_lost_or_doubled
         time.sleep(0.7)
         assert len(done) <= stopped_at + 1
         server.start()
-    writing.join(60)
+    writing.join(120)
     assert store.ping()
     assert done == list(range(60))
     assert store.query("dead_letters_by_reason")[0]["records"] == 6_000
@@ -99,11 +101,11 @@ def test_a_waiting_insert_gives_up_when_the_process_stops(tmp_path: Path) -> Non
     absent = Embedded(tmp_path).settings
     stop = threading.Event()
     store = Store(absent, stopping=stop.is_set)
-    threading.Timer(0.5, stop.set).start()
     began = time.monotonic()
+    threading.Timer(0.5, stop.set).start()
     with pytest.raises(UnavailableError, match="EBB_CLICKHOUSE_URL"):
         store.insert("dead_letters", letters(0, 1))
-    assert 0.4 < time.monotonic() - began < 5
+    assert 0.4 < time.monotonic() - began < 30
 
 
 def test_an_absent_server_is_named_with_its_address_and_setting(tmp_path: Path) -> None:
@@ -134,17 +136,17 @@ def test_an_insert_waits_while_there_are_too_many_parts_to_merge(database: Setti
     client = connect(database)
     client.command("SYSTEM STOP MERGES dead_letters")
     client.command("ALTER TABLE dead_letters MODIFY SETTING parts_to_delay_insert = 0, parts_to_throw_insert = 2")
-    retried = INSERT_RETRIES.labels("dead_letters")._value.get()
     for batch in range(2):
         store.insert("dead_letters", letters(batch, 1))
+    retries = INSERT_RETRIES.labels("dead_letters")._value
+    before = retries.get()
     waiting = threading.Thread(target=store.insert, args=("dead_letters", letters(2, 1)))
     waiting.start()
-    waiting.join(1)
+    wait_for("the insert to be tried again", lambda: retries.get() > before)
     assert waiting.is_alive()
     client.command("SYSTEM START MERGES dead_letters")
     client.command("OPTIMIZE TABLE dead_letters FINAL")
-    waiting.join(20)
+    waiting.join(60)
     assert not waiting.is_alive()
-    assert INSERT_RETRIES.labels("dead_letters")._value.get() > retried
     assert store.query("dead_letters_by_reason")[0]["records"] == 3
     client.close_connections()

@@ -23,7 +23,8 @@ from online_ml.learner import Learner
 from online_ml.sample import asked
 from tests.support.examples import FIRST_DAY, World
 
-pytestmark = pytest.mark.timeout(180)
+# Processes start several times in a test, which takes a busy machine minutes.
+pytestmark = pytest.mark.timeout(600)
 WORLD = World(partitions=4, days=14, rows=60)
 RunPart = Callable[[Part], Supervisor]
 
@@ -66,7 +67,7 @@ def models(settings: Settings) -> dict[str, ModelSnapshot]:
     return {model.name: model for model in found}
 
 
-def wait_until(met: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(met: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not met():
         assert time.monotonic() < deadline, "the learner did not get there in time"
@@ -196,5 +197,5 @@ def committed(settings: Settings) -> dict[int, int]:
     group = settings.group("learner")
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     asked = ConsumerGroupTopicPartitions(group, [TopicPartition(settings.topics.examples, n) for n in range(4)])
-    found = admin.list_consumer_group_offsets([asked])[group].result(timeout=20)
+    found = admin.list_consumer_group_offsets([asked])[group].result(timeout=60)
     return {place.partition: place.offset for place in found.topic_partitions}

@@ -99,7 +99,7 @@ def _free_port() -> int:
         return port
 
 
-def _wait(what: str, ready: Callable[[], bool], seconds: float = 30) -> None:
+def _wait(what: str, ready: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -148,7 +148,7 @@ def prometheus(exposition: int, rules: list[dict[str, Any]], tmp_path_factory: p
     ]
 
     def ask(expression: str) -> list[dict[str, Any]]:
-        answer = httpx.get(f"{base}/api/v1/query", params={"query": expression}, timeout=10, trust_env=False).json()
+        answer = httpx.get(f"{base}/api/v1/query", params={"query": expression}, timeout=60, trust_env=False).json()
         assert answer["status"] == "success", f"{answer.get('error')}: {expression}"
         result = answer["data"]["result"]
         if answer["data"]["resultType"] != "vector":
