@@ -88,7 +88,7 @@ class Delivered:
         latest: dict[bytes, bytes] = {}
         last_at = 0
         while left > 0:
-            messages = self._consumer.consume(AT_ONCE, BROKER_SECONDS)
+            messages = self._consumer.consume(min(left, AT_ONCE), BROKER_SECONDS)
             if not messages:
                 what = f"{left} of {sum(ends)} results could not be read from {self._topic}."
                 raise EbbError(what, "Read the broker's log; a benchmark on a machine this busy says nothing.")
