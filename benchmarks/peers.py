@@ -27,7 +27,7 @@ from ebb.topics import create_topics
 from producers.load import offer
 from producers.producing import ActivityProducer
 
-EVENTS = int(os.environ.get("BENCH_EVENTS", "1200000"))
+EVENTS = int(os.environ.get("BENCH_EVENTS", "2400000"))
 """Records of the longest log, which Ebb is timed on."""
 PARTS = {"faust": 12, "quix": 4, "bytewax": 1, "pathway": 1}
 """What part of that log each gets, so that each runs for some 10 to 20 s."""

@@ -24,7 +24,7 @@ COLUMNS = pa.schema(
     ]
 )
 """What a table of events holds; `body` is the record as it came, or empty if the other columns hold all of it."""
-_TEXTS = frozenset(COLUMNS.names) - REALS - {"occurred_at"}
+_TEXTS = frozenset(COLUMNS.names) - {*REALS, "occurred_at"}
 _NAMES = (*FIELDS, "body")
 """Columns by the numbers that the scanner has for them."""
 
@@ -70,9 +70,8 @@ def read_events(found: Sequence[bytes | None], *, max_bytes: int) -> tuple[pa.Ta
         _NAMES[number]: _texts(*written, told[number])
         for number, written in zip(texts, gather(letters, scanned, texts, rows), strict=True)
     }
-    for number, name in enumerate(FIELDS):
-        if name in REALS:
-            columns[name] = pa.array(scanned.reals[number, rows], mask=~told[number])
+    for name, values in zip(REALS, scanned.reals, strict=True):
+        columns[name] = pa.array(values[rows], mask=~told[FIELDS.index(name)])
     columns["occurred_at"] = pa.array(scanned.moments[rows]).cast(COLUMNS.field("occurred_at").type)
     nothing = pa.nulls(len(rows), pa.utf8())
     return pa.table([columns.get(name, nothing) for name in COLUMNS.names], schema=COLUMNS), scanned.sure
@@ -80,10 +79,8 @@ def read_events(found: Sequence[bytes | None], *, max_bytes: int) -> tuple[pa.Ta
 
 def _read_with_care(text: bytes, scanned: Scanned) -> None:
     """Read the numbers that the scanner has left."""
-    for number, name in enumerate(FIELDS):
-        if name not in REALS:
-            continue
-        values = scanned.reals[number]
+    for name, values in zip(REALS, scanned.reals, strict=True):
+        number = FIELDS.index(name)
         for row in np.flatnonzero(scanned.sure & np.isnan(values)).tolist():
             begin = scanned.begins[number, row]
             values[row] = float(text[begin : begin + scanned.sizes[number, row]])

@@ -36,7 +36,7 @@ from stream_processors.json_text import (
 )
 from stream_processors.machine import entry, helper, inlined
 
-REALS = frozenset({"amount", "discount"})
+REALS = ("amount", "discount")
 PROPERTIES: tuple[str, ...] = Properties.__struct_fields__
 REQUIRED: tuple[str, ...] = ("event_id", "customer_id", "type", "occurred_at")
 FIELDS = (*REQUIRED, "properties", *PROPERTIES)
@@ -49,7 +49,8 @@ _ALL_REQUIRED = (1 << len(REQUIRED)) - 1
 _NAMES = np.array([list(f'{name}"'.encode().ljust(16)) for name in FIELDS], np.uint8)
 """Each name with the quotation mark that ends it."""
 _NAME_SIZES = np.array([len(name) for name in FIELDS])
-_IS_REAL = np.array([name in REALS for name in FIELDS])
+_REAL = np.array([REALS.index(name) if name in REALS else NONE for name in FIELDS])
+"""Number of each field among those that are numbers."""
 
 PADDING = bytes(32)
 """Follows the last body: a time is looked at as a whole before it is known to be one."""
@@ -77,7 +78,7 @@ class Scanned(NamedTuple):
     sizes: Spans
     """Its bytes, `NONE` where there is none."""
     reals: Reals
-    """Its number, if it is one, shape (fields, rows); NaN where it takes more than a division to tell."""
+    """Numbers, shape (`REALS`, rows): 0 where there is none, NaN where it takes more than a division to tell."""
     escaped: Flags
     """Whether any text of the row has escapes."""
 
@@ -109,9 +110,9 @@ def scan(text: Bytes, starts: Rows, ends: Rows, wanted: Flags) -> Scanned:
     found = Scanned(
         sure=wanted.copy(),
         moments=np.zeros(rows, np.int64),
-        begins=np.zeros((_COUNT + 1, rows), np.int32),
+        begins=np.empty((_COUNT + 1, rows), np.int32),
         sizes=np.full((_COUNT + 1, rows), NONE, np.int32),
-        reals=np.zeros((_COUNT, rows), np.float64),
+        reals=np.zeros((len(REALS), rows), np.float64),
         escaped=np.zeros(rows, np.bool_),
     )
     _scan(
@@ -286,9 +287,10 @@ def _known_end(text: Bytes, at: int, number: int, row: int, target: _Target) -> 
     if text[at] == LETTER_N and number > _INTO:
         return word_end(text, at), False
     place = number * target.rows + row
-    if _IS_REAL[number]:
+    if _REAL[number] != NONE:
         end, value = number_end(text, at)
-        target.begins[place], target.sizes[place], target.reals[place] = at, end - at, value
+        target.begins[place], target.sizes[place] = at, end - at
+        target.reals[_REAL[number] * target.rows + row] = value
         return NONE if abs(value) > AMOUNT_LIMIT else end, True
     at += 1
     end, escapes, quotes = string_end(text, at) if text[at - 1] == QUOTE else (NONE, 0, 0)
