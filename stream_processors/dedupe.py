@@ -42,7 +42,7 @@ class DuplicateWindow:
         """The days that count, as (day, events remembered before its first record), in order."""
         self._slots: Slots = np.zeros(LEAST_SLOTS, np.int32)
         self._used = 0
-        """Slots that are not 0."""
+        """Slots that are not 0, at most."""
 
     def restore(self, ring: Hashes, seen: int, begun: list[tuple[int, int]]) -> None:
         """Take over a checkpointed window; one of another size keeps the newest events that fit."""
@@ -94,7 +94,8 @@ class DuplicateWindow:
 
     def _admit(self, hashes: Hashes, fresh: npt.NDArray[np.bool_]) -> None:
         if self._used + len(hashes) > FULLEST * len(self._slots):
-            self._make_slots(min(self.seen, self.size), min(self.seen, self.size) + len(hashes))
+            kept = min(self.seen, self.size)
+            self._make_slots(kept, kept + len(hashes))
         before = self.seen
         self.seen = _admit(
             *(np.ascontiguousarray(hashes), len(hashes), self._oldest(), before),
@@ -147,7 +148,8 @@ def _fill(  # noqa: PLR0917 - as above
     for number in range(first, stop):
         place = number % size
         slot = np.int64(ring[place]) & (slot_count - 1)
-        while slots[slot] != 0:
+        # The newest of equal ones is enough. A window that has grown holds many: the zeros where nothing has stood yet.
+        while slots[slot] != 0 and ring[slots[slot] - 1] != ring[place]:
             slot = (slot + 1) & (slot_count - 1)
         slots[slot] = place + 1
     return stop

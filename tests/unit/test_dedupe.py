@@ -70,6 +70,16 @@ def test_a_restored_window_knows_what_came_in_any_order() -> None:
     assert not any(through(restored, values, []))
 
 
+def test_a_window_that_has_grown_knows_what_it_knew_and_looks_for_the_rest_in_one_place() -> None:
+    values = [(n, 0) for n in range(1, 301)]
+    small, grown, again = DuplicateWindow(200, 7), DuplicateWindow(5_000, 7), DuplicateWindow(5_000, 7)
+    assert all(through(small, values * 20, list(range(0, 6_000, 300))))
+    grown.restore(small.ring.copy(), small.seen, list(small.begun))
+    again.restore(grown.ring.copy(), grown.seen, list(grown.begun))
+    assert np.count_nonzero(again._slots) == 201
+    assert through(again, values, []) == [True] * 100 + [False] * 200
+
+
 def test_events_that_share_a_slot_are_told_apart() -> None:
     values = [(n * 2**40 + 1, 0) for n in range(LEAST_SLOTS)]
     window = DuplicateWindow(LEAST_SLOTS // 4, 7)
