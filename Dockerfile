@@ -34,7 +34,7 @@ ENV PATH=/opt/ebb/bin:$PATH \
 USER ebb
 WORKDIR /var/lib/ebb
 # The worker's machine code, for a processor like this one; on another it is made anew.
-RUN mkdir data lib && python -c "import stream_processors.decode"
+RUN mkdir data lib && python -c "import stream_processors.app"
 VOLUME /var/lib/ebb/data
 EXPOSE 8000 9100
 # True for every part with a metrics port; the API has a deeper check of its own in docker-compose.yml.

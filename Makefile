@@ -85,7 +85,7 @@ define INSTALL
 		exit 1; fi
 @$(BIN)/python -m pip install $(PIP_QUIETLY) --no-deps --no-build-isolation --editable .
 @echo "Compiling what has to be quick …"
-@$(BIN)/python -c "import stream_processors.decode"
+@$(BIN)/python -c "import stream_processors.app"
 endef
 
 $(VENV)/runtime.stamp: requirements/runtime.txt pyproject.toml | $(VENV)/uv.stamp

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ebb.events import AMOUNT_LIMIT, NO_PROPERTIES, Activity, Properties
 from stream_processors.json_text import NONE, Bytes
-from stream_processors.scanner import FIELDS, PADDING, PROPERTIES, REALS, Flags, Scanned, Spans, gather, scan
+from stream_processors.scanner import FIELDS, PADDING, PROPERTIES, REALS, REQUIRED, Flags, Scanned, Spans, gather, scan
 
 COLUMNS = pa.schema(
     [
@@ -29,7 +29,7 @@ _NAMES = (*FIELDS, "body")
 """Columns by the numbers that the scanner has for them."""
 
 MOST_BYTES = 2**31 - 1
-"""Arrow's offsets into a column of text have 32 bits."""
+"""A place in the text, like an offset into one of Arrow's columns, has 32 bits."""
 BARE_QUOTES = 16
 """Quotation marks of an event without properties: around four names and four texts."""
 NAME_QUOTES = 2
@@ -101,10 +101,7 @@ def from_activities(events: Sequence[tuple[Activity, Properties, bytes]]) -> pa.
     events
         Each with its known properties and its body.
     """
-    columns: dict[str, list[object]] = {
-        name: [getattr(event, name) for event, _, _ in events]
-        for name in ("event_id", "customer_id", "type", "occurred_at")
-    }
+    columns: dict[str, list[object]] = {name: [getattr(event, name) for event, _, _ in events] for name in REQUIRED}
     columns |= {name: [getattr(known, name) for _, known, _ in events] for name in PROPERTIES}
     columns["body"] = ["" if _holds_all(*event) else event[2].decode() for event in events]
     return pa.table(columns, schema=COLUMNS)

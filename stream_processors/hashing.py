@@ -15,7 +15,7 @@ KEY = np.frombuffer(b"0123456789123456", np.uint64)
 _BEGIN = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
 _V0, _V1, _V2, _V3 = (KEY[number % 2] ^ np.uint64(value) for number, value in enumerate(_BEGIN))
 _WORD = 8
-_EIGHT, _LAST_BYTE, _END = np.uint64(8), np.uint64(56), np.uint64(0xFF)
+_LAST_BYTE, _END = np.uint64(56), np.uint64(0xFF)
 _ROUNDS, _LAST_ROUNDS = 2, 4
 
 

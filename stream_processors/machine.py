@@ -24,14 +24,17 @@ _modules: set[str] = set()
 
 def helper(function: _Function) -> _Function:
     """Make a function that entries and other helpers of its module may call."""
-    _modules.add(function.__code__.co_filename)
-    return cast("_Function", njit(nogil=True, error_model="numpy")(function))
+    return _helping(function)
 
 
 def inlined(function: _Function) -> _Function:
     """Make a helper whose code is repeated wherever it is called: for small ones, since that takes long to compile."""
+    return _helping(function, forceinline=True)
+
+
+def _helping(function: _Function, *, forceinline: bool = False) -> _Function:
     _modules.add(function.__code__.co_filename)
-    return cast("_Function", njit(nogil=True, error_model="numpy", forceinline=True)(function))
+    return cast("_Function", njit(nogil=True, error_model="numpy", forceinline=forceinline)(function))
 
 
 def entry(*kinds: type[np.generic] | None) -> Callable[[Callable[..., int]], Callable[..., int]]:

@@ -132,13 +132,13 @@ def gather(text: Bytes, scanned: Scanned, fields: Sequence[int], rows: Rows) -> 
     """
     offsets = np.zeros((len(fields), len(rows) + 1), np.int32)
     written = np.empty(len(text) * (2 if BODY in fields else 1), np.uint8)
-    begins = np.zeros(len(fields) + 1, np.int64)
+    places = np.zeros(len(fields) + 1, np.int64)
     _gather(
         *(text, scanned.begins, scanned.sizes, len(scanned.sure), scanned.escaped.view(np.uint8)),
-        *(np.array(fields, np.int64), len(fields), rows, len(rows), offsets, written, begins),
+        *(np.array(fields, np.int64), len(fields), rows, len(rows), offsets, written, places),
     )
-    places = begins.tolist()
-    return [(one, written[begin:end]) for one, (begin, end) in zip(offsets, pairwise(places), strict=True)]
+    spans = pairwise(places.tolist())
+    return [(one, written[begin:end]) for one, (begin, end) in zip(offsets, spans, strict=True)]
 
 
 @inlined
@@ -309,9 +309,9 @@ def _properties_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[in
         return NONE, False
     held, seen, number = True, 0, _INTO
     at = past_space(text, at + 1)
-    more = text[at] != CLOSE
-    if not more:
+    if text[at] == CLOSE:
         return at + 1, True
+    more = True
     while more:
         number, at, seen = _named(text, at, (_INTO + 1, _COUNT), number + 1, seen)
         at, holds = _known_end(text, at, number, row, target)
