@@ -17,22 +17,10 @@ from online_ml.learner import Learner, Step
 from stream_processors.boundaries import Crossing
 from stream_processors.decode import Decoder
 from stream_processors.engine import Engine
+from stream_processors.records import Headers, Record
 
 Floats = npt.NDArray[np.float64]
 Labelled = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Record:
-    """What the decoder reads of a polled record."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
-    timestamp: int
-    topic: str = "activity"
-    partition: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,9 +98,9 @@ class Stream:
         while (step := self.learner.advance()) is not None:
             self._take(step)
 
-    def _record(self, number: int, key: bytes | None, body: bytes, headers: Sequence[tuple[str, bytes]]) -> Record:
+    def _record(self, number: int, key: bytes | None, body: bytes, headers: Headers) -> Record:
         self._offsets[number] += 1
-        return Record(self._offsets[number] - 1, key, body, headers, self._now)
+        return Record(self._offsets[number] - 1, self._now, key, body, headers)
 
     def _write(self, crossing: Crossing) -> None:
         nothing = np.full(len(crossing.rows), np.nan, np.float32)

@@ -46,12 +46,12 @@ class Publisher:
         key: bytes | str | None,
         value: bytes | None,
         partition: int | None = None,
-        headers: list[tuple[str, bytes]] | None = None,
+        headers: Sequence[tuple[str, bytes | None]] | None = None,
     ) -> None:
         """Hand over a record; waits while the local queue is full."""
         placed: dict[str, Any] = {} if partition is None else {"partition": partition}
         if headers:
-            placed["headers"] = headers
+            placed["headers"] = list(headers)
         while True:
             try:
                 self._producer.produce(topic, key=key, value=value, **placed)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import faust
 import pyarrow as pa
@@ -34,6 +34,7 @@ from stream_processors.champions import ModelWatcher
 from stream_processors.checkpoint import Capture, write
 from stream_processors.decode import FEW, Decoder
 from stream_processors.partition import PartitionWorker
+from stream_processors.polls import Poll
 from stream_processors.scoring import Scoring
 from stream_processors.sink import Sink
 from stream_processors.transport import RawSchema, Transport
@@ -73,7 +74,7 @@ class Polled:
     """One poll of one partition on its way through the worker."""
 
     event: EventT[Any]
-    records: list[Any]
+    poll: Poll
     partition: PartitionWorker
 
 
@@ -260,17 +261,17 @@ class ActivityWorker:
             return  # read before a rebalance; it comes again where it is wanted
         self._underway += 1
         self._idle.clear()
-        records: Any = event.message.value
-        await self._polled.put(Polled(event, records, partition))
+        poll = cast(Poll, event.message.value)
+        await self._polled.put(Polled(event, poll, partition))
 
     async def _gather(self) -> None:
         """Have the polls that are there decoded, as a round, while those before are processed."""
         polls = [await self._polled.get()]
-        if len(polls[0].records) < FEW:
+        if len(polls[0].poll) < FEW:
             await asyncio.sleep(GATHER_SECONDS)
-        while not self._polled.empty() and sum(len(one.records) for one in polls) < ROUND_RECORDS:
+        while not self._polled.empty() and sum(len(one.poll) for one in polls) < ROUND_RECORDS:
             polls.append(self._polled.get_nowait())
-        every = [one.records for one in polls]
+        every = [one.poll for one in polls]
         batches = asyncio.get_running_loop().run_in_executor(self._decoding, self._decoder.decode_all, every)
         await self._rounds.put(Round(polls, batches))
 
@@ -285,7 +286,7 @@ class ActivityWorker:
             partition.behind = (self.app.consumer.highwater(tp) or 0) - 1 > batch.last_offset
             partition.process(batch)
             # The event waits for its checkpoint; its records need not.
-            one.records.clear()
+            one.poll.forget()
             partition.unacked.append(one.event)
             self._unscored.append(batch.waited_since)
         self._underway -= len(polled.polls)

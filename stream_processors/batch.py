@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from stream_processors.records import Record
 
 TICK = -1
 """Row kind of a tick in `Batch.kinds`."""
@@ -17,7 +18,7 @@ _ROWS = ("offsets", "times", "kinds", "amounts", "discounted", "event_hashes")
 class Refused:
     """A record that cannot be accepted, with why."""
 
-    record: Any
+    record: Record
     reason: str
     detail: str
 

@@ -1,4 +1,4 @@
-"""Many event bodies → one Arrow table, outside Python's interpreter lock.
+"""Values of many records → one Arrow table, outside Python's interpreter lock.
 
 It takes only what is surely fine. Each body that it has a doubt about it leaves to `ebb.events.decode_activity`, which
 alone decides what is refused and why; so an event's fate never depends on the events beside it.
@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from ebb.events import AMOUNT_LIMIT, NO_PROPERTIES, Activity, Properties
 from stream_processors.json_text import NONE, Bytes
-from stream_processors.scanner import FIELDS, PADDING, PROPERTIES, REALS, REQUIRED, Flags, Scanned, Spans, gather, scan
+from stream_processors.records import Records
+from stream_processors.scanner import FIELDS, PROPERTIES, REALS, REQUIRED, Flags, Scanned, Spans, gather, scan
 
 COLUMNS = pa.schema(
     [
@@ -37,38 +38,38 @@ QUOTES = {name: NAME_QUOTES + (0 if name in REALS else 2) for name in PROPERTIES
 """Quotation marks of each property that an event has: a text has its own besides those of its name."""
 
 
-def read_events(found: Sequence[bytes | None], *, max_bytes: int) -> tuple[pa.Table, Flags]:
-    """Parse bodies, in order, those aside that `decode_activity` might refuse or read otherwise.
+def read_events(records: Records, wanted: Flags, *, latest: float, max_bytes: int) -> tuple[pa.Table, Flags]:
+    """Parse the values of records, in order, those aside that `decode_activity` might refuse or read otherwise.
 
     Parameters
     ----------
-    found
-        The bodies, at least one.
+    records
+        The records, at least one.
+    wanted
+        Which of them to read.
+    latest
+        Greatest `occurred_at` accepted, Unix seconds.
     max_bytes
         Greatest size accepted.
 
     Returns
     -------
     events : pyarrow.Table
-        Of schema `COLUMNS`, each column in one piece; a row for each body that is surely fine.
+        Of schema `COLUMNS`, each column in one piece; a row for each record that is surely fine, its key too.
     sure : ndarray of bool
-        Which bodies are.
+        Which records are.
     """
-    bodies = [body or b"" for body in found]
-    text = b"\0".join([*bodies, PADDING])
-    if len(text) > MOST_BYTES:
-        return COLUMNS.empty_table(), np.zeros(len(bodies), np.bool_)
-    sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
-    ends = np.cumsum(sizes + 1) - 1
-    letters = np.frombuffer(text, np.uint8)
-    scanned = scan(letters, ends - sizes, ends, (sizes > 0) & (sizes <= max_bytes))
-    _read_with_care(text, scanned)
+    if len(records.text) > MOST_BYTES:
+        return COLUMNS.empty_table(), np.zeros(len(records), np.bool_)
+    scanned = scan(records, wanted & (records.values.sizes > 0) & (records.values.sizes <= max_bytes))
+    np.logical_and(scanned.sure, scanned.moments <= int(latest * 1_000_000), out=scanned.sure)
+    _read_with_care(records.text, scanned)
     rows = np.flatnonzero(scanned.sure)
     told = scanned.sizes[:, rows] != NONE
     texts = [number for number, name in enumerate(_NAMES) if name in _TEXTS and told[number].any()]
     columns = {
         _NAMES[number]: _texts(*written, told[number])
-        for number, written in zip(texts, gather(letters, scanned, texts, rows), strict=True)
+        for number, written in zip(texts, gather(records.text, scanned, texts, rows), strict=True)
     }
     for name, values in zip(REALS, scanned.reals, strict=True):
         columns[name] = pa.array(values[rows], mask=~told[FIELDS.index(name)])
@@ -77,13 +78,13 @@ def read_events(found: Sequence[bytes | None], *, max_bytes: int) -> tuple[pa.Ta
     return pa.table([columns.get(name, nothing) for name in COLUMNS.names], schema=COLUMNS), scanned.sure
 
 
-def _read_with_care(text: bytes, scanned: Scanned) -> None:
+def _read_with_care(text: Bytes, scanned: Scanned) -> None:
     """Read the numbers that the scanner has left."""
     for name, values in zip(REALS, scanned.reals, strict=True):
         number = FIELDS.index(name)
         for row in np.flatnonzero(scanned.sure & np.isnan(values)).tolist():
             begin = scanned.begins[number, row]
-            values[row] = float(text[begin : begin + scanned.sizes[number, row]])
+            values[row] = float(text[begin : begin + scanned.sizes[number, row]].tobytes())
             scanned.sure[row] &= abs(values[row]) <= AMOUNT_LIMIT
 
 

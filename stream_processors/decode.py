@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
-from operator import attrgetter
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ebb.clock import Clock
 from ebb.erasures import ERASE_HEADER
@@ -20,14 +18,12 @@ from ebb.settings import Settings
 from stream_processors.batch import TICK, Batch, Coded, Erasing, Refused
 from stream_processors.columnar import COLUMNS, from_activities, read_events
 from stream_processors.hashing import hash_texts
+from stream_processors.polls import Poll
+from stream_processors.records import Record, Records, unpack
+from stream_processors.scanner import Flags
 
-HEADERS, KEY, VALUE = attrgetter("headers"), attrgetter("key"), attrgetter("value")
-OFFSET, TIMESTAMP = attrgetter("offset"), attrgetter("timestamp")
 FEW = 128
 """Up to so many records, reading them one by one costs less than setting up for columns."""
-
-Poll = Sequence[Any]
-"""Records of one partition, in offset order."""
 
 
 @dataclass
@@ -60,31 +56,31 @@ class Decoder:
         self._minor = settings.minor_units
         self._kinds = {name: int(KIND_BY_NAME[kind]) for name, kind in settings.kinds.items()}
 
-    def decode(self, records: Poll) -> Batch:
-        """Decode one poll; see `decode_all`."""
-        return self.decode_all([records])[0]
+    def decode(self, records: Sequence[Any]) -> Batch:
+        """Decode some records of one partition, each with `offset`, `timestamp`, `key`, `value` and `headers`."""
+        return self.decode_all([Poll.of(records)])[0]
 
     def decode_all(self, polls: Sequence[Poll]) -> list[Batch]:
-        """Decode polls, none of them empty, together, since most of what a small one costs does not depend on its size.
+        """Decode polls together, since most of what a small one costs does not depend on its size.
 
         Nothing is raised for a bad record: it comes back in `Batch.refused`. Most of the time is spent outside the
         interpreter lock, so it is worth a thread of its own.
-        """
-        records = list(chain.from_iterable(polls)) if len(polls) > 1 else polls[0]
-        signals = _Signals()
-        places = np.arange(len(records))
-        if any(map(HEADERS, records)):
-            kept = [
-                place
-                for place, record in enumerate(records)
-                if not (record.headers and self._is_signal(place, record, signals))
-            ]
-            places = np.array(kept, np.intp)
-        places, events = self._read_all(records, places, signals.refused)
-        rows = _with_ticks(places, self._batch(records, places, events), signals.ticks)
-        return list(_cut(polls, *rows, signals))
 
-    def _is_signal(self, place: int, record: Any, signals: _Signals) -> bool:
+        Raises
+        ------
+        CorruptError
+            If a producer's batch is damaged.
+        """
+        records = unpack([batch for poll in polls for batch in poll.batches])
+        signals = _Signals()
+        events = np.ones(len(records), np.bool_)
+        for place in np.flatnonzero(records.headers.sizes).tolist():
+            events[place] = not self._is_signal(place, records[place], signals)
+        places, table = self._read_all(records, events, signals.refused)
+        rows = _with_ticks(places, self._batch(records, places, table), signals.ticks)
+        return list(_cut(polls, records.counts, *rows, signals))
+
+    def _is_signal(self, place: int, record: Record, signals: _Signals) -> bool:
         """Sort out a tick or a record that makes the partition forget, also one that cannot be read."""
         try:
             moment, erasing = tick_time(record.headers), erasing_of(record)
@@ -97,46 +93,28 @@ class Decoder:
             signals.erasings.append((place, erasing))
         return moment is not None or erasing is not None
 
-    def _read_all(self, records: Poll, places: npt.NDArray[np.intp], refused: list[tuple[int, Refused]]) -> _Found:
-        """Read all records at once; then, one by one, those that may have to be refused."""
-        if len(places) <= FEW:
-            return self._one_by_one(records, places.tolist(), refused)
-        sure, events = self._at_once(records, places)
-        if len(sure) == len(places):
-            return sure, events
-        doubted = np.setdiff1d(places, sure, assume_unique=True)
-        accepted, more = self._one_by_one(records, doubted.tolist(), refused)
+    def _read_all(self, records: Records, events: Flags, refused: list[tuple[int, Refused]]) -> _Found:
+        """Read all events at once; then, one by one, those that may have to be refused."""
+        if len(records) <= FEW:
+            return self._one_by_one(records, np.flatnonzero(events), refused)
+        latest = self._latest(int(records.timestamps.min()))
+        table, sure = read_events(records, events, latest=latest, max_bytes=self._max_bytes)
+        accepted, more = self._one_by_one(records, np.flatnonzero(events & ~sure), refused)
         if not len(accepted):
-            return sure, events
-        together = np.concatenate([sure, accepted])
+            return np.flatnonzero(sure), table
+        together = np.concatenate([np.flatnonzero(sure), accepted])
         order = np.argsort(together)
-        return together[order], pa.concat_tables([events, more]).take(order).combine_chunks()
+        return together[order], pa.concat_tables([table, more]).take(order).combine_chunks()
 
-    def _read(self, record: Any) -> tuple[Activity, Properties]:
+    def _read(self, record: Record) -> tuple[Activity, Properties]:
         event, known = decode_activity(record.value, latest=self._latest(record.timestamp), max_bytes=self._max_bytes)
         check_key(record.key, event.customer_id)
         return event, known
 
-    def _at_once(self, everything: Poll, places: npt.NDArray[np.intp]) -> _Found:
-        """Return the events that are surely fine."""
-        records = everything if len(places) == len(everything) else [everything[place] for place in places.tolist()]
-        events, sure = read_events(list(map(VALUE, records)), max_bytes=self._max_bytes)
-        keys = pa.array(list(map(KEY, records)), pa.binary())
-        if len(events) < len(records):
-            keys = keys.filter(pa.array(sure))
-        same = pc.equal(keys, events["customer_id"].combine_chunks().cast(pa.binary()))
-        latest = self._latest(min(map(TIMESTAMP, records)))
-        early = pc.less_equal(events["occurred_at"].combine_chunks().cast(pa.int64()), int(latest * 1_000_000))
-        fine = pc.and_(same.fill_null(False), early)
-        if pc.all(fine).as_py() is False:
-            events = events.filter(fine).combine_chunks()
-            sure[sure] = fine.to_numpy(zero_copy_only=False)
-        return places[sure], events
-
-    def _one_by_one(self, records: Poll, places: Sequence[int], refused: list[tuple[int, Refused]]) -> _Found:
+    def _one_by_one(self, records: Records, places: npt.NDArray[np.intp], refused: list[tuple[int, Refused]]) -> _Found:
         accepted: list[int] = []
         events: list[tuple[Activity, Properties, bytes]] = []
-        for place in places:
+        for place in places.tolist():
             record = records[place]
             try:
                 event, known = self._read(record)
@@ -144,15 +122,14 @@ class Decoder:
                 refused.append((place, Refused(record, error.reason, error.what)))
                 continue
             accepted.append(place)
-            events.append((event, known, record.value))
+            events.append((event, known, record.value or b""))
         table = from_activities(events) if events else COLUMNS.empty_table()
         return np.array(accepted, np.intp), table
 
-    def _batch(self, records: Poll, places: npt.NDArray[np.intp], events: pa.Table) -> Batch:
-        offsets = np.fromiter(map(OFFSET, records), np.int64, len(records))[places]
+    def _batch(self, records: Records, places: npt.NDArray[np.intp], events: pa.Table) -> Batch:
         amounts = _filled(events["amount"])
         return Batch(
-            offsets=offsets,
+            offsets=records.offsets[places],
             times=events["occurred_at"].cast(pa.int64()).to_numpy() // 1_000,
             kinds=self._kinds_of(events["type"]),
             amounts=np.rint(amounts * self._minor).astype(np.int64),
@@ -175,19 +152,22 @@ class Decoder:
         return max(self._clock.at(produced_ms / 1000.0), self._clock.origin_event) + self._tolerance
 
 
-def _cut(polls: Sequence[Poll], places: npt.NDArray[np.intp], together: Batch, signals: _Signals) -> Iterator[Batch]:
-    """Cut what polls held together into a batch for each."""
+def _cut(
+    polls: Sequence[Poll], counts: list[int], places: npt.NDArray[np.intp], together: Batch, signals: _Signals
+) -> Iterator[Batch]:
+    """Cut what polls held together, by how many records each of their batches had, into a batch for each poll."""
+    left = iter(counts)
     start = 0
     for poll in polls:
-        stop = start + len(poll)
+        stop = start + sum(islice(left, len(poll.batches)))
         rows = slice(*np.searchsorted(places, [start, stop]).tolist())
         yield replace(
             together if len(polls) == 1 else together.rows(rows),
             refused=[item for place, item in signals.refused if start <= place < stop],
             erasings=[item for place, item in signals.erasings if start <= place < stop],
-            last_offset=poll[-1].offset,
-            produced_at=poll[-1].timestamp / 1000.0,
-            waited_since=poll[0].timestamp / 1000.0,
+            last_offset=poll.last_offset,
+            produced_at=poll.produced_at / 1000.0,
+            waited_since=poll.waited_since / 1000.0,
         )
         start = stop
 
@@ -241,7 +221,7 @@ def tick_time(headers: Any) -> int | None:
     return None
 
 
-def erasing_of(record: Any) -> Erasing | None:
+def erasing_of(record: Record) -> Erasing | None:
     """Return whom a record makes its partition forget, None if it is no such record.
 
     Raises

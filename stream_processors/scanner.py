@@ -35,12 +35,14 @@ from stream_processors.json_text import (
     word_end,
 )
 from stream_processors.machine import entry, helper, inlined
+from stream_processors.records import Records
 
 REALS = ("amount", "discount")
 PROPERTIES: tuple[str, ...] = Properties.__struct_fields__
 REQUIRED: tuple[str, ...] = ("event_id", "customer_id", "type", "occurred_at")
 FIELDS = (*REQUIRED, "properties", *PROPERTIES)
 """The names that are known, by the number that each has here; the properties stand one level below the others."""
+_CUSTOMER = FIELDS.index("customer_id")
 _MOMENT, _INTO, _COUNT = FIELDS.index("occurred_at"), FIELDS.index("properties"), len(FIELDS)
 BODY = _COUNT
 """Number under which a whole body is found if it says more than the fields, and nothing, of size 0, if it does not."""
@@ -52,8 +54,6 @@ _NAME_SIZES = np.array([len(name) for name in FIELDS])
 _REAL = np.array([REALS.index(name) if name in REALS else NONE for name in FIELDS])
 """Number of each field among those that are numbers."""
 
-PADDING = bytes(32)
-"""Follows the last body: a time is looked at as a whole before it is known to be one."""
 MICROSECONDS = 6
 """Most digits of a second's fraction."""
 LAST_SECOND = 253_402_300_800
@@ -94,19 +94,19 @@ class _Target(NamedTuple):
     escaped: Bytes
 
 
-def scan(text: Bytes, starts: Rows, ends: Rows, wanted: Flags) -> Scanned:
-    """Look through bodies.
+def scan(records: Records, wanted: Flags) -> Scanned:
+    """Look through the values of records.
+
+    A time is looked at as a whole before it is known to be one: `records.PADDING` allows for that.
 
     Parameters
     ----------
-    text
-        The bodies, a NUL behind each, and `PADDING`.
-    starts, ends
-        Where each begins and ends in it.
+    records
+        The records. One whose key is not its customer is not sure.
     wanted
         Which to look at; the others are not sure.
     """
-    rows = len(starts)
+    rows = len(records)
     found = Scanned(
         sure=wanted.copy(),
         moments=np.zeros(rows, np.int64),
@@ -116,7 +116,7 @@ def scan(text: Bytes, starts: Rows, ends: Rows, wanted: Flags) -> Scanned:
         escaped=np.zeros(rows, np.bool_),
     )
     _scan(
-        *(text, starts, ends, rows, found.sure.view(np.uint8)),
+        *(records.text, *records.keys, *records.values, rows, found.sure.view(np.uint8)),
         *(found.moments, found.begins, found.sizes, found.reals, found.escaped.view(np.uint8)),
     )
     return found
@@ -342,14 +342,24 @@ def _event_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[int, bo
     return past_space(text, at), held
 
 
+@inlined
+def _are_same(text: Bytes, one: int, other: int, size: int) -> bool:
+    for place in range(size):  # noqa: SIM110 - as above
+        if text[one + place] != text[other + place]:
+            return False
+    return True
+
+
 @entry(
-    *(np.uint8, np.int64, np.int64, None, np.uint8),
+    *(np.uint8, np.int64, np.int64, np.int64, np.int64, None, np.uint8),
     *(np.int64, np.int32, np.int32, np.float64, np.uint8),
 )
 def _scan(  # noqa: PLR0917 - machine code is called by position
     text: Bytes,
-    starts: Rows,
-    ends: Rows,
+    key_begins: Rows,
+    key_sizes: Rows,
+    value_begins: Rows,
+    value_sizes: Rows,
     rows: int,
     sure: Bytes,
     moments: Rows,
@@ -361,10 +371,14 @@ def _scan(  # noqa: PLR0917 - machine code is called by position
     target = _Target(rows, moments, begins, sizes, reals, escaped)
     for row in range(rows):
         if sure[row]:
-            end, holds = _event_end(text, starts[row], row, target)
-            sure[row] = end == ends[row]
-            begins[BODY * rows + row] = starts[row]
-            sizes[BODY * rows + row] = 0 if holds else end - starts[row]
+            begin, size = value_begins[row], value_sizes[row]
+            end, holds = _event_end(text, begin, row, target)
+            begins[BODY * rows + row] = begin
+            sizes[BODY * rows + row] = 0 if holds else size
+            customer = _CUSTOMER * rows + row
+            sure[row] = end == begin + size and sizes[customer] == key_sizes[row]
+            if sure[row]:
+                sure[row] = _are_same(text, begins[customer], key_begins[row], key_sizes[row])
     return rows
 
 

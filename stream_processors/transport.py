@@ -1,13 +1,13 @@
-"""Faust's aiokafka transport, handing over each poll of a partition as one message that holds a list of records.
+"""Faust's aiokafka transport, handing over each poll of a partition as one message that holds all its records.
 
 Stock Faust spends far more on a message (object, event, queue, tasks, ack) than Ebb spends on an event; one message a
 poll keeps all that Faust is good for and pays that price once for thousands of records.
 
 The contract, for topics named in `Transport.batched`; every other topic behaves as in stock Faust:
 
-- A message's `value` is the list of records of one poll of one partition, in offset order; its `offset` is the last
-  record's. A record is what aiokafka's parser made, with `offset`, `timestamp` (ms), `key`, `value` and `headers`: to
-  put each into a `ConsumerRecord` would take longer than all else that reading it takes.
+- A message's `value` is a `Poll`: the records of one poll of one partition, in offset order, in their producers'
+  batches as the broker sent them. Its `offset` is the last record's. To make an object of each record would take longer
+  than all else that reading it takes.
 - Acks are per message and committed as ranges: the offset committed is one past the last record of the longest run of
   acked messages from the oldest one delivered. A message that was not acked holds back all after it.
 - A gap between offsets (compaction, aborted transactions) is no lost message and needs no bookkeeping.
@@ -15,15 +15,18 @@ The contract, for topics named in `Transport.batched`; every other topic behaves
   and their records are delivered again from the new position.
 """
 
+import sys
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.protocol.fetch import FetchRequest
 from faust import Schema
 from faust.types import TP, ConsumerMessage
 
 from ebb.transport import Begin, CheckpointConsumer, CheckpointThread, CheckpointTransport
+from stream_processors.polls import Poll, RecordBatch, raw_batches, renewed
 
 
 class RawSchema(Schema[Any, Any]):
@@ -34,61 +37,96 @@ class RawSchema(Schema[Any, Any]):
         return message.key
 
     def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ARG002
-        """Return the value as it came: the list of records of a batched topic."""
+        """Return the value as it came: the poll of a batched topic."""
         return message.value
 
 
 class BatchingThread(CheckpointThread):
-    """Consumer thread that hands over the records of batched topics as aiokafka's parser made them."""
+    """Consumer thread that hands over the batches of batched topics as they were fetched."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        self._answers = _Answers(cast(Transport, self.transport).batched)
+        client, send = consumer._client, consumer._client.send
+
+        async def sent(node: Any, request: Any, **options: Any) -> Any:
+            response = await send(node, request, **options)
+            if isinstance(request, FetchRequest):
+                self._answers.keep(response)
+            return response
+
+        client.send = sent
+        return consumer
 
     async def _fetch_records(self, consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Any:
         fetcher = consumer._fetcher
         if not isinstance(fetcher._records, _Fetched):
-            fetcher._records = _Fetched(cast(Transport, self.transport).batched, fetcher._records)
+            fetcher._records = _Fetched(self._answers, fetcher._records)
         return await super()._fetch_records(consumer, *args, **kwargs)
 
 
-class _Fetched(OrderedDict[Any, Any]):
-    """What the fetcher has read and nobody has asked for yet, by partition; it is unpacked only when asked for."""
+class _Answers:
+    """What the broker last sent of each partition; the fetcher asks for no more of one before it has taken that."""
 
-    def __init__(self, batched: frozenset[str], found: Mapping[Any, Any]) -> None:
+    def __init__(self, batched: frozenset[str]) -> None:
         self._batched = batched
+        self._bytes: dict[tuple[str, int], bytes] = {}
+
+    def keep(self, response: Any) -> None:
+        for topic, partitions in response.topics:
+            if topic in self._batched:
+                self._bytes.update(((topic, partition), fetched) for partition, *_, fetched in partitions)
+
+    def take(self, tp: Any) -> bytes | None:
+        """Return what came of a partition, None if its topic is not batched."""
+        return self._bytes.pop((tp.topic, tp.partition), None)
+
+
+class _Fetched(OrderedDict[Any, Any]):
+    """What the fetcher has read and nobody has asked for yet, by partition."""
+
+    def __init__(self, answers: _Answers, found: Mapping[Any, Any]) -> None:
+        self._answers = answers
         super().__init__(found)
 
     def __setitem__(self, tp: Any, fetched: Any) -> None:
         # An error has no records.
-        if tp.topic in self._batched and getattr(fetched, "_partition_records", None) is not None:
-            fetched.getall = _InWhole(fetched)
+        if getattr(fetched, "_partition_records", None) is not None and (raw := self._answers.take(tp)) is not None:
+            fetched.getall = _InWhole(fetched, raw)
         super().__setitem__(tp, fetched)
 
 
 class _InWhole:
-    """Takes the records out of a fetch of one partition, a producer's batch at a time instead of a record.
+    """Takes the batches out of a fetch of one partition.
 
     aiokafka's own iterator decides what of each batch is to be seen (control batches, aborted transactions, checksums)
     and where the next fetch begins; to it, a batch is one record.
     """
 
-    def __init__(self, fetched: Any) -> None:
+    def __init__(self, fetched: Any, raw: bytes) -> None:
         self._fetched = fetched
-        self._left: list[Any] = []
+        self._left: RecordBatch | None = None
         records = fetched._partition_records
-        records._records = _Batches(records._records)
+        records._records = _Batches(records._records, raw)
         records._consumer_record = lambda _tp, batch: batch.since(records.next_fetch_offset)
 
-    def __call__(self, max_records: int | None = None) -> list[Any]:
-        """Return at most so many of the records that are left, none if the consumer has moved elsewhere."""
+    def __call__(self, max_records: int | None = None) -> list[RecordBatch]:
+        """Return batches of at most so many records, none if the consumer has moved elsewhere."""
         fetched, records = self._fetched, self._fetched._partition_records
         if not fetched.check_assignment(fetched._topic_partition) or not fetched.has_more():
             return []
-        found: list[Any] = self._left
+        room = sys.maxsize if max_records is None else max_records
+        found: list[RecordBatch] = []
         ended = False
-        while not ended and (max_records is None or len(found) < max_records):
-            ended = (batch := next(records, None)) is None
-            found += batch or ()
-        found, self._left = found[:max_records], [] if max_records is None else found[max_records:]
-        if self._left:
-            records.next_fetch_offset = found[-1].offset + 1
+        while room and not ended:
+            batch = self._left or next(records, None)
+            self._left, ended = None, batch is None
+            if batch is not None and len(batch) > room:
+                batch, self._left = batch.cut(batch.first + room)
+                records.next_fetch_offset = batch.end
+            if batch is not None and len(batch):
+                found.append(batch)
+                room -= len(batch)
         fetched._update_position()
         if ended:
             fetched._partition_records = None
@@ -98,19 +136,21 @@ class _InWhole:
 class _Batches:
     """The batches of a fetch, each of which gives itself as its only record."""
 
-    def __init__(self, records: Any) -> None:
+    def __init__(self, records: Any, raw: bytes) -> None:
         self._records = records
+        self._raw = raw_batches(raw)
         self.has_next = records.has_next
 
     def next_batch(self) -> "_Batch":
-        return _Batch(self._records.next_batch())
+        return _Batch(self._records.next_batch(), next(self._raw))
 
 
 class _Batch:
     """A producer's batch: all that it tells of itself, and as a record that stands for its records."""
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, batch: Any, raw: memoryview) -> None:
         self._batch = batch
+        self._raw = raw
         self.offset = batch.next_offset - 1
 
     def __getattr__(self, name: str) -> Any:
@@ -122,11 +162,8 @@ class _Batch:
     def __iter__(self) -> Iterator["_Batch"]:
         return iter((self,))
 
-    def since(self, offset: int) -> list[Any]:
-        records = list(self._batch)
-        if records and records[0].offset < offset:
-            return [record for record in records if record.offset >= offset]
-        return records
+    def since(self, offset: int) -> RecordBatch:
+        return RecordBatch.of(renewed(self._raw, self._batch), offset)
 
 
 class BatchingConsumer(CheckpointConsumer):
@@ -149,18 +186,17 @@ class BatchingConsumer(CheckpointConsumer):
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         if tp.topic not in self._batched:
             return super()._to_message(tp, record)
-        records: Any = record
-        last = records[-1]
-        self._delivered[tp].append(last.offset)
+        poll: Any = Poll(record)
+        self._delivered[tp].append(poll.last_offset)
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            last.offset,
-            last.timestamp / 1000.0,
-            last.timestamp_type,
+            poll.last_offset,
+            poll.produced_at / 1000.0,
+            int(poll.batches[-1].head.is_appended),
             None,
             None,
-            records,
+            poll,
             None,
             0,
             0,

@@ -13,7 +13,14 @@ from ebb.clients import client_config
 from ebb.kafka import Publisher
 from ebb.settings import Settings
 from ebb.streams import make_app
+from stream_processors.records import Records, unpack
 from stream_processors.transport import RawSchema, Transport
+
+
+def records_of(event: EventT[Any]) -> Records:
+    """Unpack the poll that came as one message."""
+    poll: Any = event.message.value
+    return unpack(poll.batches)
 
 
 class Reader:
@@ -38,12 +45,8 @@ class Reader:
 
     def offsets(self, partition: int) -> list[int]:
         """Offsets handed over, of one partition, in the order they came."""
-        found: list[int] = []
-        for event in self.events:
-            records: Any = event.message.value
-            if event.message.partition == partition:
-                found.extend(record.offset for record in records)
-        return found
+        polls = [records_of(event) for event in self.events if event.message.partition == partition]
+        return [offset for records in polls for offset in records.offsets.tolist()]
 
     def assigned(self) -> set[int]:
         return {tp.partition for tp in self.app.consumer.assignment()}
@@ -96,8 +99,7 @@ async def test_a_poll_is_one_message_with_every_record_in_order(space: Settings)
         assert reader.offsets(0) == list(range(5_000))
         assert len(reader.events) < 50, "records must come by the poll, not one by one"
         for event in reader.events:
-            records: Any = event.message.value
-            assert event.message.offset == records[-1].offset
+            assert event.message.offset == records_of(event)[-1].offset
 
 
 async def test_a_poll_has_no_more_records_than_the_settings_say_wherever_batches_end(space: Settings) -> None:
@@ -107,8 +109,7 @@ async def test_a_poll_has_no_more_records_than_the_settings_say_wherever_batches
         send(space, 10)
         await until(lambda: len(reader.offsets(0)) == 110)
     assert reader.offsets(0) == list(range(110))
-    polls: list[Any] = [event.message.value for event in reader.events]
-    assert max(map(len, polls)) == 7
+    assert max(len(records_of(event)) for event in reader.events) == 7
 
 
 async def test_a_reader_begins_within_a_producers_batch(space: Settings) -> None:

@@ -1,10 +1,12 @@
 """Reading events at once gives what reading them one by one gives, and never accepts what that refuses."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,9 @@ from ebb.settings import Settings
 from stream_processors import columnar
 from stream_processors.columnar import from_activities
 from stream_processors.decode import FEW, Decoder
-from stream_processors.scanner import PROPERTIES
+from stream_processors.polls import Poll
+from stream_processors.records import Records, unpack
+from stream_processors.scanner import PROPERTIES, Flags
 from tests.support.activity import Record
 
 MAX_BYTES = 65_536
@@ -113,8 +117,24 @@ def written(draw: st.DrawFn) -> bytes:
     return body
 
 
+def keyed(bodies: list[bytes | None]) -> Records:
+    """Make records of bodies, each with the key that is right for it."""
+    return unpack(Poll.of([Record(place, key_for(body), body) for place, body in enumerate(bodies)]).batches)
+
+
+def key_for(body: bytes | None) -> bytes:
+    try:
+        return str(orjson.loads(body or b"")["customer_id"]).encode()
+    except (orjson.JSONDecodeError, KeyError, TypeError, UnicodeEncodeError):
+        return b"c1"
+
+
+def read_all(records: Records, *, latest: float = 1e12) -> tuple[pa.Table, Flags]:
+    return columnar.read_events(records, np.ones(len(records), np.bool_), latest=latest, max_bytes=MAX_BYTES)
+
+
 def read_events(bodies: list[bytes]) -> tuple[list[dict[str, Any]], list[bool]]:
-    table, sure = columnar.read_events(bodies, max_bytes=MAX_BYTES)
+    table, sure = read_all(keyed([*bodies]))
     assert table.schema == columnar.COLUMNS
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows, sure.tolist()
@@ -308,7 +328,7 @@ def test_one_doubtful_body_leaves_no_doubt_about_the_others(wrong: bytes | None)
     bodies = [dumped(GOOD | {"event_id": f"e{n}"}) for n in range(1_000)]
     odd = [0, 1, 700, 999]
     crowd = [wrong if place in odd else body for place, body in enumerate(bodies)]
-    events, sure = columnar.read_events(crowd, max_bytes=MAX_BYTES)
+    events, sure = read_all(keyed(crowd))
     assert np.flatnonzero(~sure).tolist() == odd
     assert events["event_id"].to_pylist() == [f"e{n}" for n in range(len(bodies)) if n not in odd]
 
@@ -361,6 +381,27 @@ def test_what_nests_too_deeply_to_be_read_alone_is_not_read_at_once() -> None:
     deep = dumped(GOOD)[:-1] + b',"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}"
     assert read_events([dumped(GOOD), deep])[1] == [True, False]
     assert one_by_one(deep) is None
+
+
+@pytest.mark.parametrize("wrong", [None, b"", b"c", b"c2", b"c11", b"C1"])
+def test_a_record_whose_key_is_not_its_customer_is_left(wrong: bytes | None) -> None:
+    poll = Poll.of([Record(place, key, dumped(GOOD)) for place, key in enumerate([b"c1", wrong, b"c1"])])
+    assert read_all(unpack(poll.batches))[1].tolist() == [True, False, True]
+
+
+def test_a_customer_written_with_escapes_is_left() -> None:
+    odd = dumped(GOOD).replace(b'"c1"', rb'"\u00631"')
+    assert read_events([dumped(GOOD), odd])[1] == [True, False]
+    assert one_by_one(odd) is not None
+
+
+def test_events_after_the_latest_moment_and_those_not_asked_for_are_left() -> None:
+    moments = ["2023-12-09T12:00:00Z", "2023-12-09T12:00:00.000001Z", "2023-12-09T11:59:59.999999Z"]
+    records = keyed([dumped(GOOD | {"occurred_at": moment}) for moment in moments])
+    latest = datetime(2023, 12, 9, 12, tzinfo=UTC).timestamp()
+    assert read_all(records, latest=latest)[1].tolist() == [True, False, True]
+    wanted = np.array([False, True, True])
+    assert columnar.read_events(records, wanted, latest=1e12, max_bytes=MAX_BYTES)[1].tolist() == wanted.tolist()
 
 
 @settings(max_examples=25, deadline=None)

@@ -14,6 +14,7 @@ from ebb.features import Kind
 from ebb.settings import Settings
 from stream_processors.batch import TICK
 from stream_processors.decode import FEW, Decoder
+from stream_processors.polls import Poll
 from tests.support.activity import START, Event, Record, Tick, record
 
 GOOD = {
@@ -35,7 +36,7 @@ def refused(value: bytes | None, key: bytes | None = b"c1", **limits: int) -> st
     batch = Decoder(Settings(**limits)).decode(records)  # type: ignore[arg-type]
     assert batch.offsets.tolist() == [1], "the good record beside it must be accepted"
     (item,) = batch.refused
-    assert item.record is records[0]
+    assert item.record[:4] == (0, records[0].timestamp, key, value)
     assert item.detail
     return item.reason
 
@@ -137,7 +138,7 @@ def test_polls_decoded_together_are_as_decoded_apart(polls: list[list[Event | Ti
     ]
     if many:  # enough for all to be read at once
         records.insert(0, [record(n, Event("d", n)) for n in range(FEW + 1)])
-    for together, poll in zip(decoder.decode_all(records), records, strict=True):
+    for together, poll in zip(decoder.decode_all(list(map(Poll.of, records))), records, strict=True):
         apart = decoder.decode(poll)
         for name in ("offsets", "times", "kinds", "amounts", "discounted", "event_hashes"):
             assert getattr(together, name).tolist() == getattr(apart, name).tolist()
