@@ -6,13 +6,11 @@ re-computation over the whole log.
 
 import os
 import random
-import re
 import signal
 import time
 from collections.abc import Callable
 from itertools import pairwise
 
-import httpx
 import psutil
 import pytest
 
@@ -20,13 +18,12 @@ from ebb.runtime import parts
 from ebb.runtime.supervisor import Supervisor
 from ebb.settings import Settings
 from ebb.streams import SESSION_SECONDS
-from stream_processors.checkpoint import restore
 from tests.support.flow import wait_for
 from tests.support.traffic import Traffic, judge
+from tests.support.workers import saved, working
 
 RunPart = Callable[[parts.Part], Supervisor]
 KILLS = 20
-_ACCEPTED = re.compile(r'^ebb_events_total\{result="accepted"\} (\S+)', re.MULTILINE)
 
 
 @pytest.fixture
@@ -61,22 +58,6 @@ def test_a_worker_killed_twenty_times_at_random_moments(settings: Settings, run_
     judge(traffic)
     lives = sum(after > before for before, after in pairwise(reached))
     assert lives >= KILLS // 4, f"only {lives} of {KILLS} lives saved anything that the next one went on from"
-
-
-def working(*workers: parts.Part) -> None:
-    """Wait until each worker has processed an event since it started: ready, it may have no partition yet."""
-    for worker in workers:
-        wait_for(f"events processed by {worker.name}", lambda worker=worker: _processed(worker))  # type: ignore[misc]
-
-
-def _processed(worker: parts.Part) -> bool:
-    text = httpx.get(parts.metrics_url(worker), trust_env=False, timeout=30).text
-    return any(float(count) > 0 for count in _ACCEPTED.findall(text))
-
-
-def saved(settings: Settings) -> int:
-    """Return how many records the checkpoints of all partitions include."""
-    return sum(restore(settings, number)[0].offset + 1 for number in range(settings.partitions))
 
 
 @pytest.mark.timeout(400)

@@ -95,8 +95,20 @@ class Traffic(AbstractContextManager["Traffic"]):
 
 
 def judge(traffic: Traffic) -> None:
-    """Hold the worker's state, rows, labels and refusals to what a re-computation over the whole log says."""
-    settings = traffic.settings
+    """Hold what a worker made of the traffic to what a re-computation over the whole log says."""
+    judge_log(traffic.settings, sent=traffic.sent, refused=traffic.refused)
+
+
+def judge_log(settings: Settings, *, sent: int, refused: int = 0) -> None:
+    """Hold state, rows, labels and refusals to what a re-computation over the whole log says.
+
+    Parameters
+    ----------
+    sent
+        Events acknowledged, each counted once.
+    refused
+        Records among them that nobody can accept.
+    """
     engines = linear_replay(settings)
 
     def caught_up() -> bool:
@@ -112,9 +124,9 @@ def judge(traffic: Traffic) -> None:
     client = connect(settings)
     try:
         rows = client.query("SELECT count(), uniqExact(event_id) FROM events FINAL").result_rows[0]
-        assert rows == (traffic.sent, traffic.sent)
-        refused = client.query("SELECT count() FROM dead_letters FINAL").result_rows[0][0]
-        assert refused == traffic.refused
+        assert rows == (sent, sent)
+        dead = client.query("SELECT count() FROM dead_letters FINAL").result_rows[0][0]
+        assert dead == refused
     finally:
         client.close()
     assert _labels_told(settings) == _labels_due(settings)
