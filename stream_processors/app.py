@@ -50,14 +50,17 @@ ROUNDS_AHEAD = 2
 ROUND_RECORDS = 20_000
 """Records from which on a round takes no further poll."""
 SCORE_SECONDS = 1.0
-"""While full rounds come one after another, customers are scored this often rather than after each: who has acted
-would wait for hundreds of milliseconds all the same, and is told what holds after all that they did."""
+"""While full rounds come one after another, customers are scored this often, or `SHARE` times as long after the last
+time as that took, rather than after each: who has acted would wait all the same, and is told what holds after all that
+they did."""
+SCORE_ROWS = 50_000
+"""No longer do so many customers wait to be scored: it is done in one go, in about a second."""
 GATHER_SECONDS = 0.002
 """How long a round of few records waits for the polls of other partitions, which one fetch brings one after another."""
 YIELD_SECONDS = 0.05
 """How long a slice of a sweep or of a checkpoint stands back while polls are under way."""
 SHARE = 4
-"""While events wait, checkpoints and sweeps rest so many times as long as the last one took: a fifth of the time at
+"""While events wait, checkpoints, sweeps and scores rest so many times as long as the last took: a fifth of the time at
 most is theirs."""
 QUIET_SECONDS = 1.0
 """Without a poll for so long, they need not rest."""
@@ -113,7 +116,7 @@ class ActivityWorker:
         self._underway = 0
         self._unscored: list[float] = []
         """By poll whose customers are not scored yet: when its oldest record was produced, Unix seconds."""
-        self._scored_at = self._busy_at = 0.0
+        self._score_at = self._busy_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self._inserting = asyncio.Lock()
@@ -291,12 +294,8 @@ class ActivityWorker:
             self._unscored.append(batch.waited_since)
         self._underway -= len(polled.polls)
         more = self._underway and sum(map(len, batches)) >= ROUND_RECORDS
-        if not more or began - self._scored_at >= SCORE_SECONDS:
-            self._score(self.partitions.values())
-            self._scored_at = time.monotonic()
-            for waited_since in self._unscored:
-                LATENCY_SECONDS.observe(max(time.time() - waited_since, 0))
-            self._unscored = []
+        if not more or began >= self._score_at or self._waiting() > SCORE_ROWS:
+            self._score_all()
         BATCH_SECONDS.observe(time.monotonic() - began)
         if self._sink.rows >= self.settings.sink_rows:
             self._full.set()
@@ -306,6 +305,19 @@ class ActivityWorker:
         if not self._underway:
             self._idle.set()
         await asyncio.sleep(0)
+
+    def _waiting(self) -> int:
+        """Return how many customers wait to be scored, at most."""
+        return sum(worker.waiting() for worker in self.partitions.values())
+
+    def _score_all(self) -> None:
+        began = time.monotonic()
+        self._score(self.partitions.values())
+        ended = time.monotonic()
+        self._score_at = ended + max(SCORE_SECONDS, SHARE * (ended - began))
+        for waited_since in self._unscored:
+            LATENCY_SECONDS.observe(max(time.time() - waited_since, 0))
+        self._unscored = []
 
     def _score(self, workers: Iterable[PartitionWorker]) -> None:
         """Score the customers whom events have touched."""

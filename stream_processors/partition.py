@@ -106,6 +106,10 @@ class PartitionWorker:
         taken, self._unscored = self._unscored, []
         return _together(taken)
 
+    def waiting(self) -> int:
+        """Return how many customers whom events have touched are not scored yet, at most."""
+        return min(sum(map(len, self._unscored)), len(self.engine.state))
+
     def _forget(self, erasing: Erasing, erased: Erased) -> None:
         """Withdraw what was told of a customer who was forgotten; the next checkpoint reports it."""
         topics, state = self._settings.topics, self.engine.state

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from faust.types import TP, EventT
 
 from ebb.clients import client_config
@@ -117,6 +117,34 @@ async def test_a_reader_begins_within_a_producers_batch(space: Settings) -> None
     async with reading(space.model_copy(update={"poll_records": 7}), {0: 41}) as reader:
         await until(lambda: len(reader.offsets(0)) == 59)
     assert reader.offsets(0) == list(range(41, 100))
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+async def test_batches_are_unpacked_however_their_producer_compressed_them(space: Settings, codec: str) -> None:
+    producer = Producer(client_config(space, compression_type=codec))
+    for number in range(300):
+        producer.produce(space.topics.activity, key=b"k", value=b"%d" % number, partition=0, headers=[("n", b"v")])
+    producer.flush()
+    async with reading(space) as reader:
+        await until(lambda: len(reader.offsets(0)) == 300)
+        records = [record for event in reader.events for record in records_of(event)]
+    assert [record[2:] for record in records] == [(b"k", b"%d" % number, (("n", b"v"),)) for number in range(300)]
+
+
+async def test_gaps_that_transactions_leave_are_no_lost_records(space: Settings) -> None:
+    producer = Producer(client_config(space, transactional_id="gaps"))
+    producer.init_transactions()
+    for _ in range(3):
+        producer.begin_transaction()
+        for number in range(3):
+            producer.produce(space.topics.activity, key=b"k", value=b"%d" % number, partition=0)
+        producer.commit_transaction()  # which leaves a record of the broker's own
+    async with reading(space) as reader:
+        await until(lambda: len(reader.offsets(0)) == 9)
+        assert reader.offsets(0) == [0, 1, 2, 4, 5, 6, 8, 9, 10]
+        for event in reader.events:
+            event.ack()
+        await until(lambda: committed(space) == 11)
 
 
 async def test_acks_commit_the_longest_run_from_the_oldest_poll_and_no_further(space: Settings) -> None:
