@@ -117,7 +117,8 @@ def unpack(batches: Sequence[RecordBatch]) -> Records:
     """
     bodies = [CODECS[batch.head.codec](batch.body) for batch in batches]
     ends = np.cumsum(list(map(len, bodies)))
-    text = np.zeros(int(ends[-1]) + PADDING, np.uint8)
+    text = np.empty(int(ends[-1]) + PADDING, np.uint8)
+    text[-PADDING:] = 0
     heads = np.empty((len(batches), len(_Head._fields)), np.int64)
     for number, (batch, body, end) in enumerate(zip(batches, bodies, ends.tolist(), strict=True)):
         begin = end - len(body)

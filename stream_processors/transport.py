@@ -119,12 +119,14 @@ class _InWhole:
         found: list[RecordBatch] = []
         ended = False
         while room and not ended:
-            batch = self._left or next(records, None)
-            self._left, ended = None, batch is None
-            if batch is not None and len(batch) > room:
+            batch, self._left = self._left or next(records, None), None
+            if batch is None:
+                ended = True
+                continue
+            if len(batch) > room:
                 batch, self._left = batch.cut(batch.first + room)
-                records.next_fetch_offset = batch.end
-            if batch is not None and len(batch):
+            records.next_fetch_offset = batch.end
+            if len(batch):
                 found.append(batch)
                 room -= len(batch)
         fetched._update_position()
