@@ -34,10 +34,10 @@ class Erasing:
 
 @dataclass(frozen=True)
 class Coded:
-    """A column of text as numbers into the list of its distinct values; -1 stands for none."""
+    """A column of text as numbers into its distinct values; -1 stands for none."""
 
     numbers: npt.NDArray[np.intp]
-    values: list[str]
+    values: pa.StringArray
 
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> "Coded":
@@ -46,13 +46,13 @@ class Coded:
         if isinstance(coded, pa.ChunkedArray):
             coded = coded.chunk(0)
         indices = coded.indices.fill_null(-1) if coded.indices.null_count else coded.indices
-        return cls(indices.to_numpy().astype(np.intp), coded.dictionary.to_pylist())
+        return cls(indices.to_numpy().astype(np.intp), coded.dictionary)
 
     def __getitem__(self, rows: slice) -> "Coded":
-        """Return some neighbouring rows; the list of values stays whole."""
+        """Return some neighbouring rows; the values stay whole."""
         return Coded(self.numbers[rows], self.values)
 
-    def distinct(self, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], list[str]]:
+    def distinct(self, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], pa.StringArray]:
         """Number some rows anew: return their numbers and only their values, in order of appearance among them."""
         numbers = self.numbers[rows]
         count = len(numbers)
@@ -63,7 +63,7 @@ class Coded:
         present = present[np.argsort(first[present])]
         ranks = np.full(len(first), -1, np.intp)
         ranks[present] = np.arange(len(present))
-        return ranks[numbers], [self.values[number] for number in present.tolist()]
+        return ranks[numbers], self.values.take(pa.array(present))
 
 
 @dataclass

@@ -117,7 +117,7 @@ class Labeller:
             labels,
             rows,
             describe_at_boundary(state, rows, minor_units=self._minor),
-            [state.ids[row] for row in rows.tolist()],
+            state.ids.take(rows),
             state.countries.of(state.table["country"][rows]),
             state.channels.of(state.table["channel"][rows]),
         )

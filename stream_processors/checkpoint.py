@@ -22,6 +22,7 @@ from ebb.kafka import read_to_end
 from ebb.settings import Settings
 from stream_processors.columns import LAYOUT_HASH, SHARD_ROWS, Table
 from stream_processors.engine import Engine
+from stream_processors.ids import Ids
 from stream_processors.scoreboard import Scoreboard
 from stream_processors.state import Names
 
@@ -201,10 +202,8 @@ def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> 
     state.closed, state.opened = manifest["closed"], manifest["opened"]
     state.table.grow(manifest["rows"])
     board.table.grow(manifest["rows"])
-    ids: list[str] = []
     for start in range(0, manifest["rows"], SHARD_ROWS):
-        ids += _unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, board.table, start)
-    state.restore(ids)
+        state.restore(_unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, board.table, start))
     engine.offset, engine.newest = manifest["offset"], manifest["newest"]
     window = manifest["window"]
     pieces = range(-(-min(window["size"], window["seen"]) // WINDOW_PIECE))
@@ -220,14 +219,14 @@ def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> 
     return engine, board, checkpointer
 
 
-def _pack_rows(state: Table, board: Table, ids: list[str], start: int, stop: int) -> bytes:
+def _pack_rows(state: Table, board: Table, ids: Ids, start: int, stop: int) -> bytes:
     """Pack rows of both tables: the length of a head, the head as JSON, the columns' bytes one after another.
 
     The head names the ids, and the types of the columns that may have been widened since other shards were written.
     """
     columns = [part for table in (state, board) for part in table.slices(start, stop)]
     types = {column.name: array.dtype.str for column, array in columns if column.widest}
-    head = orjson.dumps({"ids": ids[start:stop], "types": types})
+    head = orjson.dumps({"ids": ids.take(np.arange(start, stop)), "types": types})
     return b"".join([_LENGTH.pack(len(head)), head, *(array.data for _, array in columns)])
 
 

@@ -112,7 +112,7 @@ class Table:
         self.columns = columns
         self.rows = 0
         self._arrays: Columns = {
-            column.name: _room((capacity, *column.shape), np.dtype(column.dtype)) for column in columns
+            column.name: room((capacity, *column.shape), np.dtype(column.dtype)) for column in columns
         }
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
@@ -126,7 +126,7 @@ class Table:
         for column in self.columns:
             array = self._arrays[column.name]
             if rows > len(array):
-                larger = _room((max(rows, 2 * len(array)), *column.shape), array.dtype)
+                larger = room((max(rows, 2 * len(array)), *column.shape), array.dtype)
                 larger[: self.rows] = array[: self.rows]
                 array = self._arrays[column.name] = larger
             array[self.rows : rows] = column.fill
@@ -149,7 +149,7 @@ class Table:
         array = self._arrays[name]
         wider = np.promote_types(array.dtype, dtype)
         if wider != array.dtype:
-            larger = _room(array.shape, wider)
+            larger = room(array.shape, wider)
             larger[: self.rows] = array[: self.rows]
             self._arrays[name] = larger
 
@@ -163,7 +163,7 @@ class Table:
             yield column, self[column.name][start:stop]
 
 
-def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return an array of zeros outside the process's heap, where a small object behind it would keep it for good."""
     memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return np.frombuffer(memory, dtype).reshape(shape)

@@ -143,7 +143,7 @@ class Decoder:
 
     def _kinds_of(self, types: pa.ChunkedArray) -> npt.NDArray[np.int8]:
         coded = Coded.of(types)
-        kinds = [self._kinds.get(name, int(Kind.OTHER)) for name in coded.values]
+        kinds = [self._kinds.get(name, int(Kind.OTHER)) for name in coded.values.to_pylist()]
         found: npt.NDArray[np.int8] = np.array(kinds, np.int8)[coded.numbers]
         return found
 

@@ -163,9 +163,10 @@ class Engine:
         ):
             numbers, values = coded.distinct(places)
             given = numbers >= 0
-            if values:
+            if len(values):
                 # Of several values for one row numpy keeps the last, which is the newest by offset.
-                state.table[column][found[given]] = np.array([names.number(v) for v in values])[numbers[given]]
+                given_numbers = np.array([names.number(value) for value in values.to_pylist()])
+                state.table[column][found[given]] = given_numbers[numbers[given]]
         return rows
 
     def _segments(self, newest: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:

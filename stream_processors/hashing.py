@@ -1,5 +1,7 @@
 """Hashes of ids that are the same in every process and on every machine."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -29,12 +31,22 @@ def hash_texts(texts: pa.StringArray) -> Hashes:
     if len(texts):
         data = np.frombuffer(letters, np.uint8) if letters is not None and letters.size else np.zeros(1, np.uint8)
         _hash(data, np.frombuffer(offsets, np.int32)[texts.offset :], len(texts), found)
-    return mixed(found, 0)
+    return found
 
 
 def hash_ids(ids: list[str]) -> Hashes:
     """Return the hash of each id, shape (len(ids),); see `hash_texts`."""
     return hash_texts(pa.array(ids, pa.utf8()))
+
+
+def _finish(z: Any) -> Any:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+_finished = inlined(_finish)
+"""For one hash within machine code, as `_finish` is for an array of them."""
 
 
 @inlined
@@ -79,13 +91,11 @@ def _hash(letters: Bytes, offsets: npt.NDArray[np.int32], count: int, found: Has
         state = (state[0], state[1], state[2] ^ _END, state[3])
         for _ in range(_LAST_ROUNDS):
             state = _mixed(state)
-        found[number] = state[0] ^ state[1] ^ state[2] ^ state[3]
+        found[number] = _finished(state[0] ^ state[1] ^ state[2] ^ state[3])
     return count
 
 
 def mixed(hashes: Hashes, salt: int) -> Hashes:
     """Mix hashes with a number so that each number samples others (finaliser of SplitMix64, Steele et al. 2014)."""
-    z = hashes + np.uint64((salt * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    found: Hashes = _finish(hashes + np.uint64((salt * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF))
+    return found

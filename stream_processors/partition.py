@@ -165,7 +165,7 @@ class PartitionWorker:
         EVENTS.labels("duplicate").inc(effects.duplicates)
         EVENTS.labels("tick").inc(int((batch.kinds == TICK).sum()))
         label = str(self.partition)
-        CUSTOMERS.labels(label).set(len(self.engine.state.index))
+        CUSTOMERS.labels(label).set(len(self.engine.state.ids) - self.engine.state.ids.gone)
         if (watermark := self.engine.watermark) is not None:
             WATERMARK.labels(label).set(watermark / 1000)
 
@@ -201,7 +201,7 @@ class PartitionWorker:
         rows = self.engine.state.somebodys(rows)
         if (now := self.engine.newest) is not None and len(rows):
             features = describe(self.engine.state, rows, now, minor_units=self._settings.minor_units)
-            ids = [self.engine.state.ids[row] for row in rows.tolist()]
+            ids = self.engine.state.ids.take(rows)
             self._sink.add("features", feature_columns(ids, features, now, time.time()))
 
     def capture(self) -> Capture | None:

@@ -6,11 +6,11 @@ each day, never on the order within the allowed lateness nor on how polls cut th
 """
 
 import hashlib
-import threading
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from ebb.clock import DAY
 from ebb.features import HALF_LIVES, Kind
@@ -26,7 +26,8 @@ from stream_processors.columns import (
     Columns,
     Table,
 )
-from stream_processors.hashing import hash_ids
+from stream_processors.hashing import hash_texts
+from stream_processors.ids import Ids
 
 DAY_MS = DAY * 1000
 UNSEEN = np.iinfo(np.int64).max
@@ -36,10 +37,6 @@ DECAY = np.array([0.5 ** (1 / days) for days in HALF_LIVES])
 PURCHASED = COUNTED.index(Kind.PURCHASE)
 
 Rows = npt.NDArray[np.intp]
-
-_NUMBERS: list[int] = []
-"""Row numbers as objects, 28 bytes each: the indexes of all partitions hold the same ones."""
-_GROWING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,7 @@ class CustomerState:
 
     def __init__(self) -> None:
         self.table = Table(STATE)
-        self.ids: list[str] = []
-        self.index: dict[str, int] = {}
+        self.ids = Ids(self.table)
         self.countries = Names()
         self.channels = Names()
         self.closed: int | None = None
@@ -76,7 +72,7 @@ class CustomerState:
     def __len__(self) -> int:
         return self.table.rows
 
-    def rows_of(self, customer_ids: list[str]) -> Rows:
+    def rows_of(self, customer_ids: pa.StringArray) -> Rows:
         """Return the rows of customers, new ones, in the order given, for those never seen.
 
         Parameters
@@ -84,36 +80,31 @@ class CustomerState:
         customer_ids
             Distinct.
         """
-        index = self.index
-        rows = [index.get(customer_id, -1) for customer_id in customer_ids]
-        if -1 in rows:
-            numbers = _numbers(len(self.ids) + len(rows))
-            for place, row in enumerate(rows):
-                if row < 0:
-                    customer_id = customer_ids[place]
-                    rows[place] = index[customer_id] = numbers[len(self.ids)]
-                    self.ids.append(customer_id)
-            first = self.table.rows
-            self.table.grow(len(self.ids))
-            self.table["id_hash"][first:] = hash_ids(self.ids[first:])
-        return np.array(rows, np.intp)
+        hashes = hash_texts(customer_ids)
+        rows = self.ids.find(customer_ids, hashes)
+        if (new := rows < 0).any():
+            first = len(self.ids)
+            self.table.grow(first + int(new.sum()))
+            self.table["id_hash"][first:] = hashes[new]
+            self.ids.append(customer_ids.filter(pa.array(new)))
+            rows[new] = np.arange(first, len(self.ids))
+        return rows
 
     def restore(self, ids: list[str]) -> None:
-        """Take over the ids of saved rows; an empty one is nobody's."""
-        self.ids = ids
-        self.index = {customer: row for row, customer in zip(_numbers(len(ids)), ids, strict=False) if customer}
+        """Take over the ids of the saved rows that follow, which the table holds; an empty one is nobody's."""
+        self.ids.append(pa.array(ids, pa.utf8()))
 
     def forget(self, customer_id: str) -> int | None:
         """Clear a customer's row, which stays nobody's for ever; return it, None if there is none."""
-        row = self.index.pop(customer_id, None)
+        row = self.ids.row(customer_id)
         if row is not None:
-            self.ids[row] = ""
+            self.ids.forget(row)
             self.table.clear(row)
         return row
 
     def somebodys(self, rows: Rows) -> Rows:
         """Leave out the rows of customers who were forgotten."""
-        return rows if len(self.index) == len(self.ids) else rows[self.table["first_seen"][rows] != UNSEEN]
+        return rows[self.table["first_seen"][rows] != UNSEEN] if self.ids.gone else rows
 
     def start(self, day: int) -> None:
         """Begin with `day` as the oldest open day; called once, before the first event."""
@@ -198,7 +189,7 @@ class CustomerState:
 
     def digest(self) -> str:
         """Return a hash of all that follows from the partition's events: equal states have equal digests."""
-        found = hashlib.sha256(repr((self.closed, self.opened, self.ids)).encode())
+        found = hashlib.sha256(repr((self.closed, self.opened, list(self.ids))).encode())
         found.update(repr((self.countries.names, self.channels.names)).encode())
         for column in STATE:
             # As wide as can be: how wide a column is now tells of the past, not of the state.
@@ -225,13 +216,6 @@ class Names:
         """Return the names of numbers; None for -1."""
         names = [*self.names, None]  # which -1 finds
         return [names[number] for number in numbers.tolist()]
-
-
-def _numbers(count: int) -> list[int]:
-    """Return the shared row numbers, at least so many."""
-    with _GROWING:
-        _NUMBERS.extend(range(len(_NUMBERS), count))
-    return _NUMBERS
 
 
 def fold_day(columns: Columns, day: int) -> None:

@@ -189,7 +189,7 @@ class Teller:
         channels: list[str | None] = []
         for one, span in zip(due, spans, strict=True):
             rows, state = picked.rows[span], one.state
-            ids += [state.ids[row] for row in rows.tolist()]
+            ids += state.ids.take(rows)
             countries += state.countries.of(state.table["country"][rows])
             channels += state.channels.of(state.table["channel"][rows])
         return {

@@ -131,6 +131,8 @@ class _InWhole:
                 room -= len(batch)
         fetched._update_position()
         if ended:
+            # Each knows the other; together they would keep what was fetched until Python looks for such circles.
+            del fetched.getall, records._consumer_record
             fetched._partition_records = None
         return found
 

@@ -127,6 +127,6 @@ def _recorded(settings: Settings) -> int:
 
 def _by_shard(settings: Settings, partition: int, choice: random.Random) -> tuple[list[str], list[str]]:
     """Return customers of the first shard of a partition, and of the last."""
-    ids = restore(settings, partition)[0].state.ids
+    ids = list(restore(settings, partition)[0].state.ids)
     assert SHARD_ROWS < len(ids) <= 2 * SHARD_ROWS
     return choice.sample(ids[:SHARD_ROWS], 30), choice.sample(ids[SHARD_ROWS:], 30)

@@ -145,7 +145,8 @@ def test_polls_decoded_together_are_as_decoded_apart(polls: list[list[Event | Ti
         assert together.events.to_pylist() == apart.events.to_pylist()
         rows = np.arange(len(apart.events))
         for name in ("customers", "countries", "channels"):
-            numbers, values = getattr(together, name).distinct(rows)
+            numbers, texts = getattr(together, name).distinct(rows)
+            values = texts.to_pylist()
             expected = [None if value is None else values.index(value) for value in _values(apart.events, name)]
             assert [None if number < 0 else number for number in numbers.tolist()] == expected
             assert values == list(dict.fromkeys(value for value in _values(apart.events, name) if value is not None))

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,18 +102,20 @@ def test_nothing_before_an_erasure_is_left_and_nothing_else_is_touched(items: li
         for place, one in enumerate(items)
     ]
     never, _ = run([one for one, item in zip(records(silent), silent, strict=True) if not isinstance(item, str)])
-    assert set(whole.state.index) == set(never.state.index)
+    known = set(whole.state.ids) - {""}
+    assert known == set(never.state.ids)
     assert (whole.newest, whole.state.closed) == (never.newest, never.state.closed)
-    for customer, row in whole.state.index.items():
-        mine = described(whole, row)
-        np.testing.assert_array_equal(mine, described(never, never.state.index[customer]))
+    for customer in known:
+        np.testing.assert_array_equal(described(whole, customer), described(never, customer))
     assert all("" not in crossing.ids for crossing in crossed)
     gone = [row for row, customer in enumerate(whole.state.ids) if not customer]
     assert len(whole.state.somebodys(np.arange(len(whole.state.ids)))) == len(whole.state.ids) - len(gone)
 
 
-def described(engine: Engine, row: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return describe(engine.state, np.array([row]), engine.newest or 0, minor_units=100)
+def described(engine: Engine, customer: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return describe(
+        engine.state, engine.state.rows_of(pa.array([customer], pa.utf8())), engine.newest or 0, minor_units=100
+    )
 
 
 def test_snapshots_that_wait_give_a_withdrawn_label_and_say_where_the_customer_stood() -> None:
@@ -133,7 +136,7 @@ def test_snapshots_that_wait_give_a_withdrawn_label_and_say_where_the_customer_s
 
 def test_who_was_never_known_is_forgotten_without_a_trace() -> None:
     engine, _ = run(records([Event("a", 0), "nobody", Event("nobody", 1_000)]))
-    assert engine.state.ids == ["a", "nobody"]
+    assert list(engine.state.ids) == ["a", "nobody"]
     fresh, _ = run(records(["nobody"]))
     assert fresh.offset == 0
 
@@ -148,7 +151,7 @@ def test_checkpoint_holds_nothing_of_a_customer_who_was_forgotten() -> None:
         kept.update({key: pack(body) for key, body in capture.pieces.items()})
         kept[MANIFEST] = orjson.dumps(capture.manifest)
         shard = capture.pieces["shard/0"]
-        assert (b"secret" in shard) == ("secret" in engine.state.index)
+        assert (b"secret" in shard) == ("secret" in engine.state.ids)
 
     run(records([Event("secret", 0, "purchase", 9.0), Event("b", 1_000), Tick(DAY_MS + 3_600_000)]), engine=engine)
     save()
@@ -156,7 +159,7 @@ def test_checkpoint_holds_nothing_of_a_customer_who_was_forgotten() -> None:
     save()
     restored, _, _ = rebuild(SETTINGS, 0, kept)
     assert restored.state.digest() == engine.state.digest()
-    assert restored.state.index == {"b": 1}
+    assert list(restored.state.ids) == ["", "b"]
     assert {day: rows.tolist() for day, rows in restored.labeller.pending.items()} == {
         day: rows.tolist() for day, rows in engine.labeller.pending.items()
     }
@@ -164,7 +167,7 @@ def test_checkpoint_holds_nothing_of_a_customer_who_was_forgotten() -> None:
     run(later, engine=engine)
     run(later, engine=restored)
     assert restored.state.digest() == engine.state.digest()
-    assert restored.state.index["secret"] == 2, "who comes back is somebody new"
+    assert restored.state.ids.row("secret") == 2, "who comes back is somebody new"
 
 
 @pytest.mark.parametrize("key", [None, b"", b"\xff"])

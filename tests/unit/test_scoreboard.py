@@ -55,7 +55,7 @@ class Board:
 
     def __init__(self, **settings: Any) -> None:
         self.state = CustomerState()
-        self.state.rows_of(["c"])
+        self.state.rows_of(pa.array(["c"], pa.utf8()))
         self.said = Said()
         self.board = Scoreboard()
         self.teller = Teller(Settings(**settings), self.said)
@@ -171,7 +171,7 @@ def test_worth_follows_from_spend_risk_and_the_offer() -> None:
 def _crowd(seed: int) -> Board:
     """A partition of customers of whom some were told a score before."""
     board, rng = Board(), np.random.default_rng(seed)
-    board.state.rows_of([f"{seed}-{n}" for n in range(6)])
+    board.state.rows_of(pa.array([f"{seed}-{n}" for n in range(6)], pa.utf8()))
     board.state.start(DAY)
     told = rng.permutation(len(board.state))[:4]
     due = Due(board.state, np.sort(told), DAY * DAY_MS + seed, board.board, always=True)
@@ -230,7 +230,7 @@ def _coarse(score: dict[str, Any]) -> dict[str, Any]:
 def test_in_a_split_each_score_is_of_the_model_that_it_names_and_says() -> None:
     ids = [f"c{number}" for number in range(40)]
     state, champions = CustomerState(), Said()
-    rows = state.rows_of(ids)
+    rows = state.rows_of(pa.array(ids, pa.utf8()))
     split = Split(fixed("other", 0.7), 0.5)
     champions.splits["churn"] = split
     features = np.zeros((len(ids), WIDTH), np.float32)
