@@ -17,6 +17,12 @@ ANSWER_SECONDS = 120
 """Longest silence of the server before a request counts as lost."""
 CONNECTIONS = 16
 """Connections kept open; more threads than that at once open more and drop them."""
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def is_near(settings: Settings) -> bool:
+    """Tell whether ClickHouse runs on this machine, so that to compress what goes there costs more than it saves."""
+    return urlsplit(settings.clickhouse_url).hostname in _LOOPBACK
 
 
 def connect(settings: Settings, *, database: str | None = None) -> Client:
@@ -56,7 +62,7 @@ def connect(settings: Settings, *, database: str | None = None) -> Client:
             autogenerate_session_id=False,
             client_name="ebb",
             tz_mode="aware",
-            compress=url.hostname not in {"127.0.0.1", "localhost", "::1"},
+            compress=not is_near(settings),
             pool_mgr=get_pool_manager(maxsize=CONNECTIONS, num_pools=2),
         )
     except ClickHouseError as error:

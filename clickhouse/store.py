@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
-from clickhouse.client import connect
+from clickhouse.client import connect, is_near
 from clickhouse.refusals import InsertRefusedError, hint_for, is_transient, reraise, unavailable
 from clickhouse.tables import DEFAULTED, SCHEMAS
 from ebb.errors import UnavailableError
@@ -78,7 +78,8 @@ class Store:
         Parameters
         ----------
         rows
-            Columns of `SCHEMAS[table]` in any order; those of `DEFAULTED` may be missing.
+            Columns of `SCHEMAS[table]` in any order; those of `DEFAULTED` may be missing. A text column may be an Arrow
+            dictionary, which spares ClickHouse work if the column is `LowCardinality` there.
 
         Raises
         ------
@@ -166,7 +167,7 @@ class Store:
         if unknown or missing:
             reason = f"columns missing: {sorted(missing)}, columns unknown: {sorted(unknown)}."
             raise InsertRefusedError(table, reason)
-        wanted = pa.schema([column for column in schema if column.name in given])
+        wanted = pa.schema([_wanted(column, rows.field(column.name)) for column in schema if column.name in given])
         try:
             fitting = rows.select(wanted.names).cast(wanted).combine_chunks()
         except (pa.ArrowException, ValueError) as error:
@@ -174,8 +175,7 @@ class Store:
         empty = [name for name in wanted.names if not wanted.field(name).nullable and fitting.column(name).null_count]
         if empty:
             raise InsertRefusedError(table, f"nulls in {empty}.")
-        # Also on loopback: fewer bytes mean fewer times that this thread must get the interpreter lock back.
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        options = pa.ipc.IpcWriteOptions(compression=None if is_near(self._settings) else "lz4")
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, wanted, options=options) as writer:
             writer.write_table(fitting)
@@ -194,6 +194,13 @@ class Store:
         until = time.monotonic() + seconds
         while not self._stopping() and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, NAP_SECONDS))
+
+
+def _wanted(column: pa.Field, given: pa.Field) -> pa.Field:
+    """Return how a column is to be sent: as its schema says, but numbers of its values may stay numbers."""
+    if pa.types.is_dictionary(given.type) and given.type.value_type == column.type:
+        return column.with_type(given.type)
+    return column
 
 
 def _tell(table: str, state: RetryCallState) -> None:

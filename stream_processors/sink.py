@@ -17,8 +17,13 @@ from ebb.features import NAMES, Kind
 from ebb.messages import utc
 from stream_processors.batch import TICK, Batch, Refused
 from stream_processors.columnar import COLUMNS
+from stream_processors.repeated import numbered
 
 KIND_NAMES = pa.array([kind.name.lower() for kind in Kind])
+REPEATED = ("type", "currency", "channel", "country", "category", "store", "payment_method")
+"""Columns of events that ClickHouse keeps as numbers of the texts in them (`LowCardinality`)."""
+MANY_ROWS = 5_000
+"""Events from which on it pays to number those texts here."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Sink:
 
 
 def event_rows(parts: Sequence[Accepted]) -> pa.Table:
-    """Return accepted events as rows of table `events`.
+    """Return accepted events as rows of table `events`; texts that repeat may be numbered (an Arrow dictionary).
 
     Parameters
     ----------
@@ -84,16 +89,18 @@ def event_rows(parts: Sequence[Accepted]) -> pa.Table:
     events = pa.concat_tables([part.batch.events for part in parts])
     events = events if kept.all() else events.filter(pa.array(kept))
     counts = [int(part.accepted.sum()) for part in parts]
+    repeated = REPEATED if events.num_rows >= MANY_ROWS else ()
+    kinds = pa.array(joined(part.batch.kinds[part.accepted] for part in parts).astype(np.int8))
     columns = {
-        **{name: events[name] for name in COLUMNS.names},
+        **{name: numbered(events[name]) if name in repeated else events[name] for name in COLUMNS.names},
         "occurred_at": _times(joined(part.batch.times[part.accepted] for part in parts)),
-        "kind": KIND_NAMES.take(pa.array(joined(part.batch.kinds[part.accepted] for part in parts))),
+        "kind": pa.DictionaryArray.from_arrays(kinds, KIND_NAMES),
         "partition": np.repeat(np.array([part.partition for part in parts], np.uint16), counts),
         "offset": joined(part.batch.offsets[part.accepted] for part in parts).astype(np.uint64),
         "late": joined(part.late[part.accepted] for part in parts).astype(np.uint8),
         "ingested_at": _times(np.repeat([int(part.ingested_at * 1000) for part in parts], counts)),
     }
-    return pa.table(columns, schema=SCHEMAS["events"])
+    return pa.table({name: columns[name] for name in SCHEMAS["events"].names})
 
 
 def feature_columns(

@@ -17,6 +17,7 @@ from ebb.errors import SettingsError
 from ebb.features import NAMES
 from ebb.metrics import INSERT_ROWS
 from ebb.settings import Settings
+from stream_processors.sink import REPEATED
 
 NOW = datetime(2026, 1, 1, 12, 30, 15, 123_000, tzinfo=UTC)
 PLAIN: dict[pa.DataType, Any] = {
@@ -157,6 +158,40 @@ def test_rows_that_do_not_fit_are_refused_at_once_with_table_and_reason(
         store.insert("events", rows)
     assert caught.value.table == "events"
     assert store.query("events_distinct")[0]["events"] == 0
+
+
+def test_texts_that_came_as_numbers_are_stored_as_texts(store: Store, database: Settings) -> None:
+    said = ["web", None, "shop", "web"]
+    texts = pa.concat_tables([one_row("events", event_id=str(n), channel=text) for n, text in enumerate(said)])
+    rows = texts.set_column(texts.column_names.index("channel"), "channel", texts["channel"].dictionary_encode())
+    kinds = pa.DictionaryArray.from_arrays(pa.array([1, 0, 0, 0], pa.int8()), ["view", "purchase"])
+    store.insert("events", rows.set_column(rows.column_names.index("kind"), "kind", kinds))
+    client = connect(database)
+    found = client.query("SELECT channel, kind FROM v_events ORDER BY event_id").result_rows
+    client.close()
+    assert found == [("web", "purchase"), (None, "view"), ("shop", "view"), ("web", "view")]
+
+
+def test_numbered_columns_are_those_that_the_table_keeps_as_numbers(database: Settings) -> None:
+    client = connect(database)
+    kinds = {name: kind for name, kind, *_ in client.query("DESCRIBE TABLE events").result_rows}
+    client.close()
+    assert {*REPEATED, "kind"} == {name for name, kind in kinds.items() if kind.startswith("LowCardinality")}
+
+
+def test_nulls_within_numbers_are_refused_where_a_text_must_be(store: Store) -> None:
+    with pytest.raises(InsertRefusedError, match="'type' with null"):
+        store.insert("events", replaced("type", pa.nulls(1, pa.dictionary(pa.int16(), pa.utf8()))))
+
+
+def test_the_tables_that_take_most_rows_are_merged_rarely(database: Settings) -> None:
+    client = connect(database)
+    sql = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()"
+    found = {name for name, engine in client.query(sql).result_rows if "merge_selector_base = 1" in engine}
+    statistics = client.command("SELECT value FROM system.merge_tree_settings WHERE name = 'auto_statistics_types'")
+    client.close()
+    assert found == {"events", "features", "scores"}
+    assert not statistics
 
 
 def test_an_unknown_table_is_refused_and_the_known_ones_named(store: Store) -> None:
