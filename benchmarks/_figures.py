@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import httpx
 import numpy as np
+import psutil
 
 from ebb.runtime.parts import Part, metrics_url
 
@@ -69,6 +70,22 @@ def metric(text: str, name: str, **labels: str) -> float:
 def scrape(part: Part) -> str:
     """Return the metrics that a part serves now."""
     return _scraper.get(metrics_url(part)).text
+
+
+def process_of(part: Part) -> psutil.Process:
+    """Return the process of a part that this one runs; it is found by the port on which it alone serves its metrics.
+
+    Raises
+    ------
+    LookupError
+        If there is none.
+    """
+    port = part.environment["EBB_METRICS_PORT"]
+    for process in psutil.Process().children(recursive=True):
+        if process.cmdline() == list(part.command) and process.environ().get("EBB_METRICS_PORT") == port:
+            return process
+    message = f"The process of {part.name} is not to be found."
+    raise LookupError(message)
 
 
 def processed(part: Part) -> float:

@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks._figures import metric, scrape
+from benchmarks._figures import metric, process_of, scrape
 from clickhouse.migrations import migrate
 from ebb.events import encode_activity
 from ebb.kafka import Publisher, read_to_end
@@ -118,7 +118,7 @@ def _empty(settings: Settings) -> int:
     worker = parts.worker(settings)
     with Supervisor([worker], logs=settings.home / "logs", say=silent):
         time.sleep(QUIET_SECONDS)
-        return _own_memory(worker)
+        return int(process_of(worker).memory_full_info().uss)
 
 
 def _live(settings: Settings, number: int) -> tuple[dict[str, float], int]:
@@ -149,7 +149,9 @@ def _live(settings: Settings, number: int) -> tuple[dict[str, float], int]:
         if kept != number:
             message = f"The worker keeps {kept:,.0f} customers where {number:,} were sent."
             raise SystemExit(message)
-        return {"events_per_s": round(rate), "sweep_s": round(seconds / sweeps, 4)}, _own_memory(worker)
+        return {"events_per_s": round(rate), "sweep_s": round(seconds / sweeps, 4)}, int(
+            process_of(worker).memory_full_info().uss
+        )
 
 
 def _restored(settings: Settings, number: int) -> dict[str, float]:
@@ -210,16 +212,6 @@ def recover(settings: Settings, number: int, told: Any) -> None:
 
 def _done(text: str) -> float:
     return sum(metric(text, "ebb_events_total", result=result) for result in ("accepted", "late"))
-
-
-def _own_memory(worker: parts.Part) -> int:
-    """Return the bytes that only a worker's process has; found by the port on which it alone serves its metrics."""
-    port = worker.environment["EBB_METRICS_PORT"]
-    for process in psutil.Process().children(recursive=True):
-        if process.cmdline() == list(worker.command) and process.environ().get("EBB_METRICS_PORT") == port:
-            return int(process.memory_full_info().uss)
-    message = f"The process of {worker.name} is not to be found."
-    raise SystemExit(message)
 
 
 def _still(deadline: float, what: str) -> None:

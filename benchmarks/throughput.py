@@ -4,13 +4,18 @@ Everything: validate, drop duplicates, update state, compute features, score, pu
 ClickHouse, checkpoint. Bare: one process, aiokafka and confluent-kafka each, `orjson.loads` of every record, nothing
 kept; the faster of the two is the ceiling. All run against one broker on this machine, one after another, so compare
 the ratios and not the figures of two machines.
+
+Where one worker, with the broker and the engine, has all cores busy, a second can add nothing. So both are measured
+once more with each worker held to a share of one core: then the machine leaves it to them how far two get.
 """
 
 import asyncio
 import json
 import os
+import sys
 import tempfile
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import orjson
@@ -18,7 +23,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as Place
 
-from benchmarks._figures import processed
+from benchmarks._figures import process_of, processed
+from benchmarks._share import can_hold, held
 from clickhouse.migrations import migrate
 from ebb.clients import client_config
 from ebb.runtime import parts
@@ -29,8 +35,12 @@ from ebb.topics import create_topics
 from producers.load import offer, random_events
 from producers.producing import ActivityProducer
 
-EVENTS = int(os.environ.get("BENCH_EVENTS", "1500000"))
-"""Some ten seconds of work: in its first ones a fresh broker is busy compiling itself."""
+EVENTS = int(os.environ.get("BENCH_EVENTS", "4500000"))
+"""Some ten seconds of work: in its first ones a fresh broker is busy compiling itself, and a second worker joins."""
+LESS = EVENTS // 3
+"""Events read bare, and by workers that are held to a share."""
+SHARE = 0.3
+"""Of a core, for each worker that is held."""
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "20000"))
 SPAN_SECONDS = 3 * 86_400
 """Event time that the events cover: two or three day boundaries are crossed in every partition."""
@@ -45,20 +55,37 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home, services(Settings(home=Path(home))) as base:
         single = _filled(base, "single", events)
         ceilings = {"aiokafka": asyncio.run(_aiokafka(single)), "confluent-kafka": _confluent(single)}
-        one = _through(single, workers=1)
-        two = _through(_filled(base, "double", events), workers=2)
+        one = _through(single, EVENTS, workers=1)
+        two = _through(_filled(base, "double", events), EVENTS, workers=2)
+        shared = _shared(base, events[:LESS]) if can_hold() else None
     ceiling = max(ceilings.values())
     for name, rate in ceilings.items():
         print(f"bare {name} + orjson     {rate:>10,.0f} events/s")
     print(f"one worker, everything    {one:>10,.0f} events/s   {one / ceiling:.3f} of the ceiling")
     print(f"two workers, everything   {two:>10,.0f} events/s   {two / one:.2f} x one worker")
+    if shared is None:
+        print("This user may not hold processes to a share of a core, so what two such workers do is left out.")
+    else:
+        alone, together = shared
+        print(f"one worker, {SHARE} of a core  {alone:>10,.0f} events/s")
+        print(f"two workers, {SHARE} each      {together:>10,.0f} events/s   {together / alone:.2f} x one such worker")
     figures = {
         "events_per_s": round(one),
         "ceiling_per_s": round(ceiling),
         "ceiling_ratio": round(one / ceiling, 4),
         "two_worker_ratio": round(two / one, 3),
+        "two_held_workers_ratio": None if shared is None else round(shared[1] / shared[0], 3),
     }
     print(json.dumps(figures))
+
+
+def _shared(base: Settings, events: list[tuple[str, bytes]]) -> tuple[float, float]:
+    """Return events per second of one worker, and of two, that are held to a share of a core each."""
+    one, two = (
+        _through(_filled(base, f"held_{workers}", events), len(events), workers=workers, share=SHARE)
+        for workers in (1, 2)
+    )
+    return one, two
 
 
 def _filled(base: Settings, namespace: str, events: list[tuple[str, bytes]]) -> Settings:
@@ -82,7 +109,7 @@ async def _aiokafka(settings: Settings) -> float:
     consumer.assign(places)
     await consumer.seek_to_beginning(*places)
     read, began = 0, time.perf_counter()
-    while read < EVENTS:
+    while read < LESS:
         for records in (await consumer.getmany(timeout_ms=1_000, max_records=20_000)).values():
             for record in records:
                 orjson.loads(record.value)
@@ -96,7 +123,7 @@ def _confluent(settings: Settings) -> float:
     consumer = Consumer(client_config(settings, group_id="bench", enable_auto_commit=False))
     consumer.assign([Place(settings.topics.activity, number, 0) for number in range(settings.partitions)])
     read, began = 0, time.perf_counter()
-    while read < EVENTS:
+    while read < LESS:
         for message in consumer.consume(20_000, timeout=1.0):
             orjson.loads(message.value() or b"null")
             read += 1
@@ -105,18 +132,25 @@ def _confluent(settings: Settings) -> float:
     return read / seconds
 
 
-def _through(settings: Settings, *, workers: int) -> float:
-    """Start workers on a filled topic; return events per second from the first one seen done to the last."""
+def _through(settings: Settings, events: int, *, workers: int, share: float | None = None) -> float:
+    """Start workers on a filled topic; return events per second from when all of them do some to the last."""
     running = [parts.worker(settings, number) for number in range(workers)]
-    with Supervisor(running, logs=settings.home / "logs", say=print):
+    with Supervisor(running, logs=settings.home / "logs", say=print), _held(running, share):
         first: tuple[float, float] | None = None
         while True:
-            done, now = sum(map(processed, running)), time.perf_counter()
-            if first is None and done > 0:
+            by_worker, now = list(map(processed, running)), time.perf_counter()
+            done = sum(by_worker)
+            if first is None and all(by_worker):
                 first = (now, done)
-            if first is not None and done >= EVENTS:
+            if done >= events:
+                if first is None or first[1] > events / 2:
+                    sys.exit(f"{events} events are too few: they were done before all workers had begun.")
                 return (done - first[1]) / (now - first[0])
             time.sleep(LOOK_SECONDS)
+
+
+def _held(running: list[parts.Part], share: float | None) -> AbstractContextManager[None]:
+    return nullcontext() if share is None else held([process_of(part).pid for part in running], share)
 
 
 if __name__ == "__main__":
