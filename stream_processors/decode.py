@@ -22,7 +22,7 @@ from stream_processors.polls import Poll
 from stream_processors.records import Record, Records, unpack
 from stream_processors.scanner import Flags
 
-FEW = 128
+FEW = 32
 """Up to so many records, reading them one by one costs less than setting up for columns."""
 
 

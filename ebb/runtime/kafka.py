@@ -23,9 +23,6 @@ JVM = (
     "--sun-misc-unsafe-memory-access=allow",
     # A heap this small is collected in milliseconds by one thread; the processor is the workers'.
     "-XX:+UseSerialGC",
-    # The thorough compiler takes a third of a fresh broker's processor time, and hours to earn it back: most of what
-    # a broker does is the kernel's.
-    "-XX:TieredStopAtLevel=1",
     "-Xshare:auto",
     "-Djava.awt.headless=true",
 )
