@@ -162,6 +162,24 @@ async def test_acks_commit_the_longest_run_from_the_oldest_poll_and_no_further(s
         await until(lambda: committed(space) == 30)
 
 
+async def test_a_paused_partition_delivers_nothing_and_goes_on_where_it_was(space: Settings) -> None:
+    paused = TP(space.topics.activity, 0)
+    send(space, 100)
+    async with reading(space.model_copy(update={"poll_records": 7})) as reader:
+        await until(lambda: len(reader.offsets(0)) == 100)
+        reader.app.consumer.pause_partitions({paused})
+        for _ in range(3):
+            # What comes of the other partition was fetched after what was sent to this one.
+            before = len(reader.offsets(1))
+            await asyncio.to_thread(send, space, 50)
+            await asyncio.to_thread(send, space, 1, 1)
+            await until(lambda before=before: len(reader.offsets(1)) > before)  # type: ignore[misc]
+        assert len(reader.offsets(0)) == 100
+        reader.app.consumer.resume_partitions({paused})
+        await until(lambda: len(reader.offsets(0)) == 250)
+    assert reader.offsets(0) == list(range(250))
+
+
 async def test_a_reader_begins_where_its_checkpoint_ends_whatever_the_group_committed(space: Settings) -> None:
     send(space, 100)
     async with reading(space) as reader:

@@ -383,7 +383,7 @@ def test_what_nests_too_deeply_to_be_read_alone_is_not_read_at_once() -> None:
     assert one_by_one(deep) is None
 
 
-@pytest.mark.parametrize("wrong", [None, b"", b"c", b"c2", b"c11", b"C1"])
+@pytest.mark.parametrize("wrong", [None, b"", b"c", b"c2", b"c11", b"C1", b'c1"', b'c1","type":"purchase"'])
 def test_a_record_whose_key_is_not_its_customer_is_left(wrong: bytes | None) -> None:
     poll = Poll.of([Record(place, key, dumped(GOOD)) for place, key in enumerate([b"c1", wrong, b"c1"])])
     assert read_all(unpack(poll.batches))[1].tolist() == [True, False, True]

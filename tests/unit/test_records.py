@@ -82,6 +82,7 @@ def test_batches_follow_one_another_and_only_what_is_wanted_is_there(
         batches += parts
         expected.append([record for record in records if record.offset >= first])
         assert all(len(part) >= sum(part.first <= record.offset < part.end for record in records) for part in parts)
+    assert all(len(part) <= part.end - part.first for part in batches)
     unpacked = unpack(batches)
     assert list(unpacked) == [record for records in expected for record in records]
     assert unpacked.counts == [
@@ -122,6 +123,15 @@ def test_a_batch_with_another_number_of_records_than_it_says_is_refused(count: i
     batch = RecordBatch.of(memoryview(batch_of(GOOD)), 0)
     with pytest.raises(CorruptError, match="offset 7"):
         unpack([replace(batch, head=replace(batch.head, count=count))])
+
+
+@pytest.mark.parametrize("size", [b"\x90\x03", b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x03"])
+def test_a_size_that_reaches_beyond_its_record_is_refused(size: bytes) -> None:
+    """A key of 200 bytes, of 2^63 - 1, and of -2."""
+    record = b"\x00\x00\x00" + size + b"k\x02v\x00"
+    batch = RecordBatch.of(memoryview(batch_of(GOOD[:1])), 0)
+    with pytest.raises(CorruptError):
+        unpack([replace(batch, body=memoryview(bytes([2 * len(record)]) + record))])
 
 
 def test_a_varint_that_never_ends_is_refused() -> None:
