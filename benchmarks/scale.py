@@ -118,7 +118,7 @@ def _empty(settings: Settings) -> int:
     worker = parts.worker(settings)
     with Supervisor([worker], logs=settings.home / "logs", say=silent):
         time.sleep(QUIET_SECONDS)
-        return int(process_of(worker).memory_full_info().uss)
+        return _own_memory(worker)
 
 
 def _live(settings: Settings, number: int) -> tuple[dict[str, float], int]:
@@ -149,9 +149,7 @@ def _live(settings: Settings, number: int) -> tuple[dict[str, float], int]:
         if kept != number:
             message = f"The worker keeps {kept:,.0f} customers where {number:,} were sent."
             raise SystemExit(message)
-        return {"events_per_s": round(rate), "sweep_s": round(seconds / sweeps, 4)}, int(
-            process_of(worker).memory_full_info().uss
-        )
+        return {"events_per_s": round(rate), "sweep_s": round(seconds / sweeps, 4)}, _own_memory(worker)
 
 
 def _restored(settings: Settings, number: int) -> dict[str, float]:
@@ -212,6 +210,11 @@ def recover(settings: Settings, number: int, told: Any) -> None:
 
 def _done(text: str) -> float:
     return sum(metric(text, "ebb_events_total", result=result) for result in ("accepted", "late"))
+
+
+def _own_memory(worker: parts.Part) -> int:
+    """Return the bytes that only a worker's process has."""
+    return int(process_of(worker).memory_full_info().uss)
 
 
 def _still(deadline: float, what: str) -> None:

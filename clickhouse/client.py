@@ -10,6 +10,7 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 
 from clickhouse.refusals import reraise
 from ebb.errors import SettingsError
+from ebb.loopback import LOOPBACK
 from ebb.settings import Settings
 
 CONNECT_SECONDS = 5
@@ -17,12 +18,11 @@ ANSWER_SECONDS = 120
 """Longest silence of the server before a request counts as lost."""
 CONNECTIONS = 16
 """Connections kept open; more threads than that at once open more and drop them."""
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 def is_near(settings: Settings) -> bool:
     """Tell whether ClickHouse runs on this machine, so that to compress what goes there costs more than it saves."""
-    return urlsplit(settings.clickhouse_url).hostname in _LOOPBACK
+    return urlsplit(settings.clickhouse_url).hostname in LOOPBACK
 
 
 def connect(settings: Settings, *, database: str | None = None) -> Client:

@@ -25,6 +25,7 @@ from clickhouse.faults import (
     TOO_MANY_SIMULTANEOUS_QUERIES,
     FaultError,
 )
+from ebb.loopback import LOOPBACK
 
 BODY_LIMIT = 512 * 1024 * 1024
 """Bytes of one request's body, before and after its encoding is undone."""
@@ -39,7 +40,6 @@ _NOT_SETTINGS = {
     "stacktrace", "client_protocol_version", "http_headers_progress_interval_ms",
 }  # fmt: skip
 """URL parameters of the interface itself; any other is a setting of the engine or `param_<name>`."""
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _TYPES = {
     "JSON": "application/json",
     "JSONCompact": "application/json",
@@ -122,7 +122,7 @@ class Server:
         names = {http.url.hostname, urlsplit(origin).hostname if origin else "localhost"}
         user, password = _credentials(http)
         refused = bool(self._password) and password != self._password
-        if refused or not names <= _LOOPBACK or user not in {self._user, "default"}:
+        if refused or not names <= LOOPBACK or user not in {self._user, "default"}:
             what = f"{user}: Authentication failed: password is incorrect, or there is no user with such name."
             raise FaultError.of(AUTHENTICATION_FAILED, "AUTHENTICATION_FAILED", what)
 

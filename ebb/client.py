@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from ebb.close_codes import CloseCode, may_reconnect
 from ebb.errors import KeyRefusedError, StreamRefusedError, UnavailableError
+from ebb.loopback import LOOPBACK
 from ebb.messages import Alert, Score
 from ebb.protocol import ALERTS_HELD, Filter, Topic
 
@@ -25,7 +26,6 @@ LONGEST_WAIT = 15.0
 REMEMBERED = 10 * ALERTS_HELD
 """Ids of alerts that are held so that none is told twice: ten times what the API can tell again."""
 _PAGE = 500
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _KEY_CODES = frozenset({CloseCode.NO_KEY, CloseCode.WRONG_SCOPE, CloseCode.KEY_ENDED, 401, 403})
 
 
@@ -107,7 +107,7 @@ class Stream:
         self._start_seconds, self._patience_seconds = start_seconds, patience_seconds
         self._say = say or (lambda _: None)
         # Loopback is no place to reach by a proxy, whatever the environment says.
-        self._proxied = urlsplit(self.url).hostname not in _LOOPBACK
+        self._proxied = urlsplit(self.url).hostname not in LOOPBACK
         self._known: OrderedDict[str, None] | None = None
         """Ids of alerts that were told, or stood before the iteration; None before that is known."""
         self._owed = "alerts" in self._topics

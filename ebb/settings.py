@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ebb.errors import SettingsError
+from ebb.loopback import LOOPBACK
 from ebb.topics import Topics
 from ebb.webhooks import Webhook
 
@@ -226,7 +227,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _keys_before_open_door(self) -> Self:
-        if self.api_host not in {"127.0.0.1", "::1", "localhost"} and not (self.api_keys or self.require_key):
+        if self.api_host not in LOOPBACK and not (self.api_keys or self.require_key):
             message = (
                 f"api_host is {self.api_host} but api_keys is empty; set EBB_API_KEYS, or EBB_REQUIRE_KEY and make "
                 "keys by `ebb keys create`, or listen on 127.0.0.1"

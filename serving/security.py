@@ -18,12 +18,12 @@ from starlette.requests import HTTPConnection
 
 from ebb.errors import UnavailableError
 from ebb.keys import Scope, split_key
+from ebb.loopback import LOOPBACK
 from ebb.settings import Settings
 from serving.keyring import Keyring
 from serving.problems import ProblemError
 from serving.rates import Rate, Rates
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 REFUSALS_A_MINUTE = 60
 """Wrong keys that one address may show before it is told to wait; a right key is let in all the same."""
 GRANT, RATES = "ebb.grant", "ebb.rates"

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from stream_processors.json_text import Bytes
 from stream_processors.machine import entry, inlined
+from stream_processors.texts import letters_of
 
 Hashes = npt.NDArray[np.uint64]
 State = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
@@ -26,11 +27,8 @@ def hash_texts(texts: pa.StringArray) -> Hashes:
 
     They are SipHash-2-4 (Aumasson and Bernstein 2012) with a fixed key, mixed once more: pandas' `hash_array`.
     """
-    _, offsets, letters = texts.buffers()
     found = np.empty(len(texts), np.uint64)
-    if len(texts):
-        data = np.frombuffer(letters, np.uint8) if letters is not None and letters.size else np.zeros(1, np.uint8)
-        _hash(data, np.frombuffer(offsets, np.int32)[texts.offset :], len(texts), found)
+    _hash(*letters_of(texts), len(texts), found)
     return found
 
 

@@ -15,6 +15,7 @@ from stream_processors.columns import SHARD_ROWS, Table, room
 from stream_processors.hashing import Hashes, hash_ids
 from stream_processors.json_text import Bytes
 from stream_processors.machine import entry
+from stream_processors.texts import are_same, letters_of
 
 Offsets = npt.NDArray[np.int64]
 Slots = npt.NDArray[np.int32]
@@ -84,14 +85,14 @@ class Ids:
         """
         rows = np.empty(len(texts), np.intp)
         _find(
-            *(*_letters_of(texts), np.ascontiguousarray(hashes), len(texts)),
+            *(*letters_of(texts), np.ascontiguousarray(hashes), len(texts)),
             *(self._letters, self._ends, self._table["id_hash"], self._slots, len(self._slots), rows),
         )
         return rows
 
     def append(self, texts: pa.StringArray) -> None:
         """Give ids the rows that follow; their hashes are in the table already. An empty one is nobody's."""
-        letters, ends = _letters_of(texts)
+        letters, ends = letters_of(texts)
         first, rows = self._rows, self._rows + len(texts)
         begin, taken = int(self._ends[first]), int(ends[len(texts)] - ends[0])
         self._ends = _with_room(self._ends, first + 1, rows + 1)
@@ -112,14 +113,6 @@ class Ids:
         self._letters[begin + last - end : last] = 0
         self._ends[row + 1 : self._rows + 1] -= end - begin
         self.gone += 1
-
-
-def _letters_of(texts: pa.StringArray) -> tuple[Bytes, npt.NDArray[np.int32]]:
-    """Return the letters of texts, and where each begins and the last one ends."""
-    _, ends, letters = texts.buffers()
-    if letters is None or not letters.size:
-        return np.zeros(1, np.uint8), np.zeros(len(texts) + 1, np.int32)
-    return np.frombuffer(letters, np.uint8), np.frombuffer(ends, np.int32)[texts.offset :]
 
 
 def _with_room(array: npt.NDArray[Any], used: int, wanted: int) -> npt.NDArray[Any]:
@@ -152,12 +145,8 @@ def _find(  # noqa: PLR0917 - machine code is called by position
         while slots[slot] != 0 and found < 0:
             row = slots[slot] - 1
             at = ends[row]
-            if hashes[row] == value and ends[row + 1] - at == size:
-                same = 0
-                while same < size and letters[at + same] == wanted[begin + same]:
-                    same += 1
-                if same == size:
-                    found = row
+            if hashes[row] == value and ends[row + 1] - at == size and are_same(letters, at, wanted, begin, size):
+                found = row
             slot = (slot + 1) & (slot_count - 1)
         rows[number] = found
     return count

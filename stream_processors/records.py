@@ -119,7 +119,7 @@ def unpack(batches: Sequence[RecordBatch]) -> Records:
     ends = np.cumsum(list(map(len, bodies)))
     text = np.empty(int(ends[-1]) + PADDING, np.uint8)
     text[-PADDING:] = 0
-    heads = np.empty((len(batches), len(_Head._fields)), np.int64)
+    heads = np.empty((len(batches), _FIELDS), np.int64)
     for number, (batch, body, end) in enumerate(zip(batches, bodies, ends.tolist(), strict=True)):
         begin = end - len(body)
         text[begin:end] = np.frombuffer(body, np.uint8)

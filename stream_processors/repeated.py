@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from stream_processors.json_text import Bytes
 from stream_processors.machine import entry, inlined
+from stream_processors.texts import letters_of
 
 MOST = 2048
 """Texts that a column may have; one of more is left as it is, for it would not repeat."""
@@ -33,16 +34,17 @@ def numbered(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
         return texts
     column = texts.combine_chunks()
     count = len(column)
-    present, offsets, letters = column.buffers()
-    if column.null_count == count or letters is None:
+    present, _, given = column.buffers()
+    if column.null_count == count or given is None:
         return column
+    letters, offsets = letters_of(column)
     told = np.frombuffer(present, np.uint8) if column.null_count else np.zeros(1, np.uint8)
     numbers = np.zeros(count, np.int16)
     rows = np.empty(MOST, np.int32)
     different = _number(
-        np.frombuffer(letters, np.uint8) if letters.size else np.zeros(1, np.uint8),
-        letters.size,
-        np.frombuffer(offsets, np.int32)[column.offset :],
+        letters,
+        len(letters),
+        offsets,
         told,
         column.offset if column.null_count else _MANY,
         count,

@@ -36,6 +36,7 @@ from stream_processors.json_text import (
 )
 from stream_processors.machine import entry, helper, inlined
 from stream_processors.records import Records
+from stream_processors.texts import are_same
 
 REALS = ("amount", "discount")
 PROPERTIES: tuple[str, ...] = Properties.__struct_fields__
@@ -342,14 +343,6 @@ def _event_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[int, bo
     return past_space(text, at), held
 
 
-@inlined
-def _are_same(text: Bytes, one: int, other: int, size: int) -> bool:
-    for place in range(size):  # noqa: SIM110 - as above
-        if text[one + place] != text[other + place]:
-            return False
-    return True
-
-
 @entry(
     *(np.uint8, np.int64, np.int64, np.int64, np.int64, None, np.uint8),
     *(np.int64, np.int32, np.int32, np.float64, np.uint8),
@@ -378,7 +371,7 @@ def _scan(  # noqa: PLR0917 - machine code is called by position
             customer = _CUSTOMER * rows + row
             sure[row] = end == begin + size and sizes[customer] == key_sizes[row]
             if sure[row]:
-                sure[row] = _are_same(text, begins[customer], key_begins[row], key_sizes[row])
+                sure[row] = are_same(text, begins[customer], text, key_begins[row], key_sizes[row])
     return rows
 
 

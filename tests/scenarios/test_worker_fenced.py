@@ -20,7 +20,7 @@ from tests.support.activity import START
 from tests.support.flow import Source, activity_records, wait_for
 from tests.support.traffic import DAY, judge_log
 from tests.support.withheld import Withheld
-from tests.support.workers import accepted, metric, saved
+from tests.support.workers import accepted, hurried, metric, saved
 
 RunPart = Callable[[parts.Part], Supervisor]
 CUSTOMERS = 4_500
@@ -29,17 +29,9 @@ CUSTOMERS = 4_500
 
 @pytest.fixture
 def settings(space: Settings) -> Settings:
-    """A namespace whose time is moved by its records alone; customers who fall silent soon are in no snapshot."""
-    quick = {
-        "idle_after_seconds": 0.0,
-        "checkpoint_seconds": 0.2,
-        # A sweep tells everybody anew, and with that the next checkpoint would hold everybody.
-        "sweep_seconds": 600.0,
-        "horizon_days": 3,
-        "purchase_horizon_days": 2,
-        "lookback_days": 2,
-    }
-    return space.model_copy(update=quick)
+    """A namespace without sweeps; customers who fall silent soon are in no snapshot."""
+    # A sweep tells everybody anew, and with that the next checkpoint would hold everybody.
+    return hurried(space, sweep_seconds=600.0, lookback_days=2)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from ebb.settings import Settings
 from ebb.streams import SESSION_SECONDS
 from tests.support.flow import wait_for
 from tests.support.traffic import Traffic, judge
-from tests.support.workers import saved, working
+from tests.support.workers import hurried, saved, working
 
 RunPart = Callable[[parts.Part], Supervisor]
 KILLS = 20
@@ -28,15 +28,8 @@ KILLS = 20
 
 @pytest.fixture
 def settings(space: Settings) -> Settings:
-    """A namespace whose time is moved by its records alone, with short intervals and horizons."""
-    quick = {
-        "idle_after_seconds": 0.0,
-        "checkpoint_seconds": 0.2,
-        "sweep_seconds": 1.0,
-        "horizon_days": 3,
-        "purchase_horizon_days": 2,
-    }
-    return space.model_copy(update=quick)
+    """A namespace whose events are soon labels."""
+    return hurried(space, sweep_seconds=1.0)
 
 
 @pytest.mark.timeout(1800)

@@ -6,7 +6,6 @@ import time
 from collections import defaultdict
 from contextlib import AbstractContextManager
 from datetime import datetime
-from types import TracebackType
 from typing import Self
 
 import orjson
@@ -54,9 +53,7 @@ class Traffic(AbstractContextManager["Traffic"]):
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
         # All time is over: what was pending in the last day is closed, alike for worker and judge.

@@ -5,7 +5,6 @@ import socket
 import socketserver
 import threading
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -81,9 +80,7 @@ class Withheld(AbstractContextManager["Withheld"]):
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.let_all_go()
         self._server.shutdown()
         self._server.server_close()

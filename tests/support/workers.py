@@ -1,6 +1,7 @@
 """How far workers are, by their metrics and by what they have saved."""
 
 import re
+from typing import Any
 
 import httpx
 
@@ -8,6 +9,12 @@ from ebb.runtime import parts
 from ebb.settings import Settings
 from stream_processors.checkpoint import restore
 from tests.support.flow import wait_for
+
+
+def hurried(space: Settings, **more: Any) -> Settings:
+    """Return a namespace whose time is moved by its records alone, with short intervals and horizons."""
+    quick = {"idle_after_seconds": 0.0, "checkpoint_seconds": 0.2, "horizon_days": 3, "purchase_horizon_days": 2}
+    return space.model_copy(update=quick | more)
 
 
 def metric(worker: parts.Part, sample: str) -> float:
