@@ -11,6 +11,7 @@ RUN /opt/ebb/bin/pip install --require-hashes --only-binary :all: -r requirement
 COPY pyproject.toml README.md ./
 COPY requirements/runtime.in requirements/runtime.in
 COPY ebb ebb
+COPY ebb_cli ebb_cli
 COPY producers producers
 COPY stream_processors stream_processors
 COPY online_ml online_ml

@@ -105,4 +105,4 @@ lock: dev
 	$(COMPILE) --upgrade requirements/dev.in -o requirements/dev.txt
 	@for peer in $(PEERS); do $(COMPILE) --upgrade benchmarks/_peers/requirements/$$peer.in \
 		-o benchmarks/_peers/requirements/$$peer.txt || exit 1; done
-	$(BIN)/python -m ebb.runtime.jars
+	$(BIN)/python -m ebb_cli.local.jars

@@ -20,7 +20,7 @@ from aiohttp import ClientSession, TCPConnector
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from ebb.kafka import Publisher
+from ebb.kafka.producer import Publisher
 from ebb.settings import Settings
 
 SETTLE_SECONDS = 3.0

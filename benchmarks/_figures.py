@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import psutil
 
-from ebb.runtime.parts import Part, metrics_url
+from ebb_cli.local.parts import Part, metrics_url
 
 _scraper = httpx.Client(trust_env=False, verify=False, timeout=30)  # noqa: S501 - plain HTTP, on this machine
 """One for all: to make one anew, with the authorities it would trust, takes as long as 2,000 events do."""

@@ -7,8 +7,8 @@ from fastapi import FastAPI, Response
 from prometheus_client import generate_latest
 
 from ebb.settings import Settings
-from serving.hub import Hub
 from serving.server import DrainingServer, listen
+from serving.streaming.hub import Hub
 
 
 def main() -> None:

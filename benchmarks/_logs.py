@@ -17,14 +17,14 @@ from benchmarks._boosting import FROZEN_SNAPSHOTS, TRAINING_SNAPSHOTS, Events, O
 from benchmarks._stream import Stream, after, pooled
 from benchmarks._trees import Trees, mean
 from ebb.clock import DAY, day_of
-from ebb.events import decode_activity
+from ebb.contracts.activity import decode_activity
 from ebb.settings import Settings
-from online_ml.learner import Step
-from online_ml.measures import measure, pr_auc, roc_auc
-from producers.presets import CUT, PRESETS
-from producers.rows import Row, Rows, columns_of, complete_mapping
-from producers.sources import read_log
-from producers.times import zone_named
+from online_ml.evaluation.metrics import measure, pr_auc, roc_auc
+from online_ml.learning.learner import Step
+from producers.replay.presets import CUT, PRESETS
+from producers.replay.rows import Row, Rows, columns_of, complete_mapping
+from producers.replay.sources import read_log
+from producers.replay.times import zone_named
 
 DATA = Path(os.environ.get("EBB_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 TESTS = 12

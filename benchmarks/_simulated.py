@@ -1,7 +1,7 @@
 """Where the truth is known: the gap to two oracles, and two worlds in which nothing can be known.
 
 - *Oracle*: told every customer's hidden traits (how they tire, how easily they leave) and how tired they are.
-- *Observer*: told the law of the world, and of customers what they do, as Ebb is (`producers.observer`): as much as
+- *Observer*: told the law of the world, and of customers what they do, as Ebb is (`benchmarks._observer`): as much as
   can be said from activity.
 - *Features*: the oracle's own probabilities, regressed on Ebb's features over another world of the same law: about as
   much as can be said from the features. What it lies behind the observer, the features leave out; what Ebb lies behind
@@ -18,16 +18,16 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from benchmarks._observer import Observer
 from benchmarks._stream import Judged, Stream, after, pooled
 from ebb.clock import DAY
-from ebb.events import encode_activity
-from ebb.messages import utc
+from ebb.contracts.activity import encode_activity
+from ebb.contracts.scores import utc
 from ebb.settings import Settings
-from online_ml.measures import ece, log_losses, roc_auc
-from producers.observer import Observer
-from producers.population import Floats, Ints
-from producers.records import records
-from producers.simulation import Simulation, World
+from online_ml.evaluation.metrics import ece, log_losses, roc_auc
+from producers.simulator.population import Floats, Ints
+from producers.simulator.records import records
+from producers.simulator.world import Simulation, World
 
 FIRST_DAY = 20_000
 CUSTOMERS = 5_000

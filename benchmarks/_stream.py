@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ebb.blocks import Labels
 from ebb.clock import DAY
-from ebb.events import TICK_HEADER
-from ebb.models import Target
+from ebb.contracts.activity import TICK_HEADER
+from ebb.contracts.examples import Labels
+from ebb.contracts.models import Target
 from ebb.settings import Settings
-from online_ml.learner import Learner, Step
-from stream_processors.boundaries import Crossing
-from stream_processors.decode import Decoder
-from stream_processors.engine import Engine
-from stream_processors.records import Headers, Record
+from online_ml.learning.learner import Learner, Step
+from stream_processors.batch import Headers, Record
+from stream_processors.ingest.decoder import Decoder
+from stream_processors.state.engine import Engine
+from stream_processors.state.labelling import Crossing
 
 Floats = npt.NDArray[np.float64]
 Labelled = npt.NDArray[np.uint8]

@@ -1,9 +1,9 @@
 """River's trees on a recorded log: do they, or their mean with what serves, rank customers better?
 
 The learner's own tree and forest follow the same labels at the same boundaries as the other candidates, through the
-same sample (`online_ml.sample`): with as many labels a boundary as the learner gives them by default, and with many
-more. Unlike in the learner they are asked about every customer of the tested snapshots, so that all are judged on the
-same pairs.
+same sample (`online_ml.learning.sample`): with as many labels a boundary as the learner gives them by default, and with
+many more. Unlike in the learner they are asked about every customer of the tested snapshots, so that all are judged on
+the same pairs.
 """
 
 import time
@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from ebb.settings import Settings
 from online_ml.candidates import Sampled, sampled
-from online_ml.learner import Step
-from online_ml.linear import sigmoid
-from online_ml.sample import Sample
-from online_ml.transforms import design
+from online_ml.learning.learner import Step
+from online_ml.learning.sample import Sample
+from online_ml.scoring.inputs import design
+from online_ml.scoring.scorer import sigmoid
 
 MANY = 200
 """Labels of a boundary that the second pair learns: some 0.15 seconds each time."""

@@ -3,7 +3,7 @@
 The simulator's customers change their ways on a known day. The stream engine and the learner run over its events in
 this process, as they would behind Kafka. Models are judged week by week of their predictions, on the same rows, beside
 the oracle (told all traits) and the observer (told the world's law, the change included, and what customers do; see
-`producers.observer`).
+`benchmarks._observer`).
 
 No score made from activity comes within `MARGIN` of the oracle, before the change or after, so two questions are asked:
 when is the gap to the *oracle* within `MARGIN` of what it was before the change, and when is the gap to the *observer*
@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from benchmarks._simulated import FIRST_DAY, Simulated, simulate
 from benchmarks._stream import Judged, Stream
-from online_ml.measures import log_losses, roc_auc
+from online_ml.evaluation.metrics import log_losses, roc_auc
 from online_ml.registry import snapshots
-from online_ml.scoring import Scorer, load
-from producers.shifts import Shift, Shifts
-from producers.simulation import World
+from online_ml.scoring.scorer import Scorer, load
+from producers.simulator.shifts import Shift, Shifts
+from producers.simulator.world import World
 
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "4000"))
 KINDS = os.environ.get("BENCH_SHIFT", "price,holiday,habit").split(",")

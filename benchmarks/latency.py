@@ -27,18 +27,18 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from benchmarks._figures import metric, percentile, scrape, waits
+from benchmarks._load import offer, random_events
 from clickhouse.migrations import migrate
-from ebb.clients import client_config
-from ebb.events import encode_activity
-from ebb.kafka import read_to_end
-from ebb.runtime import parts
-from ebb.runtime.ports import free_port
-from ebb.runtime.services import services
-from ebb.runtime.supervisor import Supervisor
+from ebb.contracts.activity import encode_activity
+from ebb.kafka.admin import create_topics
+from ebb.kafka.config import client_config
+from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
-from ebb.topics import create_topics
-from producers.load import offer, random_events
-from producers.producing import ActivityProducer
+from ebb_cli.local import parts
+from ebb_cli.local.ports import free_port
+from ebb_cli.local.supervisor import Supervisor
+from ebb_cli.local.system import services
+from producers.activity_producer import ActivityProducer
 
 PROBES_PER_SECOND = {100: 10, 1_000: 30, 5_000: 100}
 """Events offered per second → those of them that cause an alert: 10, 3 and 2 %, enough of each for a p99."""

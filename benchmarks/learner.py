@@ -18,15 +18,15 @@ import numpy.typing as npt
 import pandas as pd
 from river import compose, linear_model, optim, preprocessing
 
-from ebb.blocks import SNAPSHOT_ROWS, Block, Close, Labels, Snapshot
-from ebb.features import INDEX, WIDTH
+from ebb.contracts.examples import SNAPSHOT_ROWS, Block, Close, Labels, Snapshot
+from ebb.contracts.features import INDEX, WIDTH
 from ebb.settings import Settings
-from online_ml.decisions import Policy
-from online_ml.learner import Learner
+from online_ml.evaluation.decisions import Policy
+from online_ml.evaluation.validation import Validator
+from online_ml.learning.learner import Learner
+from online_ml.learning.target import DESIGN_ROWS as BATCH
 from online_ml.registry import model_config, snapshots
-from online_ml.target import DESIGN_ROWS as BATCH
-from online_ml.transforms import INPUTS, design
-from online_ml.validation import Validator
+from online_ml.scoring.inputs import INPUTS, design
 
 ROWS = int(os.environ.get("BENCH_ROWS", "4000"))
 """Customers snapshotted a boundary."""

@@ -16,16 +16,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks._load import offer
 from benchmarks._peers import environments, judge, ours, running
 from benchmarks._peers.log import CUSTOMERS, HISTORY_RECORDS, Log, Source
 from benchmarks._peers.meter import Task
 from clickhouse.migrations import migrate
 from ebb.errors import EbbError, SetupError
-from ebb.runtime.services import services
+from ebb.kafka.admin import create_topics
 from ebb.settings import Settings
-from ebb.topics import create_topics
-from producers.load import offer
-from producers.producing import ActivityProducer
+from ebb_cli.local.system import services
+from producers.activity_producer import ActivityProducer
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "2400000"))
 """Records of the longest log, which Ebb is timed on."""

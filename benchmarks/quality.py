@@ -14,10 +14,9 @@ import numpy as np
 
 from benchmarks import _logs, _simulated
 from benchmarks._simulated import memoryless, null
-from online_ml.columns import encode
-from online_ml.measures import roc_auc
-from online_ml.tables import passes
-from producers.sources import read_log
+from online_ml.evaluation.metrics import roc_auc
+from online_ml.evaluation.tabular import encode, passes
+from producers.replay.sources import read_log
 
 LOGS = ("cdnow", "online_retail", "gamelaunch")
 TELCO = "WA_Fn-UseC_-Telco-Customer-Churn.csv.gz"

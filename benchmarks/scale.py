@@ -24,20 +24,21 @@ from typing import Any
 import psutil
 
 from benchmarks._figures import metric, process_of, scrape
+from benchmarks._load import offer, random_events
 from clickhouse.migrations import migrate
-from ebb.events import encode_activity
-from ebb.kafka import Publisher, read_to_end
-from ebb.runtime import parts
-from ebb.runtime.services import services, silent
-from ebb.runtime.supervisor import Supervisor
+from ebb.contracts.activity import encode_activity
+from ebb.kafka.admin import create_topics
+from ebb.kafka.producer import Publisher
+from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
-from ebb.topics import create_topics
-from producers.load import offer, random_events
-from producers.population import CHANNELS, COUNTRIES
-from producers.producing import ActivityProducer
-from stream_processors.champions import ModelWatcher
+from ebb_cli.local import parts
+from ebb_cli.local.supervisor import Supervisor
+from ebb_cli.local.system import services, silent
+from producers.activity_producer import ActivityProducer
+from producers.simulator.population import CHANNELS, COUNTRIES
 from stream_processors.partition import PartitionWorker
-from stream_processors.scoring import Scoring
+from stream_processors.scoring.champions import ModelWatcher
+from stream_processors.scoring.publisher import Scoring
 from stream_processors.sink import Sink
 
 NUMBERS = tuple(int(number) for number in os.environ.get("BENCH_NUMBERS", "10000,100000,1000000").split(","))

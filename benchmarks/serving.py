@@ -22,13 +22,13 @@ import httpx
 
 from benchmarks._callers import score
 from clickhouse.migrations import migrate
-from ebb.kafka import Publisher
-from ebb.runtime import parts
-from ebb.runtime.ports import free_port
-from ebb.runtime.services import services
-from ebb.runtime.supervisor import Supervisor
+from ebb.kafka.admin import create_topics
+from ebb.kafka.producer import Publisher
 from ebb.settings import Settings
-from ebb.topics import create_topics
+from ebb_cli.local import parts
+from ebb_cli.local.ports import free_port
+from ebb_cli.local.supervisor import Supervisor
+from ebb_cli.local.system import services
 
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "1000000"))
 RATE = int(os.environ.get("BENCH_RATE", "1000"))

@@ -24,16 +24,16 @@ from confluent_kafka import Consumer
 from confluent_kafka import TopicPartition as Place
 
 from benchmarks._figures import process_of, processed
+from benchmarks._load import offer, random_events
 from benchmarks._share import can_hold, held
 from clickhouse.migrations import migrate
-from ebb.clients import client_config
-from ebb.runtime import parts
-from ebb.runtime.services import services
-from ebb.runtime.supervisor import Supervisor
+from ebb.kafka.admin import create_topics
+from ebb.kafka.config import client_config
 from ebb.settings import Settings
-from ebb.topics import create_topics
-from producers.load import offer, random_events
-from producers.producing import ActivityProducer
+from ebb_cli.local import parts
+from ebb_cli.local.supervisor import Supervisor
+from ebb_cli.local.system import services
+from producers.activity_producer import ActivityProducer
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "4500000"))
 """Some ten seconds of work: in its first ones a fresh broker is busy compiling itself, and a second worker joins."""

@@ -8,7 +8,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from clickhouse_connect.driver.httputil import get_pool_manager
 
-from clickhouse.refusals import reraise
+from clickhouse.errors import reraise
 from ebb.errors import SettingsError
 from ebb.loopback import LOOPBACK
 from ebb.settings import Settings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
 from clickhouse.client import connect
-from clickhouse.refusals import reraise
+from clickhouse.errors import reraise
 from ebb.settings import Settings
 
 _UNTIL = "customer_id = {customer:String} AND as_of <= fromUnixTimestamp64Milli({time:Int64})"
@@ -48,7 +48,7 @@ def erase_rows(settings: Settings, customer_id: str, until: Until) -> dict[str, 
     """
     parameters: dict[str, object] = {
         "customer": customer_id,
-        # Refusals quote the id that they are about, cut as `stream_processors.decode` cuts it.
+        # Refusals quote the id that they are about, cut as `stream_processors.ingest.decoder` cuts it.
         "quoted": repr(customer_id[:80]),
         "partition": until.partition,
         "offset": until.offset,

@@ -6,7 +6,7 @@ from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from clickhouse.client import connect
-from clickhouse.refusals import reraise
+from clickhouse.errors import reraise
 from ebb.errors import UnavailableError
 from ebb.settings import Settings
 

@@ -14,7 +14,7 @@ from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from clickhouse.client import connect, is_near
-from clickhouse.refusals import InsertRefusedError, hint_for, is_transient, reraise, unavailable
+from clickhouse.errors import InsertRefusedError, hint_for, is_transient, reraise, unavailable
 from clickhouse.tables import DEFAULTED, SCHEMAS
 from ebb.errors import UnavailableError
 from ebb.log import get_logger

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from ebb.features import NAMES
+from ebb.contracts.features import NAMES
 
 _TEXT = pa.utf8()
 _TIME = pa.timestamp("ms", tz="UTC")

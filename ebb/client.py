@@ -15,11 +15,10 @@ import orjson
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from ebb.close_codes import CloseCode, may_reconnect
+from ebb.contracts.scores import Alert, Score
+from ebb.contracts.stream import ALERTS_HELD, CloseCode, Filter, Topic, may_reconnect
 from ebb.errors import KeyRefusedError, StreamRefusedError, UnavailableError
 from ebb.loopback import LOOPBACK
-from ebb.messages import Alert, Score
-from ebb.protocol import ALERTS_HELD, Filter, Topic
 
 LONGEST_WAIT = 15.0
 """Seconds between two attempts at most; each wait is random, so that a thousand clients do not come back at once."""

@@ -3,9 +3,6 @@
 import time
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Self
-
-from ebb.settings import Settings
 
 DAY = 86_400
 """Seconds of event time in a day."""
@@ -32,11 +29,6 @@ class Clock:
     origin_wall: float = 0.0
     origin_event: float = 0.0
     speed: float = 1.0
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Build the clock that the settings describe."""
-        return cls(settings.clock_origin_wall, settings.clock_origin_event, DAY / settings.day_seconds)
 
     def now(self) -> float:
         """Return the present event time."""

@@ -51,7 +51,7 @@ class UnavailableError(EbbError):
 
 
 class StreamRefusedError(EbbError):
-    """An API has closed a stream for good; `code` is its close code (`ebb.close_codes`), or the HTTP status."""
+    """An API has closed a stream for good; `code` is its close code (`ebb.contracts.stream`), or the HTTP status."""
 
     def __init__(self, what: str, hint: str = "", *, code: int) -> None:
         super().__init__(what, hint)

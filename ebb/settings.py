@@ -11,10 +11,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ebb.clock import DAY, Clock
+from ebb.contracts.topics import Topics
+from ebb.contracts.webhooks import Webhook
 from ebb.errors import SettingsError
 from ebb.loopback import LOOPBACK
-from ebb.topics import Topics
-from ebb.webhooks import Webhook
 
 DEFAULT_KINDS: dict[str, str] = {
     "session": "session",
@@ -239,6 +240,11 @@ class Settings(BaseSettings):
     def topics(self) -> Topics:
         """Names of the topics in this namespace."""
         return Topics(f"ebb.{self.namespace}." if self.namespace else "ebb.")
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of event time."""
+        return Clock(self.clock_origin_wall, self.clock_origin_event, DAY / self.day_seconds)
 
     @property
     def database(self) -> str:

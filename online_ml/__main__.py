@@ -1,11 +1,11 @@
 """`python -m online_ml`: run the learner until SIGTERM."""
 
 from clickhouse.migrations import migrate
+from ebb.kafka.admin import create_topics
+from ebb.kafka.faust_app import run_app
 from ebb.log import configure_logging
 from ebb.metrics import serve_metrics
 from ebb.settings import settings
-from ebb.streams import run_app
-from ebb.topics import create_topics
 from online_ml.app import LearnerApp
 
 

@@ -11,13 +11,13 @@ from faust.types import TP, EventT
 
 from clickhouse.store import Store
 from ebb.clock import DAY
-from ebb.kafka import Publisher
+from ebb.contracts.scores import utc
+from ebb.kafka.faust_app import guarded, make_app
+from ebb.kafka.faust_transport import CheckpointTransport
+from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
-from ebb.messages import utc
 from ebb.metrics import CHECKPOINT_BYTES, CHECKPOINT_SECONDS, LAG_EVENTS
 from ebb.settings import Settings
-from ebb.streams import guarded, make_app
-from ebb.transport import CheckpointTransport
 from online_ml.session import LearnerSession
 
 log = get_logger(__name__)

@@ -18,18 +18,19 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from ebb.blocks import Snapshot, decode, encode
+from ebb.contracts.examples import Snapshot, decode, encode
+from ebb.contracts.features import SCHEMA_HASH
+from ebb.contracts.models import TARGETS
 from ebb.errors import CorruptError, SchemaMismatchError
-from ebb.features import SCHEMA_HASH
-from ebb.kafka import Publisher, read_to_end
-from ebb.models import TARGETS
+from ebb.kafka.producer import Publisher
+from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
-from online_ml.about import NAMES, About
-from online_ml.learner import Learner
-from online_ml.pending import Pending
-from online_ml.sample import Lesson
-from online_ml.transforms import INPUTS
-from online_ml.window import Matured
+from online_ml.evaluation.segments import NAMES, About
+from online_ml.evaluation.window import Matured
+from online_ml.learning.learner import Learner
+from online_ml.learning.pending import Pending
+from online_ml.learning.sample import Lesson
+from online_ml.scoring.inputs import INPUTS
 
 FORMAT = 4
 """Raised when the layout below changes."""

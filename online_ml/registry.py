@@ -9,19 +9,19 @@ import orjson
 import pyarrow as pa
 
 from ebb import __version__
-from ebb.features import SCHEMA_HASH
+from ebb.contracts.examples import ChampionRequest
+from ebb.contracts.features import SCHEMA_HASH
+from ebb.contracts.models import ModelSnapshot, Target
 from ebb.metrics import CHAMPION, MODEL_HELD, MODEL_VERSION
-from ebb.models import ModelSnapshot, Target
-from ebb.requests import ChampionRequest
 from ebb.settings import Settings
 from online_ml.candidates import SERVED
-from online_ml.champion import evidence
-from online_ml.learner import Learner, Step
-from online_ml.publish import ByCandidate, table
-from online_ml.requests import HELD, Decision, Requests
-from online_ml.segments import ARM
-from online_ml.target import TargetLearner
-from online_ml.validation import SegmentMeasures
+from online_ml.evaluation.segments import ARM
+from online_ml.evaluation.validation import SegmentMeasures
+from online_ml.learning.champion import evidence
+from online_ml.learning.champion_requests import HELD, Decision, Requests
+from online_ml.learning.learner import Learner, Step
+from online_ml.learning.target import TargetLearner
+from online_ml.reporting import ByCandidate, table
 
 BY_ARM = ("base_rate", "base_rate_low", "base_rate_high", "roc_auc", "roc_auc_low", "roc_auc_high", "ece")
 """Measures of an arm that its model tells beside its own."""

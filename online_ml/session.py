@@ -13,24 +13,23 @@ from typing import Any
 import pyarrow as pa
 
 from clickhouse.store import Store
-from ebb.blocks import Close, decode
 from ebb.clock import DAY
-from ebb.erasures import Part, Report, key_of, partition_of
+from ebb.contracts.erasures import Part, Report, key_of, partition_of
+from ebb.contracts.examples import PARTITION, ChampionRequest, Close, decode, is_request
+from ebb.contracts.models import Target
 from ebb.errors import CorruptError, SchemaMismatchError
-from ebb.kafka import Publisher
+from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
 from ebb.metrics import BLOCKS_REFUSED, LEARN_SECONDS, LEARNER_CLOSED
-from ebb.models import Target
-from ebb.requests import PARTITION, ChampionRequest, is_request
 from ebb.settings import Settings
-from online_ml import publish, registry, watch
+from online_ml import registry, reporting
 from online_ml.candidates import PREFERRED, SERVED
 from online_ml.checkpoint import Checkpointer
-from online_ml.decisions import Policy
-from online_ml.learner import Learner, Step
-from online_ml.requests import HELD
-from online_ml.target import TargetLearner
-from online_ml.validation import Validator
+from online_ml.evaluation.decisions import Policy
+from online_ml.evaluation.validation import Validator
+from online_ml.learning.champion_requests import HELD
+from online_ml.learning.learner import Learner, Step
+from online_ml.learning.target import TargetLearner
 
 log = get_logger(__name__)
 
@@ -168,21 +167,21 @@ class LearnerSession:
             return None
         for judged in step.judged:
             learned = self.learner.targets[judged.target]
-            self.effects.outcomes.append(publish.outcome_rows(judged, learned.names))
-            self.effects.metrics += publish.day_metrics(judged, learned, self._validators[judged.target])
+            self.effects.outcomes.append(reporting.outcome_rows(judged, learned.names))
+            self.effects.metrics += reporting.day_metrics(judged, learned, self._validators[judged.target])
             self._changed.add(judged.target)
             self._unmeasured[judged.target] += len(judged.part.labels)
             if self._unmeasured[judged.target] >= ROLLING_SHARE * learned.window.size:
                 self._unmeasured[judged.target] = 0
-                self.effects.metrics += publish.rolling_metrics(learned, self._rolling(judged.target))
+                self.effects.metrics += reporting.rolling_metrics(learned, self._rolling(judged.target))
         self.effects.changes += registry.rule_rows(step, self.learner)
-        self.effects.expected += watch.expected_rows(step, self.learner, self._policy)
-        self.effects.drift += watch.drift_rows(step, self.learner)
+        self.effects.expected += reporting.expected_rows(step, self.learner, self._policy)
+        self.effects.drift += reporting.drift_rows(step, self.learner)
         for target, change in step.changes.items():
             log.warning("the champion's error changed", target=target, since=change.since, shift=round(change.shift, 4))
         for target, former, champion in step.promotions:
             log.info("new champion", target=target, champion=champion, former=former, boundary=step.boundary)
-        publish.count_step(step, self.learner)
+        reporting.count_step(step, self.learner)
         self._say_what_is_left_out(step)
         self.effects.withdrawn |= step.withdrawn
         self.effects.steps += 1
@@ -236,13 +235,13 @@ class LearnerSession:
         for target in sorted(self._changed | effects.decided):
             learned = self.learner.targets[target]
             rolling = self._rolling(target)
-            effects.metrics += publish.rolling_metrics(learned, rolling)
+            effects.metrics += reporting.rolling_metrics(learned, rolling)
             by_segment = self._validators[target].by_segment(learned.window, learned.names, self._followed(learned))
-            segments.append(publish.segment_rows(learned, by_segment))
+            segments.append(reporting.segment_rows(learned, by_segment))
             told = registry.with_arms(rolling, by_segment)
             models += registry.snapshots(learned, told, requests, registry.model_config(target, self.settings))
-            publish.show_rolling(learned, rolling)
-            publish.show_segments(learned, by_segment, requests.serving(learned))
+            reporting.show_rolling(learned, rolling)
+            reporting.show_segments(learned, by_segment, requests.serving(learned))
             registry.show_models(learned, requests)
         if effects.outcomes:
             self._store.insert("outcomes", pa.concat_tables(effects.outcomes))
@@ -252,8 +251,8 @@ class LearnerSession:
             ("expected_metrics", effects.expected),
             ("drift", effects.drift),
         ):
-            self._store.insert(name, publish.table(name, rows))
-        watch.show_changes(self.learner)
+            self._store.insert(name, reporting.table(name, rows))
+        reporting.show_changes(self.learner)
         if models:
             self._store.insert("segment_metrics", pa.concat_tables(segments))
             self._store.insert("models", registry.model_rows(models))
@@ -274,7 +273,7 @@ class LearnerSession:
             )
         self._publisher.flush()
         # Who asked for a champion waits for this row, and is told by it that what it names is what is published.
-        self._store.insert("promotions", publish.table("promotions", effects.changes))
+        self._store.insert("promotions", reporting.table("promotions", effects.changes))
         self._changed.clear()
         if self.released or not (effects.steps or effects.decided):
             return 0

@@ -8,26 +8,25 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from ebb.settings import Settings
-from serving import (
-    routes_alerts,
-    routes_collector,
-    routes_customers,
-    routes_erasures,
-    routes_export,
-    routes_health,
-    routes_models,
-    routes_overview,
-    routes_page,
-    routes_predict,
-    routes_trends,
+from serving.api import (
+    alerts,
+    collector,
+    customers,
+    erasures,
+    health,
+    models,
+    page,
+    predictions,
     sse,
-    ws,
+    summary,
+    trends,
+    websocket,
 )
+from serving.api.summary import SummaryMaker
 from serving.context import Context
-from serving.front import Front
-from serving.openapi import DESCRIPTION, install_openapi
-from serving.problems import install_problems
-from serving.summary import SummaryMaker
+from serving.http.middleware import Front
+from serving.http.openapi import DESCRIPTION, install_openapi
+from serving.http.problems import install_problems
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -54,20 +53,19 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.context = context
     app.state.summary = SummaryMaker(context)
     # Routes are tried in order, and nothing is asked for as often as a score.
-    app.include_router(routes_customers.router)
+    app.include_router(customers.router)
     for routes in (
-        routes_alerts,
-        routes_collector,
-        routes_erasures,
-        routes_export,
-        routes_models,
-        routes_overview,
-        routes_predict,
+        alerts,
+        collector,
+        erasures,
+        models,
+        summary,
+        predictions,
         sse,
-        ws,
-        routes_health,
-        routes_page,
-        routes_trends,
+        websocket,
+        health,
+        page,
+        trends,
     ):
         app.include_router(routes.router)
     install_problems(app)

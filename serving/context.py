@@ -10,18 +10,18 @@ from starlette.requests import HTTPConnection
 
 from clickhouse.store import Store
 from ebb.clock import Clock
-from ebb.messages import utc
+from ebb.contracts.scores import utc
+from ebb.kafka.acknowledged_producer import Delivery
 from ebb.settings import Settings
-from serving.analytics import Analytics
-from serving.archive import Archive
-from serving.collector import Collector
-from serving.courier import Couriers
-from serving.delivery import Delivery
-from serving.eraser import Eraser
+from serving.background.erasure_worker import Eraser
+from serving.background.handling_archiver import Archive
+from serving.background.pipeline_monitor import Watch
+from serving.background.webhook_dispatcher import Couriers
+from serving.cached_queries import Analytics
+from serving.collector.judge import Collector
 from serving.feed import Feed
-from serving.hub import Hub
-from serving.security import Door
-from serving.status import Watch
+from serving.http.auth import Door
+from serving.streaming.hub import Hub
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Context:
         """Build the parts; nothing runs yet."""
         hub = Hub(settings.stream_clients)
         feed = Feed(settings, hub)
-        clock = Clock.of(settings)
+        clock = settings.clock
         return cls(
             settings=settings,
             clock=clock,

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 
 from confluent_kafka import Message
 
-from ebb.protocol import ALERTS_HELD
+from ebb.contracts.stream import ALERTS_HELD
 from ebb.settings import Settings
-from serving.alerts import RecentAlerts
-from serving.board import Board
-from serving.desk import Desk
-from serving.erasures import Ledger
-from serving.hub import Hub
-from serving.item import Item
-from serving.keyring import Keyring
-from serving.reader import Source, TopicReader
-from serving.registry import Registry
+from serving.projections.alert_handling import Desk
+from serving.projections.alerts import RecentAlerts
+from serving.projections.api_keys import Keyring
+from serving.projections.erasures import Ledger
+from serving.projections.models import Registry
+from serving.projections.reader import Source, TopicReader
+from serving.projections.scores import Board
+from serving.streaming.hub import Hub
+from serving.streaming.message import Item
 
 _UNDER_WAY = 20
 """Batches handed to the event loop and not yet fanned out; beyond it the reader waits, so memory stays bounded."""

@@ -9,12 +9,12 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from ebb.contracts.stream import MAX_CLIENT_BYTES
 from ebb.errors import SetupError
-from ebb.protocol import MAX_CLIENT_BYTES
 from ebb.settings import Settings
-from serving.http_protocol import LimitedHttpProtocol
-from serving.hub import Hub
-from serving.ws_protocol import FrameProtocol
+from serving.http.limits import LimitedHttpProtocol
+from serving.streaming.frames import FrameProtocol
+from serving.streaming.hub import Hub
 
 DRAIN_SECONDS = 3.0
 """Time in which the streams' closes go out at the end."""

@@ -4,11 +4,11 @@ import gc
 import sys
 
 from clickhouse.migrations import migrate
+from ebb.kafka.admin import create_topics
+from ebb.kafka.faust_app import run_app
 from ebb.log import configure_logging
 from ebb.metrics import serve_metrics
 from ebb.settings import settings
-from ebb.streams import run_app
-from ebb.topics import create_topics
 from stream_processors.app import ActivityWorker
 
 COLLECT_EVERY = 100_000

@@ -14,8 +14,9 @@ from faust.types import TP, EventT
 
 from clickhouse.store import Store
 from ebb.errors import CorruptError, SchemaMismatchError
-from ebb.fenced import FencedError
-from ebb.kafka import Publisher
+from ebb.kafka.faust_app import guarded, make_app
+from ebb.kafka.fenced_writer import FencedError
+from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
 from ebb.metrics import (
     BATCH_SECONDS,
@@ -28,16 +29,15 @@ from ebb.metrics import (
     forget_partition,
 )
 from ebb.settings import Settings
-from ebb.streams import guarded, make_app
 from stream_processors.batch import Batch
-from stream_processors.champions import ModelWatcher
 from stream_processors.checkpoint import Capture, write
-from stream_processors.decode import FEW, Decoder
+from stream_processors.ingest.decoder import FEW, Decoder
+from stream_processors.ingest.record_batches import Poll
+from stream_processors.ingest.transport import RawSchema, Transport
 from stream_processors.partition import PartitionWorker
-from stream_processors.polls import Poll
-from stream_processors.scoring import Scoring
+from stream_processors.scoring.champions import ModelWatcher
+from stream_processors.scoring.publisher import Scoring
 from stream_processors.sink import Sink
-from stream_processors.transport import RawSchema, Transport
 
 log = get_logger(__name__)
 

@@ -17,14 +17,14 @@ import orjson
 import pyarrow as pa
 
 from ebb.errors import CorruptError, SchemaMismatchError
-from ebb.fenced import FencedWriter
-from ebb.kafka import read_to_end
+from ebb.kafka.fenced_writer import FencedWriter
+from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
-from stream_processors.columns import LAYOUT_HASH, SHARD_ROWS, Table
-from stream_processors.engine import Engine
-from stream_processors.ids import Ids
-from stream_processors.scoreboard import Scoreboard
-from stream_processors.state import Names
+from stream_processors.scoring.history import Scoreboard
+from stream_processors.state.customer_ids import Ids
+from stream_processors.state.customers import Names
+from stream_processors.state.engine import Engine
+from stream_processors.state.table import LAYOUT_HASH, SHARD_ROWS, Table
 
 MANIFEST = "manifest"
 WINDOW_PIECE = 16_384

@@ -8,28 +8,27 @@ import numpy as np
 import numpy.typing as npt
 from faust.types import EventT
 
-from ebb import blocks
-from ebb.clock import Clock
-from ebb.erasures import Part, Report, key_of, partition_of
-from ebb.events import TICK_HEADER
-from ebb.kafka import Publisher
-from ebb.messages import BANDS
+from ebb.contracts import examples as blocks
+from ebb.contracts.activity import TICK_HEADER
+from ebb.contracts.erasures import Part, Report, key_of, partition_of
+from ebb.contracts.models import TARGETS, Target
+from ebb.contracts.scores import BANDS
+from ebb.kafka.producer import Publisher
 from ebb.metrics import CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVENTS, WATERMARK
-from ebb.models import TARGETS, Target
 from ebb.settings import Settings
-from stream_processors.arms import Arms, Champions
 from stream_processors.batch import TICK, Batch, Erasing, Refused
-from stream_processors.boundaries import Crossing
 from stream_processors.checkpoint import Capture, new, own, restore
-from stream_processors.engine import Erased
-from stream_processors.features import describe
+from stream_processors.scoring.split import Arms, Champions
 from stream_processors.sink import (
     Accepted,
     Sink,
     feature_columns,
     refusal_columns,
 )
-from stream_processors.state import DAY_MS, Rows
+from stream_processors.state.customers import DAY_MS, Rows
+from stream_processors.state.engine import Erased
+from stream_processors.state.features import describe
+from stream_processors.state.labelling import Crossing
 
 SLICE_ROWS = 2_048
 """Customers scored in one go: some 5 ms, 20 if every one of them is told, so that no event waits long for a sweep."""
@@ -72,7 +71,7 @@ class PartitionWorker:
         self._publisher = publisher
         self._sink = sink
         self._champions = champions
-        self._speed = Clock.of(settings).speed
+        self._speed = settings.clock.speed
         self._undescribed: list[Rows] = []
         """Customers touched since their features were last kept."""
         self._unscored: list[Rows] = []

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clickhouse.tables import SCHEMAS
-from ebb.features import NAMES, Kind
-from ebb.messages import utc
+from ebb.contracts.features import NAMES, Kind
+from ebb.contracts.scores import utc
 from stream_processors.batch import TICK, Batch, Refused
-from stream_processors.columnar import COLUMNS
-from stream_processors.repeated import numbered
+from stream_processors.ingest.event_table import COLUMNS
+from stream_processors.native.dictionary import numbered
 
 KIND_NAMES = pa.array([kind.name.lower() for kind in Kind])
 REPEATED = ("type", "currency", "channel", "country", "category", "store", "payment_method")

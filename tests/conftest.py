@@ -13,18 +13,17 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from ebb.runtime.parts import Part
-from ebb.runtime.ports import free_port
-from ebb.runtime.services import running
-from ebb.runtime.supervisor import Supervisor
+from ebb.kafka.admin import create_topics, topic_specs
 from ebb.settings import Settings
-from ebb.topics import create_topics
+from ebb_cli.local.parts import Part
+from ebb_cli.local.ports import free_port
+from ebb_cli.local.supervisor import Supervisor
+from ebb_cli.local.system import running
+from tests.support.project import LIB
 
 # A shell that starts the tests in the background has interrupts ignored, and so would every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).resolve().parent.parent
-LIB = Path(os.environ.get("EBB_LIB", ROOT / ".ebb" / "lib"))
 
 RunPart = Callable[[Part], Supervisor]
 
@@ -76,7 +75,7 @@ def space(stack: Settings) -> Iterator[Settings]:
     migrate(settings)
     yield settings
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
-    names = [spec.topic for spec in settings.topics.specs(settings.partitions, settings.replication)]
+    names = [spec.topic for spec in topic_specs(settings.topics, settings.partitions, settings.replication)]
     for deleted in admin.delete_topics(names).values():
         try:
             deleted.result(timeout=60)

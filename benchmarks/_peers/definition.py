@@ -1,7 +1,7 @@
 """What a peer computes: records to events, events to a customer's state, state to Ebb's features and a score.
 
-Runs in the environments of all peers, so it needs msgspec and the standard library alone (`ebb.features` asks for no
-more).
+Runs in the environments of all peers, so it needs msgspec and the standard library alone (`ebb.contracts.features` asks
+for no more).
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from ebb.features import HALF_LIVES, INDEX, NAMES, WINDOWS
+from ebb.contracts.features import HALF_LIVES, INDEX, NAMES, WINDOWS
 
 FEATURES: tuple[str, ...] = NAMES
 DAY_MS = 86_400_000

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import numpy as np
 import orjson
 
-from ebb.events import encode_activity
-from producers.load import SHARES, TYPES
+from benchmarks._load import SHARES, TYPES
+from ebb.contracts.activity import encode_activity
 
 CUSTOMERS = 20_000
 HISTORY_DAYS, DAYS = 40, 3

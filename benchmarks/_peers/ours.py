@@ -14,12 +14,12 @@ from benchmarks._peers.delivered import QUIET_SECONDS, ends
 from benchmarks._peers.judge import Described
 from benchmarks._peers.running import cpu_seconds
 from clickhouse.client import connect
-from ebb.clients import client_config
 from ebb.errors import EbbError
-from ebb.runtime import parts
-from ebb.runtime.supervisor import Supervisor
+from ebb.kafka.config import client_config
 from ebb.settings import Settings
-from online_ml.cold_start import cold_start
+from ebb_cli.local import parts
+from ebb_cli.local.supervisor import Supervisor
+from online_ml.scoring.cold_start import cold_start
 
 LOOK_SECONDS = 0.1
 """A worker takes some milliseconds to tell its metrics."""

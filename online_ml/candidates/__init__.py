@@ -1,13 +1,13 @@
 """The models that learn side by side, one file each."""
 
-from ebb.models import Target
+from ebb.contracts.models import Target
 from online_ml.candidates.adam import AdamLogistic
 from online_ml.candidates.base import Candidate, Sampled, Thorough
 from online_ml.candidates.baselines import PriorRate, count, recency
 from online_ml.candidates.forest import adaptive_forest
 from online_ml.candidates.hoeffding import hoeffding_tree
 from online_ml.candidates.logistic import Logistic
-from online_ml.transforms import INPUTS
+from online_ml.scoring.inputs import INPUTS
 
 __all__ = ["PREFERRED", "SERVED", "Candidate", "Sampled", "Thorough", "candidates", "sampled"]
 

@@ -1,10 +1,12 @@
 """What every candidate offers, and by what the two ways of learning differ: every label, or a sample of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from online_ml.scoring.inputs import POSITION
 
 Floats = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.floating[Any]]
@@ -36,8 +38,10 @@ class Candidate(Protocol):
         ...
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:
-        """Return what is published of it: if it is servable, all that `online_ml.scoring.load` needs to predict the
-        same, with the calibration's slope and offset."""
+        """Return what is published of it, with the calibration's slope and offset.
+
+        If it is servable, that is all that `online_ml.scoring.scorer.load` needs to predict the same.
+        """
         ...
 
 
@@ -60,8 +64,8 @@ class Thorough(Candidate, Protocol):
 class Sampled(Candidate, Protocol):
     """A candidate too slow for every label: it learns a sample of them and speaks for a sample of the customers.
 
-    It is saved as the labels that it has learned (`online_ml.sample`): taught again in their order, it must become the
-    same bit for bit, in any process. So that those stay few, it is begun anew from time to time.
+    It is saved as the labels that it has learned (`online_ml.learning.sample`): taught again in their order, it must
+    become the same bit for bit, in any process. So that those stay few, it is begun anew from time to time.
     """
 
     def renew(self) -> None:
@@ -70,3 +74,20 @@ class Sampled(Candidate, Protocol):
         The first call changes nothing of what it says: it only marks from where the next one counts.
         """
         ...
+
+
+class Chosen:
+    """The columns of named inputs.
+
+    Parameters
+    ----------
+    names
+        Out of `online_ml.scoring.inputs.INPUTS`; if they are all of them, in that order.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._columns = np.array([POSITION[name] for name in names], dtype=np.intp)
+
+    def of(self, inputs: Inputs) -> Inputs:
+        """Return these columns of a design matrix: the matrix itself if they are all."""
+        return inputs if len(self._columns) == inputs.shape[1] else inputs[:, self._columns]

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ebb.models import Target
+from ebb.contracts.models import Target
 from online_ml.candidates.base import Floats, Inputs, State
 from online_ml.candidates.logistic import Logistic
-from online_ml.linear import payload
+from online_ml.scoring.scorer import payload
 
 SMOOTHING = 1.0
 """One imagined label of each class, so that the rate is never 0 or 1 (Laplace)."""

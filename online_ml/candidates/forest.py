@@ -3,8 +3,7 @@ Machine Learning 106, 2017)."""
 
 from river import forest
 
-from online_ml.candidates.rows import RowModel
-from online_ml.candidates.sampled import Anew
+from online_ml.candidates.sampled import Anew, RowModel
 
 NAME = "forest"
 TREES = 5

@@ -2,9 +2,8 @@
 
 from river import tree
 
-from ebb.models import Target
-from online_ml.candidates.rows import RowModel
-from online_ml.candidates.sampled import Anew
+from ebb.contracts.models import Target
+from online_ml.candidates.sampled import Anew, RowModel
 
 NAME = "tree"
 GRACE = 50

@@ -1,4 +1,4 @@
-"""Second-order logistic regression: the model of `online_ml.newton` over the inputs of the design matrix."""
+"""Second-order logistic regression: the model of `online_ml.candidates.newton` over the inputs of the design matrix."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from online_ml.candidates.base import Floats, Inputs, State
-from online_ml.candidates.chosen import Chosen
-from online_ml.linear import payload
-from online_ml.newton import Newton
+from online_ml.candidates.base import Chosen, Floats, Inputs, State
+from online_ml.candidates.newton import Newton
+from online_ml.scoring.scorer import payload
 
 MEMORY_HORIZONS = 2.0
 """Horizons of event time in which what was learned loses half its weight: old enough to average over a season's
@@ -32,7 +31,7 @@ class Logistic:
     name
         Name of the candidate.
     inputs
-        Names of the inputs it sees, out of `online_ml.transforms.INPUTS`.
+        Names of the inputs it sees, out of `online_ml.scoring.inputs.INPUTS`.
     horizon_days
         Days from a snapshot to its label.
     every_days

@@ -3,11 +3,11 @@
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.project import ROOT
+
 SECRETS = {"EBB_API_KEYS": "k", "EBB_CLICKHOUSE_PASSWORD": "c", "GRAFANA_PASSWORD": "g"}
 
 

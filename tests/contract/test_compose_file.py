@@ -4,18 +4,17 @@ import importlib.util
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
 
+from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import SettingsError
 from ebb.settings import Settings, read_settings
-from ebb.topics import MAX_MESSAGE_BYTES
+from tests.support.project import ROOT
 
-ROOT = Path(__file__).parents[2]
 SECRETS = {"EBB_API_KEYS": "k" * 32, "EBB_CLICKHOUSE_PASSWORD": "c" * 32, "GRAFANA_PASSWORD": "g" * 32}
 PARTS = ("worker", "learner", "api", "simulator")
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<word>[^}]*))?\}")

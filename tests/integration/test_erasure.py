@@ -10,10 +10,11 @@ import pytest
 
 from clickhouse.client import connect
 from clickhouse.store import Store
-from ebb.erasures import ERASE_HEADER, Part, Report, digest_of, key_of, partition_of
-from ebb.kafka import Publisher, read_to_end
-from ebb.runtime import parts
+from ebb.contracts.erasures import ERASE_HEADER, Part, Report, digest_of, key_of, partition_of
+from ebb.kafka.producer import Publisher
+from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
+from ebb_cli.local import parts
 from stream_processors.checkpoint import restore
 from tests.support.flow import Source, activity_records, linear_replay, wait_for
 from tests.support.rows import table_rows
@@ -197,7 +198,7 @@ def known(api: Api, identity: str) -> bool:
 
 
 def _port() -> int:
-    from ebb.runtime.ports import free_port  # noqa: PLC0415
+    from ebb_cli.local.ports import free_port  # noqa: PLC0415
 
     return free_port()
 

@@ -15,15 +15,15 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from clickhouse.client import connect
-from ebb.runtime.parts import environment
 from ebb.settings import Settings
-from online_ml.measures import roc_auc
+from ebb_cli.local.parts import environment
+from online_ml.evaluation.metrics import roc_auc
 
 # Three replays in one test, each of which starts a worker and a learner.
 pytestmark = pytest.mark.timeout(900)
 HORIZON, LOOKBACK, DAYS = 5, 10, 40
 BEGIN = datetime(2011, 3, 1, tzinfo=UTC)
-COMMAND = (sys.executable, "-c", "from ebb.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from ebb_cli import main; main()")
 OPTIONS = (
     "--map", "customer_id=who", "--map", "occurred_at=at", "--map", "type==purchase", "--map", "amount=paid",
     "--zone", "UTC", "--horizon-days", str(HORIZON), "--lookback-days", str(LOOKBACK), "--namespace", "e2e",

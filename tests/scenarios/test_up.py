@@ -16,13 +16,14 @@ import httpx
 import psutil
 import pytest
 
-from ebb.runtime import event_time, run_file
-from ebb.runtime.ports import free_port, is_free
+from ebb_cli.local import event_time
+from ebb_cli.local import home as run_file
+from ebb_cli.local.ports import free_port, is_free
+from tests.support.project import LIB
 
 pytestmark = pytest.mark.timeout(600)
 
 EBB = Path(sys.executable).with_name("ebb")
-LIB = Path(__file__).resolve().parents[2] / ".ebb" / "lib"
 PORTS = ("EBB_API_PORT", "EBB_KAFKA_PORT", "EBB_CLICKHOUSE_PORT")
 
 

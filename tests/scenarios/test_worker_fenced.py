@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ebb.runtime import parts
-from ebb.runtime.supervisor import Supervisor
 from ebb.settings import Settings
+from ebb_cli.local import parts
+from ebb_cli.local.supervisor import Supervisor
 from stream_processors.checkpoint import restore
-from stream_processors.columns import SHARD_ROWS
+from stream_processors.state.table import SHARD_ROWS
 from tests.support.activity import START
 from tests.support.flow import Source, activity_records, wait_for
 from tests.support.traffic import DAY, judge_log

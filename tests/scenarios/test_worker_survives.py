@@ -14,10 +14,10 @@ from itertools import pairwise
 import psutil
 import pytest
 
-from ebb.runtime import parts
-from ebb.runtime.supervisor import Supervisor
+from ebb.kafka.faust_app import SESSION_SECONDS
 from ebb.settings import Settings
-from ebb.streams import SESSION_SECONDS
+from ebb_cli.local import parts
+from ebb_cli.local.supervisor import Supervisor
 from tests.support.flow import wait_for
 from tests.support.traffic import Traffic, judge
 from tests.support.workers import hurried, saved, working

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from ebb.events import TICK_HEADER, encode_activity
+from ebb.contracts.activity import TICK_HEADER, encode_activity
 
 START = 19_700
 """A day number in 2023 at which the tests' time begins."""

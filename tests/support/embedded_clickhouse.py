@@ -16,7 +16,7 @@ START_SECONDS = 180
 
 
 class Embedded:
-    """`python -m clickhouse` over one directory and port; may be stopped, killed and started again."""
+    """`python -m clickhouse.embedded` over one directory and port; may be stopped, killed and started again."""
 
     def __init__(self, home: Path) -> None:
         with socket.socket() as probe:
@@ -35,7 +35,7 @@ class Embedded:
         """Start the process and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "clickhouse"],
+                [sys.executable, "-m", "clickhouse.embedded"],
                 env={**os.environ, **self.settings.environment()},
                 stdout=log,
                 stderr=log,

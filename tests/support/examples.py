@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ebb.blocks import Block, Close, Labels, Snapshot
-from ebb.features import INDEX, WIDTH
+from ebb.contracts.examples import Block, Close, Labels, Snapshot
+from ebb.contracts.features import INDEX, WIDTH
 
 FIRST_DAY = 20_000
 Arrays = npt.NDArray[np.float64]

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ebb.events import TICK_HEADER, encode_activity
-from ebb.kafka import Publisher, read_to_end
-from ebb.messages import utc
+from ebb.contracts.activity import TICK_HEADER, encode_activity
+from ebb.contracts.scores import utc
+from ebb.kafka.producer import Publisher
+from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
-from stream_processors.decode import Decoder
-from stream_processors.engine import Engine
+from stream_processors.ingest.decoder import Decoder
+from stream_processors.state.engine import Engine
 from tests.support.activity import Record
 
 T = TypeVar("T")

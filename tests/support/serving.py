@@ -13,11 +13,11 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 
 from clickhouse.migrations import migrate
-from ebb.runtime.parts import api, api_url
-from ebb.runtime.ports import free_port
-from ebb.runtime.supervisor import Supervisor
+from ebb.kafka.admin import create_topics
 from ebb.settings import Settings
-from ebb.topics import create_topics
+from ebb_cli.local.parts import api, api_url
+from ebb_cli.local.ports import free_port
+from ebb_cli.local.supervisor import Supervisor
 from tests.support.teller import Teller
 
 ANSWER_SECONDS = 30.0

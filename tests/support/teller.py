@@ -8,9 +8,9 @@ import pyarrow as pa
 from confluent_kafka import Producer
 
 from clickhouse.tables import SCHEMAS
-from ebb.features import SCHEMA_HASH
-from ebb.messages import Alert, Band, ModelRef, Reason, Score
-from ebb.models import ModelSnapshot
+from ebb.contracts.features import SCHEMA_HASH
+from ebb.contracts.models import ModelSnapshot
+from ebb.contracts.scores import Alert, Band, ModelRef, Reason, Score
 from ebb.settings import Settings
 
 AS_OF = datetime(2025, 3, 14, 9, 26, 53, tzinfo=UTC)

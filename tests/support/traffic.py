@@ -11,9 +11,9 @@ from typing import Self
 import orjson
 
 from clickhouse.client import connect
-from ebb import blocks
-from ebb.events import TICK_HEADER
-from ebb.kafka import read_to_end
+from ebb.contracts import examples as blocks
+from ebb.contracts.activity import TICK_HEADER
+from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
 from stream_processors.checkpoint import restore
 from tests.support.activity import DAY_MS, START, Event, Record, Tick

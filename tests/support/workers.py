@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
-from ebb.runtime import parts
 from ebb.settings import Settings
+from ebb_cli.local import parts
 from stream_processors.checkpoint import restore
 from tests.support.flow import wait_for
 

@@ -10,17 +10,18 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from clickhouse.client import connect
-from ebb.blocks import Close, encode
+from ebb.contracts.examples import Close, encode
+from ebb.contracts.models import ModelSnapshot
 from ebb.errors import CorruptError
-from ebb.kafka import Publisher, read_to_end
-from ebb.models import ModelSnapshot
-from ebb.runtime.parts import Part, learner
-from ebb.runtime.supervisor import Supervisor
+from ebb.kafka.producer import Publisher
+from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
+from ebb_cli.local.parts import Part, learner
+from ebb_cli.local.supervisor import Supervisor
 from online_ml.candidates import SERVED
 from online_ml.checkpoint import MANIFEST, Checkpointer
-from online_ml.learner import Learner
-from online_ml.sample import asked
+from online_ml.learning.learner import Learner
+from online_ml.learning.sample import asked
 from tests.support.examples import FIRST_DAY, World
 
 # Processes start several times in a test, which takes a busy machine minutes.

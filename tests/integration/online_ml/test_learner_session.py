@@ -9,15 +9,15 @@ import pytest
 
 from clickhouse.client import connect
 from clickhouse.store import Store
-from ebb.blocks import encode
+from ebb.contracts.examples import ChampionRequest, encode
+from ebb.contracts.models import ModelSnapshot
 from ebb.errors import UnavailableError
-from ebb.kafka import Publisher, read_to_end
+from ebb.kafka.producer import Publisher
+from ebb.kafka.reader import read_to_end
 from ebb.metrics import TREE_LABELS
-from ebb.models import ModelSnapshot
-from ebb.requests import ChampionRequest
 from ebb.settings import Settings
 from online_ml import session as session_module
-from online_ml.learner import Learner
+from online_ml.learning.learner import Learner
 from online_ml.session import LearnerSession
 from tests.support.examples import World
 

@@ -16,9 +16,9 @@ import httpx
 import pytest
 import yaml
 
-from ebb.cli.docs import exported_metrics
+from ebb_cli.docs import exported_metrics
+from tests.support.project import ROOT
 
-ROOT = Path(__file__).parents[3]
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 RULES = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
 JOBS = ("ebb-worker", "ebb-learner", "ebb-api", "ebb-simulator")

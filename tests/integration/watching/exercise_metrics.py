@@ -4,7 +4,7 @@ import sys
 import time
 
 from ebb import metrics
-from ebb.messages import BANDS
+from ebb.contracts.scores import BANDS
 from ebb.settings import Settings
 
 TARGETS = ("churn", "purchase")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[3]
+from tests.support.project import ROOT
+
 UNITLESS = {"table", "row"}
 GRID = 24
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[3]
+from tests.support.project import ROOT
+
 TESTS = sorted((ROOT / "prometheus" / "tests").glob("*.yml"))
 
 

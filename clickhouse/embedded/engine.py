@@ -1,0 +1,232 @@
+"""The ClickHouse engine inside this process (chDB): one per process and directory, a connection of its own a request.
+
+chDB runs the queries of different connections in parallel and releases Python's lock meanwhile. A connection costs
+0.3 ms, so each request gets a fresh one: settings and the current database never leak from one request to the next,
+as with a server and no session.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import chdb
+
+from clickhouse.embedded.faults import BAD_ARGUMENTS, SYNTAX_ERROR, FaultError
+from clickhouse.embedded.statement import Kind, Statement, parse
+from ebb.errors import SetupError
+
+DEFAULT_FORMAT = "TabSeparated"
+_STREAMED = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}
+"""Formats whose chunks can be put one after another; chDB repeats header and footer in each chunk of the others."""
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_CONFIG = """\
+<clickhouse>
+    <max_server_memory_usage_to_ram_ratio>0.3</max_server_memory_usage_to_ram_ratio>
+    <mark_cache_size>134217728</mark_cache_size>
+    <background_pool_size>2</background_pool_size>
+    <background_schedule_pool_size>4</background_schedule_pool_size>
+    <merge_tree>
+        <auto_statistics_types></auto_statistics_types>
+    </merge_tree>
+</clickhouse>
+"""
+"""A neighbour on a small machine: a third of the memory, small caches, two merges at a time.
+
+No statistics of columns, which are a tenth of what a merge costs: they help to order joins and conditions, and no query
+here has several of either to choose from."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One statement to run, with what came beside it."""
+
+    sql: bytes
+    body: bytes = b""
+    """The rest of the statement, or the rows of an INSERT."""
+    database: str = ""
+    format: str = DEFAULT_FORMAT
+    """Format of the result if the statement names none."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = False
+    """Have all of the result before any of it is answered, so that a late fault still has its status."""
+
+
+@dataclass
+class Answer:
+    """The result of a statement."""
+
+    format: str
+    first: bytes
+    """All of the result, or its beginning."""
+    rest: Generator[bytes, None, None] | None = None
+    """What follows; must be exhausted or closed."""
+    read_rows: int = 0
+    read_bytes: int = 0
+    written_rows: int = 0
+    written_bytes: int = 0
+    seconds: float = 0.0
+
+
+class Engine:
+    """The engine over one directory.
+
+    Parameters
+    ----------
+    directory
+        Where the data live; made if absent.
+
+    Raises
+    ------
+    SetupError
+        If another process has the directory, or the engine does not open it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            what = f"The ClickHouse data in {directory} are in use by another process."
+            raise SetupError(what, "Stop it (`ebb down`), or set EBB_HOME to another folder.") from None
+        self._incoming = directory / "incoming"
+        # What a killed process left of rows that it had not acknowledged.
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        self._incoming.mkdir()
+        config = directory / "config.xml"
+        config.write_text(_CONFIG)
+        self._path = str((directory / "data").resolve())
+        try:
+            # The first connection holds the engine open; those of the requests come and go.
+            self._keeper = _connect(f"{self._path}?config-file={config.resolve()}")
+        except RuntimeError as error:
+            os.close(self._lock)
+            what = f"The ClickHouse engine does not open {directory}: {error}."
+            raise SetupError(what, "Check disk space and rights; `ebb reset` empties the data.") from error
+        self.version = str(self._keeper.query("SELECT version()", "TSVRaw").bytes(), "ascii").strip()
+        self.timezone = str(self._keeper.query("SELECT timezone()", "TSVRaw").bytes(), "ascii").strip()
+
+    def close(self) -> None:
+        """Stop the engine; no request may be under way."""
+        self._keeper.close()
+        os.close(self._lock)
+
+    def execute(self, request: Request) -> Answer:
+        """Run a statement; blocks. Thread-safe.
+
+        Raises
+        ------
+        FaultError
+            If the engine refuses it.
+        """
+        statement = parse(request.sql)
+        if statement.kind is not Kind.INSERT_DATA and request.body:
+            statement = parse(request.sql + b"\n" + request.body if request.sql else request.body)
+            request = replace(request, body=b"")
+        with contextlib.ExitStack() as stack:
+            connection = _connect(self._path)
+            stack.callback(connection.close)
+            try:
+                self._prepare(connection, request)
+                if statement.kind is Kind.INSERT_DATA:
+                    return self._insert(connection, request, statement)
+                named = statement.format or request.format
+                if statement.kind is Kind.READ and named in _STREAMED and not request.whole:
+                    answer = _stream(connection, request, statement, named)
+                    if answer.rest is not None:
+                        stack.pop_all()
+                    return answer
+                return _query(connection, request, statement, named)
+            except (RuntimeError, chdb.ChdbError) as error:
+                raise FaultError.parse(error) from None
+
+    def _insert(self, connection: Any, request: Request, statement: Statement) -> Answer:
+        """Insert rows by way of a file: chDB's streaming insert answers success though the table refused the rows."""
+        with tempfile.NamedTemporaryFile(dir=self._incoming) as file:
+            file.write(statement.rows)
+            file.write(request.body)
+            file.flush()
+            head, clause = _text(statement.sql), _text(statement.settings)
+            sql = f"{head} FROM INFILE {_quote(file.name)} COMPRESSION 'none' {clause} FORMAT {statement.format}"
+            result = connection.query(sql, "Null", params=dict(request.parameters))
+        return Answer(
+            statement.format or "",
+            b"",
+            written_rows=result.rows_written(),
+            written_bytes=result.bytes_written(),
+            seconds=result.elapsed(),
+        )
+
+    def _prepare(self, connection: Any, request: Request) -> None:
+        if request.database:
+            connection.query(f"USE {_quote(request.database, '`')}", "Null")
+        for name in request.settings:
+            if not _SETTING.fullmatch(name):
+                raise FaultError.of(BAD_ARGUMENTS, "BAD_ARGUMENTS", f"{name!r} is not the name of a setting.")
+        if request.settings:
+            pairs = ", ".join(f"{name} = {_quote(value)}" for name, value in request.settings.items())
+            connection.query(f"SET {pairs}", "Null")
+
+
+def _connect(path: str) -> Any:
+    return chdb.connect(path)  # type: ignore[no-untyped-call]
+
+
+def _quote(text: str, quote: str = "'") -> str:
+    escaped = text.replace("\\", "\\\\").replace(quote, f"\\{quote}")
+    return f"{quote}{escaped}{quote}"
+
+
+def _text(sql: bytes) -> str:
+    try:
+        return sql.decode()
+    except UnicodeDecodeError:
+        raise FaultError.of(SYNTAX_ERROR, "SYNTAX_ERROR", "The statement is not UTF-8.") from None
+
+
+def _query(connection: Any, request: Request, statement: Statement, named: str) -> Answer:
+    result = connection.query(_text(statement.sql), request.format, params=dict(request.parameters))
+    return Answer(
+        named,
+        result.bytes(),
+        read_rows=result.storage_rows_read(),
+        read_bytes=result.storage_bytes_read(),
+        written_rows=result.rows_written(),
+        written_bytes=result.bytes_written(),
+        seconds=result.elapsed(),
+    )
+
+
+def _stream(connection: Any, request: Request, statement: Statement, named: str) -> Answer:
+    handle = connection.send_query(_text(statement.sql), request.format, params=dict(request.parameters))
+    chunks = _chunks(handle)
+    first = next(chunks, b"")
+    second = next(chunks, None)
+    if second is None:
+        return Answer(named, first)
+    return Answer(named, first, _closing(connection, second, chunks))
+
+
+def _chunks(stream: Any) -> Generator[bytes, None, None]:
+    with stream:
+        for chunk in stream:
+            yield chunk.bytes()
+
+
+def _closing(connection: Any, second: bytes, chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+    with contextlib.closing(connection), contextlib.closing(chunks):
+        try:
+            yield second
+            yield from chunks
+        except (RuntimeError, chdb.ChdbError) as error:
+            raise FaultError.parse(error) from None

@@ -1,0 +1,250 @@
+"""ClickHouse's HTTP interface over the embedded engine, for clickhouse-connect, curl and Grafana alike."""
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+import uuid
+from collections.abc import AsyncIterator, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from clickhouse.embedded import encodings
+from clickhouse.embedded.engine import DEFAULT_FORMAT, Answer, Engine, Request
+from clickhouse.embedded.faults import (
+    AUTHENTICATION_FAILED,
+    LIMIT_EXCEEDED,
+    NOT_IMPLEMENTED,
+    TOO_MANY_SIMULTANEOUS_QUERIES,
+    FaultError,
+)
+from ebb.loopback import LOOPBACK
+
+BODY_LIMIT = 512 * 1024 * 1024
+"""Bytes of one request's body, before and after its encoding is undone."""
+THREADS = 16
+"""Statements that run at once; the engine's own threads do the work."""
+WAITING = 100
+"""Statements that may run or wait for a thread before more are refused."""
+
+_NOT_SETTINGS = {
+    "query", "database", "default_format", "session_id", "session_timeout", "session_check", "close_session",
+    "query_id", "quota_key", "user", "password", "compress", "decompress", "wait_end_of_query", "buffer_size", "role",
+    "stacktrace", "client_protocol_version", "http_headers_progress_interval_ms",
+}  # fmt: skip
+"""URL parameters of the interface itself; any other is a setting of the engine or `param_<name>`."""
+_TYPES = {
+    "JSON": "application/json",
+    "JSONCompact": "application/json",
+    "JSONEachRow": "application/x-ndjson",
+    "CSV": "text/csv",
+    "TabSeparated": "text/tab-separated-values",
+    "TSV": "text/tab-separated-values",
+}
+
+
+class Server:
+    """The HTTP face of one engine; `app` is the ASGI application.
+
+    Parameters
+    ----------
+    directory
+        The engine's data.
+    user, password
+        What a caller must present; the user alone if the password is empty.
+
+    Raises
+    ------
+    SetupError
+        If another process has the directory.
+    """
+
+    def __init__(self, directory: Path, *, user: str = "default", password: str = "") -> None:
+        self._user = user
+        self._password = password
+        self._engine = Engine(directory)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
+        self._running = 0
+        self.app = Starlette(
+            routes=[
+                Route("/ping", self._ping, methods=["GET", "HEAD"]),
+                Route("/", self._statement, methods=["GET", "POST"]),
+            ]
+        )
+
+    def close(self) -> None:
+        """Wait for the statements under way and stop the engine; what was acknowledged is on disk."""
+        self._threads.shutdown(wait=True)
+        self._engine.close()
+
+    async def _ping(self, _: HttpRequest) -> Response:
+        return PlainTextResponse("Ok.\n")
+
+    async def _statement(self, http: HttpRequest) -> Response:
+        query_id = http.query_params.get("query_id") or str(uuid.uuid4())
+        headers = {
+            "X-ClickHouse-Server-Display-Name": "ebb",
+            "X-ClickHouse-Query-Id": query_id,
+            "X-ClickHouse-Timezone": self._engine.timezone,
+        }
+        try:
+            self._admit(http)
+            if http.method == "GET" and "query" not in http.query_params and not int(_length(http)):
+                return PlainTextResponse("Ok.\n", headers=headers)
+            request = await self._read(http)
+            if self._running >= WAITING:
+                what = f"Too many simultaneous queries: {self._running}."
+                raise FaultError.of(TOO_MANY_SIMULTANEOUS_QUERIES, "TOO_MANY_SIMULTANEOUS_QUERIES", what)
+            self._running += 1
+            try:
+                answer = await self._in_thread(request)
+            finally:
+                self._running -= 1
+        except FaultError as fault:
+            headers["X-ClickHouse-Exception-Code"] = str(fault.code)
+            body = f"{fault.text} (version {self._engine.version})\n"
+            return PlainTextResponse(body, status_code=fault.status, headers=headers)
+        return self._respond(http, answer, headers)
+
+    async def _in_thread(self, request: Request) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._engine.execute, request)
+
+    def _admit(self, http: HttpRequest) -> None:
+        """Let in the owner of the machine, not a web page that he happens to read."""
+        origin = http.headers.get("origin")
+        names = {http.url.hostname, urlsplit(origin).hostname if origin else "localhost"}
+        user, password = _credentials(http)
+        refused = bool(self._password) and password != self._password
+        if refused or not names <= LOOPBACK or user not in {self._user, "default"}:
+            what = f"{user}: Authentication failed: password is incorrect, or there is no user with such name."
+            raise FaultError.of(AUTHENTICATION_FAILED, "AUTHENTICATION_FAILED", what)
+
+    async def _read(self, http: HttpRequest) -> Request:
+        given = dict(http.query_params)
+        if http.headers.get("content-type", "").startswith("multipart/") or given.get("decompress") == "1":
+            what = "Forms of several parts and ClickHouse's own block compression are not served here."
+            raise FaultError.of(NOT_IMPLEMENTED, "NOT_IMPLEMENTED", what)
+        parts: list[bytes] = []
+        size = 0
+        async for part in http.stream():
+            parts.append(part)
+            size += len(part)
+            if size > BODY_LIMIT:
+                what = f"The body holds more than {BODY_LIMIT} bytes."
+                raise FaultError.of(LIMIT_EXCEEDED, "LIMIT_EXCEEDED", what)
+        encoding = http.headers.get("content-encoding", "").lower()
+        body = encodings.decode(b"".join(parts), encoding, BODY_LIMIT)
+        settings = {
+            name: value for name, value in given.items() if name not in _NOT_SETTINGS and not name.startswith("param_")
+        }
+        if http.method == "GET":
+            settings["readonly"] = "2"
+        return Request(
+            sql=given.get("query", "").encode(),
+            body=body,
+            database=given.get("database", http.headers.get("x-clickhouse-database", "")),
+            format=given.get("default_format", http.headers.get("x-clickhouse-format", DEFAULT_FORMAT)),
+            parameters={
+                name.removeprefix("param_"): value for name, value in given.items() if name.startswith("param_")
+            },
+            settings=settings,
+            whole=given.get("wait_end_of_query") == "1",
+        )
+
+    def _respond(self, http: HttpRequest, answer: Answer, headers: dict[str, str]) -> Response:
+        headers["X-ClickHouse-Format"] = answer.format
+        headers["X-ClickHouse-Summary"] = json.dumps(
+            {
+                "read_rows": str(answer.read_rows),
+                "read_bytes": str(answer.read_bytes),
+                "written_rows": str(answer.written_rows),
+                "written_bytes": str(answer.written_bytes),
+                "total_rows_to_read": "0",
+                "elapsed_ns": str(int(answer.seconds * 1e9)),
+            }
+        )
+        kind = _TYPES.get(answer.format, "application/octet-stream")
+        encoding = ""
+        if http.query_params.get("enable_http_compression") == "1":
+            encoding = encodings.choose(http.headers.get("accept-encoding", ""))
+        if answer.rest is None:
+            body = answer.first
+            if encoding and body:
+                headers["Content-Encoding"] = encoding
+                body = b"".join(encodings.encode((body,), encoding))
+            return Response(body, media_type=kind, headers=headers)
+        tag = uuid.uuid4().hex[:16]
+        headers["X-ClickHouse-Exception-Tag"] = tag
+        result = _Result(answer.first, answer.rest, tag)
+        chunks: Iterator[bytes] = iter(result)
+        if encoding:
+            headers["Content-Encoding"] = encoding
+            chunks = encodings.encode(chunks, encoding)
+        return StreamingResponse(self._pull(chunks, result), media_type=kind, headers=headers)
+
+    async def _pull(self, chunks: Iterator[bytes], result: "_Result") -> AsyncIterator[bytes]:
+        """Fetch chunk by chunk as the client takes them; after a fault the body is left without its end."""
+        loop = asyncio.get_running_loop()
+        try:
+            while (chunk := await loop.run_in_executor(self._threads, next, chunks, None)) is not None:
+                yield chunk
+        finally:
+            await loop.run_in_executor(self._threads, result.rest.close)
+        if result.fault is not None:
+            raise result.fault
+
+
+class _Result:
+    """A streamed result; a fault in its course is written into the body, where clients look for it by the tag."""
+
+    def __init__(self, first: bytes, rest: Generator[bytes, None, None], tag: str) -> None:
+        self._first = first
+        self.rest = rest
+        self._tag = tag
+        self.fault: FaultError | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield self._first
+            yield from self.rest
+        except FaultError as fault:
+            self.fault = fault
+            text = f"{fault.text}\n".encode()
+            yield f"\r\n__exception__\r\n{self._tag}\r\n".encode() + text
+            yield f"{len(text)} {self._tag}\r\n__exception__\r\n".encode()
+
+
+class BrokenOff(logging.Filter):
+    """Tells of a result that broke off in one line, where uvicorn prints a traceback of our own machinery."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Turn the record of a `FaultError` into a warning of one line."""
+        fault = record.exc_info[1] if record.exc_info else None
+        if isinstance(fault, FaultError):
+            record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+            record.msg = f"A result broke off: {fault.text}"
+        return True
+
+
+def _length(http: HttpRequest) -> str:
+    return http.headers.get("content-length", "0" if "transfer-encoding" not in http.headers else "1")
+
+
+def _credentials(http: HttpRequest) -> tuple[str, str]:
+    """Return user and password from the Basic header, ClickHouse's own headers, or the URL, as the server does."""
+    scheme, _, encoded = http.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            user, _, password = base64.b64decode(encoded).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return "", ""
+        return user, password
+    user = http.headers.get("x-clickhouse-user") or http.query_params.get("user") or "default"
+    return user, http.headers.get("x-clickhouse-key") or http.query_params.get("password", "")

@@ -1,0 +1,97 @@
+"""Reading as much of a SQL text as HTTP needs: is it an INSERT, in which format, where do its data begin."""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from clickhouse.embedded.faults import SUPPORT_IS_DISABLED, SYNTAX_ERROR, FaultError
+
+_TOKEN = re.compile(
+    rb"""
+    (?P<skip> \s+ | --[^\n]* | \#[ !][^\n]* | /\*.*?\*/ )
+  | (?P<quoted> '(?:\\.|''|[^'\\])*' | `(?:\\.|``|[^`\\])*` | "(?:\\.|""|[^"\\])*" )
+  | (?P<word> [A-Za-z_]\w* )
+  | (?P<open> [({\[] )
+  | (?P<close> [)}\]] )
+  | (?P<end> ; )
+  | (?P<other> . )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_FORMAT_NAME = re.compile(rb"\s*(\w+)[ \t\r;]*\n?")
+
+
+class Kind(Enum):
+    """How a statement has to be run."""
+
+    INSERT_DATA = "insert"
+    """An INSERT whose rows follow in a format."""
+    READ = "read"
+    """A SELECT, whose result can be streamed."""
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A SQL text, taken apart."""
+
+    kind: Kind
+    sql: bytes
+    """All of it, or for `INSERT_DATA` what stands before `SETTINGS` and `FORMAT`."""
+    settings: bytes = b""
+    """For `INSERT_DATA`: the clause `SETTINGS …`, if any."""
+    format: str | None = None
+    """Format named in the text."""
+    rows: bytes = b""
+    """For `INSERT_DATA`: the rows that stand behind the statement."""
+
+
+def parse(text: bytes) -> Statement:
+    """Take a SQL text apart.
+
+    Parameters
+    ----------
+    text
+        One statement as ASCII-compatible bytes; after `INSERT … FORMAT <name>` any bytes may follow.
+
+    Raises
+    ------
+    FaultError
+        If there are several statements, or one reads or writes files of the machine (`INFILE`, `OUTFILE`), which is
+        for ClickHouse's own client.
+    """
+    depth = 0
+    first = b""
+    ended = False
+    settings_at = 0
+    named: str | None = None
+    for token in _TOKEN.finditer(text):
+        kind = token.lastgroup
+        if kind == "skip":
+            continue
+        if kind == "end":
+            ended = True
+        elif ended:
+            raise FaultError.of(SYNTAX_ERROR, "SYNTAX_ERROR", "Multi-statements are not allowed.")
+        if kind == "open":
+            depth += 1
+        elif kind == "close":
+            depth -= 1
+        elif kind == "word":
+            word = token.group().upper()
+            first = first or word
+            if word in {b"INFILE", b"OUTFILE"} and depth == 0:
+                what = f"{word.decode()} is not allowed over HTTP."
+                raise FaultError.of(SUPPORT_IS_DISABLED, "SUPPORT_IS_DISABLED", what)
+            if depth == 0 and first == b"INSERT" and word in {b"VALUES", b"SELECT", b"WITH"}:
+                return Statement(Kind.OTHER, text)
+            if depth == 0 and first == b"INSERT" and word == b"SETTINGS":
+                settings_at = token.start()
+            if depth == 0 and word == b"FORMAT" and (name := _FORMAT_NAME.match(text, token.end())):
+                named = name.group(1).decode()
+                if first == b"INSERT":
+                    end = token.start()
+                    head, clause = text[: settings_at or end], text[settings_at or end : end]
+                    return Statement(Kind.INSERT_DATA, head, clause, named, text[name.end() :])
+    kind_of = Kind.READ if first in {b"SELECT", b"WITH"} else Kind.OTHER
+    return Statement(kind_of, text, format=named)

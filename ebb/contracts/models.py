@@ -1,0 +1,104 @@
+"""Model snapshots as they stand on `ebb.models`: JSON that loading never executes, with a checksum."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ebb.clock import date_of
+from ebb.contracts.features import SCHEMA_HASH
+from ebb.errors import CorruptError, SchemaMismatchError, SourceError
+
+Target = Literal["churn", "purchase"]
+TARGETS: tuple[Target, ...] = ("churn", "purchase")
+
+
+class ModelSnapshot(BaseModel):
+    """One version of one candidate. The record's key is `name`; the topic keeps the latest of each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """`<target>.<candidate>`, e.g. `churn.logistic`."""
+    target: Target
+    candidate: str
+    version: int
+    """Rises by one with each publication of this name."""
+    role: Literal["champion", "challenger"]
+    """Workers score with the champion of each target."""
+    schema_hash: str
+    trained_until: int
+    """Day number: every label that had matured by this boundary has been learned, none after it."""
+    examples: int
+    """Labels learned."""
+    metrics: dict[str, float]
+    """Progressive validation over matured labels (`roc_auc`, `pr_auc`, `log_loss`, `brier`, `ece`, `base_rate`)."""
+    payload: dict[str, Any]
+    """What the scoring side needs, as plain JSON; its `kind` says how to read it."""
+    config: dict[str, Any] = {}
+    """How it was made: definition of the label, seed, versions. Empty in records older than this field."""
+    share: float = 0.0
+    """Share of the customers whom it scores as a challenger, in the champion's place; 0 if none."""
+    checksum: str = ""
+
+    def sealed(self) -> Self:
+        """Return the same snapshot with its checksum."""
+        return self.model_copy(update={"checksum": self._digest()})
+
+    def encode(self) -> bytes:
+        """Return the record body of a sealed snapshot."""
+        return orjson.dumps(self.sealed().model_dump())
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """Read a snapshot and verify it.
+
+        Raises
+        ------
+        CorruptError
+            If it is not a snapshot or its checksum is wrong.
+        SchemaMismatchError
+            If it was trained on another feature schema.
+        """
+        try:
+            snapshot = cls.model_validate(orjson.loads(body))
+        except (orjson.JSONDecodeError, ValidationError) as error:
+            what = f"A record of the models topic is not a model snapshot: {error}."
+            raise CorruptError(what) from error
+        if snapshot.checksum != snapshot._digest():
+            what = f"Model {snapshot.name} version {snapshot.version} fails its checksum."
+            raise CorruptError(what, "The model in use stays; publish the snapshot again.")
+        if snapshot.schema_hash != SCHEMA_HASH:
+            what = (
+                f"Model {snapshot.name} version {snapshot.version} was trained on feature schema "
+                f"{snapshot.schema_hash}; this code has {SCHEMA_HASH}."
+            )
+            raise SchemaMismatchError(what, "The model in use stays.")
+        return snapshot
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Rebuild a version from its row of table `models`, and verify it.
+
+        Raises
+        ------
+        SourceError
+            If the row holds no payload (it was published before payloads were kept).
+        CorruptError, SchemaMismatchError
+            If it is not what was published, or was made for other features.
+        """
+        if not row["payload"]:
+            what = f"Version {row['version']} of {row['name']} was published before payloads were kept."
+            raise SourceError(what, "Choose a later version.")
+        made = {key: row[key] for key in ("name", "target", "candidate", "version", "role", "schema_hash", "examples")}
+        made |= {key: orjson.loads(row[key]) for key in ("metrics", "config", "payload")}
+        made |= {"trained_until": (row["trained_until"] - date_of(0)).days, "checksum": row["checksum"]}
+        return cls.decode(orjson.dumps(made))
+
+    def _digest(self) -> str:
+        # What is on the topics stays there: a record without a younger field has the checksum that it always had.
+        younger = {name for name in ("config", "share") if not getattr(self, name)}
+        plain = self.model_dump(exclude={"checksum", *younger})
+        return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,0 +1,236 @@
+"""What is said on `/v1/stream`, by either side. The server, the Python client and the AsyncAPI document share it."""
+
+from enum import IntEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
+
+from ebb.contracts.scores import Alert, Band, Probability, Score
+
+Topic = Literal["scores", "alerts"]
+SUBSCRIBE_SECONDS = 5.0
+"""Time in which the first message must come."""
+MAX_CLIENT_BYTES = 65_536
+"""Largest message accepted from a client: a subscription to a thousand customers fits."""
+MAX_CUSTOMERS = 1_000
+MESSAGES_PER_10_SECONDS = 20
+MAX_SUBSCRIPTIONS = 16
+"""Subscriptions of one connection: a client that comes back may take all of them up again at once."""
+ALERTS_HELD = 1_000
+"""Newest alerts that `GET /v1/alerts` answers from memory, and so what a client can fetch that was away."""
+
+Identity = Annotated[
+    str, Field(max_length=64, description="Names a subscription of the connection; empty is the unnamed one.")
+]
+Sequence = Annotated[int, Field(ge=0, description="Number of a message; rises within an epoch.")]
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Filter(_Said):
+    """Which scores and alerts to send. Parts that are given must all hold; an absent part does not filter."""
+
+    bands: frozenset[Band] | None = None
+    customers: Annotated[frozenset[str], Field(max_length=MAX_CUSTOMERS)] | None = None
+    countries: frozenset[str] | None = None
+    minimum: Probability | None = None
+    """Least `churn`."""
+
+    def passes(self, *, customer_id: str, band: str, churn: float, country: str | None) -> bool:
+        """Say whether a score or an alert is wanted."""
+        return (
+            (self.bands is None or band in self.bands)
+            and (self.minimum is None or churn >= self.minimum)
+            and (self.customers is None or customer_id in self.customers)
+            and (self.countries is None or country in self.countries)
+        )
+
+
+class _Subscription(_Said):
+    id: Identity = ""
+    api_key: SecretStr | None = None
+    topics: Annotated[frozenset[Topic], Field(min_length=1)] = frozenset({"scores", "alerts"})
+    filter: Filter = Filter()
+    bands: frozenset[Band] | None = None
+    """Short for `filter.bands`."""
+
+    @property
+    def wanted(self) -> Filter:
+        """The filter, with the short form taken in."""
+        return self.filter if self.bands is None else self.filter.model_copy(update={"bands": self.bands})
+
+
+class Subscribe(_Subscription):
+    """Begin a subscription, or replace the one of the same id."""
+
+    type: Literal["subscribe"]
+
+
+class Resume(_Subscription):
+    """Subscribe, and first get what was missed since `sequence` of `epoch`."""
+
+    type: Literal["resume"]
+    epoch: str
+    sequence: Annotated[int, Field(ge=0)]
+
+
+class Unsubscribe(_Said):
+    """End a subscription; the connection stays, with or without others."""
+
+    type: Literal["unsubscribe"]
+    id: Identity = ""
+
+
+class Ping(_Said):
+    """Ask for a `pong`; for clients that cannot send a WebSocket ping, as pages in a browser."""
+
+    type: Literal["ping"]
+
+
+Said = Annotated[Subscribe | Resume | Unsubscribe | Ping, Field(discriminator="type")]
+SAID: TypeAdapter[Subscribe | Resume | Unsubscribe | Ping] = TypeAdapter(Said)
+
+
+def _require_type(schema: dict[str, Any]) -> None:
+    # It has a default in the model, and is sent always.
+    if "type" in schema["properties"]:
+        schema["required"] = ["type", *schema.get("required", ())]
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_require_type)
+
+    def text(self) -> str:
+        """Return the message as it is sent: the unnamed subscription goes unnamed."""
+        left_out = {"id"} if getattr(self, "id", None) == "" else None
+        return self.model_dump_json(exclude=left_out, exclude_none=True)
+
+
+class Subscribed(_Told):
+    """The subscription stands; what comes next of it has a greater sequence."""
+
+    type: Literal["subscribed"] = "subscribed"
+    id: Identity = ""
+    epoch: Annotated[str, Field(description="Names this run of this replica; sequences compare within one only.")]
+    sequence: Sequence
+    resumed: bool = False
+    heartbeat_seconds: Annotated[float, Field(gt=0, description="Longest silence of a server that is well.")]
+
+
+class Unrecoverable(_Told):
+    """What was missed is not held any more: fetch the present state by REST. The subscription stands from here."""
+
+    type: Literal["unrecoverable"] = "unrecoverable"
+    id: Identity = ""
+    epoch: str
+    sequence: Sequence
+    hint: Literal["refetch"] = "refetch"
+    heartbeat_seconds: Annotated[float, Field(gt=0)]
+
+
+class Unsubscribed(_Told):
+    """The subscription has ended; nothing of it comes after this."""
+
+    type: Literal["unsubscribed"] = "unsubscribed"
+    id: Identity = ""
+    sequence: Sequence
+
+
+Names = Annotated[
+    list[Identity],
+    Field(description="Subscriptions that the message is of; absent if it is of the unnamed one alone."),
+]
+
+
+class ScoreMessage(_Told):
+    """A customer's score has changed."""
+
+    type: Literal["score"] = "score"
+    sequence: Sequence
+    subscriptions: Names | None = None
+    data: Score
+
+
+class AlertMessage(_Told):
+    """An alert was raised."""
+
+    type: Literal["alert"] = "alert"
+    sequence: Sequence
+    subscriptions: Names | None = None
+    data: Alert
+
+
+class Moment(_Told):
+    """The present of the server."""
+
+    event_time: str
+
+
+class Heartbeat(_Told):
+    """Nothing is lost up to `sequence`; resume from there."""
+
+    type: Literal["heartbeat"] = "heartbeat"
+    sequence: Sequence
+    data: Moment
+
+
+class Pong(_Told):
+    """Answers a `ping`; nothing is lost up to `sequence`."""
+
+    type: Literal["pong"] = "pong"
+    sequence: Sequence
+
+
+class Refusal(_Told):
+    """Why a connection is closed."""
+
+    code: Annotated[str, Field(description="The close code that follows.")]
+    detail: str
+
+
+class StreamError(_Told):
+    """What was wrong with the client's message; the close follows."""
+
+    type: Literal["error"] = "error"
+    sequence: Sequence
+    data: Refusal
+
+
+Told = Annotated[
+    Subscribed | Unrecoverable | Unsubscribed | ScoreMessage | AlertMessage | Heartbeat | Pong | StreamError,
+    Field(discriminator="type"),
+]
+
+
+class CloseCode(IntEnum):
+    """Codes of ours; 1009 (message too big), 1011 (no pong) and 1012 (restart) are the protocol's own."""
+
+    SLOW = 3001
+    """The client reads too slowly for its subscription. Come back with a narrower filter, or resume."""
+    FULL = 3002
+    """This replica has as many streams as it may. Come back later, with backoff."""
+    NOT_READY = 3003
+    """This replica has not read all keys yet. Come back in a moment."""
+    GOING_AWAY = 3008
+    """The server stops or restarts. Come back at once, after a random part of a few seconds."""
+    BAD_MESSAGE = 4400
+    """A message was not JSON of the protocol. The error message before the close says what was wrong."""
+    NO_KEY = 4401
+    """The API key is missing, not known, revoked or expired."""
+    WRONG_SCOPE = 4402
+    """The API key may not read."""
+    ORIGIN = 4403
+    """The page's origin is not allowed."""
+    NO_SUBSCRIBE = 4408
+    """No subscribe message came within the time."""
+    KEY_ENDED = 4410
+    """The API key of this stream was revoked or has expired. A new key opens a new stream."""
+    TOO_MANY_MESSAGES = 4429
+    """The client sends messages faster than a subscription needs."""
+
+
+def may_reconnect(code: int) -> bool:
+    """Say whether a client that was closed with a code should connect again."""
+    return not (3500 <= code < 4000 or 4400 <= code < 4500 or code in {1002, 1003, 1007, 1008, 1009, 1010})

@@ -1,0 +1,133 @@
+"""Records onto Kafka for requests that wait until the broker has acknowledged them."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from ebb.errors import EbbError, UnavailableError
+from ebb.kafka.config import producer_config
+from ebb.settings import Settings
+
+IN_FLIGHT = 50_000
+"""Records that may wait for the broker at once, of all requests together; some 50 MB."""
+ANSWER_SECONDS = 5.0
+"""A broker that has not taken a record by then does not answer; the client still waits for its own answer."""
+_LATELY = "it did not answer a moment ago"
+DOWN_SECONDS = 1.0
+"""After a failure nobody waits for the broker again for this long."""
+
+
+class BusyError(EbbError):
+    """As many records wait for the broker as may."""
+
+
+class Delivery:
+    """Produces records and tells each caller when all of its own are durable.
+
+    Guarantee: when `deliver` returns, every record is acknowledged; if it raises, any of them may be on the topic, and
+    sending them again is harmless where they carry the same event ids. Lives in the event loop; reports come from a
+    thread of its own.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._bootstrap = settings.kafka_bootstrap
+        self._producer = Producer(
+            producer_config(
+                settings,
+                client_id="ebb-collector",
+                linger_ms=2,
+                delivery_timeout_ms=int(ANSWER_SECONDS * 1_000),
+                queue_buffering_max_messages=2 * IN_FLIGHT,
+            )
+        )
+        self._waiting = 0
+        self._down_until = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="delivery", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take delivery reports."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Wait a moment for what is under way, and stop."""
+        with contextlib.suppress(KafkaException):
+            self._producer.flush(ANSWER_SECONDS)
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(5)
+
+    async def deliver(self, topic: str, records: Sequence[tuple[str, bytes]], *, partition: int = -1) -> None:
+        """Produce records, key and value each, and wait until all are acknowledged.
+
+        Parameters
+        ----------
+        partition
+            Where they go; -1 leaves it to their keys.
+
+        Raises
+        ------
+        BusyError
+            If too many records are under way.
+        UnavailableError
+            If the broker does not take them in time.
+        """
+        if not records:
+            return
+        if self._waiting + len(records) > IN_FLIGHT:
+            what = f"{self._waiting:,} records wait for Kafka already."
+            raise BusyError(what, "Send again in a moment.")
+        if time.monotonic() < self._down_until:
+            raise self._unavailable(_LATELY)
+        ticket = _Ticket(len(records))
+        self._waiting += len(records)
+        try:
+            for key, value in records:
+                self._producer.produce(topic, value, key, partition, on_delivery=ticket.delivered)
+            await ticket.done
+        except BufferError:
+            what = "The queue of records for Kafka is full."
+            raise BusyError(what, "Send again in a moment.") from None
+        except KafkaException as error:
+            self._down_until = time.monotonic() + DOWN_SECONDS
+            raise self._unavailable(error.args[0].name()) from error
+        finally:
+            self._waiting -= len(records)
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(0.1)
+
+    def _unavailable(self, why: str) -> UnavailableError:
+        what = f"Kafka at {self._bootstrap} does not take the records: {why}."
+        return UnavailableError(what, "Send them again; what has arrived twice counts once.")
+
+
+class _Ticket:
+    """Resolves when all records of one request are reported on."""
+
+    def __init__(self, records: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = self._loop.create_future()
+        self._left = records
+        self._failure: KafkaError | None = None
+
+    def delivered(self, error: KafkaError | None, _message: Message) -> None:
+        """Note one report; called in the thread that polls."""
+        self._left -= 1
+        self._failure = self._failure or error
+        if self._left == 0:
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._resolve)
+
+    def _resolve(self) -> None:
+        if self.done.done():
+            return
+        if self._failure is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(KafkaException(self._failure))

@@ -1,0 +1,90 @@
+"""Creates the topics, and refuses those that were created in another shape."""
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from ebb.contracts.topics import MAX_MESSAGE_BYTES, Topics
+from ebb.errors import SettingsError, UnavailableError
+from ebb.kafka.config import client_config
+from ebb.settings import Settings
+
+
+def topic_specs(topics: Topics, partitions: int, replication: int) -> list[NewTopic]:
+    """Return what to create. Activity, scores, state and what is keyed like them share the partition count."""
+    kept = {"cleanup.policy": "delete", "retention.ms": "604800000"}
+    compacted = {"cleanup.policy": "compact", "max.compaction.lag.ms": "600000", "segment.ms": "600000"}
+    large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    shapes: list[tuple[str, int, dict[str, str]]] = [
+        (topics.activity, partitions, {**kept, **large}),
+        (topics.dead_letters, partitions, {**kept, **large}),
+        (topics.scores, partitions, compacted),
+        (topics.alerts, partitions, kept),
+        (topics.examples, partitions, {"cleanup.policy": "delete", "retention.ms": "-1", **large}),
+        (topics.models, 1, {**compacted, **large}),
+        (topics.keys, 1, compacted),
+        # Longer than any alert is worked on; without an end the topic would hold every alert there ever was.
+        (topics.handling, 1, {**compacted, "cleanup.policy": "compact,delete", "retention.ms": "7776000000"}),
+        (topics.dead_webhooks, 1, kept),
+        (topics.state, partitions, {**compacted, **large}),
+        (topics.learner, 1, {**compacted, **large}),
+        (topics.erasures, partitions, compacted),
+    ]
+    return [
+        NewTopic(name, num_partitions=count, replication_factor=replication, config=config)
+        for name, count, config in shapes
+    ]
+
+
+@retry(
+    retry=retry_if_exception_type(UnavailableError),
+    stop=stop_after_delay(60),
+    wait=wait_exponential(0.2, max=3),
+    reraise=True,
+)
+def create_topics(settings: Settings) -> list[str]:
+    """Create the topics that do not exist yet and wait until the broker knows them.
+
+    Returns
+    -------
+    list of str
+        The names that were created now.
+
+    Raises
+    ------
+    SettingsError
+        If a topic exists with another number of partitions.
+    UnavailableError
+        If the broker does not answer within a minute.
+    """
+    admin = AdminClient(client_config(settings, socket_timeout_ms=10_000))
+    specs = topic_specs(settings.topics, settings.partitions, settings.replication)
+    try:
+        known = set(admin.list_topics(timeout=10).topics)
+        missing = [spec for spec in specs if spec.topic not in known]
+        for name, future in admin.create_topics(missing).items() if missing else ():
+            try:
+                future.result(timeout=30)
+            except KafkaException as error:
+                if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                    raise
+                missing = [spec for spec in missing if spec.topic != name]
+        announced = admin.list_topics(timeout=10).topics
+        if not {spec.topic for spec in specs} <= set(announced):
+            what = f"Kafka at {settings.kafka_bootstrap} has not announced all topics yet."
+            raise UnavailableError(what, "Wait a moment.")
+        _check_partitions(specs, {name: len(topic.partitions) for name, topic in announced.items()})
+    except KafkaException as error:
+        what = f"Kafka at {settings.kafka_bootstrap} does not create topics: {error.args[0]}."
+        raise UnavailableError(what, "Check that the broker runs and that EBB_KAFKA_BOOTSTRAP names it.") from error
+    return [spec.topic for spec in missing]
+
+
+def _check_partitions(specs: list[NewTopic], found: dict[str, int]) -> None:
+    """Refuse topics that were created with another partition count: customers would lie in two partitions."""
+    for spec in specs:
+        if found[spec.topic] != spec.num_partitions:
+            what = f"Topic {spec.topic} has {found[spec.topic]} partitions; the settings say {spec.num_partitions}."
+            hint = "The count is fixed when topics are created: set EBB_PARTITIONS to it, or use another EBB_NAMESPACE."
+            raise SettingsError(what, hint)

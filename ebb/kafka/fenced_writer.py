@@ -1,0 +1,100 @@
+"""Writing that only one process at a time can do: a Kafka transaction for each write, fenced by whoever takes over."""
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from ebb.contracts.topics import MAX_MESSAGE_BYTES
+from ebb.errors import EbbError, UnavailableError
+from ebb.kafka.config import client_config
+from ebb.settings import Settings
+
+TRANSACTION_SECONDS = 300
+"""Longest that one write may take; a process that hangs in the middle of one holds readers up no longer."""
+_FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
+
+
+class FencedError(EbbError):
+    """Another process has taken over what this one was about to write."""
+
+
+class FencedWriter:
+    """Writes records to one partition, all of them or none, until another writer of the same name is made.
+
+    From the moment that a writer is made, no earlier one of its name can write anything more, however long it hung
+    and whatever it believes; what it had begun is undone. Readers see whole writes only (`read_committed`, which is
+    librdkafka's default).
+
+    Parameters
+    ----------
+    name
+        What is owned: the transactional id.
+    patience
+        Seconds to wait for the broker.
+
+    Raises
+    ------
+    UnavailableError
+        If the broker does not answer.
+    """
+
+    def __init__(self, settings: Settings, name: str, *, topic: str, partition: int, patience: float = 60) -> None:
+        self._name, self._topic, self._partition = name, topic, partition
+        self._bootstrap = settings.kafka_bootstrap
+        self._fenced = False
+        self._producer = Producer(
+            client_config(
+                settings,
+                transactional_id=name,
+                transaction_timeout_ms=TRANSACTION_SECONDS * 1000,
+                linger_ms=20,
+                message_max_bytes=MAX_MESSAGE_BYTES,
+                queue_buffering_max_kbytes=1_048_576,
+                delivery_report_only_error=True,
+            )
+        )
+        self._do(lambda: self._producer.init_transactions(patience))
+
+    def write(self, records: Mapping[str, bytes | None]) -> None:
+        """Write records by key; None deletes. They are durable, and seen, when this returns.
+
+        Raises
+        ------
+        FencedError
+            If another writer of this name was made; nothing was written.
+        UnavailableError
+            If the broker does not take them; nothing was written.
+        """
+
+        def transaction() -> None:
+            self._producer.begin_transaction()
+            for key, value in records.items():
+                self._produce(key, value)
+            self._producer.commit_transaction(TRANSACTION_SECONDS)
+
+        self._do(transaction)
+
+    def _produce(self, key: str, value: bytes | None) -> None:
+        while True:
+            try:
+                self._producer.produce(self._topic, key=key, value=value, partition=self._partition)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                return
+
+    def _do(self, work: Callable[[], None]) -> None:
+        lost = FencedError(f"{self._name} belongs to another process now.", "This one lets go of it.")
+        if self._fenced:
+            raise lost
+        try:
+            work()
+        except KafkaException as failure:
+            error = cast(KafkaError, failure.args[0])
+            if error.code() in _FENCED:
+                self._fenced = True
+                raise lost from failure
+            what = f"Kafka at {self._bootstrap} did not take the records of {self._name}: {error}."
+            hint = "Check the broker; the work since the last checkpoint is done again."
+            raise UnavailableError(what, hint) from failure

@@ -1,0 +1,92 @@
+"""Kafka as every part uses it: an idempotent producer that loses nothing in silence, and reading a topic to its end."""
+
+from collections.abc import Iterable, Sequence
+from threading import Lock
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from ebb.errors import UnavailableError
+from ebb.kafka.config import producer_config
+from ebb.settings import Settings
+
+
+class Publisher:
+    """Sends records and remembers the first that the broker refused, until `flush` tells of it.
+
+    Safe for several threads. The producer is idempotent: a retry neither doubles nor reorders.
+
+    Parameters
+    ----------
+    linger_ms
+        How long a record may wait for company: throughput against latency.
+    """
+
+    def __init__(self, settings: Settings, *, linger_ms: float = 5) -> None:
+        self._bootstrap = settings.kafka_bootstrap
+        self._failure: KafkaError | None = None
+        self._lock = Lock()
+        self._producer = Producer(
+            producer_config(
+                settings,
+                linger_ms=linger_ms,
+                queue_buffering_max_messages=500_000,
+                # Calling back for each of so many records costs more than all else about them.
+                delivery_report_only_error=True,
+                delivery_timeout_ms=120_000,
+            )
+            | {"on_delivery": self._refused}
+        )
+
+    def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | str | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: Sequence[tuple[str, bytes | None]] | None = None,
+    ) -> None:
+        """Hand over a record; waits while the local queue is full."""
+        placed: dict[str, Any] = {} if partition is None else {"partition": partition}
+        if headers:
+            placed["headers"] = list(headers)
+        while True:
+            try:
+                self._producer.produce(topic, key=key, value=value, **placed)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                self._producer.poll(0)
+                return
+
+    def send_all(self, topic: str, records: Iterable[tuple[str, bytes]], *, partition: int) -> None:
+        """Hand over many records, as (key, value), to one partition; waits while the local queue is full."""
+        produce = self._producer.produce
+        for key, value in records:
+            try:
+                produce(topic, value, key, partition)
+            except BufferError:
+                self.send(topic, key=key, value=value, partition=partition)
+        self._producer.poll(0)
+
+    def flush(self, timeout: float = 130.0) -> None:
+        """Wait until every record handed over is acknowledged.
+
+        Raises
+        ------
+        UnavailableError
+            If one was refused or is still unacknowledged after `timeout` seconds.
+        """
+        left = self._producer.flush(timeout)
+        with self._lock:
+            failure, self._failure = self._failure, None
+        if failure is not None or left:
+            why = str(failure) if failure is not None else f"{left} records unacknowledged after {timeout:.0f} s"
+            what = f"Kafka at {self._bootstrap} did not take all records: {why}."
+            raise UnavailableError(what, "Check the broker; the work since the last checkpoint is done again.")
+
+    def _refused(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            with self._lock:
+                self._failure = self._failure or error

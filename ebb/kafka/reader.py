@@ -1,0 +1,61 @@
+"""Reading a topic to its end."""
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from ebb.contracts.topics import MAX_MESSAGE_BYTES
+from ebb.errors import UnavailableError
+from ebb.kafka.config import client_config
+from ebb.settings import Settings
+
+
+def read_to_end(
+    settings: Settings, topic: str, partitions: Sequence[int], *, timeout: float = 30.0
+) -> Iterator[Message]:
+    """Yield every record of some partitions, from the first kept to the last that stood there when reading began.
+
+    Raises
+    ------
+    UnavailableError
+        If the broker does not answer within `timeout` seconds.
+    """
+    consumer = Consumer(
+        client_config(
+            settings,
+            group_id=f"{settings.topics.prefix}reader",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_message_max_bytes=MAX_MESSAGE_BYTES,
+            fetch_wait_max_ms=20,
+            # Behind the last record there may be the end of a transaction, which no position ever tells of.
+            enable_partition_eof=True,
+        )
+    )
+    try:
+        ends: dict[int, int] = {}
+        for partition in partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout)
+            if high > low:
+                ends[partition] = high
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
+        while ends:
+            # It waits this long for a thousand, also when fewer are left to come.
+            found = consumer.consume(1_000, timeout=0.1)
+            for message in found:
+                if (error := message.error()) is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ends.pop(cast(int, message.partition()), None)
+                else:
+                    raise KafkaException(error)
+            positions = consumer.position([TopicPartition(topic, partition) for partition in ends])
+            for place in positions:
+                if place.offset >= ends[place.partition]:
+                    del ends[place.partition]
+    except KafkaException as error:
+        what = f"Kafka at {settings.kafka_bootstrap} cannot be read ({topic}): {error.args[0]}."
+        raise UnavailableError(what, "Check that the broker runs and that EBB_KAFKA_BOOTSTRAP names it.") from error
+    finally:
+        consumer.close()

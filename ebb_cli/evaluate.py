@@ -1,0 +1,281 @@
+"""`ebb evaluate`: any labelled table through the candidates, every row predicted before it is learned."""
+
+import csv
+import hashlib
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ebb import __version__
+from ebb.errors import SourceError
+from ebb_cli.console import console
+from online_ml.evaluation.metrics import measure, reliability, roc_auc
+from online_ml.evaluation.tabular import Run, encode, passes
+from producers.replay.sources import Log, read_log
+
+YES = ("yes", "true", "1", "y", "churned", "positive")
+"""Values that mean a positive label where nothing else is said, in any case."""
+
+
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="A table: .csv, .tsv, .parquet, .jsonl; text also as .gz.")],
+    *,
+    label: Annotated[str, typer.Option(help="Column to predict; it must hold two values.")],
+    positive: Annotated[str | None, typer.Option(help="Value of the label that counts as 1, e.g. Yes.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="A column that is no input; may be repeated.")] = None,
+    shuffles: Annotated[int, typer.Option(min=0, help="Passes in random order; 0: one in the order of the file.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the shuffles.")] = 7,
+    warm_up: Annotated[float, typer.Option(min=0, max=0.9, help="Share of each pass predicted but not judged.")] = 0.2,
+    trees: Annotated[bool, typer.Option(help="Let River's tree and forest take part; they take seconds.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; named after the table by default.")] = None,
+) -> None:
+    """Tell how well a labelled table can be predicted, and write a report.
+
+    The table goes by as a stream: each row is predicted, then judged, then learned. The report holds the run's record
+    (run.json), metrics, confusion matrix, reliability and learning curve, as CSV files and as plots.
+
+    Raises
+    ------
+    SourceError
+        If the table cannot be read, lacks the label, or its label is not one of two values.
+    """
+    screen = console()
+    began = time.time()
+    log = read_log(file)
+    labels, kept, counted = _labels(log, file, label, positive)
+    inputs = {name: [values[row] for row in kept] for name, values in log.columns.items() if name != label}
+    for name in ignore or ():
+        if name not in inputs:
+            what = f"{file} has no column {name} to ignore; its columns are {', '.join(log.columns)}."
+            raise SourceError(what)
+        del inputs[name]
+    table = encode(inputs)
+    if not table.names:
+        what = f"No column of {file} can be an input: {_reasons(table.left_out)}."
+        raise SourceError(what, "Give a table with columns that say something about its rows.")
+    with screen.status(f"{len(labels):,} rows …"):
+        runs = list(passes(table.inputs, labels, shuffles=shuffles, seed=seed, trees=trees))
+    folder = out or Path(f"{file.name.split('.')[0]}-evaluation")
+    report = Report(runs, warm_up=warm_up)
+    record = {
+        "table": file.name,
+        "label": label,
+        **counted,
+        "rows_broken": len(log.broken),
+        "inputs": table.names,
+        "columns_left_out": table.left_out | dict.fromkeys(ignore or (), "was to be ignored"),
+        "shuffles": shuffles,
+        "seed": seed,
+        "warm_up": warm_up,
+        "began_at": began,
+        "seconds": round(time.time() - began, 1),
+    }
+    write(report, folder, file=file, record=record)
+    show(screen, report, folder, record)
+
+
+def _labels(
+    log: Log, file: Path, label: str, positive: str | None
+) -> tuple[npt.NDArray[np.uint8], list[int], dict[str, Any]]:
+    """Return labels, the rows that have one, and what to say of them."""
+    if label not in log.columns:
+        what = f"{file} has no column {label}; its columns are {', '.join(log.columns)}."
+        raise SourceError(what, "Name the column to predict by --label.")
+    values = ["" if value is None else _word(value) for value in log.columns[label]]
+    kept = [row for row, value in enumerate(values) if value]
+    found = Counter(values[row] for row in kept)
+    shown = ", ".join(f"{value} ({count:,})" for value, count in found.most_common(6))
+    if len(found) != 2:
+        what = f"Column {label} of {file} holds {len(found)} values, not two: {shown or 'none'}."
+        raise SourceError(what, "Only two-valued labels are evaluated; make one of it, or choose another by --label.")
+    one = positive if positive is not None else next((value for value in found if value.lower() in YES), None)
+    if one not in found:
+        what = f"Nothing says which value of {label} is the positive one: {shown}."
+        if positive is not None:
+            what = f"Column {label} of {file} never holds {positive}; it holds {shown}."
+        raise SourceError(what, "Name the value by --positive.")
+    labels = np.array([values[row] == one for row in kept], dtype=np.uint8)
+    counted = {"positive": one, "rows": len(kept), "rows_without_label": len(values) - len(kept)}
+    return labels, kept, counted
+
+
+def _word(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+def _reasons(left_out: dict[str, str]) -> str:
+    return "; ".join(f"{name} {why}" for name, why in left_out.items()) or "there is none beside the label"
+
+
+THRESHOLD = 0.5
+POINTS = 20
+"""Points of the learning curve."""
+SHOWN = ("roc_auc", "pr_auc", "accuracy", "log_loss", "brier", "ece")
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The runs of a table, judged from the end of the warm-up on, all passes together."""
+
+    runs: Sequence[Run]
+    warm_up: float
+
+    @property
+    def first(self) -> int:
+        """Place in the stream at which judging begins."""
+        return int(self.warm_up * len(self.runs[0].labels))
+
+    @property
+    def names(self) -> list[str]:
+        """Candidates, best ROC-AUC first."""
+        return sorted(self.runs[0].said, key=lambda name: -self.metrics(name)["roc_auc"])
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """Return a candidate's measures, each the mean over the passes."""
+        found = [_measures(run.said[name][self.first :], run.labels[self.first :]) for run in self.runs]
+        return {key: float(np.mean([one[key] for one in found])) for key in found[0]}
+
+    def pooled(self, name: str) -> tuple[Floats, npt.NDArray[np.uint8]]:
+        """Return probabilities and labels of all passes."""
+        told = np.concatenate([run.said[name][self.first :] for run in self.runs])
+        return told, np.concatenate([run.labels[self.first :] for run in self.runs])
+
+    def confusion(self, name: str) -> dict[str, int]:
+        """Return the four counts at `THRESHOLD`, over all passes."""
+        told, labels = self.pooled(name)
+        said = told >= THRESHOLD
+        true = labels == 1
+        return {
+            "true_positive": int((said & true).sum()),
+            "false_positive": int((said & ~true).sum()),
+            "false_negative": int((~said & true).sum()),
+            "true_negative": int((~said & ~true).sum()),
+        }
+
+    def curve(self, name: str) -> list[tuple[int, float]]:
+        """Return ROC-AUC of each stretch of the stream by the rows learned when it ended, the mean over the passes."""
+        ends = np.linspace(0, len(self.runs[0].labels), POINTS + 1).astype(int)
+        found = []
+        for start, end in itertools.pairwise(ends):
+            areas = [roc_auc(run.said[name][start:end], run.labels[start:end]) for run in self.runs]
+            known = [area for area in areas if area is not None]
+            if known:
+                found.append((int(end), float(np.mean(known))))
+        return found
+
+
+def _measures(told: Floats, labels: npt.NDArray[np.uint8]) -> dict[str, float]:
+    said, true = told >= THRESHOLD, labels == 1
+    hits = int((said & true).sum())
+    precision, recall = hits / max(int(said.sum()), 1), hits / max(int(true.sum()), 1)
+    return {
+        "roc_auc": 0.5,
+        "pr_auc": float(labels.mean()),
+        **measure(told, labels),
+        "accuracy": float((said == true).mean()),
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * precision * recall / max(precision + recall, 1e-12),
+    }
+
+
+def write(report: Report, folder: Path, *, file: Path, record: dict[str, Any]) -> None:
+    """Write the report; files of an earlier one in the same folder are replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    packages = {name: version(name) for name in ("numpy", "river")}
+    began = datetime.fromtimestamp(record["began_at"], UTC).isoformat(timespec="seconds")
+    whole = record | {
+        "began_at": began,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "versions": {"ebb": __version__, **packages},
+        "rows_too_slow_to_learn": report.runs[0].skipped,
+    }
+    _json(folder / "run.json", whole)
+    _json(folder / "metrics.json", {name: report.metrics(name) for name in report.names})
+    best = report.names[0]
+    with (folder / "confusion.csv").open("w", newline="", encoding="utf-8") as out:
+        rows = csv.writer(out)
+        rows.writerow(["candidate", "threshold", *report.confusion(best)])
+        rows.writerows([name, THRESHOLD, *report.confusion(name).values()] for name in report.names)
+    with (folder / "reliability.csv").open("w", newline="", encoding="utf-8") as out:
+        rows = csv.writer(out)
+        rows.writerow(["candidate", "bin", "rows", "mean_prediction", "share_positive"])
+        for name in report.names:
+            for place, (count, told, seen) in enumerate(reliability(*report.pooled(name)).tolist()):
+                rows.writerow([name, place, int(count), told if count else "", seen if count else ""])
+    with (folder / "learning_curve.csv").open("w", newline="", encoding="utf-8") as out:
+        rows = csv.writer(out)
+        rows.writerow(["candidate", "rows_learned", "roc_auc"])
+        rows.writerows([name, *point] for name in report.names for point in report.curve(name))
+    _plots(report, folder)
+
+
+def _json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _plots(report: Report, folder: Path) -> None:
+    mpl.use("svg")
+    from matplotlib.figure import Figure  # noqa: PLC0415 - after the choice of what it draws with
+
+    names = [name for name in report.names if name != "prior"]
+    figure = Figure(figsize=(6, 5.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="as told")
+    for name in names:
+        table = reliability(*report.pooled(name))
+        some = table[table[:, 0] > 0]
+        axes.plot(some[:, 1], some[:, 2], marker="o", label=f"{name}, ECE {report.metrics(name)['ece']:.3f}")
+    axes.set(xlabel="probability told", ylabel="share that was positive", title="Reliability", xlim=(0, 1), ylim=(0, 1))
+    axes.legend()
+    figure.savefig(folder / "reliability.svg")
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    for name in names:
+        points = report.curve(name)
+        axes.plot([rows for rows, _ in points], [area for _, area in points], marker=".", label=name)
+    axes.axvline(report.first, color="0.7", linestyle="--", label="judged from here on")
+    axes.set(xlabel="rows learned", ylabel="ROC-AUC of the latest stretch", title="Learning curve")
+    axes.legend()
+    figure.savefig(folder / "learning_curve.svg")
+
+
+def show(screen: Console, report: Report, folder: Path, record: dict[str, Any]) -> None:
+    """Print the figures and where the files are."""
+    judged = len(report.runs[0].labels) - report.first
+    count = len(report.runs)
+    how = f"{count} pass{'es' * (count > 1)}" if record["shuffles"] else "1 pass in the order of the file"
+    title = f"{record['table']}: {record['label']} = {record['positive']}; {judged:,} rows judged, {how}"
+    table = Table(title=title)
+    table.add_column("candidate")
+    for name in SHOWN:
+        table.add_column(name.replace("_", "-"), justify="right")
+    for name in report.names:
+        metrics = report.metrics(name)
+        table.add_row(name, *(f"{metrics[key]:.4f}" for key in SHOWN))
+    screen.print(table)
+    for column, why in record["columns_left_out"].items():
+        screen.print(f"Column {column} was left out: it {why}.", markup=False)
+    if record["rows_without_label"]:
+        screen.print(f"{record['rows_without_label']:,} rows without a label were left out.")
+    if record["rows_broken"]:
+        screen.print(f"{record['rows_broken']:,} rows could not be read.")
+    for name, skipped in report.runs[0].skipped.items():
+        if skipped:
+            screen.print(f"The {name} is too slow for all rows: it learned all but {skipped:,} of each pass.")
+    screen.print(f"The report is in {folder}.", markup=False)

@@ -1,0 +1,112 @@
+"""The parts of the running system: one process each, and how to tell that it is ready."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+from ebb.settings import Settings
+from ebb_cli.local.ports import LOOPBACK, free_port
+
+
+def _running() -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the supervisor needs to know to run one process."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    ready: Callable[[], bool] = field(default=_running, compare=False)
+    """Asked repeatedly until true; must answer within a second or two and never raise."""
+    after: tuple[str, ...] = ()
+    """Names of the parts that must be ready before this one starts, and stop only after it."""
+    patience: float = 180.0
+    """Seconds it may take to become ready; a busy machine needs ten times what an idle one does."""
+    grace: float = 15.0
+    """Seconds between SIGTERM and SIGKILL when it is stopped."""
+
+
+PROCESS = {
+    # The log shall hold what a part said until its very end, and where it was if native code crashed.
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONFAULTHANDLER": "1",
+    # glibc gives each thread a heap of its own, up to eight a core, and what is freed in one is of no use to another.
+    "MALLOC_ARENA_MAX": "2",
+    # Arrow's own allocator hardly gives anything back to the system, at no gain in speed here.
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
+"""What every part's process gets besides its settings."""
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the whole environment of a child that shall see exactly these settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("EBB_")}
+    return {**kept, **PROCESS, **settings.environment()}
+
+
+def module(name: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command that runs a module under this very Python."""
+    return (sys.executable, "-m", name, *arguments)
+
+
+def responds(url: str) -> bool:
+    """Tell whether a URL answers 200."""
+    try:
+        # Plain HTTP on this machine; to load the authorities of others would take longer than the answer.
+        return httpx.get(url, timeout=2, trust_env=False, verify=False).status_code == httpx.codes.OK  # noqa: S501
+    except httpx.HTTPError:
+        return False
+
+
+def api_url(settings: Settings) -> str:
+    """Return the address at which this machine reaches the API."""
+    host = settings.api_host
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        host = LOOPBACK
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
+
+
+def metrics_url(part: Part) -> str:
+    """Return where a part serves its metrics; empty if it does not."""
+    port = part.environment.get("EBB_METRICS_PORT", "0")
+    return f"http://{LOOPBACK}:{port}/metrics" if port != "0" else ""
+
+
+def _with_metrics(name: str, settings: Settings, command: tuple[str, ...], after: tuple[str, ...] = ()) -> Part:
+    own = settings.model_copy(update={"metrics_port": free_port()})
+    url = f"http://{LOOPBACK}:{own.metrics_port}/metrics"
+    return Part(name, command, environment(own), lambda: responds(url), after=after)
+
+
+def worker(settings: Settings, index: int = 0, *, after: tuple[str, ...] = ()) -> Part:
+    """Describe a stream worker; ready when it serves its metrics, on a free port of its own."""
+    return _with_metrics(f"worker-{index}", settings, module("stream_processors"), after)
+
+
+def learner(settings: Settings, *, after: tuple[str, ...] = ()) -> Part:
+    """Describe the learner; ready when it serves its metrics, on a free port of its own."""
+    return _with_metrics("learner", settings, module("online_ml"), after)
+
+
+def api(settings: Settings, *, after: tuple[str, ...] = ()) -> Part:
+    """Describe the API, which listens on `settings.api_port`; ready when `/readyz` says so."""
+    url = f"{api_url(settings)}/readyz"
+    grace = Part.grace + settings.drain_seconds
+    return Part("api", module("serving"), environment(settings), lambda: responds(url), after=after, grace=grace)
+
+
+def simulator(settings: Settings, *arguments: str, after: tuple[str, ...] = ()) -> Part:
+    """Describe the simulator; `arguments` are those of `ebb simulate`. Ready when it serves its metrics."""
+    return _with_metrics("simulator", settings, module("producers.simulator.app", *arguments), after)
+
+
+def clickhouse(settings: Settings) -> Part:
+    """Describe the process; it keeps its data in `settings.home/clickhouse`."""
+    url = f"{settings.clickhouse_url}/ping"
+    return Part("clickhouse", module("clickhouse.embedded"), environment(settings), lambda: responds(url), grace=30)

@@ -1,0 +1,143 @@
+"""What Ebb stands on, for one machine: Kafka and ClickHouse, as child processes on loopback."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ebb.settings import Settings
+from ebb_cli.local import jars, kafka, parts, ports
+from ebb_cli.local.home import HomeLock
+from ebb_cli.local.parts import Part, api_url, clickhouse, metrics_url
+from ebb_cli.local.supervisor import Supervisor
+
+Say = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+def logs(settings: Settings) -> Path:
+    """Return the folder of the parts' logs."""
+    return settings.home / "logs"
+
+
+def prepare(settings: Settings, *, progress: jars.Progress = lambda *_: None) -> tuple[Settings, list[Part]]:
+    """Choose ports, fetch the jars, lay out the folders.
+
+    Where `kafka_bootstrap` or `clickhouse_url` was given explicitly, that service runs elsewhere and none is embedded.
+
+    Returns
+    -------
+    Settings
+        With absolute folders, and with the addresses at which the services will answer.
+    list of Part
+        The services to start.
+
+    Raises
+    ------
+    SetupError
+        If a port was asked for and is taken, or the jars cannot be had.
+    """
+    changes: dict[str, object] = {"home": settings.home.absolute(), "lib": settings.lib.absolute()}
+    elsewhere = settings.model_fields_set
+    own_kafka, own_clickhouse = "kafka_bootstrap" not in elsewhere, "clickhouse_url" not in elsewhere
+    taken: list[int] = []
+    if own_kafka:
+        port = ports.choose(settings, "kafka_port")
+        taken.append(port)
+        changes |= {"kafka_port": port, "kafka_bootstrap": f"{ports.LOOPBACK}:{port}"}
+    if own_clickhouse:
+        port = ports.choose(settings, "clickhouse_port", taken=taken)
+        changes |= {"clickhouse_port": port, "clickhouse_url": f"http://{ports.LOOPBACK}:{port}"}
+    chosen = settings.model_copy(update=changes)
+    parts = []
+    if own_kafka:
+        parts.append(kafka.kafka(chosen, jars.classpath(chosen.lib, progress=progress)))
+    if own_clickhouse:
+        parts.append(clickhouse(chosen))
+    return chosen, parts
+
+
+@contextmanager
+def running(settings: Settings, *, say: Say = silent) -> Iterator[tuple[Settings, Supervisor]]:
+    """Start Kafka and ClickHouse under `settings.home`; yield where they are, and their supervisor.
+
+    The supervisor lets a test take a service down and bring it up again.
+
+    Raises
+    ------
+    SetupError
+        If the home is in use, a port taken, or a service does not start; the message says what to do.
+    """
+    with HomeLock(settings.home) as lock:
+        chosen, parts = prepare(settings)
+        with Supervisor(parts, logs=logs(chosen), say=say, keep_open=[lock.fileno()]) as supervisor:
+            yield chosen, supervisor
+
+
+@contextmanager
+def services(settings: Settings, *, say: Say = silent) -> Iterator[Settings]:
+    """Start Kafka and ClickHouse under `settings.home`, yield settings that point at them, stop both at the end.
+
+    Raises
+    ------
+    SetupError
+        As `running`.
+    """
+    with running(settings, say=say) as (chosen, _):
+        yield chosen
+
+
+@dataclass(frozen=True)
+class System:
+    """A system that can be started: its settings, with every address decided, and its parts in order."""
+
+    settings: Settings
+    parts: tuple[Part, ...]
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where a person or a program reaches it, by what is found there."""
+        base = api_url(self.settings)
+        found = {
+            "Live page": base,
+            "REST": f"{base}/v1",
+            "API description": f"{base}/openapi.json",
+            "WebSocket": f"{base.replace('http', 'ws', 1)}/v1/stream",
+            "Kafka": self.settings.kafka_bootstrap,
+            "ClickHouse": self.settings.clickhouse_url,
+            "Metrics, api": f"{base}/metrics",
+        }
+        return found | {f"Metrics, {part.name}": url for part in self.parts if (url := metrics_url(part))}
+
+
+def plan(
+    settings: Settings, *, simulator: Sequence[str] | None = (), progress: jars.Progress = lambda *_: None
+) -> System:
+    """Decide ports, lay out folders and describe every part.
+
+    Parameters
+    ----------
+    simulator
+        Arguments of the simulator; None leaves it out.
+
+    Raises
+    ------
+    SetupError
+        If a port that was asked for is taken, or Kafka's jars cannot be had.
+    """
+    # The ports first: they cost nothing, the jars may take a minute.
+    api_port = ports.choose(settings, "api_port", settings.api_host)
+    chosen, embedded = prepare(settings, progress=progress)
+    chosen = chosen.model_copy(update={"api_port": api_port})
+    below = tuple(part.name for part in embedded)
+    own = [
+        *(parts.worker(chosen, index, after=below) for index in range(chosen.workers)),
+        parts.learner(chosen, after=below),
+        parts.api(chosen, after=below),
+    ]
+    if simulator is not None:
+        own.append(parts.simulator(chosen, *simulator, after=below))
+    return System(chosen, (*embedded, *own))

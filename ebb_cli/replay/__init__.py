@@ -1,0 +1,1 @@
+"""`ebb replay`, from a file to its report."""

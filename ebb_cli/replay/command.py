@@ -1,0 +1,221 @@
+"""`ebb replay`: a recorded log through the whole system, in a namespace of its own, to the realised metrics."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from clickhouse.client import connect
+from ebb.errors import SettingsError, SourceError
+from ebb.settings import Settings, read_settings
+from ebb_cli.console import console
+from ebb_cli.local import home as run_file
+from ebb_cli.local import parts
+from ebb_cli.local.stop_signal import StopSignal
+from ebb_cli.local.supervisor import Supervisor
+from ebb_cli.local.system import logs, services
+from ebb_cli.replay import report as replay_report
+from ebb_cli.replay.namespace import namespace_of, prepare, replay_settings
+from ebb_cli.replay.progress import Standing, wait
+from producers.activity_producer import ActivityProducer
+from producers.replay.presets import PRESETS, Preset, mapping_of, preset_named
+from producers.replay.rows import Rows, columns_of, complete_mapping
+from producers.replay.sender import Tally
+from producers.replay.sender import replay as send_log
+from producers.replay.sources import read_log
+from producers.replay.times import zone_named
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="A log: .parquet, .csv, .tsv, .jsonl; text also as .gz.")],
+    *,
+    preset: Annotated[str | None, typer.Option(help=f"A log that Ebb knows: {', '.join(PRESETS)}.")] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FIELD=COLUMN", help="Which column is which field; FIELD==TEXT is a constant."),
+    ] = None,
+    speed: Annotated[str, typer.Option(help="Times faster than it happened, or max.")] = "max",
+    zone: Annotated[str | None, typer.Option(help="Time zone of times that state none, e.g. UTC.")] = None,
+    time_format: Annotated[str | None, typer.Option(help="How times are written, as strptime reads; ISO 8601.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Keeps the log apart; named after it by default.")] = None,
+    fresh: Annotated[bool, typer.Option(help="Replace what an earlier replay left in the namespace.")] = False,
+    horizon_days: Annotated[int | None, typer.Option(help="Days of silence that count as churn.", min=1)] = None,
+    lookback_days: Annotated[int | None, typer.Option(help="Days in which a customer counts.", min=1)] = None,
+    partitions: Annotated[int | None, typer.Option(help="Partitions of its topics.", min=1)] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the figures to this file, as JSON.")] = None,
+) -> None:
+    """Send a recorded log through the system and print what came of it.
+
+    Uses the Kafka and ClickHouse of a running `ebb up`, or starts its own for as long as it takes. The log gets topics,
+    database and state of its own, a worker and a learner; it goes through in event-time order; every label that can
+    mature by its end does, and none beyond it.
+
+    Raises
+    ------
+    SourceError
+        If the log cannot be read or mapped.
+    SetupError
+        If the namespace is in use and --fresh is not given.
+    UnavailableError
+        If a service or a part does not answer.
+    """
+    known = preset_named(preset)
+    asked = read_settings()
+    screen = console()
+    pace = _pace(speed)
+    base = run_file.attach(asked)
+    space = replay_settings(
+        base,
+        known,
+        namespace or namespace_of(file, preset),
+        horizon_days=horizon_days,
+        lookback_days=lookback_days,
+        partitions=partitions,
+    )
+    with screen.status(f"Reading {file.name} …"):
+        rows = _read(file, known, mapping or [], zone=zone, time_format=time_format, space=space)
+    with StopSignal() as stop, ExitStack() as stack:
+        say = _Say(screen)
+        if run_file.read(asked.home) is None:
+            screen.print("Starting Kafka and ClickHouse for this replay …")
+            running = stack.enter_context(services(asked, say=say))
+            places = ("home", "lib", "kafka_port", "kafka_bootstrap", "clickhouse_port", "clickhouse_url")
+            space = space.model_copy(update={name: getattr(running, name) for name in places})
+        prepare(space, fresh=fresh)
+        supervisor = Supervisor(
+            [parts.worker(space), parts.learner(space)],
+            logs=logs(space) / f"replay-{space.namespace}",
+            say=say,
+            stopping=stop,
+        )
+        stack.enter_context(supervisor)
+        began = time.monotonic()
+        tally = _send(rows, space, name=file.name, speed=pace, screen=screen, supervisor=supervisor, stop=stop)
+        if tally.final_boundary is None:
+            what = f"No row of {file.name} could be accepted: {dict(tally.refused)}; first: {tally.examples}."
+            raise SourceError(what, "Look at the mapping (--map, --zone, --time-format).")
+        if tally.stopped or not _wait(space, tally, screen, supervisor, stop):
+            screen.print("Stopped before the end; what was sent stays in the namespace.")
+            raise typer.Exit(130)
+        screen.print(f"{tally.accepted:,} events through in {time.monotonic() - began:.1f} s.")
+        _report(space, tally, known, screen, report)
+
+
+class _Say:
+    """Prints what the supervisor tells."""
+
+    def __init__(self, screen: Console) -> None:
+        self._screen = screen
+
+    def __call__(self, text: str) -> None:
+        self._screen.print(text, markup=False)
+
+
+def _pace(speed: str) -> float | None:
+    if speed == "max":
+        return None
+    try:
+        pace = float(speed)
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace < float("inf"):
+        what = f"--speed {speed} is neither a number above 0 nor max."
+        raise SettingsError(what, "For example --speed 86400: a day of the log in a second.")
+    return pace
+
+
+def _read(
+    file: Path,
+    preset: Preset,
+    pairs: list[str],
+    *,
+    zone: str | None,
+    time_format: str | None,
+    space: Settings,
+) -> Rows:
+    wanted = mapping_of(preset, pairs)
+    log = read_log(file, columns_of(wanted) if wanted else None)
+    return Rows(
+        log,
+        complete_mapping(wanted, list(log.columns)),
+        zone=zone_named(zone or preset.zone),
+        time_format=time_format,
+        latest=time.time() + space.future_tolerance_seconds,
+        max_bytes=space.max_event_bytes,
+    )
+
+
+@contextmanager
+def _bar(screen: Console, what: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
+        yield bar, bar.add_task(what, total=total)
+
+
+def _send(
+    rows: Rows,
+    space: Settings,
+    *,
+    name: str,
+    speed: float | None,
+    screen: Console,
+    supervisor: Supervisor,
+    stop: StopSignal,
+) -> Tally:
+    with (
+        ActivityProducer(space, source="replay", linger_ms=20) as producer,
+        _bar(screen, name, len(rows)) as (bar, task),
+    ):
+
+        def progress(done: int) -> None:
+            bar.advance(task, done)
+            supervisor.poll()
+
+        return send_log(rows, producer, name=name, speed=speed, progress=progress, stopping=stop)
+
+
+def _wait(space: Settings, tally: Tally, screen: Console, supervisor: Supervisor, stop: StopSignal) -> bool:
+    client = connect(space)
+
+    def scored() -> bool:
+        counts = replay_report.count(client)
+        return counts.scored >= len(tally.customers) and counts.events >= tally.accepted
+
+    try:
+        with _bar(screen, "Processing and learning", None) as (bar, task):
+            most = 0
+
+            def tell(now: Standing) -> None:
+                nonlocal most
+                left = now.events_left + now.blocks_left
+                most = max(most, left)
+                bar.update(task, total=most, completed=most - left)
+
+            return wait(
+                space,
+                tally.final_boundary or 0,
+                poll=supervisor.poll,
+                stopping=stop,
+                scored=scored,
+                tell=tell,
+            )
+    finally:
+        client.close()
+
+
+def _report(space: Settings, tally: Tally, preset: Preset, screen: Console, file: Path | None) -> None:
+    client = connect(space)
+    try:
+        counts = replay_report.count(client)
+        found = replay_report.qualities(client, replay_report.first_test_day(tally))
+    finally:
+        client.close()
+    replay_report.show(screen, tally=tally, counts=counts, found=found, preset=preset, space=space)
+    if file is not None:
+        file.write_text(json.dumps(replay_report.as_json(tally, counts, found, space), indent=2), encoding="utf-8")

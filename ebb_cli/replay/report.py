@@ -1,0 +1,177 @@
+"""What came of a replayed log: counts that must agree, and how good the predictions were."""
+
+import math
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+from clickhouse_connect.driver.client import Client
+from rich.console import Console
+from rich.table import Table
+
+from ebb.clock import DAY
+from ebb.contracts.models import TARGETS
+from ebb.settings import Settings
+from online_ml.evaluation.metrics import measure
+from producers.replay.presets import CUT, Preset
+from producers.replay.sender import Tally
+
+SHOWN = ("roc_auc", "pr_auc", "log_loss", "ece")
+EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What ClickHouse holds of the log."""
+
+    events: int
+    """Distinct events."""
+    customers: int
+    """Distinct customers among the events."""
+    scored: int
+    """Customers with a score."""
+    dead_letters: int
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good one candidate was over one period."""
+
+    target: str
+    candidate: str
+    period: str
+    """`all` labels, or the `test` period of the protocol."""
+    labels: int
+    measures: dict[str, float]
+
+
+def count(client: Client) -> Counts:
+    """Count what a namespace's database holds."""
+
+    def one(query: str) -> int:
+        return int(client.query(query).result_rows[0][0])
+
+    return Counts(
+        events=one("SELECT count() FROM v_events"),
+        customers=one("SELECT uniqExact(customer_id) FROM events"),
+        scored=one("SELECT uniqExact(customer_id) FROM scores"),
+        dead_letters=one("SELECT count() FROM v_dead_letters"),
+    )
+
+
+def first_test_day(tally: Tally) -> int:
+    """Return the first day number of the protocol's test period: snapshots at or after 70 % of the time range."""
+    first, last = tally.first or 0.0, tally.last or 0.0
+    return math.ceil((first + CUT * (last - first)) / DAY)
+
+
+def qualities(client: Client, cut: int) -> list[Quality]:
+    """Measure every candidate of every target, exactly, on the predictions made at the snapshots."""
+    result = []
+    for target in TARGETS:
+        found = client.query(
+            "SELECT DISTINCT candidate FROM outcomes WHERE target = {target:String} ORDER BY candidate",
+            parameters={"target": target},
+        )
+        for (candidate,) in found.result_rows:
+            columns = client.query_arrow(
+                "SELECT label, toFloat64(probability) AS probability, toInt32(toUInt16(snapshot_day)) AS day "
+                "FROM v_outcomes "
+                "WHERE target = {target:String} AND candidate = {candidate:String} AND label <= 1 "
+                "ORDER BY day, customer_id",  # sums of floats depend on the order
+                parameters={"target": target, "candidate": candidate},
+            )
+            label = columns.column("label").to_numpy().astype(np.uint8)
+            probability = columns.column("probability").to_numpy()
+            tested = columns.column("day").to_numpy() >= cut
+            for period, chosen in (("all", np.ones(len(label), bool)), ("test", tested)):
+                known = chosen & ~np.isnan(probability)
+                measures = measure(probability[known], label[known])
+                result.append(Quality(target, candidate, period, int(known.sum()), measures))
+    return result
+
+
+def show(
+    screen: Console, *, tally: Tally, counts: Counts, found: list[Quality], preset: Preset, space: Settings
+) -> None:
+    """Print the tables."""
+    screen.print(_counts_table(tally, counts))
+    if tally.refused:
+        screen.print(_refused_table(tally))
+    cut = EPOCH.toordinal() + first_test_day(tally)
+    begins = date.fromordinal(cut)
+    for target in TARGETS:
+        days = space.horizon_days if target == "churn" else space.purchase_horizon_days
+        for period, words in (("test", f"snapshots from {begins} on (the last 30 %)"), ("all", "all matured labels")):
+            rows = [quality for quality in found if (quality.target, quality.period) == (target, period)]
+            if any("roc_auc" in row.measures for row in rows):
+                baselines = preset.baselines if (target, period) == ("churn", "test") else ()
+                screen.print(_quality_table(f"{target} within {days} days, {words}", rows, baselines))
+            elif period == "all":
+                screen.print(f"{target} within {days} days: all matured labels are alike, so there is nothing to rank.")
+    screen.print(
+        "[dim]Every prediction was made at its snapshot, before any later label. served: what the worker said then; at "
+        "full speed the log outruns the learner, and the worker speaks from an older model.[/dim]"
+    )
+
+
+def as_json(tally: Tally, counts: Counts, found: list[Quality], space: Settings) -> dict[str, Any]:
+    """Return the report for programs."""
+    return {
+        "namespace": space.namespace,
+        "horizon_days": space.horizon_days,
+        "lookback_days": space.lookback_days,
+        "read": tally.read,
+        "accepted": tally.accepted,
+        "refused": dict(tally.refused),
+        "customers": len(tally.customers),
+        "clickhouse": asdict(counts),
+        "quality": [asdict(quality) for quality in found],
+    }
+
+
+def _counts_table(tally: Tally, counts: Counts) -> Table:
+    table = Table(title="The log", show_header=False)
+    table.add_column("what")
+    table.add_column("how many", justify="right")
+    table.add_column("")
+
+    def agree(mine: int, theirs: int) -> str:
+        return "[green]equal[/green]" if mine == theirs else f"[red]expected {mine:,}[/red]"
+
+    first, last = (datetime.fromtimestamp(value or 0, UTC).date() for value in (tally.first, tally.last))
+    table.add_row("rows read", f"{tally.read:,}", f"{first} to {last}")
+    table.add_row("accepted", f"{tally.accepted:,}", "")
+    table.add_row("refused", f"{tally.refused.total():,}", "")
+    table.add_row("distinct events in ClickHouse", f"{counts.events:,}", agree(tally.accepted, counts.events))
+    table.add_row("customers in ClickHouse", f"{counts.customers:,}", agree(len(tally.customers), counts.customers))
+    table.add_row("customers scored", f"{counts.scored:,}", agree(len(tally.customers), counts.scored))
+    return table
+
+
+def _refused_table(tally: Tally) -> Table:
+    table = Table(title="Refused")
+    table.add_column("reason")
+    table.add_column("rows", justify="right")
+    table.add_column("first")
+    for reason, rows in tally.refused.most_common():
+        table.add_row(reason, f"{rows:,}", tally.examples[reason])
+    return table
+
+
+def _quality_table(title: str, rows: list[Quality], baselines: Any) -> Table:
+    table = Table(title=title)
+    table.add_column("candidate")
+    for name in ("labels", "base rate", "ROC-AUC", "PR-AUC", "log-loss", "ECE"):
+        table.add_column(name, justify="right")
+    for row in sorted(rows, key=lambda row: -row.measures.get("roc_auc", 0.0)):
+        base = row.measures.get("base_rate")
+        cells = [f"{row.measures[name]:.3f}" if name in row.measures else "" for name in SHOWN]
+        table.add_row(row.candidate, f"{row.labels:,}", "" if base is None else f"{base:.3f}", *cells)
+    if baselines:
+        table.add_section()
+        for baseline in baselines:
+            name = f"[dim]published: {baseline.name}[/dim]"
+            table.add_row(name, "", "", f"{baseline.roc_auc:.3f}", f"{baseline.pr_auc:.3f}", "", "")
+    return table

@@ -1,0 +1,178 @@
+"""`ebb up`: the whole system on this machine, until Ctrl-C."""
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from ebb.errors import SettingsError
+from ebb.settings import Settings, read_settings
+from ebb_cli.console import console, fetching
+from ebb_cli.local import event_time, jars
+from ebb_cli.local import home as run_file
+from ebb_cli.local.home import HomeLock
+from ebb_cli.local.parts import api_url
+from ebb_cli.local.preflight import preflight
+from ebb_cli.local.stop_signal import StopSignal
+from ebb_cli.local.supervisor import Supervisor
+from ebb_cli.local.system import System, logs, plan
+from ebb_cli.status import address_table, fetch_summary, line, realised_auc
+
+LOOK_SECONDS = 0.2
+"""Between two looks at the parts."""
+STATUS_SECONDS = 2.0
+"""Between two looks at the summary."""
+QUIET_SECONDS = 30.0
+"""Between two status lines where there is no terminal to redraw one on."""
+
+
+def up(
+    *,
+    workers: Annotated[int | None, typer.Option(help="Stream workers (EBB_WORKERS).", min=1, max=64)] = None,
+    day_seconds: Annotated[
+        float | None, typer.Option(help="Real seconds that a day takes (EBB_DAY_SECONDS); 86400 is real time.")
+    ] = None,
+    simulator: Annotated[bool, typer.Option(help="Send the activity of simulated customers.")] = True,
+    customers: Annotated[int | None, typer.Option(help="Simulated customers.", min=1)] = None,
+    rate: Annotated[float | None, typer.Option(help="Factor on the simulated customers' activity.", min=0.01)] = None,
+    history_days: Annotated[int | None, typer.Option(help="Days simulated before the present one.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the simulated world (EBB_SEED).")] = None,
+    shift: Annotated[
+        list[str] | None, typer.Option(help="A regime shift of the simulated world; see `ebb simulate --help`.")
+    ] = None,
+) -> None:
+    """Start the whole system on this machine and keep it running until Ctrl-C.
+
+    Kafka and ClickHouse are embedded unless EBB_KAFKA_BOOTSTRAP and EBB_CLICKHOUSE_URL name some. Data, state and logs
+    go to EBB_HOME and are taken up again at the next start.
+
+    Raises
+    ------
+    SetupError
+        If the machine lacks something, a port that was asked for is taken, or a part does not start.
+    """
+    given = {"workers": workers, "day_seconds": day_seconds, "seed": seed}
+    asked = _with(read_settings(), {name: value for name, value in given.items() if value is not None})
+    arguments = None
+    if simulator:
+        arguments = [
+            text
+            for name, value in (
+                ("customers", customers),
+                ("rate", rate),
+                ("history-days", history_days),
+                ("seed", seed),
+            )
+            if value is not None
+            for text in (f"--{name}", str(value))
+        ] + [text for spec in shift or () for text in ("--shift", spec)]
+    screen = console()
+    preflight(asked.home)
+    with HomeLock(asked.home) as lock:
+        with fetching(screen) as progress:
+            jars.classpath(asked.lib, progress=progress)
+        system = plan(event_time.begin(asked, time.time()), simulator=arguments)
+        _Run(system, screen).run(keep_open=lock.fileno())
+
+
+def _with(settings: Settings, given: dict[str, Any]) -> Settings:
+    """Return settings changed as the command line asks; its options count as explicit, and are checked."""
+    if not given:
+        return settings
+    explicit = {name: getattr(settings, name) for name in settings.model_fields_set}
+    try:
+        return Settings(**explicit | given)
+    except ValidationError as error:
+        wrong = "; ".join(f"{problem['loc'][0]} {problem['msg']}" for problem in error.errors())
+        what = f"The options cannot be used: {wrong}."
+        raise SettingsError(what, "See `ebb up --help`.") from None
+
+
+class _Run:
+    """One run of the system, from the first process to the last."""
+
+    def __init__(self, system: System, screen: Console) -> None:
+        self.system = system
+        self.settings = system.settings
+        self.screen = screen
+        self.began = time.monotonic()
+        self.milestones: set[str] = set()
+
+    def run(self, *, keep_open: int) -> None:
+        """Start, watch, stop."""
+        with StopSignal() as stop:
+            supervisor = Supervisor(
+                self.system.parts, logs=logs(self.settings), say=self.say, stopping=stop, keep_open=[keep_open]
+            )
+            try:
+                names = ", ".join(part.name for part in self.system.parts)
+                with self.screen.status(f"Starting {names} …"):
+                    supervisor.start()
+                if not stop:
+                    self.announce()
+                    self.watch(supervisor, stop)
+            finally:
+                self.say("Stopping …")
+                run_file.remove(self.settings.home)
+                supervisor.stop()
+                event_time.save(self.settings, time.time(), clean=True)
+            self.say("Stopped. The next start goes on from here; `ebb reset` empties it.")
+
+    def say(self, text: str) -> None:
+        """Print a line; a terminal that is gone is no reason to leave parts behind."""
+        with contextlib.suppress(OSError):
+            self.screen.print(text, markup=False, soft_wrap=True)
+
+    def announce(self) -> None:
+        """Tell where everything is, to people here and to other commands by `run.json`."""
+        run_file.write(self.settings, self.system.addresses)
+        base = api_url(self.settings)
+        key = '-H "Authorization: Bearer $EBB_API_KEY" ' if self.settings.api_keys else ""
+        home = "" if self.settings.home == Path(".ebb").absolute() else f"EBB_HOME={self.settings.home} "
+        with contextlib.suppress(OSError):
+            self.screen.print()
+            took = time.monotonic() - self.began
+            self.screen.print(address_table(self.system.addresses, f"Ebb runs, after {took:.0f} s"))
+            self.screen.print("\nTry, in another terminal:")
+            self.screen.print(f"  curl -s {key}'{base}/v1/customers/at-risk?page_size=3'", markup=False)
+            self.screen.print(f"  {home}{_ebb()} watch", markup=False)
+            self.screen.print(f"\nLogs: {logs(self.settings)}. Ctrl-C stops everything.\n", markup=False)
+
+    def watch(self, supervisor: Supervisor, stop: StopSignal) -> None:
+        """Keep the parts alive and event time written down; say how it goes."""
+        saved = looked = told = 0.0
+        with contextlib.ExitStack() as stack:
+            status = stack.enter_context(self.screen.status("")) if self.screen.is_terminal else None
+            while not stop:
+                supervisor.poll()
+                now = time.monotonic()
+                if now - saved >= 1:
+                    event_time.save(self.settings, time.time(), clean=False)
+                    saved = now
+                if now - looked >= STATUS_SECONDS:
+                    looked = now
+                    if summary := fetch_summary(api_url(self.settings), self.settings):
+                        self.reach("scores", bool(summary["customers"]), "The first customers are scored")
+                        self.reach("auc", realised_auc(summary) is not None, "Labels have matured; AUC is realised")
+                        if status:
+                            status.update(line(summary))
+                        elif now - told >= QUIET_SECONDS:
+                            self.say(line(summary))
+                            told = now
+                time.sleep(LOOK_SECONDS)
+
+    def reach(self, name: str, reached: bool, text: str) -> None:
+        """Say once that a milestone is reached, and when."""
+        if reached and name not in self.milestones:
+            self.milestones.add(name)
+            self.say(f"{text} ({time.monotonic() - self.began:.0f} s after the start).")
+
+
+def _ebb() -> str:
+    """Return how to call this command line from here: short if its folder is the checkout's."""
+    local = Path(".venv/bin/ebb")
+    return str(local) if local.exists() else "ebb"

@@ -1,0 +1,68 @@
+"""`ebb watch`: alerts in a terminal, over the WebSocket that any program can use."""
+
+import asyncio
+import contextlib
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ebb.client import Gap, Stream
+from ebb.contracts.scores import Alert, Band
+from ebb.settings import read_settings
+from ebb_cli.console import console
+from ebb_cli.local import home
+from ebb_cli.local.parts import api_url
+
+_COLOURS = {Band.LOW: "green", Band.MEDIUM: "yellow", Band.HIGH: "dark_orange", Band.CRITICAL: "red"}
+
+
+def watch(
+    band: Annotated[
+        list[Band], typer.Option(help="Bands to show; give the option again for each.", show_default=False)
+    ] = [Band.HIGH, Band.CRITICAL],  # noqa: B006 - typer reads the default, nobody changes it
+    count: Annotated[int, typer.Option(help="Leave after this many alerts; 0 watches on.", min=0)] = 0,
+) -> None:
+    """Print alerts as they come, until Ctrl-C.
+
+    Raises
+    ------
+    UnavailableError
+        If no API answers.
+    StreamRefusedError
+        If it does not let this one in.
+    """
+    settings = home.attach(read_settings())
+    key = settings.api_keys.split(",")[0].strip() or None
+    screen = console()
+    stream = Stream(
+        api_url(settings),
+        api_key=key,
+        topics=["alerts"],
+        bands=band,
+        start_seconds=2,
+        say=screen.print,
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_watch(stream, screen, count))
+
+
+async def _watch(stream: Stream, screen: Console, count: int) -> None:
+    seen = 0
+    async with stream:
+        async for told in stream:
+            if isinstance(told, Alert):
+                _show(screen, told)
+                seen += 1
+                if seen == count:
+                    return
+            elif isinstance(told, Gap):
+                screen.print("More alerts were raised meanwhile than the API holds; the newest follow.")
+
+
+def _show(screen: Console, alert: Alert) -> None:
+    line = Text(f"{alert.as_of:%Y-%m-%d %H:%M}  ")
+    line.append(f"{alert.band:<9}", style=_COLOURS[alert.band])
+    line.append(f"{alert.churn:>4.0%}  {alert.customer_id}  {alert.why}")
+    screen.print(line, soft_wrap=True)

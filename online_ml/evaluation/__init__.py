@@ -1,0 +1,1 @@
+"""Progressive validation: metrics, windows, segments, intervals."""

@@ -1,0 +1,1 @@
+"""The deterministic fold: align, judge, learn, choose."""

@@ -1,0 +1,114 @@
+"""Bringing partitions together: a boundary is learned when every partition has closed it.
+
+What the learner becomes must not depend on which partition's blocks happen to arrive first. So blocks are held until
+all partitions have closed their boundary, then given out by boundary and partition. Sources of time send ticks to every
+partition, so that a partition without customers closes its boundaries too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ebb.contracts.examples import Block, Close, Labels, Snapshot, Withdraw
+
+
+@dataclass
+class Bundle:
+    """What one partition wrote for one boundary."""
+
+    partition: int
+    boundary: int
+    labels: dict[tuple[str, int], Labels] = field(default_factory=dict)
+    """By target and boundary of the snapshot."""
+    snapshots: dict[int, Snapshot] = field(default_factory=dict)
+    """By chunk."""
+    withdrawn: dict[str, Withdraw] = field(default_factory=dict)
+    """By erasure."""
+    close: Close | None = None
+    offset: int = -1
+    """Offset of the closing."""
+
+    @property
+    def complete(self) -> bool:
+        """True if all the blocks that the closing counts are there."""
+        close = self.close
+        return close is not None and (close.chunks, close.labels) == (len(self.snapshots), len(self.labels))
+
+
+class Progress:
+    """Blocks that wait for the other partitions, and how far each partition is.
+
+    Parameters
+    ----------
+    partitions
+        Partitions that must close a boundary before it is learned.
+    """
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self.closed: dict[int, int] = {}
+        """By partition, the last boundary that it closed."""
+        self.taken: dict[int, int] = {}
+        """By partition, the last boundary given out."""
+        self.offsets: dict[int, int] = {}
+        """By partition, the offset up to which (itself included) everything was given out."""
+        self.duplicates = 0
+        self._waiting: dict[int, dict[int, Bundle]] = {number: {} for number in range(partitions)}
+
+    def offer(self, block: Block, offset: int) -> bool:
+        """Take in a block; return False if it is a duplicate (its boundary is closed, or it is there already)."""
+        number = block.partition
+        if block.boundary <= self.closed.get(number, -1) or offset <= self.offsets.get(number, -1):
+            self.duplicates += 1
+            return False
+        waiting = self._waiting.setdefault(number, {})
+        bundle = waiting.setdefault(block.boundary, Bundle(number, block.boundary))
+        match block:
+            case Snapshot():
+                # A worker that crashed midway writes the boundary again; what it said first is what was served.
+                fresh = block.chunk not in bundle.snapshots
+                bundle.snapshots.setdefault(block.chunk, block)
+            case Labels():
+                place = (block.target, block.snapshot_boundary)
+                fresh = place not in bundle.labels
+                bundle.labels.setdefault(place, block)
+            case Withdraw():
+                fresh = block.erasure_id not in bundle.withdrawn
+                bundle.withdrawn.setdefault(block.erasure_id, block)
+            case Close():
+                bundle.close, bundle.offset = block, offset
+                self.closed[number] = block.boundary
+                fresh = True
+        self.duplicates += not fresh
+        return fresh
+
+    def ready(self) -> int | None:
+        """Return the earliest boundary with blocks that all partitions have closed, or None."""
+        if len(self.closed) < self.partitions:
+            return None
+        until = min(self.closed[number] for number in range(self.partitions))
+        due = [day for bundles in self._waiting.values() for day in bundles if day <= until]
+        return min(due) if due else None
+
+    def take(self, boundary: int) -> list[Bundle]:
+        """Give out what was written for a boundary, by partition."""
+        bundles = []
+        for number in sorted(self._waiting):
+            bundle = self._waiting[number].pop(boundary, None)
+            if bundle is not None:
+                bundles.append(bundle)
+                self.taken[number] = boundary
+                self.offsets[number] = max(self.offsets.get(number, -1), bundle.offset)
+        return bundles
+
+    def waiting_for(self) -> list[int]:
+        """Return the partitions that hold back blocks of others, those furthest behind first."""
+        ahead = [day for bundles in self._waiting.values() for day, bundle in bundles.items() if bundle.close]
+        if not ahead:
+            return []
+        behind = [number for number in range(self.partitions) if self.closed.get(number, -1) < min(ahead)]
+        return sorted(behind, key=lambda number: (self.closed.get(number, -1), number))
+
+    def held(self) -> Iterator[Bundle]:
+        """Yield every bundle not yet given out."""
+        for bundles in self._waiting.values():
+            yield from bundles.values()

@@ -1,0 +1,238 @@
+"""Drift: do features, scores and errors still lie where they lay? All of it is part of the fold.
+
+Features and scores are compared by the population stability index, sum of (p - q) ln(p / q) over ten bins of a
+reference (Siddiqi, "Credit Risk Scorecards", 2006: below 0.1 stable, above 0.25 shifted). Both sides are counts that
+fade by boundary: the latest days against the latest weeks, so that the reference follows a change that stays.
+
+Errors are watched by ADWIN (Bifet and Gavalda, "Learning from Time-Changing Data with Adaptive Windowing", SDM 2007;
+River's). It takes its values for independent, and labels of one customer on neighbouring days are anything but. So each
+customer enters once a horizon: neighbouring values then look over different days of different customers.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from river.drift import ADWIN
+
+from ebb.contracts.features import WIDTH
+from ebb.contracts.models import TARGETS, Target
+from online_ml.candidates.base import Floats, State
+from online_ml.evaluation.window import Matured
+
+BINS = 10
+ROWS = 4_000
+"""Most rows of a boundary that are counted: enough for an index of 0.01, few enough for any number of customers."""
+LATEST_DAYS, REFERENCE_DAYS = 2.0, 42.0
+"""Half-lives, boundaries: a week-end weighs little in the first, a season much in the second."""
+WARM_UP = 10
+"""Boundaries before an index is told: until then both sides are the same days."""
+SAMPLE = 400
+"""Most errors of a boundary that ADWIN sees."""
+MEMORY = 90
+"""Boundaries of errors that ADWIN looks back over."""
+DELTA = 0.002
+"""ADWIN's confidence, River's own choice."""
+FLOOR = 0.001
+"""Share that every bin is taken to have at least, so that an empty one is no infinite drift."""
+HURRY_BOUNDARIES = 14
+"""Boundaries for which learning is faster after the error has risen, where `drift_pace` asks for it."""
+
+
+class Profile:
+    """Where the values of some quantities lie: the latest days and the reference.
+
+    Parameters
+    ----------
+    width
+        Number of quantities.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.boundaries = 0
+        self._edges: Floats = np.zeros((width, BINS - 1))
+        self._latest: Floats = np.zeros((width, BINS))
+        self._reference: Floats = np.zeros((width, BINS))
+
+    def add(self, values: npt.NDArray[np.floating]) -> None:
+        """Count a boundary's values, shape (n, width), n ≥ 1; the first ones lay the bins."""
+        step = -(-len(values) // ROWS)
+        some = values[::step].astype(np.float64)
+        if not self.boundaries:
+            self._edges = np.quantile(some, np.arange(1, BINS) / BINS, axis=0).T.copy()
+        counts = np.stack(
+            [
+                np.bincount(np.searchsorted(edges, column, side="left"), minlength=BINS)
+                for edges, column in zip(self._edges, some.T, strict=True)
+            ]
+        )
+        self._latest = self._latest * 0.5 ** (1 / LATEST_DAYS) + counts
+        self._reference = self._reference * 0.5 ** (1 / REFERENCE_DAYS) + counts
+        self.boundaries += 1
+
+    def psi(self) -> Floats | None:
+        """Return the index of each quantity, shape (width,); None before `WARM_UP` boundaries."""
+        if self.boundaries < WARM_UP:
+            return None
+        latest, reference = (
+            (counts / counts.sum(axis=1, keepdims=True) + FLOOR) / (1 + BINS * FLOOR)
+            for counts in (self._latest, self._reference)
+        )
+        index: Floats = ((latest - reference) * np.log(latest / reference)).sum(axis=1)
+        return index
+
+    def state(self) -> State:
+        """Return all of it as arrays."""
+        return {
+            "boundaries": np.array(self.boundaries),
+            "edges": self._edges,
+            "latest": self._latest,
+            "reference": self._reference,
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over saved arrays."""
+        self.boundaries = int(state["boundaries"])
+        self._edges, self._latest, self._reference = (state[key] for key in ("edges", "latest", "reference"))
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of the error that ADWIN found."""
+
+    found_at: int
+    """Boundary at which it was found."""
+    since: int
+    """First boundary of the labels after it."""
+    shift: float
+    """Mean squared error after less before: above 0, predictions became worse."""
+
+
+class Errors:
+    """Squared errors of a target's champion, by boundary, since the last change."""
+
+    def __init__(self) -> None:
+        self._parts: deque[tuple[int, npt.NDArray[np.float32]]] = deque(maxlen=MEMORY)
+        self.change: Change | None = None
+        """The last change found."""
+
+    def add(self, part: Matured, place: int, horizon: int, seed: int) -> Change | None:
+        """Take in the matured predictions of the champion; return the change if one is found now.
+
+        Parameters
+        ----------
+        place
+            Row of the champion's probabilities.
+        horizon
+            Days over which the label looks.
+        """
+        errors = (part.probabilities[place] - part.labels) ** 2
+        rows = np.flatnonzero(~np.isnan(errors))
+        if part.about is not None:
+            rows = rows[(part.about.customers[rows].astype(np.int64) + part.boundary) % horizon == 0]
+        # Shuffled, since rows stand by age of the customer and ADWIN would find a change from old to young.
+        rows = np.random.default_rng([seed, part.boundary]).permutation(rows)[:SAMPLE]
+        if len(rows) == 0:
+            return None
+        self._parts.append((part.boundary, errors[rows].astype(np.float32)))
+        return self._search(part.boundary)
+
+    def _search(self, boundary: int) -> Change | None:
+        found: Any = ADWIN(delta=DELTA)  # type: ignore[no-untyped-call]
+        every = np.concatenate([errors for _, errors in self._parts]).astype(np.float64)
+        for error in every.tolist():
+            found.update(error)
+        cut = len(every) - int(found.width)
+        ends = np.cumsum([len(errors) for _, errors in self._parts])
+        # The boundary that holds the cut is the first after it.
+        first = int(np.searchsorted(ends, cut, side="right"))
+        if cut == 0 or first == 0:
+            return None
+        before, after = every[: ends[first - 1]], every[ends[first - 1] :]
+        self.change = Change(boundary, self._parts[first][0], float(after.mean() - before.mean()))
+        for _ in range(first):
+            self._parts.popleft()
+        return self.change
+
+    def state(self) -> State:
+        """Return all of it as arrays."""
+        change = self.change
+        return {
+            "days": np.array([day for day, _ in self._parts], np.int64),
+            "sizes": np.array([len(errors) for _, errors in self._parts], np.int64),
+            "errors": np.concatenate([np.empty(0, np.float32), *(errors for _, errors in self._parts)]),
+            "change": np.array([] if change is None else [change.found_at, change.since, change.shift], np.float64),
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over saved arrays."""
+        parts = np.split(state["errors"], np.cumsum(state["sizes"])[:-1]) if len(state["sizes"]) else []
+        self._parts = deque(zip(state["days"].tolist(), parts, strict=True), maxlen=MEMORY)
+        found = state["change"].tolist()
+        self.change = Change(int(found[0]), int(found[1]), float(found[2])) if found else None
+
+
+class Drift:
+    """All that is watched.
+
+    Parameters
+    ----------
+    seed
+        Seeds the order of errors within a boundary.
+    horizons
+        Days over which each target's label looks.
+    pace
+        How many times as fast to learn for a while after an error rose.
+    """
+
+    def __init__(self, seed: int, horizons: Mapping[Target, int], *, pace: int = 1) -> None:
+        self._seed = seed
+        self._pace = pace
+        self._horizons = horizons
+        self.features = Profile(WIDTH)
+        self.scores: dict[Target, Profile] = {target: Profile(1) for target in TARGETS}
+        self.errors: dict[Target, Errors] = {target: Errors() for target in TARGETS}
+
+    def snapshot(self, features: npt.NDArray[np.float32], said: Mapping[Target, npt.NDArray[np.float32]]) -> None:
+        """Count a boundary's snapshots.
+
+        Parameters
+        ----------
+        features
+            Shape (n, `features.WIDTH`), n ≥ 1.
+        said
+            Probabilities of each target's champion, shape (n,); targets without one are left out.
+        """
+        self.features.add(np.nan_to_num(features))
+        for target, probabilities in said.items():
+            known = probabilities[~np.isnan(probabilities)]
+            if len(known):
+                self.scores[target].add(known[:, None])
+
+    def judge(self, target: Target, part: Matured, place: int) -> Change | None:
+        """Take in a boundary's labels; return the change of the error if one is found now."""
+        return self.errors[target].add(part, place, self._horizons[target], self._seed)
+
+    def pace(self, target: Target, boundary: int) -> int:
+        """Return how often the labels of a boundary are to be learned."""
+        change = self.errors[target].change
+        hurry = change is not None and change.shift > 0 and boundary < change.found_at + HURRY_BOUNDARIES
+        return self._pace if hurry else 1
+
+    def state(self) -> State:
+        """Return all of it as arrays."""
+        return {f"{name}.{key}": array for name, one in self._named() for key, array in one.state().items()}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over saved arrays."""
+        for name, one in self._named():
+            start = f"{name}."
+            one.restore({key.removeprefix(start): array for key, array in state.items() if key.startswith(start)})
+
+    def _named(self) -> list[tuple[str, Profile | Errors]]:
+        scores = [(f"scores.{target}", one) for target, one in self.scores.items()]
+        return [("features", self.features), *scores, *((f"errors.{t}", one) for t, one in self.errors.items())]

@@ -1,0 +1,259 @@
+"""The learner: a deterministic fold over `ebb.examples`.
+
+For each boundary, once every partition has closed it: all its labels first (judge the predictions made at their
+snapshots, then learn), then its snapshots (predict with every candidate, keep). So no prediction knows a label that
+matured at or after its own moment, and the outcome follows from the topic's contents alone, whatever the timing.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.contracts.examples import WITHDRAWN, Block
+from ebb.contracts.models import TARGETS, Target
+from ebb.log import get_logger
+from ebb.settings import Settings
+from online_ml.evaluation.segments import UNSPLIT, About
+from online_ml.evaluation.window import Matured
+from online_ml.learning.alignment import Bundle, Progress
+from online_ml.learning.champion_requests import Requests
+from online_ml.learning.drift import Change, Drift
+from online_ml.learning.pending import Pending, PendingStore
+from online_ml.learning.sample import asked
+from online_ml.learning.target import TargetLearner
+from online_ml.scoring.inputs import design
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The labels of one target that matured at a boundary, with whom they are about."""
+
+    target: Target
+    part: Matured
+    customer_ids: list[str]
+    countries: list[str | None]
+    channels: list[str | None]
+    snapshot_days: npt.NDArray[np.int32]
+    """Shape (n,): day number of each row's snapshot."""
+    features: npt.NDArray[np.float32]
+    """Shape (n, `features.WIDTH`), at the snapshot."""
+
+
+@dataclass
+class Step:
+    """What processing one boundary did."""
+
+    boundary: int
+    judged: list[Judged] = field(default_factory=list)
+    promotions: list[tuple[Target, str | None, str]] = field(default_factory=list)
+    """Target, former champion, new champion."""
+    taken: list[Pending] = field(default_factory=list)
+    """Snapshots predicted and kept."""
+    changes: dict[Target, Change] = field(default_factory=dict)
+    """Changes of the error found now."""
+    withdrawn: dict[str, int] = field(default_factory=dict)
+    """Erasure → rows let go of."""
+
+    @property
+    def snapshotted(self) -> int:
+        """Rows predicted and kept."""
+        return sum(len(chunk.snapshot.customer_ids) for chunk in self.taken)
+
+
+class Learner:
+    """Learns all targets from the blocks of all partitions.
+
+    Parameters
+    ----------
+    settings
+        Partitions, horizons, seed, how much the slow candidates learn.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.horizons: dict[Target, int] = {
+            "churn": settings.horizon_days,
+            "purchase": settings.purchase_horizon_days,
+        }
+        self.progress = Progress(settings.partitions)
+        self.pending = PendingStore()
+        self.requests = Requests()
+        self.targets = {
+            target: TargetLearner(
+                target,
+                settings.seed,
+                horizon_days=self.horizons[target],
+                every_days=settings.snapshot_every_days,
+                tree_labels=settings.tree_labels,
+            )
+            for target in TARGETS
+        }
+        self._seed, self._tree_labels = settings.seed, settings.tree_labels
+        self.drift = Drift(settings.seed, self.horizons, pace=settings.drift_pace)
+        self.boundary: int | None = None
+        """Last boundary processed."""
+        self.unmatched = 0
+        """Label blocks whose snapshot is not known, or has another number of rows."""
+
+    def offer(self, block: Block, offset: int) -> bool:
+        """Take in a block as it comes; return False if it was seen before."""
+        return self.progress.offer(block, offset)
+
+    def advance(self) -> Step | None:
+        """Process the earliest boundary that every partition has closed; None if there is none yet."""
+        self.requests.carry_out(self.progress, self.targets, self.boundary)
+        boundary = self.progress.ready()
+        if boundary is None:
+            return None
+        bundles = self.progress.take(boundary)
+        for bundle in bundles:
+            if not bundle.complete:
+                log.error(
+                    "a partition's boundary lacks blocks; what is there is used",
+                    partition=bundle.partition,
+                    boundary=boundary,
+                    snapshots=len(bundle.snapshots),
+                    labels=len(bundle.labels),
+                    close=bundle.close,
+                )
+        step = Step(boundary)
+        for target in TARGETS:
+            self._mature(target, bundles, step)
+        for block in (block for bundle in bundles for _, block in sorted(bundle.withdrawn.items())):
+            step.withdrawn[block.erasure_id] = self.pending.withdraw(block)
+        self.pending.drop_until(boundary - max(self.horizons.values()))
+        self._predict(bundles, step)
+        self.boundary = boundary
+        self.requests.carry_out(self.progress, self.targets, self.boundary)
+        return step
+
+    def _mature(self, target: Target, bundles: list[Bundle], step: Step) -> None:
+        found: list[tuple[Pending, npt.NDArray[np.uint8]]] = []
+        for bundle in bundles:
+            for (name, taken_at), block in sorted(bundle.labels.items()):
+                if name != target:
+                    continue
+                chunks = self.pending.of(taken_at, bundle.partition)
+                rows = sum(len(chunk.snapshot.customer_ids) for chunk in chunks)
+                if rows != len(block.labels):
+                    self.unmatched += 1
+                    log.error(
+                        "labels do not fit their snapshot and are left out",
+                        target=target,
+                        partition=bundle.partition,
+                        snapshot=taken_at,
+                        labels=len(block.labels),
+                        rows=rows,
+                    )
+                    continue
+                start = 0
+                for chunk in chunks:
+                    stop = start + len(chunk.snapshot.customer_ids)
+                    found.append((chunk, block.labels[start:stop]))
+                    start = stop
+        judged = _gather(target, step.boundary, found)
+        if judged is None:
+            return
+        learner = self.targets[target]
+        features = judged.features
+        before = learner.champion
+        self._watch(judged, step)
+        learner.mature(judged.part, features)
+        step.judged.append(judged)
+        if learner.champion is not None and learner.champion != before:
+            step.promotions.append((target, before, learner.champion))
+
+    def _watch(self, judged: Judged, step: Step) -> None:
+        """See whether the champion still errs as it did; if it errs more, learn faster for a while if so set."""
+        learner = self.targets[judged.target]
+        if learner.champion is not None:
+            change = self.drift.judge(judged.target, judged.part, learner.names.index(learner.champion))
+            if change is not None:
+                step.changes[judged.target] = change
+        learner.pace = self.drift.pace(judged.target, step.boundary)
+
+    def _predict(self, bundles: list[Bundle], step: Step) -> None:
+        snapshots = [
+            snapshot for bundle in bundles for _, snapshot in sorted(bundle.snapshots.items()) if snapshot.customer_ids
+        ]
+        sizes = [len(snapshot.customer_ids) for snapshot in snapshots]
+        some = asked(sizes, self._tree_labels, seed=self._seed, boundary=step.boundary)
+        for snapshot, rows in zip(snapshots, some, strict=True):
+            inputs = design(snapshot.features)
+            served = {"churn": snapshot.served_churn, "purchase": snapshot.served_purchase}
+            made = {t: learner.predict(inputs, served[t], rows) for t, learner in self.targets.items()}
+            chunk = Pending(snapshot, {t: m[0] for t, m in made.items()}, {t: m[1] for t, m in made.items()})
+            self.pending.add(chunk)
+            step.taken.append(chunk)
+        if step.taken:
+            self.drift.snapshot(
+                np.concatenate([chunk.snapshot.features for chunk in step.taken]),
+                {
+                    target: np.concatenate([chunk.probabilities[target][place] for chunk in step.taken])
+                    for target, learner in self.targets.items()
+                    if learner.champion is not None
+                    for place in [learner.names.index(learner.champion)]
+                },
+            )
+
+    def labels_pending(self, target: Target) -> int:
+        """Return how many snapshot rows still wait for the label of a target."""
+        return 0 if self.boundary is None else self.pending.rows_after(self.boundary - self.horizons[target])
+
+    def digest(self) -> str:
+        """Return a hash of all that was learned: equal digests mean the same models, records and pending predictions.
+
+        How far each partition was read beyond the last boundary is no part of it.
+        """
+        found = hashlib.sha256(
+            repr((self.boundary, sorted(self.progress.taken.items()), self.requests.state())).encode()
+        )
+        for learner in self.targets.values():
+            for key, array in sorted(learner.state().items()):
+                found.update(f"{key}{array.dtype}{array.shape}".encode())
+                found.update(np.ascontiguousarray(array).tobytes())
+            for part in learner.window.parts:
+                found.update(repr(part.boundary).encode())
+                for array in (part.labels, part.logits, part.probabilities):
+                    found.update(np.ascontiguousarray(array).tobytes())
+            for lesson in learner.sample.lessons:
+                found.update(repr(lesson.boundary).encode())
+                for array in (lesson.inputs, lesson.labels):
+                    found.update(np.ascontiguousarray(array).tobytes())
+        for key, array in sorted(self.drift.state().items()):
+            found.update(f"{key}{array.dtype}{array.shape}".encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+        for chunk in self.pending:
+            found.update(repr((chunk.key, chunk.snapshot.customer_ids)).encode())
+            for target in TARGETS:
+                found.update(np.ascontiguousarray(chunk.logits[target]).tobytes())
+                found.update(np.ascontiguousarray(chunk.probabilities[target]).tobytes())
+        return found.hexdigest()
+
+
+def _gather(target: Target, boundary: int, found: list[tuple[Pending, npt.NDArray[np.uint8]]]) -> Judged | None:
+    """Bring the rows of several chunks together, those of withdrawn customers left out; None if no row is left."""
+    kept = [(chunk, labels, np.flatnonzero(labels != WITHDRAWN)) for chunk, labels in found]
+    if not any(len(rows) for _, _, rows in kept):
+        return None
+    ids = [chunk.snapshot.customer_ids[row] for chunk, _, rows in kept for row in rows.tolist()]
+    countries = [chunk.snapshot.countries[row] for chunk, _, rows in kept for row in rows.tolist()]
+    channels = [chunk.snapshot.channels[row] for chunk, _, rows in kept for row in rows.tolist()]
+    arms = [
+        chunk.snapshot.arms[target][row] if target in chunk.snapshot.arms else UNSPLIT
+        for chunk, _, rows in kept
+        for row in rows.tolist()
+    ]
+    features = np.concatenate([chunk.snapshot.features[rows] for chunk, _, rows in kept])
+    part = Matured(
+        boundary,
+        np.concatenate([labels[rows] for _, labels, rows in kept]),
+        np.concatenate([chunk.logits[target][:, rows] for chunk, _, rows in kept], axis=1),
+        np.concatenate([chunk.probabilities[target][:, rows] for chunk, _, rows in kept], axis=1),
+        About.of(ids, countries, channels, features, arms),
+    )
+    days = np.concatenate([np.full(len(rows), c.snapshot.boundary, dtype=np.int32) for c, _, rows in kept])
+    return Judged(target, part, ids, countries, channels, days, features)

@@ -1,0 +1,96 @@
+"""Predictions that wait for their label: made once at the snapshot, kept until its longest horizon has passed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.contracts.examples import Snapshot, Withdraw
+from ebb.contracts.models import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """One snapshot chunk with what every candidate said of it. Never changed once made."""
+
+    snapshot: Snapshot
+    logits: dict[Target, npt.NDArray[np.float32]]
+    """By target, shape (candidates, rows): uncalibrated."""
+    probabilities: dict[Target, npt.NDArray[np.float32]]
+    """By target, shape (candidates + 1, rows): calibrated; the last row is what the worker's champion said."""
+    withdrawn: int = 0
+    """How often rows of it were withdrawn: a chunk with fewer rows known is another one."""
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """Boundary, partition and chunk."""
+        return self.snapshot.boundary, self.snapshot.partition, self.snapshot.chunk
+
+
+class PendingStore:
+    """All snapshot chunks that still have a label to come."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[tuple[int, int, int], Pending] = {}
+
+    def add(self, chunk: Pending) -> None:
+        """Keep a chunk."""
+        self._chunks[chunk.key] = chunk
+
+    def of(self, boundary: int, partition: int) -> list[Pending]:
+        """Return the chunks of a partition's snapshot in the order of its rows."""
+        return [self._chunks[key] for key in sorted(self._chunks) if key[:2] == (boundary, partition)]
+
+    def withdraw(self, block: Withdraw) -> int:
+        """Let go of who is in some rows and what was known of them; return how many rows that were.
+
+        The rows stay, nameless and empty, so that the others keep their places; their labels come as `WITHDRAWN`.
+        """
+        found = 0
+        for boundary in np.unique(block.snapshots).tolist():
+            left = block.places[block.snapshots == boundary]
+            for chunk in self.of(boundary, block.partition):
+                rows = len(chunk.snapshot.customer_ids)
+                here, left = left[left < rows], left[left >= rows] - rows
+                if len(here):
+                    self.add(_without(chunk, here.tolist()))
+                    found += len(here)
+        return found
+
+    def drop_until(self, boundary: int) -> None:
+        """Let go of snapshots taken at or before a boundary."""
+        for key in [key for key in self._chunks if key[0] <= boundary]:
+            del self._chunks[key]
+
+    def rows_after(self, boundary: int) -> int:
+        """Return how many rows belong to snapshots taken after a boundary."""
+        return sum(len(chunk.snapshot.customer_ids) for key, chunk in self._chunks.items() if key[0] > boundary)
+
+    def __iter__(self) -> Iterator[Pending]:
+        return iter(self._chunks[key] for key in sorted(self._chunks))
+
+
+def _without(chunk: Pending, rows: list[int]) -> Pending:
+    """Return a chunk of which some rows hold nothing."""
+    gone = set(rows)
+    snapshot = chunk.snapshot
+
+    def blank(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+        cleared = array.copy()
+        cleared[(slice(None),) * axis + (rows,)] = 0
+        return cleared
+
+    cleared = replace(
+        snapshot,
+        customer_ids=["" if row in gone else one for row, one in enumerate(snapshot.customer_ids)],
+        countries=[None if row in gone else one for row, one in enumerate(snapshot.countries)],
+        channels=[None if row in gone else one for row, one in enumerate(snapshot.channels)],
+        features=blank(snapshot.features, 0),
+        served_churn=blank(snapshot.served_churn, 0),
+        served_purchase=blank(snapshot.served_purchase, 0),
+        arms={t: ["" if row in gone else arm for row, arm in enumerate(arms)] for t, arms in snapshot.arms.items()},
+    )
+    logits = {target: blank(array, 1) for target, array in chunk.logits.items()}
+    probabilities = {target: blank(array, 1) for target, array in chunk.probabilities.items()}
+    return Pending(cleared, logits, probabilities, chunk.withdrawn + 1)

@@ -1,0 +1,133 @@
+"""What the slow candidates learn and speak of: a sample, drawn by boundary, and kept so that it can be taught again.
+
+River's trees take hundreds of microseconds a label, and no form publishes one that loading would not execute. So they
+learn `limit` labels of a boundary at most and speak for `SPOKEN` times as many customers, both drawn by seed and
+boundary: what is drawn follows from the topic alone, as all in the fold does. Their state is no tree but the labels
+they were taught, plain arrays; a restart teaches them again, in order. So that they stay few, a candidate is begun
+anew from the latest `GENERATION` labels: its successor learns them beside it and takes over when it has them all.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from online_ml.candidates import Sampled
+from online_ml.scoring.inputs import design
+
+GENERATION = 2_000
+"""Labels that a candidate has learned when it takes over; it has twice as many when it is relieved. Six thousand rows
+of learning, some 2.5 seconds a target, is what a restart takes at most."""
+SPOKEN = 6
+"""Customers predicted at a snapshot for each label learned at a boundary: a prediction costs a tenth of a label."""
+_SALT = 53
+"""Sets the draw of customers apart from the order of labels, which has the same seed and boundary."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """The labels of one boundary that the slow candidates learn. Never changed once made."""
+
+    boundary: int
+    inputs: npt.NDArray[np.float32]
+    """Shape (n, `len(INPUTS)`): the design matrix at the snapshots."""
+    labels: npt.NDArray[np.uint8]
+
+
+class Sample:
+    """The slow candidates of one target and what they were taught.
+
+    Parameters
+    ----------
+    candidates
+        Untaught ones.
+    limit
+        Labels of a boundary that they learn at most.
+    """
+
+    def __init__(self, candidates: Sequence[Sampled], limit: int) -> None:
+        self.candidates = list(candidates)
+        self.limit = limit
+        self.learned = 0
+        """Labels learned, ever."""
+        self.left_out = 0
+        """Labels that matured meanwhile and were not learned."""
+        self._former: list[Lesson] = []
+        """What the candidates were taught before their successors began."""
+        self._latest: list[Lesson] = []
+
+    @property
+    def lessons(self) -> list[Lesson]:
+        """What the candidates were taught, oldest first: all that they are."""
+        return [*self._former, *self._latest]
+
+    def split(self, labels: int) -> tuple[int, int]:
+        """Return how many of a boundary's labels are learned, and how many are left out."""
+        learned = min(labels, self.limit) if self.candidates else 0
+        return learned, labels - learned
+
+    def follow(
+        self,
+        boundary: int,
+        order: npt.NDArray[np.intp],
+        features: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.uint8],
+    ) -> None:
+        """Learn as many of a boundary's labels as may be, the first by `order`.
+
+        Parameters
+        ----------
+        features
+            Shape (n, `ebb.contracts.features.WIDTH`), at the snapshots.
+        """
+        some, left_out = self.split(len(order))
+        if some:
+            rows = order[:some]
+            lesson = Lesson(boundary, np.ascontiguousarray(design(features[rows])), labels[rows])
+            self.learn(lesson, left_out=left_out)
+
+    def learn(self, lesson: Lesson, *, left_out: int) -> None:
+        """Teach a boundary's sample, and count what was left out of it."""
+        self.learned += len(lesson.labels)
+        self.left_out += left_out
+        self._teach(lesson)
+
+    def restore(self, counts: npt.NDArray[np.int64], lessons: Iterable[Lesson]) -> None:
+        """Teach untaught candidates what is kept, oldest first: they become bit for bit what they were."""
+        self.learned, self.left_out = (int(value) for value in counts)
+        for lesson in lessons:
+            self._teach(lesson)
+
+    def _teach(self, lesson: Lesson) -> None:
+        for candidate in self.candidates:
+            candidate.learn_many(lesson.inputs, lesson.labels)
+        self._latest.append(lesson)
+        # When to renew follows from the lessons kept, so that teaching them again renews at the same place.
+        if sum(len(one.labels) for one in self._latest) >= GENERATION:
+            for candidate in self.candidates:
+                candidate.renew()
+            self._former, self._latest = self._latest, []
+
+
+def asked(sizes: Sequence[int], limit: int, *, seed: int, boundary: int) -> list[npt.NDArray[np.intp]]:
+    """Return of which rows of a boundary's chunks the slow candidates are asked, in rising order.
+
+    Parameters
+    ----------
+    sizes
+        Rows of each chunk.
+    limit
+        Labels of a boundary that they learn at most.
+    """
+    total = sum(sizes)
+    rows = np.arange(total)
+    if total > limit * SPOKEN:
+        rng = np.random.default_rng([seed, boundary, _SALT])
+        rows = np.sort(rng.choice(total, limit * SPOKEN, replace=False))
+    found, start = [], 0
+    for size in sizes:
+        here = rows[(rows >= start) & (rows < start + size)]
+        found.append(here - start)
+        start += size
+    return found

@@ -1,0 +1,197 @@
+"""All that is learned of one target: its candidates, their calibration, their record, the champion."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.contracts.models import Target
+from online_ml.candidates import SERVED, Candidate, candidates, sampled
+from online_ml.candidates.base import Inputs
+from online_ml.evaluation.metrics import measure
+from online_ml.evaluation.tally import Tally
+from online_ml.evaluation.window import Matured, Window
+from online_ml.learning.calibration import Calibration
+from online_ml.learning.champion import choose
+from online_ml.learning.sample import Lesson, Sample
+from online_ml.scoring.inputs import design
+from online_ml.scoring.scorer import sigmoid
+
+DESIGN_ROWS = 4_096
+"""Labels learned at a time: a Newton step each, and a boundary of any size needs little memory."""
+State = dict[str, npt.NDArray[Any]]
+
+
+class TargetLearner:
+    """Candidates of one target, learning side by side from the same labels.
+
+    Parameters
+    ----------
+    target
+        `churn` or `purchase`.
+    seed
+        Seed of the order in which a boundary's labels are learned.
+    horizon_days
+        Days from a snapshot to its label.
+    every_days
+        Days from one snapshot to the next.
+    tree_labels
+        Labels of a boundary that the slow candidates learn at most; 0: there are none.
+    """
+
+    def __init__(
+        self, target: Target, seed: int, *, horizon_days: float = 14, every_days: float = 1, tree_labels: int = 0
+    ) -> None:
+        self.target = target
+        self.seed = seed
+        self.thorough = candidates(target, horizon_days=horizon_days, every_days=every_days)
+        self.sample = Sample(sampled(target, seed) if tree_labels else [], tree_labels)
+        self.candidates: list[Candidate] = [*self.thorough, *self.sample.candidates]
+        self._calibrations = [Calibration(horizon_days=horizon_days, every_days=every_days) for _ in self.candidates]
+        self._share = min(every_days / horizon_days, 1.0)
+        self.window = Window()
+        self.tallies = [Tally() for _ in self.names]
+        self.champion: str | None = None
+        self.version = 0
+        """Boundaries learned from; the version of every model of the target."""
+        self.examples = 0
+        """Labels learned."""
+        self.trained_until = 0
+        """Day number of the last boundary learned from."""
+        self.pace = 1
+        """How many times as fast as usual the past fades: more after the world has changed (`drift_pace`)."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names whose predictions are followed: the candidates, then what was served."""
+        return [*(candidate.name for candidate in self.candidates), SERVED]
+
+    @property
+    def calibrations(self) -> list[tuple[float, float]]:
+        """Slope and offset that make each candidate's logit the calibrated one."""
+        return [calibration.line for calibration in self._calibrations]
+
+    def learned_by(self, candidate: Candidate) -> int:
+        """Return how many labels a candidate has learned."""
+        return self.sample.learned if candidate in self.sample.candidates else self.examples
+
+    def predict(
+        self, inputs: Inputs, served: npt.NDArray[np.float32], asked: npt.NDArray[np.intp]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return what every candidate says now; who has learned nothing, or is not asked, says nothing (NaN).
+
+        Parameters
+        ----------
+        inputs
+            Design matrix, shape (n, `len(INPUTS)`).
+        served
+            What the worker's champion said, shape (n,), NaN where there was none.
+        asked
+            Rows of which the slow candidates are asked too.
+
+        Returns
+        -------
+        logits, probabilities
+            Uncalibrated logits, shape (candidates, n); calibrated probabilities, shape (candidates + 1, n).
+        """
+        logits = np.full((len(self.candidates), len(inputs)), np.nan)
+        # Judged, a blank model's constant would count against it; calibrated on, it would shift the trained one.
+        if self.examples:
+            for place, candidate in enumerate(self.thorough):
+                logits[place] = candidate.logits(inputs)
+            for place, slow in enumerate(self.sample.candidates, start=len(self.thorough)):
+                logits[place, asked] = slow.logits(inputs[asked])
+        lines = np.array(self.calibrations)
+        calibrated = sigmoid(logits * lines[:, :1] + lines[:, 1:])
+        probabilities = np.concatenate([calibrated.astype(np.float32), served.astype(np.float32)[None, :]])
+        return logits.astype(np.float32), probabilities
+
+    def mature(self, part: Matured, features: npt.NDArray[np.float32]) -> None:
+        """Judge the predictions of a boundary's labels, then learn from the labels, then choose the champion.
+
+        Parameters
+        ----------
+        part
+            Labels and the predictions made when their snapshots were taken, n ≥ 1 rows.
+        features
+            Features at the snapshots, shape (n, `features.WIDTH`), rows as in `part`.
+        """
+        self.window.add(part)
+        for place, tally in enumerate(self.tallies):
+            tally.add(part.probabilities[place], part.labels)
+        days = self.pace * (part.boundary - self.trained_until) if self.version else 0
+        for place, calibration in enumerate(self._calibrations):
+            calibration.age(days)
+            calibration.learn(part.logits[place], part.labels)
+        for candidate in self.thorough:
+            candidate.age(days)
+        self._learn(part, features)
+        self.version += 1
+        self.examples += len(part.labels)
+        self.trained_until = part.boundary
+        self.champion = choose(self.champion, self.candidates, self.window, share=self._share)
+
+    def _learn(self, part: Matured, features: npt.NDArray[np.float32]) -> None:
+        # A shuffle per boundary: rows come sorted by partition and age of the customer, and steps on batches of like
+        # customers would pull the weights to and fro. Seeded by the boundary, it is the same at each replay.
+        order = np.random.default_rng([self.seed, part.boundary]).permutation(len(part.labels))
+        for start in range(0, len(order), DESIGN_ROWS):
+            rows = order[start : start + DESIGN_ROWS]
+            inputs = np.ascontiguousarray(design(features[rows]), dtype=np.float64)
+            for candidate in self.thorough:
+                candidate.learn_many(inputs, part.labels[rows])
+        self.sample.follow(part.boundary, order, features, part.labels)
+
+    def rolling(self) -> dict[str, dict[str, float]]:
+        """Return the measures over the window by name of candidate, `served` included."""
+        labels = self.window.labels()
+        if len(labels) == 0:
+            return {name: {} for name in self.names}
+        return {name: measure(self.window.probabilities(place), labels) for place, name in enumerate(self.names)}
+
+    def overall(self) -> dict[str, tuple[dict[str, float], int]]:
+        """Return the measures over all labels and their number, by name of candidate."""
+        return {name: (tally.measure(), tally.labels) for name, tally in zip(self.names, self.tallies, strict=True)}
+
+    def state(self) -> State:
+        """Return all but the window and the lessons of the slow candidates as arrays."""
+        arrays: State = {
+            "champion": np.array([-1 if self.champion is None else self.names.index(self.champion)]),
+            "counts": np.array([self.version, self.examples, self.trained_until]),
+            "sample": np.array([self.sample.learned, self.sample.left_out]),
+        }
+        for thorough in self.thorough:
+            arrays |= _prefixed(f"candidate.{thorough.name}", thorough.state())
+        for candidate, calibration in zip(self.candidates, self._calibrations, strict=True):
+            arrays |= _prefixed(f"calibration.{candidate.name}", calibration.state())
+        for name, tally in zip(self.names, self.tallies, strict=True):
+            arrays |= _prefixed(f"tally.{name}", tally.state())
+        return arrays
+
+    def restore(
+        self, arrays: Mapping[str, npt.NDArray[Any]], window: Iterable[Matured], lessons: Iterable[Lesson]
+    ) -> None:
+        """Take over saved arrays, the window's parts and the lessons, oldest first, into an untaught learner."""
+        champion = int(arrays["champion"][0])
+        self.champion = None if champion < 0 else self.names[champion]
+        self.version, self.examples, self.trained_until = (int(value) for value in arrays["counts"])
+        for thorough in self.thorough:
+            thorough.restore(_under(f"candidate.{thorough.name}", arrays))
+        for candidate, calibration in zip(self.candidates, self._calibrations, strict=True):
+            calibration.restore(_under(f"calibration.{candidate.name}", arrays))
+        for name, tally in zip(self.names, self.tallies, strict=True):
+            tally.restore(_under(f"tally.{name}", arrays))
+        self.window = Window()
+        for part in window:
+            self.window.add(part)
+        self.sample.restore(arrays["sample"], lessons)
+
+
+def _prefixed(prefix: str, arrays: State) -> State:
+    return {f"{prefix}.{key}": value for key, value in arrays.items()}
+
+
+def _under(prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> State:
+    start = prefix + "."
+    return {key.removeprefix(start): value for key, value in arrays.items() if key.startswith(start)}

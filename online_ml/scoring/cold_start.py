@@ -1,0 +1,40 @@
+"""The score before any label has matured: how much of the customer's rhythm is left.
+
+Written by hand, not learned. A customer whose active days come like a Poisson stream at the rate that the decayed
+count `active_hl14` implies is silent for the next 14 days with probability 2^-active_hl14: even odds at one such day.
+That alone forgives a sudden silence of somebody who came every day, so silence, absolute and against the own mean gap,
+weighs beside it. Version 0 marks this score wherever it names its model; the first champion replaces it.
+"""
+
+import math
+
+import numpy as np
+
+from ebb.contracts.models import Target
+from ebb.settings import Settings
+from online_ml.scoring.scorer import Scorer, payload
+
+CANDIDATE = "cold_start"
+
+
+def cold_start(target: Target, settings: Settings) -> Scorer:
+    """Return the scorer of a target for the time before its first champion."""
+    if target == "churn":
+        names = ["log_active_hl14", "log_recency_days", "log_recency_over_gap"]
+        weights = [-2.0, 0.6, 1.2]
+        # A horizon of H days needs 14 / H of the decayed days for even odds of silence.
+        mean = [math.log1p(14 / settings.horizon_days), math.log1p(settings.horizon_days), math.log(2)]
+        intercept = 0.0
+    else:
+        names = ["log_purchases_30d", "log_purchase_recency_days", "log_carts_7d"]
+        weights = [1.0, -0.5, 0.5]
+        mean = [0.0, math.log1p(settings.purchase_horizon_days), 0.0]
+        intercept = -2.0
+    made = payload(
+        names,
+        weights=np.array(weights),
+        mean=np.array(mean),
+        scale=np.ones(len(names)),
+        intercept=intercept,
+    )
+    return Scorer.from_payload(made, name=f"{target}.{CANDIDATE}", candidate=CANDIDATE, target=target, version=0)

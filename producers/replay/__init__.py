@@ -1,0 +1,1 @@
+"""Recorded logs, sent in event-time order."""

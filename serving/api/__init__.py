@@ -1,0 +1,1 @@
+"""One module a resource: its routes and its schemas."""

@@ -1,0 +1,312 @@
+"""`/v1/customers`: one customer's score, the customers at risk, the history of a score."""
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from datetime import datetime
+from typing import Annotated, Any, Literal, cast
+
+import msgspec
+import orjson
+from fastapi import APIRouter, Depends, Query
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ebb.contracts.api_keys import Scope
+from ebb.contracts.scores import Band, ModelRef, Probability, Reason, Score
+from ebb.errors import UnavailableError
+from serving.api.types import EXAMPLE_NEXT, EXAMPLE_SCORE, JSON, VARIES, Answer, CustomerId, PageSize, PageToken
+from serving.context import Context, Here
+from serving.http.auth import Keyed, let_in, shown_key
+from serving.http.csv_export import CSV_ROUTE, IN_OPENAPI, WHOLE_LIST, csv_response, wants_csv
+from serving.http.etags import NOT_MODIFIED, answer, tag_of
+from serving.http.page_tokens import page_token, read_token
+from serving.http.problems import ProblemError
+from serving.projections.ranking import Sort, Wanted, at_risk, everyone
+
+
+class CurrentScore(Score):
+    """A score, and how old it is."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {**EXAMPLE_SCORE, "staleness_seconds": 41.2}})
+
+    staleness_seconds: float = Field(ge=0, description="Real seconds since `scored_at`, as of this answer.")
+
+
+class LookUp(BaseModel):
+    """Customers whose scores are asked for."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"customer_ids": ["c-1042", "c-404"]}})
+
+    customer_ids: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(min_length=1, max_length=1_000)
+
+
+class Looked(Answer):
+    """What is held of one of the customers asked for."""
+
+    customer_id: str
+    status: Literal["found", "never_seen", "erased"]
+    score: Score | None = Field(default=None, description="Null unless found.")
+
+
+class LookedUp(Answer):
+    """What is held of each customer asked for, in the order asked."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "results": [
+                    {"customer_id": "c-1042", "status": "found", "score": EXAMPLE_SCORE},
+                    {"customer_id": "c-404", "status": "never_seen"},
+                ]
+            }
+        }
+    )
+
+    results: list[Looked]
+
+
+class Customers(Answer):
+    """A page of customers by falling risk."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"customers": [EXAMPLE_SCORE], "next_page_token": EXAMPLE_NEXT}}
+    )
+
+    customers: list[Score]
+    next_page_token: str | None = Field(description="Give it as `page_token` for the next page; null on the last.")
+
+
+class PastScore(Answer):
+    """A score as it was at a moment of event time."""
+
+    as_of: datetime
+    scored_at: datetime
+    churn: Probability
+    purchase: Probability
+    band: Band
+    value_at_risk: float
+    expected_gain: float
+    reasons: list[Reason]
+    model: ModelRef
+
+
+class History(Answer):
+    """How a customer's risk went, oldest first."""
+
+    customer_id: str
+    scores: list[PastScore]
+    next_page_token: str | None = Field(description="Give it as `page_token` for older scores; null if there are none.")
+
+
+class DirectRoute(APIRoute):
+    """A route whose function is `async (customer_id, here, request) -> Response`, open to keys of scope `read`.
+
+    For FastAPI to document it, the function is annotated and the router has the dependency, as everywhere.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request: the key first, then the parameter, then the function."""
+        endpoint = cast(Callable[..., Awaitable[Response]], self.endpoint)
+        checked = TypeAdapter(endpoint.__annotations__["customer_id"]).validate_python
+
+        async def handle(request: Request) -> Response:
+            let_in(request, shown_key(request), Scope.READ)
+            try:
+                customer_id = checked(request.path_params["customer_id"])
+            except ValidationError as error:
+                where = ("path", "customer_id")
+                raise RequestValidationError([{**one, "loc": where} for one in error.errors()]) from None
+            return await endpoint(customer_id=customer_id, here=request.app.state.context, request=request)
+
+        return handle
+
+
+router = APIRouter(prefix="/v1/customers", tags=["customers"], dependencies=[Keyed])
+COLUMNS = (
+    *("customer_id", "churn", "band", "purchase", "previous", "trend_7d", "value_at_risk", "expected_gain"),
+    *("country", "channel", "reasons", "model", "as_of", "scored_at"),
+)
+"""Of the CSV."""
+_END_OF_TIME = 4_102_444_800_000
+"""2100-01-01 in Unix milliseconds: before it lies every score."""
+
+
+def unknown(customer_id: str) -> ProblemError:
+    """Return the problem that a customer is not known."""
+    shown = customer_id if len(customer_id) <= 64 else customer_id[:63] + "…"
+    what = f"No score is held for customer {shown!r}."
+    return ProblemError(what, "Check the id; a customer is known from their first event on.", kind="unknown-customer")
+
+
+def erased(customer_id: str, at: datetime) -> ProblemError:
+    """Return the problem that a customer was forgotten."""
+    what = f"Customer {customer_id[:64]!r} was erased, as asked for on {at:%Y-%m-%d %H:%M} UTC."
+    return ProblemError(what, "They are known again from their next event on.", kind="erased-customer")
+
+
+async def _filters(
+    *,
+    band: Annotated[list[Band] | None, Query(description="Bands to list; give it again for more.")] = None,
+    country: Annotated[str | None, Query(max_length=256)] = None,
+    channel: Annotated[str | None, Query(max_length=256)] = None,
+    min_value: Annotated[float | None, Query(description="Least value at risk, in units of money.")] = None,
+    min_churn: Annotated[float | None, Query(ge=0, le=1, description="Least churn probability.")] = None,
+) -> Wanted:
+    return Wanted(tuple(sorted(set(band or ()))), country, channel, min_value, min_churn)
+
+
+Filters = Annotated[Wanted, Depends(_filters)]
+SortBy = Annotated[Sort, Query(description="What the list falls by.")]
+
+
+@router.get(
+    "/at-risk",
+    response_model=Customers,
+    summary="Customers by risk",
+    description="Lists customers by falling `sort`. Filters that are given must all hold. With `Accept: text/csv` the "
+    "list comes whole, as from `/v1/customers/at-risk.csv`.",
+    responses={200: {"content": IN_OPENAPI}},
+)
+def customers_at_risk(
+    *,
+    here: Here,
+    request: Request,
+    wanted: Filters,
+    sort: SortBy = "churn",
+    page_size: PageSize = 50,
+    page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
+) -> Response:
+    """List customers by falling risk or value, in pages."""
+    if wants_csv(request.headers.get("accept")):
+        return at_risk_csv(here, wanted, sort)
+    query = [wanted.__dict__, sort]
+    page = at_risk(here.feed.board, wanted, sort, read_token(query, page_token_), page_size)
+    token = orjson.dumps(page_token(query, page.following))
+    body = b'{"customers":[%b],"next_page_token":%b}' % (b",".join(page.bodies), token)
+    return Response(body, headers=VARIES, media_type=JSON)
+
+
+@router.get("/at-risk.csv", summary="Customers by risk, as CSV", description=WHOLE_LIST, **CSV_ROUTE)
+async def customers_at_risk_csv(here: Here, wanted: Filters, sort: SortBy = "churn") -> Response:
+    """Return customers by falling risk or value, as CSV."""
+    return at_risk_csv(here, wanted, sort)
+
+
+@router.post(
+    "/scores",
+    response_model=LookedUp,
+    summary="Scores of many customers",
+    description="Up to 1,000 customers at once, from memory, in the order asked.",
+)
+def look_up(asked: LookUp, here: Here) -> Response:
+    """Return what is held of each customer asked for."""
+    return Response(b'{"results":[%b]}' % b",".join(_looked(here, one) for one in asked.customer_ids), media_type=JSON)
+
+
+async def customer_score(customer_id: CustomerId, here: Here, request: Request) -> Response:
+    """Return the latest score of a customer."""
+    body = here.feed.board.score(customer_id)
+    if body is None:
+        raise not_held(here, customer_id)
+    return answer(request, _with_staleness(body), tag=tag_of(body, weak=True), media_type=JSON)
+
+
+router.add_api_route(
+    "/{customer_id}/score",
+    customer_score,
+    response_model=CurrentScore,
+    summary="One customer's score",
+    description="The latest score, from memory, with the reasons for it. `as_of` is the event time that it describes, "
+    "`scored_at` the wall time at which it was made. The tag names the score, whatever its staleness.",
+    responses=NOT_MODIFIED,
+    methods=["GET"],
+    route_class_override=DirectRoute,
+)
+
+
+@router.get(
+    "/{customer_id}/history",
+    response_model=History,
+    summary="One customer's past scores",
+    description="How the risk went, oldest first; the first page is the newest part of it. Answered by ClickHouse.",
+)
+def customer_history(
+    customer_id: CustomerId,
+    here: Here,
+    page_size: PageSize = 200,
+    page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
+) -> Response:
+    """Return past scores of a customer."""
+    query = ["history", customer_id]
+    after = read_token(query, page_token_)
+    before = int(after[0]) if after else _END_OF_TIME
+    rows = here.analytics.rows("score_history_page", customer=customer_id, before=before, limit=page_size + 1)
+    if not rows and here.feed.board.score(customer_id) is None:
+        raise not_held(here, customer_id)
+    page = rows[:page_size]
+    following = (page[-1]["as_of"].timestamp() * 1_000, customer_id) if len(rows) > page_size else None
+    answer = {
+        "customer_id": customer_id,
+        "scores": [_past(row) for row in reversed(page)],
+        "next_page_token": page_token(query, following),
+    }
+    return Response(orjson.dumps(answer), media_type=JSON)
+
+
+def at_risk_csv(here: Context, wanted: Wanted, sort: Sort) -> Response:
+    """Return all customers who are wanted, as CSV."""
+    chunks = everyone(here.feed.board, wanted, sort)
+    return csv_response("at-risk", COLUMNS, _rows(chunks), VARIES)
+
+
+def _rows(chunks: Iterator[list[bytes]]) -> Iterator[list[dict[str, Any]]]:
+    for bodies in chunks:
+        rows = [orjson.loads(body) for body in bodies]
+        for row in rows:
+            row["reasons"] = "; ".join(reason["text"] for reason in row["reasons"])
+            row["model"] = f"{row['model']['name']} {row['model']['version']}"
+        yield rows
+
+
+class _ScoredAt(msgspec.Struct, gc=False):
+    scored_at: datetime
+
+
+_scored_at = msgspec.json.Decoder(_ScoredAt)
+
+
+def _with_staleness(body: bytes) -> bytes:
+    # Read from the very bytes that are answered: a column beside them might be of the score before.
+    age = max(0.0, time.time() - _scored_at.decode(body).scored_at.timestamp())
+    return b'%b,"staleness_seconds":%.3f}' % (body.rstrip()[:-1], age)
+
+
+def _looked(here: Context, customer_id: str) -> bytes:
+    body = here.feed.board.score(customer_id)
+    if body is not None:
+        return b'{"customer_id":%b,"status":"found","score":%b}' % (orjson.dumps(customer_id), body)
+    problem = not_held(here, customer_id)
+    if not isinstance(problem, ProblemError):
+        raise problem
+    status = "erased" if problem.kind == "erased-customer" else "never_seen"
+    return orjson.dumps({"customer_id": customer_id, "status": status, "score": None})
+
+
+def not_held(here: Context, customer_id: str) -> Exception:
+    """Return what to raise for a customer who is not held: while the scores are still being read, nobody can say."""
+    if here.feed.reader.caught_up:
+        erasure = here.feed.ledger.of(customer_id)
+        return unknown(customer_id) if erasure is None else erased(customer_id, erasure.request.requested_at)
+    return UnavailableError("The scores are still being read from Kafka.", "Ask again in a moment; see /readyz.")
+
+
+def _past(row: dict[str, Any]) -> dict[str, Any]:
+    kept = ("as_of", "scored_at", "churn", "purchase", "band", "value_at_risk", "expected_gain")
+    return {
+        **{name: row[name] for name in kept},
+        "reasons": orjson.Fragment(row["reasons"] or "[]"),
+        "model": {"name": row["model"], "version": row["model_version"]},
+    }

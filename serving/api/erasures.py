@@ -1,0 +1,143 @@
+"""`DELETE /v1/customers/{id}` and the report on it."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from pydantic import AwareDatetime, BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from clickhouse.audit import Act, note_act
+from ebb.contracts import erasures
+from ebb.contracts.erasures import Part, digest_of, key_of, partition_of
+from ebb.kafka.acknowledged_producer import BusyError
+from serving.api.types import CustomerId
+from serving.context import Here
+from serving.http.auth import AdminGrant
+from serving.http.problems import ProblemError
+from serving.projections.erasures import REPORTING, Erasure
+
+router = APIRouter(prefix="/v1", tags=["erasure"])
+_KEPT = timedelta(days=7)
+"""Retention of the topics whose records cannot be taken out one by one."""
+_MEANING = {
+    Part.ORDER: "The partition of the customer has been told to forget.",
+    Part.WORKER: "State, its checkpoint and the score are gone.",
+    Part.LEARNER: "Predictions that waited for their labels are withdrawn.",
+    Part.HISTORY: "Events, features, scores, alerts, outcomes and refusals in ClickHouse are deleted.",
+}
+
+
+class PartReport(BaseModel):
+    """What one part has done."""
+
+    part: Part
+    meaning: str
+    done_at: AwareDatetime | None = Field(description="None while it is still to be done.")
+    details: dict[str, int] = Field(description="Rows deleted by table, or where in the stream it was done.")
+
+
+class Left(BaseModel):
+    """What expires by itself rather than being deleted."""
+
+    where: str
+    until: AwareDatetime | None = Field(description="None: for as long as the topic is kept.")
+    what: str
+
+
+class ErasureReport(BaseModel):
+    """An erasure, and how far it is."""
+
+    erasure_id: str
+    status: str = Field(description="`under way` or `done`.")
+    customer_digest: str = Field(description="SHA-256 of the id; the id itself is not kept.")
+    requested_at: AwareDatetime
+    requested_by: str = Field(description="Id of the key.")
+    done_at: AwareDatetime | None
+    parts: list[PartReport]
+    left: list[Left]
+
+
+@router.delete(
+    "/customers/{customer_id}",
+    status_code=202,
+    response_model=ErasureReport,
+    summary="Forget a customer",
+    description="Asks every part to forget the customer; `Location` names the report. Asked again while it is under "
+    "way, it answers with the same erasure. Needs a key of scope `admin`.",
+)
+async def erase_customer(customer_id: CustomerId, here: Here, grant: AdminGrant, request: Request) -> Response:
+    """Begin an erasure."""
+    known = here.feed.ledger.of(customer_id)
+    if known is not None and not known.done:
+        return _accepted(known)
+    identity, digest = secrets.token_hex(12), digest_of(customer_id)
+    address = request.client.host if request.client else ""
+    act = Act(actor=grant.id, action="customer.erase", subject=digest, details={"erasure": identity}, address=address)
+    await run_in_threadpool(note_act, here.settings, act)
+    asked = erasures.Request(
+        erasure_id=identity,
+        customer_id=customer_id,
+        digest=digest,
+        requested_at=datetime.now(UTC),
+        requested_by=grant.id,
+    )
+    record = (key_of(identity, Part.REQUEST), asked.model_dump_json().encode())
+    place = partition_of(identity, here.settings.partitions)
+    try:
+        await here.delivery.deliver(here.settings.topics.erasures, [record], partition=place)
+    except BusyError as error:
+        raise ProblemError(error.what, error.hint, kind="too-many-requests", headers={"Retry-After": "1"}) from None
+    return _accepted(Erasure(asked))
+
+
+@router.get(
+    "/erasures/{erasure_id}",
+    response_model=ErasureReport,
+    summary="How far an erasure is",
+    description="The proof of an erasure: which part forgot the customer when, how many rows were deleted from which "
+    "table, and what expires by itself. Needs a key of scope `admin`.",
+)
+async def erasure(
+    erasure_id: Annotated[str, Path(min_length=1, max_length=64)],
+    here: Here,
+    grant: AdminGrant,  # noqa: ARG001
+) -> ErasureReport:
+    """Return the report on an erasure."""
+    found = here.feed.ledger.get(erasure_id)
+    if found is None:
+        what = f"There is no erasure {erasure_id!r}."
+        raise ProblemError(what, "A new one is known everywhere within a moment.", kind="unknown-erasure")
+    return report(found)
+
+
+def report(found: Erasure) -> ErasureReport:
+    """Return how far an erasure is."""
+    request = found.request
+    parts = []
+    for part in REPORTING:
+        told = found.reports.get(part)
+        details = {} if told is None else told.details
+        at = None if told is None else told.at
+        parts.append(PartReport(part=part, meaning=_MEANING[part], done_at=at, details=details))
+    expiry = request.requested_at + _KEPT
+    return ErasureReport(
+        erasure_id=request.erasure_id,
+        status="done" if found.done else "under way",
+        customer_digest=request.digest,
+        requested_at=request.requested_at,
+        requested_by=request.requested_by,
+        done_at=request.done_at,
+        parts=parts,
+        left=[
+            Left(where="ebb.activity, ebb.activity.dlq, ebb.alerts", until=expiry, what="Records as they came."),
+            Left(where="ebb.examples", until=None, what="Features of past snapshots, under the id."),
+        ],
+    )
+
+
+def _accepted(found: Erasure) -> Response:
+    location = f"/v1/erasures/{found.request.erasure_id}"
+    return Response(report(found).model_dump_json(), 202, {"Location": location}, media_type="application/json")

@@ -1,0 +1,310 @@
+"""`/v1/models`, `/v1/promotions`, `/v1/drift`: what was learned, how it does, what serves, what has changed."""
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Path, Query
+from pydantic import ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ebb.contracts.models import TARGETS, ModelSnapshot, Target
+from ebb.errors import EbbError, UnavailableError
+from online_ml.model_card import card as write_card
+from serving.api.types import JSON, Answer, PageSize, PageToken
+from serving.context import Context, Here
+from serving.http.auth import Keyed
+from serving.http.etags import NOT_MODIFIED, answer
+from serving.http.page_tokens import page_token, read_token
+from serving.http.problems import ProblemError
+from serving.projections.models import model_view
+
+
+class Model(Answer):
+    """The latest version of one model, as learning published it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "churn.logistic",
+                "target": "churn",
+                "candidate": "logistic",
+                "version": 12,
+                "role": "champion",
+                "share": 0.0,
+                "trained_until": "2025-03-14",
+                "examples": 48211,
+                "metrics": {"roc_auc": 0.871, "log_loss": 0.41},
+                "schema_hash": "0123456789abcdef",
+            }
+        }
+    )
+
+    name: str
+    target: Target
+    candidate: str
+    version: int
+    role: Literal["champion", "challenger"]
+    trained_until: date = Field(description="Every label that had matured by this day (UTC) has been learned.")
+    share: float = Field(description="Share of the customers whom it scores as a challenger, in the champion's place.")
+    examples: int = Field(description="Labels learned.")
+    metrics: dict[str, float] = Field(
+        description="Progressive validation: predictions made before the label was known. `arm_…` are of the customers "
+        "whom it really scored while they were split, beside `arm_labels`, their number."
+    )
+    schema_hash: str = Field(description="Feature schema that it was trained on.")
+
+
+class Models(Answer):
+    """The models, champions first."""
+
+    models: list[Model]
+
+
+class MetricDay(Answer):
+    """What was measured on a day on which labels matured."""
+
+    day: date
+    labels: int
+    metrics: dict[str, float | None] = Field(description="Null where a metric is not defined on these labels.")
+
+
+class Metrics(Answer):
+    """How a model did over time, oldest first: predictions made at snapshots, judged when labels matured."""
+
+    name: str
+    window: Literal["day", "rolling"]
+    days: list[MetricDay]
+
+
+class Version(Answer):
+    """A published version of a model: what learning had made of all labels until a day."""
+
+    version: int
+    role: Literal["champion", "challenger"]
+    trained_until: date
+    examples: int
+    metrics: dict[str, float | None]
+    schema_hash: str
+    checksum: str
+    published_at: datetime
+
+
+class Versions(Answer):
+    """Published versions, newest first."""
+
+    name: str
+    versions: list[Version]
+    next_page_token: str | None = Field(description="Give it as `page_token` for older versions; null on the last.")
+
+
+class Promotion(Answer):
+    """A change of what serves a target, or a request for one."""
+
+    target: Target
+    decided_day: date
+    cause: str = Field(description="`rule`, or what was requested.")
+    request_id: str
+    former: str
+    champion: str
+    version: int
+    outcome: str = Field(description="`done`, `refused`, or `overruled` while something is held by request.")
+    why: str
+    decided_at: datetime
+
+
+class Promotions(Answer):
+    """Changes of what serves, newest first."""
+
+    promotions: list[Promotion]
+
+
+class DriftValue(Answer):
+    """The latest value of one statistic of drift."""
+
+    kind: Literal["feature", "score", "error"]
+    target: str = Field(description="Empty for features: all targets share them.")
+    name: str
+    statistic: str
+    value: float | None
+    day: date
+
+
+class Drift(Answer):
+    """How far features, scores and errors lie from what they were, the farthest of each kind first."""
+
+    drift: list[DriftValue]
+
+
+router = APIRouter(prefix="/v1", tags=["models"], dependencies=[Keyed])
+MARKDOWN = "text/markdown"
+ModelName = Annotated[
+    str, Path(min_length=1, max_length=100, description="Name of the model.", examples=["churn.logistic"])
+]
+_TEXT = {200: {"content": {MARKDOWN: {"schema": {"type": "string"}}}}, **NOT_MODIFIED}
+_FILE = {200: {"content": {JSON: {"schema": {"type": "object"}}}}, **NOT_MODIFIED}
+_NEWEST = 2**32
+"""Above every version."""
+
+
+@router.get(
+    "/models",
+    response_model=Models,
+    summary="The models and how they do",
+    description="The latest version of each model that learning has published, champions first. Metrics are by "
+    "progressive validation: on predictions made before the label was known.",
+    responses=NOT_MODIFIED,
+)
+async def models(here: Here, request: Request) -> Response:
+    """Return the models."""
+    views = [model_view(snapshot) for snapshot in here.feed.registry.all()]
+    return answer(request, orjson.dumps({"models": views}), media_type=JSON)
+
+
+@router.get("/models/{name}", response_model=Model, summary="One model", responses=NOT_MODIFIED)
+async def model(name: ModelName, here: Here, request: Request) -> Response:
+    """Return the latest version of a model."""
+    return answer(request, orjson.dumps(model_view(_find(here, name)[0])), media_type=JSON)
+
+
+@router.get(
+    "/models/{name}/metrics",
+    response_model=Metrics,
+    summary="How a model did over time",
+    description="By the days on which labels matured, oldest first: on the labels of each day alone, or over the "
+    "window of the latest labels (`rolling`). Answered by ClickHouse.",
+)
+def metrics(
+    name: ModelName,
+    here: Here,
+    window: Annotated[Literal["day", "rolling"], Query(description="Labels that are judged.")] = "rolling",
+    days: Annotated[int, Query(ge=1, le=730, description="Label dates to tell of, counted back from the last.")] = 60,
+) -> Response:
+    """Return what was measured of a model, day by day."""
+    one, _ = _find(here, name)
+    found: dict[Any, dict[str, Any]] = {}
+    for row in here.analytics.rows(
+        "candidate_metrics", target=one.target, candidate=one.candidate, window=window, days=days
+    ):
+        day = found.setdefault(row["matured_day"], {"day": row["matured_day"], "labels": 0, "metrics": {}})
+        day["labels"] = max(day["labels"], int(row["labels"]))
+        day["metrics"][row["metric"]] = row["value"]
+    return Response(orjson.dumps({"name": name, "window": window, "days": list(found.values())}), media_type=JSON)
+
+
+@router.get(
+    "/models/{name}/versions",
+    response_model=Versions,
+    summary="The published versions of a model",
+    description="Each is what the run of learning had made of all labels until a day. Newest first, from ClickHouse.",
+)
+def versions(
+    name: ModelName,
+    here: Here,
+    page_size: PageSize = 50,
+    page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
+) -> Response:
+    """Return the versions of a model."""
+    _find(here, name)
+    query = ["versions", name]
+    after = read_token(query, page_token_)
+    before = min(max(int(after[0]), 0), _NEWEST) if after else _NEWEST
+    rows = here.analytics.rows("model_versions_page", model=name, before=before, limit=page_size + 1)
+    page = [{**row, "metrics": orjson.Fragment(row["metrics"])} for row in rows[:page_size]]
+    following = (float(page[-1]["version"]), name) if len(rows) > page_size else None
+    told = {"name": name, "versions": page, "next_page_token": page_token(query, following)}
+    return Response(orjson.dumps(told), media_type=JSON)
+
+
+@router.get(
+    "/models/{name}/card",
+    response_class=Response,
+    summary="The card of a model",
+    description="What it is, how far to trust it and for whom, as Markdown, from what was measured and nothing else.",
+    responses=_TEXT,
+)
+def card(name: ModelName, here: Here, request: Request) -> Response:
+    """Return the model card."""
+    _, body = _find(here, name)
+    text = write_card(ModelSnapshot.decode(body), here.feed.registry.all(), here.analytics.rows)
+    return answer(request, text.encode(), media_type=MARKDOWN)
+
+
+@router.get(
+    "/models/{name}/artefact",
+    response_class=Response,
+    summary="A version of a model, whole",
+    description="The snapshot as it was published, with its checksum; loading it executes nothing. The latest version, "
+    "unless another is asked for.",
+    responses=_FILE,
+)
+def artefact(
+    name: ModelName,
+    here: Here,
+    request: Request,
+    version: Annotated[int | None, Query(ge=0, lt=_NEWEST, description="A published version.")] = None,
+) -> Response:
+    """Return a snapshot as it was published."""
+    one, body = _find(here, name)
+    if version not in {None, one.version}:
+        rows = here.analytics.rows("model_version", model=name, version=version)
+        try:
+            body = ModelSnapshot.from_row(rows[0]).encode() if rows else b""
+        except EbbError as error:
+            raise ProblemError(error.what, error.hint, kind="unknown-model") from None
+        if not body:
+            what = f"No version {version} of {name} was published."
+            raise ProblemError(what, f"GET /v1/models/{name}/versions lists them.", kind="unknown-model")
+    known = one.version if version is None else version
+    headers = {"Content-Disposition": f'attachment; filename="{one.name}-{known}.json"'}
+    return answer(request, body, media_type=JSON, headers=headers)
+
+
+@router.get(
+    "/promotions",
+    response_model=Promotions,
+    summary="What changed of what serves",
+    description="By the rule or by request, carried out or not, newest first. Answered by ClickHouse.",
+)
+def promotions(
+    here: Here,
+    target: Annotated[Target, Query(description="Whose champion.")] = "churn",
+    page_size: PageSize = 50,
+) -> Response:
+    """Return the changes of a target's champion."""
+    rows = here.analytics.rows("promotions", target=target, limit=page_size)
+    return Response(orjson.dumps({"promotions": [{"target": target, **row} for row in rows]}), media_type=JSON)
+
+
+@router.get(
+    "/drift",
+    response_model=Drift,
+    summary="How far the world has moved",
+    description="The latest statistics of drift of features, of scores and of errors. Answered by ClickHouse.",
+)
+def drift(
+    here: Here,
+    kind: Annotated[list[Literal["feature", "score", "error"]] | None, Query(description="Kinds to tell of.")] = None,
+) -> Response:
+    """Return the latest statistics of drift."""
+    rows = [
+        {"kind": one, **{name: row[name] for name in ("target", "name", "statistic")}}
+        | {"value": row["latest"], "day": row["as_of_day"]}
+        for one in dict.fromkeys(kind or ("error", "score", "feature"))
+        for row in here.analytics.rows("drift_latest", kind=one)
+    ]
+    return Response(orjson.dumps({"drift": rows}), media_type=JSON)
+
+
+def _find(here: Context, name: str) -> tuple[ModelSnapshot, bytes]:
+    """Return the latest version of a model, without its payload, and its record."""
+    found = here.feed.registry.get(name)
+    if found is not None:
+        return found
+    if not here.feed.reader.caught_up:
+        what = "The models are still being read from Kafka."
+        raise UnavailableError(what, "Ask again in a moment; see /readyz.")
+    known = ", ".join(one.name for one in here.feed.registry.all())
+    what = f"There is no model {name!r}; there are {known or 'none yet'}."
+    raise ProblemError(what, f"A name is a target ({', '.join(TARGETS)}), a dot and a candidate.", kind="unknown-model")

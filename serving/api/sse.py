@@ -1,0 +1,96 @@
+"""`/v1/stream/sse`: the stream as server-sent events, for clients without WebSockets."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ebb.contracts.scores import Band
+from ebb.contracts.stream import MAX_CUSTOMERS, Filter, Topic
+from serving.context import Context, Here
+from serving.http.auth import GRANT, Grant, Keyed
+from serving.http.problems import ProblemError
+from serving.streaming.subscriptions import Subscription
+
+router = APIRouter(prefix="/v1", tags=["stream"], dependencies=[Keyed])
+SEND_SECONDS = 30.0
+"""A client that takes nothing for this long is cut off."""
+
+
+@router.get(
+    "/stream/sse",
+    summary="Scores and alerts as server-sent events",
+    description="Events `score` and `alert` as on the WebSocket `/v1/stream`, `heartbeat` between them. The id of an "
+    "event is `<epoch>:<sequence>`; sent back as `Last-Event-ID` it resumes. `unrecoverable` means: fetch anew.",
+    response_class=EventSourceResponse,
+    response_model=None,
+)
+async def stream_events(
+    *,
+    here: Here,
+    request: Request,
+    topics: Annotated[list[Topic] | None, Query(description="Default: both.")] = None,
+    band: Annotated[list[Band] | None, Query()] = None,
+    customer: Annotated[list[str] | None, Query(max_length=MAX_CUSTOMERS)] = None,
+    country: Annotated[list[str] | None, Query()] = None,
+    minimum: Annotated[float | None, Query(ge=0, le=1, description="Least churn probability.")] = None,
+    last_event_id: Annotated[str | None, Header(description="`<epoch>:<sequence>` to resume from.")] = None,
+) -> Response:
+    """Serve one client."""
+    wanted = Filter(
+        bands=frozenset(band) if band else None,
+        customers=frozenset(customer) if customer else None,
+        countries=frozenset(country) if country else None,
+        minimum=minimum,
+    )
+    if here.hub.gone.is_set() or here.hub.streams >= here.settings.stream_clients:
+        what = "This replica has all the streams it may have."
+        raise ProblemError(what, "Come back later.", kind="unavailable", headers={"Retry-After": "10"})
+    if not here.feed.reader.caught_up:
+        what = "This replica still reads what stands on the topics."
+        raise ProblemError(what, "Come back in a moment.", kind="unavailable", headers={"Retry-After": "1"})
+    subscription = Subscription(frozenset(topics or ("scores", "alerts")), wanted)
+    # Heartbeats of ours carry a sequence; the library's own pings would not.
+    return EventSourceResponse(
+        _events(here, subscription, request.scope[GRANT], last_event_id), ping=3_600, send_timeout=SEND_SECONDS
+    )
+
+
+async def _events(
+    here: Context, subscription: Subscription, grant: Grant, last: str | None
+) -> AsyncIterator[ServerSentEvent]:
+    hub, outbox, every = here.hub, subscription.outbox, here.settings.heartbeat_seconds
+    if not hub.enter():
+        return
+    try:
+        epoch, _, sequence = (last or "").rpartition(":")
+        missed = hub.missed(epoch, int(sequence) if sequence.isdigit() else -1, subscription) if last else []
+        for item in missed or ():
+            outbox.put(item)
+        hub.add(subscription)
+        yield _event("unrecoverable" if missed is None else "subscribed", hub.epoch, hub.sequence if not missed else -1)
+        due = time.monotonic() + every
+        while not (hub.gone.is_set() or outbox.overflown.is_set() or here.door.has_ended(grant)):
+            # Short waits, so that the end of the server, or of the key, is seen soon.
+            await outbox.wait(min(1.0, max(0.0, due - time.monotonic())))
+            while (one := outbox.take()) is not None:
+                if not isinstance(one, str):
+                    item = one[0]
+                    number = f"{hub.epoch}:{item.sequence}"
+                    yield ServerSentEvent(item.body.decode(), event=item.type, id=number, sep="\n")
+            if time.monotonic() >= due:
+                yield _event("heartbeat", hub.epoch, hub.sequence)
+                due = time.monotonic() + every
+    finally:
+        hub.remove(subscription)
+        hub.leave()
+
+
+def _event(kind: str, epoch: str, sequence: int) -> ServerSentEvent:
+    if sequence < 0:
+        return ServerSentEvent("{}", event=kind, sep="\n")
+    return ServerSentEvent("{}", event=kind, id=f"{epoch}:{sequence}", sep="\n")

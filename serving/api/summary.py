@@ -1,0 +1,315 @@
+"""`/v1/summary`: the whole at a glance."""
+
+import time
+from datetime import date, datetime
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ebb.clock import DAY
+from ebb.contracts.scores import BANDS, Band, Score, utc
+from serving.api.models import Model
+from serving.api.types import JSON, Answer
+from serving.background.pipeline_monitor import PartitionLag, Pipeline
+from serving.cached_queries import Rows
+from serving.context import Context
+from serving.http.auth import Keyed
+from serving.http.etags import NOT_MODIFIED, answer
+from serving.projections.models import model_view
+from serving.projections.ranking import movers
+from serving.projections.scores import NO_BAND, Board
+
+
+class BandCount(Answer):
+    """Customers of a band."""
+
+    band: Band
+    customers: int
+    value_at_risk: float
+    from_churn: float = Field(description="Churn probability at which the band begins.")
+
+
+class Histogram(Answer):
+    """Customers by churn probability, in 20 equal bins."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class Movers(Answer):
+    """Customers whose risk moved most over 7 days of event time."""
+
+    up: list[Score]
+    down: list[Score]
+
+
+class AccuracyPoint(Answer):
+    """Realised accuracy on the labels that matured on a day."""
+
+    day: date
+    value: float
+    labels: int
+
+
+class AccuracyLine(Answer):
+    """Realised accuracy of one candidate over label dates."""
+
+    candidate: str
+    role: Literal["champion", "challenger", "baseline", "served"]
+    latest: float | None
+    points: list[AccuracyPoint]
+
+
+class Accuracy(Answer):
+    """Realised accuracy by the day on which labels matured: what was predicted against what happened."""
+
+    metric: Literal["roc_auc"]
+    lines: list[AccuracyLine]
+
+
+class CalibrationBin(Answer):
+    """Predictions of a range against what happened."""
+
+    predicted: float
+    observed: float
+    labels: int
+
+
+class Labels(Answer):
+    """Labels of the churn target."""
+
+    matured: int | None
+    pending: int | None = Field(description="Snapshots whose outcome is not known yet.")
+    horizon_days: int
+    first_due_seconds: float | None = Field(
+        description="Real seconds until the first labels mature; null if some have, or if nothing has begun."
+    )
+
+
+class PartitionHealth(Answer):
+    """How far the workers are behind in one partition of the activity topic."""
+
+    partition: int
+    lag_events: int
+    lag_seconds: float
+
+
+class Health(Answer):
+    """The flow from activity to scores."""
+
+    lag_events: int
+    lag_seconds: float
+    partitions: list[PartitionHealth]
+    events_per_second: float = Field(description="Events arriving.")
+    processed_per_second: float = Field(description="Events whose effect was made durable.")
+
+
+class DeadLetters(Answer):
+    """Records that could not be accepted."""
+
+    total: int | None
+    by_reason: dict[str, int] | None
+
+
+class Summary(Answer):
+    """Everything at a glance. A part that cannot be told now is null and named in `unavailable`."""
+
+    event_time: datetime = Field(description="The clock of event time, now.")
+    day_seconds: float = Field(description="Real seconds that a day of event time takes.")
+    as_of: datetime | None = Field(description="Latest event time that a score describes.")
+    scored_at: datetime | None = Field(description="Wall time of the latest score.")
+    staleness_seconds: float | None = Field(description="Real seconds since the latest score.")
+    customers: int
+    value_at_risk: float
+    bands: list[BandCount]
+    histogram: Histogram
+    movers: Movers
+    model: Model | None = Field(description="Champion of the churn target; null before the first.")
+    accuracy: Accuracy | None
+    calibration: list[CalibrationBin] | None
+    labels: Labels
+    pipeline: Health | None
+    dead_letters: DeadLetters
+    streams: int = Field(description="Clients connected to the streams of this replica.")
+    unavailable: list[str]
+
+
+BINS = 20
+MOVERS = 6
+ACCURACY_DAYS = 60
+BASELINES = frozenset({"recency", "count", "prior"})
+_FRESH_SECONDS = 1.0
+
+
+class SummaryMaker:
+    """Makes the summary at most once a second, however many ask. Call from a thread."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._made: tuple[float, bytes] = (-_FRESH_SECONDS, b"")
+
+    def body(self) -> bytes:
+        """Return the summary as JSON."""
+        made_at, body = self._made
+        if time.monotonic() - made_at >= _FRESH_SECONDS:
+            body = orjson.dumps(self._make())
+            self._made = (time.monotonic(), body)
+        return body
+
+    def _make(self) -> dict[str, Any]:
+        context = self._context
+        board, pipeline = context.feed.board, context.watch.pipeline
+        champion = context.feed.registry.champion("churn")
+        accuracy = _accuracy(
+            context.analytics.rows_or_none("accuracy_by_label_date", target="churn", days=ACCURACY_DAYS),
+            champion.candidate if champion else None,
+        )
+        totals = context.analytics.rows_or_none("labels_by_day", target="churn")
+        reliability = context.analytics.rows_or_none("reliability", target="churn", candidate="served", days=30)
+        letters = context.analytics.rows_or_none("dead_letters_by_reason")
+        parts = {"accuracy": accuracy, "calibration": reliability, "labels": totals, "dead_letters": letters}
+        unavailable = sorted(name for name, part in parts.items() if part is None)
+        return {
+            "event_time": context.event_time(),
+            "day_seconds": context.settings.day_seconds,
+            "as_of": _time(board.latest_as_of),
+            "scored_at": _time(board.latest_scored_at),
+            "staleness_seconds": max(0.0, time.time() - board.latest_scored_at) if board.latest_scored_at else None,
+            **_customers(board, context.settings.band_thresholds),
+            "movers": {
+                "up": [orjson.Fragment(body) for body in movers(board, "up", MOVERS)],
+                "down": [orjson.Fragment(body) for body in movers(board, "down", MOVERS)],
+            },
+            "model": model_view(champion) if champion else None,
+            "accuracy": accuracy,
+            "calibration": _calibration(reliability),
+            "labels": self._labels(totals, pipeline),
+            "pipeline": _health(pipeline),
+            "dead_letters": {
+                "total": pipeline.dead_letters if pipeline else None,
+                "by_reason": _by_reason(letters),
+            },
+            "streams": context.hub.streams,
+            "unavailable": unavailable if pipeline else sorted([*unavailable, "pipeline"]),
+        }
+
+    def _labels(self, totals: Rows | None, pipeline: Pipeline | None) -> dict[str, Any]:
+        settings, clock = self._context.settings, self._context.clock
+        matured = None if totals is None else sum(int(row["matured"]) for row in totals)
+        pending = None if totals is None else sum(int(row["pending"]) for row in totals)
+        due = None
+        if not matured and pipeline and pipeline.first_event is not None:
+            first_snapshot = (pipeline.first_event // DAY + 1) * DAY
+            due = max(0.0, clock.wall(first_snapshot + settings.horizon_days * DAY) - time.time())
+        return {
+            "matured": matured,
+            "pending": pending,
+            "horizon_days": settings.horizon_days,
+            "first_due_seconds": due,
+        }
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else utc(seconds)
+
+
+def _customers(board: Board, thresholds: tuple[float, float, float]) -> dict[str, Any]:
+    rows, columns = board.rows, board.columns
+    held = columns.band[:rows] != NO_BAND
+    band, churn, value = columns.band[:rows][held], columns.churn[:rows][held], columns.value_at_risk[:rows][held]
+    counts = np.bincount(band, minlength=len(BANDS))
+    values = np.bincount(band, weights=value, minlength=len(BANDS))
+    bins, edges = np.histogram(churn, bins=BINS, range=(0.0, 1.0))
+    return {
+        "customers": int(held.sum()),
+        "value_at_risk": round(float(value.sum()), 2),
+        "bands": [
+            {
+                "band": name.value,
+                "customers": int(counts[code]),
+                "value_at_risk": round(float(values[code]), 2),
+                "from_churn": (0.0, *thresholds)[code],
+            }
+            for code, name in enumerate(BANDS)
+        ],
+        "histogram": {"edges": [round(float(edge), 2) for edge in edges], "counts": bins.tolist()},
+    }
+
+
+def _accuracy(rows: Rows | None, champion: str | None) -> dict[str, Any] | None:
+    if rows is None:
+        return None
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        point = {"day": row["matured_day"], "value": row["roc_auc"], "labels": int(row["labels"])}
+        if point["value"] is not None and np.isfinite(point["value"]):
+            lines.setdefault(row["candidate"], []).append(point)
+    told = [
+        {"candidate": name, "role": _role(name, champion), "latest": points[-1]["value"], "points": points}
+        for name, points in lines.items()
+    ]
+    order = ["champion", "served", "challenger", "baseline"]
+    told.sort(key=lambda line: (order.index(line["role"]), line["candidate"]))
+    return {"metric": "roc_auc", "lines": told}
+
+
+def _role(candidate: str, champion: str | None) -> str:
+    if candidate == "served":
+        return "served"
+    if candidate in BASELINES:
+        return "baseline"
+    return "champion" if candidate == champion else "challenger"
+
+
+def _calibration(rows: Rows | None) -> list[dict[str, Any]] | None:
+    if rows is None:
+        return None
+    return [{"predicted": row["predicted"], "observed": row["observed"], "labels": int(row["labels"])} for row in rows]
+
+
+def _by_reason(rows: Rows | None) -> dict[str, int] | None:
+    if rows is None:
+        return None
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["reason"]] = counts.get(row["reason"], 0) + int(row["records"])
+    return counts
+
+
+def _health(pipeline: Pipeline | None) -> dict[str, Any] | None:
+    if pipeline is None:
+        return None
+    return {
+        "lag_events": pipeline.lag_events,
+        "lag_seconds": round(pipeline.lag_seconds, 1),
+        "partitions": [_partition(lag) for lag in pipeline.lags],
+        "events_per_second": round(pipeline.produced_per_second, 1),
+        "processed_per_second": round(pipeline.processed_per_second, 1),
+    }
+
+
+def _partition(lag: PartitionLag) -> dict[str, Any]:
+    return {"partition": lag.partition, "lag_events": lag.events, "lag_seconds": round(lag.seconds, 1)}
+
+
+router = APIRouter(prefix="/v1", dependencies=[Keyed])
+
+
+@router.get(
+    "/summary",
+    response_model=Summary,
+    tags=["overview"],
+    summary="Everything at a glance",
+    description="Customers by band and by risk, movers, realised accuracy, labels, lag. At most a second old. Parts "
+    "that cannot be told now are null and named in `unavailable`; the rest still answers.",
+    responses=NOT_MODIFIED,
+)
+def summary(request: Request) -> Response:
+    """Return the summary."""
+    maker: SummaryMaker = request.app.state.summary
+    return answer(request, maker.body(), media_type=JSON)

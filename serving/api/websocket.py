@@ -1,0 +1,270 @@
+"""`/v1/stream`: scores and alerts over a WebSocket, by subscription."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from fastapi import APIRouter, WebSocket
+from pydantic import ValidationError
+from starlette.websockets import WebSocketDisconnect
+
+from ebb.contracts.api_keys import Scope
+from ebb.contracts.stream import (
+    MAX_SUBSCRIPTIONS,
+    MESSAGES_PER_10_SECONDS,
+    SAID,
+    SUBSCRIBE_SECONDS,
+    CloseCode,
+    Heartbeat,
+    Moment,
+    Ping,
+    Pong,
+    Refusal,
+    Resume,
+    StreamError,
+    Subscribe,
+    Subscribed,
+    Unrecoverable,
+    Unsubscribe,
+    Unsubscribed,
+)
+from ebb.errors import UnavailableError
+from ebb.metrics import WS_CLOSED, WS_SENT
+from serving.api import asyncapi
+from serving.context import Context
+from serving.http.auth import ANYBODY, Grant
+from serving.http.problems import ProblemError
+from serving.streaming.frames import WRITER
+from serving.streaming.message import framed
+from serving.streaming.send_queue import Outbox
+from serving.streaming.subscriptions import Subscription
+
+router = APIRouter()
+router.include_router(asyncapi.router)
+CLOSE_SECONDS = 2.0
+"""Time in which a close must get into the socket; a stalled client is cut off."""
+_WRITE_BYTES = 32_768
+"""Frames written at once; beyond it the socket is asked first whether it takes more."""
+_SENT = {kind: WS_SENT.labels(kind) for kind in ("score", "alert", "control", "heartbeat")}
+
+
+class EndOfStreamError(Exception):
+    """Ends a session; `code` is None if the client left."""
+
+    def __init__(self, code: CloseCode | None, why: str = "") -> None:
+        super().__init__(why)
+        self.code = code
+        self.why = why
+
+
+@router.websocket("/v1/stream")
+async def stream(websocket: WebSocket) -> None:
+    """Serve one client. The connection is accepted before it is refused, or a browser would not see the code."""
+    context: Context = websocket.app.state.context
+    await websocket.accept()
+    host, origin = websocket.headers.get("host"), websocket.headers.get("origin")
+    if not context.door.serves_host(host) or not context.door.allows_origin(origin, host):
+        await _close(websocket, CloseCode.ORIGIN, "Name the page's origin in EBB_ALLOWED_ORIGINS.")
+    elif context.hub.gone.is_set():
+        await _close(websocket, CloseCode.GOING_AWAY, "The server stops; connect again.")
+    elif not context.hub.enter():
+        await _close(websocket, CloseCode.FULL, "This replica has all the streams it may have.")
+    else:
+        try:
+            await Session(websocket, context).run()
+        finally:
+            context.hub.leave()
+
+
+class Session:
+    """One client from its first message to the close."""
+
+    def __init__(self, websocket: WebSocket, context: Context) -> None:
+        self._websocket = websocket
+        self._context = context
+        self._hub = context.hub
+        self._outbox = Outbox()
+        self._subscriptions: dict[str, Subscription] = {}
+        self._grant: Grant | None = None
+        self._heard: deque[float] = deque(maxlen=MESSAGES_PER_10_SECONDS)
+        self._write: Callable[[bytes], Awaitable[None]] = websocket.scope["extensions"][WRITER]
+
+    async def run(self) -> None:
+        """Serve until either side ends."""
+        try:
+            try:
+                async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                    self._begin(await self._hear())
+            except TimeoutError:
+                what = f"No subscribe message came within {SUBSCRIBE_SECONDS:g} s."
+                raise EndOfStreamError(CloseCode.NO_SUBSCRIBE, what) from None
+            await self._serve()
+        except EndOfStreamError as end:
+            if end.code is not None:
+                await self._bow_out(end.code, end.why)
+        finally:
+            for subscription in self._subscriptions.values():
+                self._hub.remove(subscription)
+
+    async def _serve(self) -> None:
+        parts = [
+            asyncio.ensure_future(self._listen()),
+            asyncio.ensure_future(self._send()),
+            asyncio.ensure_future(self._beat()),
+            asyncio.ensure_future(self._overflow()),
+            asyncio.ensure_future(self._going_away()),
+            asyncio.ensure_future(self._key_ended()),
+        ]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for part in parts:
+                part.cancel()
+            ended = await asyncio.gather(*parts, return_exceptions=True)
+        for part, outcome in zip(parts, ended, strict=True):
+            if part in done and isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _listen(self) -> None:
+        while True:
+            self._obey(await self._hear())
+
+    async def _send(self) -> None:
+        outbox = self._outbox
+        while True:
+            await outbox.filled()
+            frames, size = [], 0
+            scores = alerts = control = 0
+            while size < _WRITE_BYTES and (one := outbox.take()) is not None:
+                if isinstance(one, str):
+                    frames.append(framed(one.encode()))
+                    control += 1
+                else:
+                    item, names = one
+                    frames.append(item.frame(names))
+                    if item.topic == "scores":
+                        scores += 1
+                    else:
+                        alerts += 1
+                size += len(frames[-1])
+            await self._say(frames)
+            for kind, count in (("score", scores), ("alert", alerts), ("control", control)):
+                if count:
+                    _SENT[kind].inc(count)
+
+    async def _beat(self) -> None:
+        every = self._context.settings.heartbeat_seconds
+        while True:
+            await asyncio.sleep(every)
+            # With an empty outbox all up to the newest sequence has been sent or was not wanted; else the client hears
+            # enough, or reads too slowly to be sent more.
+            if not len(self._outbox):
+                data = Moment(event_time=self._context.event_time().isoformat())
+                await self._say([framed(Heartbeat(sequence=self._hub.sequence, data=data).text().encode())])
+                _SENT["heartbeat"].inc()
+
+    async def _overflow(self) -> None:
+        await self._outbox.overflown.wait()
+        raise EndOfStreamError(CloseCode.SLOW, "The client reads too slowly for its subscription.")
+
+    async def _going_away(self) -> None:
+        await self._hub.gone.wait()
+        raise EndOfStreamError(CloseCode.GOING_AWAY, "The server stops; connect again.")
+
+    async def _key_ended(self) -> None:
+        await self._context.door.until_ended(self._grant or ANYBODY)
+        raise EndOfStreamError(CloseCode.KEY_ENDED, "The API key was revoked or has expired.")
+
+    async def _hear(self) -> Subscribe | Resume | Unsubscribe | Ping:
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise EndOfStreamError(None)
+        now = time.monotonic()
+        if len(self._heard) == MESSAGES_PER_10_SECONDS and now - self._heard[0] < 10:
+            what = f"More than {MESSAGES_PER_10_SECONDS} messages came in 10 s."
+            raise EndOfStreamError(CloseCode.TOO_MANY_MESSAGES, what)
+        self._heard.append(now)
+        try:
+            return SAID.validate_json(message.get("text") or message.get("bytes") or b"")
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise EndOfStreamError(CloseCode.BAD_MESSAGE, f"{where}: {first['msg']}".lstrip(": ")) from None
+
+    def _begin(self, said: Subscribe | Resume | Unsubscribe | Ping) -> None:
+        if not isinstance(said, Subscribe | Resume):
+            what = f"The first message must be subscribe or resume, not {said.type}."
+            raise EndOfStreamError(CloseCode.BAD_MESSAGE, what)
+        self._grant = self._admit(said.api_key.get_secret_value() if said.api_key else None)
+        if not self._context.feed.reader.caught_up:
+            # Alerts of before would be neither sent here nor answered by REST, and a client that comes back miss them.
+            what = "This replica still reads what stands on the topics. Come back in a moment."
+            raise EndOfStreamError(CloseCode.NOT_READY, what)
+        self._follow(said)
+
+    def _obey(self, said: Subscribe | Resume | Unsubscribe | Ping) -> None:
+        if isinstance(said, Ping):
+            self._outbox.put(Pong(sequence=self._hub.sequence).text())
+        elif isinstance(said, Unsubscribe):
+            if (ended := self._subscriptions.pop(said.id, None)) is not None:
+                self._hub.remove(ended)
+            self._outbox.put(Unsubscribed(id=said.id, sequence=self._hub.sequence).text())
+        else:
+            self._follow(said)
+
+    def _follow(self, said: Subscribe | Resume) -> None:
+        if said.id not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
+            what = f"A connection has at most {MAX_SUBSCRIPTIONS} subscriptions."
+            raise EndOfStreamError(CloseCode.BAD_MESSAGE, what)
+        hub, outbox, every = self._hub, self._outbox, self._context.settings.heartbeat_seconds
+        if (former := self._subscriptions.pop(said.id, None)) is not None:
+            hub.remove(former)
+        subscription = self._subscriptions[said.id] = Subscription(said.topics, said.wanted, outbox, said.id)
+        missed = hub.missed(said.epoch, said.sequence, subscription) if isinstance(said, Resume) else []
+        if missed is None:
+            answer = Unrecoverable(id=said.id, epoch=hub.epoch, sequence=hub.sequence, heartbeat_seconds=every)
+            outbox.put(answer.text())
+        else:
+            resumed = isinstance(said, Resume)
+            since = said.sequence if isinstance(said, Resume) else hub.sequence
+            outbox.put(
+                Subscribed(id=said.id, epoch=hub.epoch, sequence=since, resumed=resumed, heartbeat_seconds=every).text()
+            )
+            for item in missed:
+                outbox.put(item, said.id)
+        hub.add(subscription)
+
+    def _admit(self, key: str | None) -> Grant:
+        client = self._websocket.client
+        try:
+            return self._context.door.admit(key, Scope.READ, client.host if client else "")
+        except UnavailableError as error:
+            raise EndOfStreamError(CloseCode.NOT_READY, error.what) from None
+        except ProblemError as error:
+            codes = {"wrong-scope": CloseCode.WRONG_SCOPE, "too-many-requests": CloseCode.TOO_MANY_MESSAGES}
+            what = f"{error.what} Send a key that may read as api_key in the subscribe message."
+            raise EndOfStreamError(codes.get(error.kind, CloseCode.NO_KEY), what) from None
+
+    async def _say(self, frames: Sequence[bytes]) -> None:
+        try:
+            await self._write(b"".join(frames))
+        except OSError:
+            raise EndOfStreamError(None) from None
+
+    async def _bow_out(self, code: CloseCode, why: str) -> None:
+        if code >= 4400:
+            error = StreamError(sequence=self._hub.sequence, data=Refusal(code=str(int(code)), detail=why))
+            with contextlib.suppress(EndOfStreamError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._say([framed(error.text().encode())])
+        await _close(self._websocket, code, why)
+
+
+async def _close(websocket: WebSocket, code: CloseCode, why: str) -> None:
+    WS_CLOSED.labels(str(int(code))).inc()
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            # A close frame carries at most 123 bytes of reason.
+            await websocket.close(int(code), why.encode()[:120].decode(errors="ignore"))

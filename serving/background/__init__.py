@@ -1,0 +1,1 @@
+"""Threads beside requests: erasure, archive, webhooks, pipeline monitor."""

@@ -1,0 +1,242 @@
+"""The state of the pipeline, looked up in Kafka every two seconds by a thread of its own."""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+import orjson
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from ebb.contracts.activity import TICK_HEADER, decode_activity
+from ebb.errors import InvalidEventError
+from ebb.kafka.config import client_config
+from ebb.log import get_logger
+from ebb.settings import Settings
+
+KEPT_SECONDS = 900.0
+"""How far back samples are held; a lag that is older is told as at least this."""
+
+
+@dataclass(frozen=True)
+class PartitionLag:
+    """How far the workers are behind in one partition.
+
+    The workers commit after a checkpoint, so a worker that keeps up still shows the records of one interval.
+    """
+
+    partition: int
+    end: int
+    committed: int
+    """Offset up to which effects are durable; the beginning of the partition if nothing was committed."""
+    events: int
+    seconds: float
+    """Age of the oldest record not yet committed, to within the sampling interval."""
+
+
+class LagMeter:
+    """Derives lag in seconds from samples of end offsets: a record is as old as the first sample that held it."""
+
+    def __init__(self) -> None:
+        self._ends: dict[int, deque[tuple[float, int]]] = {}
+        self._commits: dict[int, deque[tuple[float, int]]] = {}
+
+    def observe(self, now: float, partition: int, end: int, committed: int) -> PartitionLag:
+        """Take a sample and return the lag.
+
+        Parameters
+        ----------
+        now
+            Monotonic seconds.
+        end
+            Offset that the next record will get.
+        committed
+            Offset that the group has committed.
+        """
+        ends = self._ends.setdefault(partition, deque())
+        commits = self._commits.setdefault(partition, deque())
+        ends.append((now, end))
+        commits.append((now, committed))
+        for samples in (ends, commits):
+            while samples[0][0] < now - KEPT_SECONDS:
+                samples.popleft()
+        events = max(0, end - committed)
+        seconds = 0.0
+        if events:
+            first = next((when for when, offset in ends if offset > committed), now)
+            seconds = now - first
+        return PartitionLag(partition, end, committed, events, seconds)
+
+    def produced_per_second(self, window: float = 10.0) -> float:
+        """Return events written to the topic per second over the last samples."""
+        return sum(_rate(samples, window) for samples in self._ends.values())
+
+    def processed_per_second(self, window: float = 10.0) -> float:
+        """Return events committed by the workers per second over the last samples."""
+        return sum(_rate(samples, window) for samples in self._commits.values())
+
+
+def _rate(samples: deque[tuple[float, int]], window: float) -> float:
+    last_at, last = samples[-1]
+    recent = [sample for sample in samples if sample[0] >= last_at - window]
+    first_at, first = recent[0]
+    return max(0.0, (last - first) / (last_at - first_at)) if last_at > first_at else 0.0
+
+
+EVERY_SECONDS = 2.0
+STALE_SECONDS = 15.0
+"""Age from which a picture is no longer told as the present."""
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A picture of the pipeline."""
+
+    taken_at: float
+    """Monotonic seconds."""
+    lags: tuple[PartitionLag, ...] = ()
+    produced_per_second: float = 0.0
+    processed_per_second: float = 0.0
+    dead_letters: int = 0
+    """Records that stand on the dead-letter topic."""
+    blocks: int = 0
+    """Records that stand on the examples topic."""
+    first_event: float | None = None
+    """Event time of the first activity that is still on the topic, Unix seconds."""
+
+    @property
+    def lag_events(self) -> int:
+        """Records not yet committed, all partitions."""
+        return sum(lag.events for lag in self.lags)
+
+    @property
+    def lag_seconds(self) -> float:
+        """Age of the oldest record not yet committed."""
+        return max((lag.seconds for lag in self.lags), default=0.0)
+
+
+@dataclass
+class Watch:
+    """Looks at offsets until it is stopped; `pipeline` is the newest picture, None if there is none to trust."""
+
+    settings: Settings
+    trouble: str | None = "Kafka has not been asked yet."
+    _picture: Pipeline | None = None
+    _first: float | None = None
+    _first_asked_at: float = -60.0
+    _meter: LagMeter = field(default_factory=LagMeter)
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """The newest picture, None if it is too old."""
+        picture = self._picture
+        return picture if picture and time.monotonic() - picture.taken_at < STALE_SECONDS else None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread = threading.Thread(target=self._run, name="pipeline-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking and wait for the thread, at most 5 s."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def _run(self) -> None:
+        admin = AdminClient(client_config(self.settings, socket_timeout_ms=6_000))
+        # Asks for the workers' offsets by their group's name and never joins the group. Not the admin client's
+        # list_consumer_group_offsets: it crashes the process (librdkafka issue 5040, SIGSEGV) while the broker has no
+        # group coordinator, as in the first seconds of a new broker.
+        group = Consumer(client_config(self.settings, group_id=self.settings.group("worker")))
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._picture = self._look(admin, group)
+                    self.trouble = None
+                except (KafkaException, TimeoutError) as error:
+                    if self.trouble is None:
+                        _log.warning("kafka_unanswered", error=str(error))
+                    self.trouble = f"Kafka at {self.settings.kafka_bootstrap} does not answer: {error}"
+                self._stopping.wait(EVERY_SECONDS)
+        finally:
+            group.close()
+
+    def _look(self, admin: AdminClient, group: Consumer) -> Pipeline:
+        topics, partitions = self.settings.topics, range(self.settings.partitions)
+        watched = (topics.activity, topics.dead_letters, topics.examples)
+        ends = self._offsets(admin, watched, _LATEST)
+        lows = self._offsets(admin, watched, _EARLIEST)
+        committed = self._committed(group)
+        now = time.monotonic()
+        lags = []
+        for one in partitions:
+            low, end = lows[topics.activity, one], ends[topics.activity, one]
+            lags.append(self._meter.observe(now, one, end, max(low, committed.get(one, low))))
+        if self._first is None and any(ends[topics.activity, one] for one in partitions):
+            self._find_first(now)
+        return Pipeline(
+            taken_at=now,
+            lags=tuple(lags),
+            produced_per_second=self._meter.produced_per_second(),
+            processed_per_second=self._meter.processed_per_second(),
+            dead_letters=sum(ends[topics.dead_letters, one] - lows[topics.dead_letters, one] for one in partitions),
+            blocks=sum(ends[topics.examples, one] for one in partitions),
+            first_event=self._first,
+        )
+
+    def _offsets(self, admin: AdminClient, topics: tuple[str, ...], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+        asked = {
+            TopicPartition(topic, partition): spec for topic in topics for partition in range(self.settings.partitions)
+        }
+        answers = admin.list_offsets(asked, request_timeout=5)
+        return {(where.topic, where.partition): future.result(timeout=6).offset for where, future in answers.items()}
+
+    def _committed(self, group: Consumer) -> dict[int, int]:
+        topic = self.settings.topics.activity
+        partitions = [TopicPartition(topic, partition) for partition in range(self.settings.partitions)]
+        found = group.committed(partitions, timeout=5)
+        return {one.partition: one.offset for one in found if one.offset >= 0}
+
+    def _find_first(self, now: float) -> None:
+        # Asked rarely: a topic that holds refused records at its beginning may never tell.
+        if now - self._first_asked_at < 10:
+            return
+        self._first_asked_at = now
+        consumer = Consumer(
+            client_config(
+                self.settings,
+                group_id=self.settings.group("api"),
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+            )
+        )
+        try:
+            topic = self.settings.topics.activity
+            consumer.assign([TopicPartition(topic, one, 0) for one in range(self.settings.partitions)])
+            times = [_event_time(message.value(), message.headers()) for message in consumer.consume(200, 2.0)]
+            self._first = min((one for one in times if one is not None), default=None)
+        finally:
+            consumer.close()
+
+
+def _event_time(body: str | bytes | None, headers: object) -> float | None:
+    if isinstance(headers, list):
+        for name, value in headers:
+            if name == TICK_HEADER:
+                with contextlib.suppress(ValueError):
+                    return float(value)
+    if isinstance(body, str):
+        body = body.encode()
+    with contextlib.suppress(InvalidEventError, orjson.JSONDecodeError):
+        event, _ = decode_activity(body, latest=float("inf"), max_bytes=1 << 20)
+        return event.occurred_at.timestamp()
+    return None

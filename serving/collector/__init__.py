@@ -1,0 +1,1 @@
+"""Segment-compatible calls become activity."""

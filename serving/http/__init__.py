@@ -1,0 +1,1 @@
+"""What every request passes: limits, middleware, authentication, rate limits, problems, paging."""

@@ -1,0 +1,247 @@
+"""Who may ask: API keys and their scopes, hosts, origins, rates."""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security.http import HTTPAuthorizationCredentials
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.requests import HTTPConnection
+
+from ebb.contracts.api_keys import Scope, split_key
+from ebb.errors import UnavailableError
+from ebb.loopback import LOOPBACK
+from ebb.settings import Settings
+from serving.http.problems import ProblemError
+from serving.http.rate_limit import Rate, Rates
+from serving.projections.api_keys import Keyring
+
+REFUSALS_A_MINUTE = 60
+"""Wrong keys that one address may show before it is told to wait; a right key is let in all the same."""
+GRANT, RATES = "ebb.grant", "ebb.rates"
+"""Where a request's scope holds who asks, and what is left to them."""
+_bearer = HTTPBearer(auto_error=False, description="The API key, as a bearer token.")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The API key.")
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ebb"'}
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+_GRANTED_BY: dict[Scope, frozenset[Scope]] = {
+    # Who handles alerts must see them.
+    Scope.READ: frozenset({Scope.READ, Scope.ACT, Scope.ADMIN}),
+    Scope.ACT: frozenset({Scope.ACT, Scope.ADMIN}),
+    Scope.WRITE: frozenset({Scope.WRITE, Scope.ADMIN}),
+    Scope.ADMIN: frozenset({Scope.ADMIN}),
+}
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Who was let in. The id names the key and tells nothing of its secret."""
+
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+    expires_at: datetime | None = None
+
+    def allows(self, scope: Scope) -> bool:
+        """Say whether a scope is granted; `admin` grants all, `act` grants `read`."""
+        return bool(self.scopes & _GRANTED_BY[scope])
+
+
+ANYBODY = Grant("loopback", "nobody's key", frozenset(Scope))
+"""Who asks where no key is asked for: this machine."""
+
+
+class Door:
+    """Decides by key, scope, host, origin and rate. Keys are held as digests and compared in constant time.
+
+    Parameters
+    ----------
+    ring
+        The keys made by `ebb keys`; those of the settings are held here and may do everything.
+    complete
+        Whether the ring has read all keys that there are: until then, nobody can say that one is unknown.
+    """
+
+    def __init__(
+        self, settings: Settings, ring: Keyring | None = None, *, complete: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.ring = ring or Keyring()
+        self._complete = complete
+        self._digests = [hashlib.sha256(key.encode()).digest() for key in _listed(settings.api_keys)]
+        self._needs_key = bool(self._digests) or settings.require_key
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in _listed(settings.allowed_origins))
+        self._hosts = LOOPBACK | {urlsplit(origin).hostname or "" for origin in self._origins}
+        self._requests = Rates("requests", settings.rate_limit_requests)
+        self._events = Rates("events", settings.rate_limit_events)
+        self._refusals = Rates("refusals", REFUSALS_A_MINUTE)
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether a key must be shown."""
+        return self._needs_key
+
+    def admit(self, key: str | None, scope: Scope, address: str = "") -> Grant:
+        """Let somebody in.
+
+        Raises
+        ------
+        ProblemError
+            `no-key`, `wrong-key`, `ended-key`, `wrong-scope`; `too-many-requests` after too many of these.
+        UnavailableError
+            If the key may be one that this replica has not read yet.
+        """
+        if not self._needs_key:
+            return ANYBODY
+        try:
+            grant = self._identify(key)
+            if grant.allows(scope):
+                return grant
+            what = f"Key {grant.id} ({grant.name}) has not the scope {scope.value!r} that this asks for."
+            raise ProblemError(what, "Use a key made with that scope.", kind="wrong-scope")
+        except ProblemError:
+            self._check(self._refusals.take(address), "keys that were refused")
+            raise
+
+    def count_request(self, grant: Grant) -> list[tuple[str, Rate]]:
+        """Count a request; return what to tell of it: policies and what is left.
+
+        Raises
+        ------
+        ProblemError
+            `too-many-requests`.
+        """
+        return self._count(self._requests, grant, 1, "requests")
+
+    def count_events(self, grant: Grant, events: int) -> list[tuple[str, Rate]]:
+        """Count events of a request, as `count_request` does."""
+        return self._count(self._events, grant, events, "events")
+
+    async def until_ended(self, grant: Grant) -> None:
+        """Wait until a grant is revoked or expires; for ever if it never does."""
+        left = None if grant.expires_at is None else (grant.expires_at - datetime.now(UTC)).total_seconds()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self.ring.ended(grant.id).wait()
+
+    def has_ended(self, grant: Grant) -> bool:
+        """Say whether a grant has been revoked or has expired."""
+        expired = grant.expires_at is not None and grant.expires_at <= datetime.now(UTC)
+        return expired or self.ring.ended(grant.id).is_set()
+
+    def serves_host(self, host: str | None) -> bool:
+        """Say whether a request for a `Host` is answered.
+
+        Without keys only loopback names are: a page elsewhere whose name is made to point here (DNS rebinding) would
+        otherwise be of the same origin as the API.
+        """
+        return self.needs_key or (_hostname(host) or "") in self._hosts
+
+    def allows_origin(self, origin: str | None, host: str | None) -> bool:
+        """Say whether a page of an origin may open a stream or change something; programs send no origin."""
+        if origin is None:
+            return True
+        origin = origin.rstrip("/").lower()
+        _, _, place = origin.partition("://")
+        return origin in self._origins or (place != "" and place == (host or "").lower())
+
+    @property
+    def origins(self) -> Iterable[str]:
+        """Origins named in the settings."""
+        return sorted(self._origins)
+
+    def _identify(self, key: str | None) -> Grant:
+        hint = "Send it as Authorization: Bearer <key>."
+        if not key:
+            what = "This API asks for a key."
+            raise ProblemError(what, hint, kind="no-key", headers=_CHALLENGE)
+        shown = hashlib.sha256(key.encode()).digest()
+        # No early end: the time must not tell which key was close.
+        if sum(hmac.compare_digest(shown, digest) for digest in self._digests):
+            return Grant(f"settings-{shown.hex()[:8]}", "EBB_API_KEYS", frozenset(Scope))
+        record = self.ring.find(key)
+        if record is None:
+            if split_key(key) and not self._complete():
+                what = "The keys are still being read from Kafka."
+                raise UnavailableError(what, "Ask again in a moment.")
+            what = "The API key is not known."
+            raise ProblemError(what, hint, kind="wrong-key", headers=_CHALLENGE)
+        if why := record.ended(datetime.now(UTC)):
+            what, hint = f"Key {record.id} ({record.name}) was {why}.", "Make another by `ebb keys create`."
+            raise ProblemError(what, hint, kind="ended-key", headers=_CHALLENGE)
+        return Grant(record.id, record.name, frozenset(record.scopes), record.expires_at)
+
+    def _count(self, rates: Rates, grant: Grant, units: int, what: str) -> list[tuple[str, Rate]]:
+        if not self._needs_key:
+            return []
+        rate = rates.take(grant.id, units)
+        self._check(rate, what)
+        return [(rates.header, rate)]
+
+    def _check(self, rate: Rate, what: str) -> None:
+        if not rate.allowed:
+            said = f"There were more {what} than this replica takes in a minute."
+            headers = {"Retry-After": str(rate.retry_after), "RateLimit": rate.header}
+            raise ProblemError(said, f"Ask again in {rate.retry_after} s.", kind="too-many-requests", headers=headers)
+
+
+def _hostname(host: str | None) -> str | None:
+    try:
+        return urlsplit(f"//{host or ''}").hostname
+    except ValueError:
+        return None
+
+
+def shown_key(connection: HTTPConnection) -> str | None:
+    """Return the key that a request shows: its bearer token, else its `X-API-Key`."""
+    scheme, token = get_authorization_scheme_param(connection.headers.get("authorization"))
+    if token and scheme.lower() == "bearer":
+        return token
+    return connection.headers.get("x-api-key")
+
+
+def let_in(connection: HTTPConnection, key: str | None, scope: Scope) -> Grant:
+    """Let a request in by its key, count it, and note on its scope who asks and what is left to them.
+
+    Raises
+    ------
+    ProblemError, UnavailableError
+        As `Door.admit` and `Door.count_request`.
+    """
+    door: Door = connection.app.state.context.door
+    grant = door.admit(key, scope, connection.client.host if connection.client else "")
+    connection.scope[GRANT] = grant
+    connection.scope[RATES] = door.count_request(grant)
+    return grant
+
+
+def needs(scope: Scope) -> Callable[..., Awaitable[Grant]]:
+    """Return the dependency that lets a request in by its key if the key has a scope."""
+
+    async def by_key(
+        connection: HTTPConnection,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+        header: Annotated[str | None, Security(_header)] = None,
+    ) -> Grant:
+        return let_in(connection, bearer.credentials if bearer else header, scope)
+
+    return by_key
+
+
+Keyed = Depends(needs(Scope.READ))
+ActGrant = Annotated[Grant, Depends(needs(Scope.ACT))]
+"""Who handles an alert."""
+AdminGrant = Annotated[Grant, Depends(needs(Scope.ADMIN))]
+"""Who asks for an admin act."""

@@ -1,0 +1,128 @@
+"""Errors as the API tells them: RFC 9457 problem details, each type with a page of its own."""
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from ebb.errors import EbbError, UnavailableError
+from ebb.log import get_logger
+from serving.http.problem_types import KINDS
+
+MEDIA_TYPE = "application/problem+json"
+_log = get_logger(__name__)
+
+
+class Problem(BaseModel):
+    """What went wrong, in the form of RFC 9457."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "/problems/unknown-customer",
+                "title": "Customer not known",
+                "status": 404,
+                "detail": "No score is held for customer 'c-404'.",
+                "instance": "/v1/customers/c-404/score",
+                "hint": "Check the id.",
+            }
+        }
+    )
+
+    type: str = Field(description="Address of a page that explains this type of problem.")
+    title: str
+    status: int
+    detail: str = Field(description="What happened, to what.")
+    instance: str = Field(description="Path of the request.")
+    hint: str | None = Field(default=None, description="What to do about it.")
+    errors: list[dict[str, Any]] | None = Field(default=None, description="One entry per wrong parameter.")
+
+
+class ProblemError(EbbError):
+    """Raised where a request cannot be answered; `kind` is a key of `KINDS`."""
+
+    def __init__(
+        self,
+        what: str,
+        hint: str = "",
+        *,
+        kind: str,
+        headers: dict[str, str] | None = None,
+        errors: list[dict[str, str]] | None = None,
+    ) -> None:
+        super().__init__(what, hint)
+        self.kind = kind
+        self.headers = headers or {}
+        self.errors = errors
+
+
+def problem_response(
+    kind: str,
+    path: str,
+    detail: str,
+    *,
+    hint: str = "",
+    errors: list[dict[str, Any]] | None = None,
+    headers: dict[str, str] | None = None,
+    status: int | None = None,
+) -> Response:
+    """Return the response that tells a problem."""
+    about = KINDS[kind]
+    code = status or about.status
+    body = Problem(
+        type=f"/problems/{kind}",
+        title=about.title,
+        status=code,
+        detail=detail,
+        instance=path,
+        hint=hint or None,
+        errors=errors,
+    )
+    content = orjson.dumps(body.model_dump(exclude_none=True))
+    return Response(content, code, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _of_http_status(status: int) -> str:
+    return {404: "not-found", 405: "method-not-allowed", 408: "too-slow", 413: "too-large"}.get(
+        status, "invalid-request"
+    )
+
+
+def install_problems(app: FastAPI) -> None:
+    """Make every error of an application leave as a problem."""
+
+    @app.exception_handler(ProblemError)
+    async def _problem(request: Request, error: ProblemError) -> Response:
+        path, what = request.url.path, error.what
+        return problem_response(error.kind, path, what, hint=error.hint, headers=error.headers, errors=error.errors)
+
+    @app.exception_handler(UnavailableError)
+    async def _unavailable(request: Request, error: UnavailableError) -> Response:
+        return problem_response(
+            "unavailable", request.url.path, error.what, hint=error.hint, headers={"Retry-After": "2"}
+        )
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        errors = [{"where": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in error.errors()]
+        detail = "; ".join(f"{one['where']}: {one['message']}" for one in errors)
+        return problem_response("invalid-request", request.url.path, detail, errors=errors)
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        detail = f"{request.method} {request.url.path}: {error.detail or HTTPStatus(error.status_code).phrase}."
+        headers = dict(error.headers or {})
+        kind = _of_http_status(error.status_code)
+        # A body that is no text at all is told as one that does not fit: callers need not know two ways to be wrong.
+        status = None if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
+        return problem_response(kind, request.url.path, detail, headers=headers, status=status)
+
+    @app.exception_handler(Exception)
+    async def _internal(request: Request, error: Exception) -> Response:
+        _log.error("request_failed", path=request.url.path, error=repr(error))
+        return problem_response("internal", request.url.path, "The request failed by a defect in Ebb.")

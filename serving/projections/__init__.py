@@ -1,0 +1,1 @@
+"""In-memory views of the topics."""

@@ -1,0 +1,71 @@
+"""The models that learning has published: the latest version of each name."""
+
+from typing import Any
+
+from ebb.clock import date_of
+from ebb.contracts.models import ModelSnapshot, Target
+from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.log import get_logger
+from online_ml.scoring.scorer import Scorer, load
+
+_log = get_logger(__name__)
+
+
+class Registry:
+    """Latest snapshot by model name. One thread takes, any number read; a reading is a copy."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, tuple[ModelSnapshot, bytes]] = {}
+        self._scorers: dict[Target, Scorer] = {}
+
+    def take(self, key: bytes | None, body: bytes | None) -> None:
+        """Take up a record of the models topic; one that fails its checks is logged and left out."""
+        if body is None:
+            self._models.pop((key or b"").decode(errors="replace"), None)
+            return
+        try:
+            snapshot = ModelSnapshot.decode(body)
+        except (CorruptError, SchemaMismatchError) as error:
+            _log.warning("model_refused", error=str(error))
+            return
+        # The payload can be megabytes, and takes less room as it came than unpacked.
+        self._models[snapshot.name] = (snapshot.model_copy(update={"payload": {}}), body)
+        if snapshot.role == "champion":
+            try:
+                self._scorers[snapshot.target] = load(snapshot)
+            except SchemaMismatchError as error:  # a worker refuses it too, and goes on with the one before
+                _log.warning("model_refused", error=str(error))
+
+    def all(self) -> list[ModelSnapshot]:
+        """Return the models, champions first, by target and name."""
+        models = [snapshot for snapshot, _ in self._models.copy().values()]
+        return sorted(models, key=lambda one: (one.target, one.role != "champion", one.name))
+
+    def get(self, name: str) -> tuple[ModelSnapshot, bytes] | None:
+        """Return the latest version of a model, without its payload, and its record as it came."""
+        return self._models.get(name)
+
+    def scorer(self, target: Target) -> Scorer | None:
+        """Return what workers score with, None before the first champion: by the same rule, the latest one read."""
+        return self._scorers.get(target)
+
+    def champion(self, target: Target) -> ModelSnapshot | None:
+        """Return the champion of a target; the one trained last if a change of champion is under way."""
+        champions = [one for one in self.all() if one.target == target and one.role == "champion"]
+        return max(champions, key=lambda one: (one.trained_until, one.version), default=None)
+
+
+def model_view(snapshot: ModelSnapshot) -> dict[str, Any]:
+    """Return the fields of `schemas.Model`, day numbers turned into dates."""
+    return {
+        "name": snapshot.name,
+        "target": snapshot.target,
+        "candidate": snapshot.candidate,
+        "version": snapshot.version,
+        "role": snapshot.role,
+        "share": snapshot.share,
+        "trained_until": date_of(snapshot.trained_until),
+        "examples": snapshot.examples,
+        "metrics": snapshot.metrics,
+        "schema_hash": snapshot.schema_hash,
+    }

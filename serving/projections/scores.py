@@ -1,0 +1,204 @@
+"""The latest score of every customer, in memory: the JSON as it came, and columns to sort and count by.
+
+One thread writes (`feed`), any number read without a lock. Readers take the columns once; a column is replaced, never
+resized in place, when it grows. A row belongs to one customer for ever: a customer who was erased and comes back gets
+a new one, so that a reader between two look-ups can never be handed somebody else's score.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from ebb.contracts.scores import BANDS
+from ebb.log import get_logger
+from ebb.metrics import SCORES_HELD
+
+BAND_CODE: dict[str, int] = {band.value: code for code, band in enumerate(BANDS)}
+NO_BAND = 255
+"""Band code of a row that holds no customer."""
+_FIRST_ROWS = 1_024
+_log = get_logger(__name__)
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a score that the board sorts, counts and filters by."""
+
+    customer_id: str
+    churn: float
+    band: Literal["low", "medium", "high", "critical"]
+    trend_7d: float | None
+    value_at_risk: float
+    expected_gain: float
+    country: str | None
+    channel: str | None
+    as_of: datetime
+    scored_at: datetime
+
+
+@dataclass(frozen=True)
+class Columns:
+    """One array a field, all of the same length; only the first `Board.rows` entries mean anything."""
+
+    churn: npt.NDArray[np.float64]
+    trend: npt.NDArray[np.float64]
+    """NaN where the customer has been known for less than 7 days."""
+    value_at_risk: npt.NDArray[np.float64]
+    expected_gain: npt.NDArray[np.float64]
+    band: npt.NDArray[np.uint8]
+    country: npt.NDArray[np.int32]
+    """Code in `Board.labels`; 0 is none."""
+    channel: npt.NDArray[np.int32]
+
+    @classmethod
+    def empty(cls, length: int) -> "Columns":
+        """Return columns whose rows hold nobody."""
+        return cls(
+            churn=np.zeros(length),
+            trend=np.full(length, np.nan),
+            value_at_risk=np.zeros(length),
+            expected_gain=np.zeros(length),
+            band=np.full(length, NO_BAND, np.uint8),
+            country=np.zeros(length, np.int32),
+            channel=np.zeros(length, np.int32),
+        )
+
+    def grown(self, length: int) -> "Columns":
+        """Return a copy with room for `length` rows."""
+        larger = Columns.empty(length)
+        for name in self.__dataclass_fields__:
+            old = getattr(self, name)
+            getattr(larger, name)[: len(old)] = old
+        return larger
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A score that was taken up, with what a subscription filters by."""
+
+    held: Held
+    body: bytes
+
+
+class Board:
+    """Latest score by customer. See the module for who may call what."""
+
+    def __init__(self) -> None:
+        self.columns = Columns.empty(_FIRST_ROWS)
+        self.rows = 0
+        """Rows in use, those of erased customers included."""
+        self.latest_as_of: float | None = None
+        """Greatest `as_of` seen, Unix seconds of event time."""
+        self.latest_scored_at: float | None = None
+        self.refused = 0
+        """Records that were not a score."""
+        self._row: dict[str, int] = {}
+        self._ids: list[str] = []
+        self._bodies: list[bytes | None] = []
+        self._labels: dict[str | None, int] = {None: 0}
+        self._decoder = msgspec.json.Decoder(Held)
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def score(self, customer_id: str) -> bytes | None:
+        """Return a customer's score as JSON, or None if the customer was never seen or has been erased."""
+        row = self._row.get(customer_id)
+        return None if row is None else self._bodies[row]
+
+    def body(self, row: int) -> bytes | None:
+        """Return the JSON of a row."""
+        return self._bodies[row]
+
+    def customer(self, row: int) -> str:
+        """Return the customer of a row."""
+        return self._ids[row]
+
+    def label(self, text: str) -> int:
+        """Return the code of a country or channel, -1 if no score has had it."""
+        return self._labels.get(text, -1)
+
+    def countries(self) -> list[str]:
+        """Return the countries of the customers held, in alphabetical order."""
+        rows = self.rows
+        held = set(np.unique(self.columns.country[:rows][self.columns.band[:rows] != NO_BAND]).tolist())
+        return sorted(text for text, code in list(self._labels.items()) if text is not None and code in held)
+
+    def apply(self, records: Sequence[tuple[bytes | None, bytes | None]]) -> list[Change]:
+        """Take up records of the scores topic in offset order.
+
+        Parameters
+        ----------
+        records
+            Key and value of each; a value of None is a tombstone and removes the customer.
+
+        Returns
+        -------
+        list of Change
+            The scores taken up, in order. A record that is not a score is logged, counted and left out.
+        """
+        changes: list[Change] = []
+        pending: list[tuple[int, Held]] = []
+        for key, value in records:
+            if value is None:
+                self._write(pending)
+                pending = []
+                self._remove((key or b"").decode(errors="replace"))
+                continue
+            try:
+                held = self._decoder.decode(value)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                self.refused += 1
+                _log.warning("score_refused", error=str(error), key=repr(key)[:80])
+                continue
+            pending.append((self._place(held.customer_id, value), held))
+            changes.append(Change(held, value))
+        self._write(pending)
+        SCORES_HELD.set(len(self._row))
+        return changes
+
+    def _place(self, customer_id: str, body: bytes) -> int:
+        row = self._row.get(customer_id)
+        if row is not None:
+            self._bodies[row] = body
+            return row
+        row = len(self._ids)
+        if row >= len(self.columns.band):
+            self.columns = self.columns.grown(2 * len(self.columns.band))
+        self._ids.append(customer_id)
+        self._bodies.append(body)
+        self._row[customer_id] = row
+        return row
+
+    def _write(self, pending: list[tuple[int, Held]]) -> None:
+        if not pending:
+            return
+        latest = dict(pending)
+        rows = np.fromiter(latest, np.int64, len(latest))
+        held = list(latest.values())
+        columns = self.columns
+        columns.churn[rows] = [one.churn for one in held]
+        columns.trend[rows] = [np.nan if one.trend_7d is None else one.trend_7d for one in held]
+        columns.value_at_risk[rows] = [one.value_at_risk for one in held]
+        columns.expected_gain[rows] = [one.expected_gain for one in held]
+        columns.country[rows] = [self._code(one.country) for one in held]
+        columns.channel[rows] = [self._code(one.channel) for one in held]
+        columns.band[rows] = [BAND_CODE[one.band] for one in held]
+        self.rows = len(self._ids)
+        as_of = max(one.as_of for one in held).timestamp()
+        scored_at = max(one.scored_at for one in held).timestamp()
+        self.latest_as_of = max(as_of, self.latest_as_of or as_of)
+        self.latest_scored_at = max(scored_at, self.latest_scored_at or scored_at)
+
+    def _code(self, text: str | None) -> int:
+        return self._labels.setdefault(text, len(self._labels))
+
+    def _remove(self, customer_id: str) -> None:
+        row = self._row.pop(customer_id, None)
+        if row is not None:
+            self._bodies[row] = None
+            self.columns.band[row] = NO_BAND

@@ -1,0 +1,1 @@
+"""Fan-out: hub, subscriptions, send queues, frames."""

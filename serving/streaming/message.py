@@ -1,0 +1,85 @@
+"""One message on its way to the streams."""
+
+import orjson
+from websockets.frames import Frame, Opcode
+
+from ebb.contracts.stream import Filter, Topic
+from serving.projections.alerts import Raised
+from serving.projections.scores import Change
+
+UNNAMED: tuple[str, ...] = ("",)
+"""The subscriptions of a client that has but one and gives it no name."""
+_FRAMES_HELD = 4
+"""Frames of one message that are held: clients of one program name their subscriptions alike."""
+
+
+class Item:
+    """A score or an alert with its sequence; encoded once, however many clients it goes to."""
+
+    __slots__ = ("_frames", "band", "body", "churn", "country", "customer_id", "sequence", "topic")
+
+    def __init__(
+        self, topic: Topic, *, customer_id: str, band: str, churn: float, country: str | None, body: bytes
+    ) -> None:
+        self.topic = topic
+        self.customer_id = customer_id
+        self.band = band
+        self.churn = churn
+        self.country = country
+        self.body = body
+        self.sequence = 0
+        """Given by the hub."""
+        self._frames: dict[tuple[str, ...], bytes] = {}
+
+    @classmethod
+    def of_score(cls, change: Change) -> "Item":
+        """Make the message of a score."""
+        held = change.held
+        return cls(
+            "scores",
+            customer_id=held.customer_id,
+            band=held.band,
+            churn=held.churn,
+            country=held.country,
+            body=change.body,
+        )
+
+    @classmethod
+    def of_alert(cls, alert: Raised, body: bytes) -> "Item":
+        """Make the message of an alert."""
+        return cls(
+            "alerts",
+            customer_id=alert.customer_id,
+            band=alert.band,
+            churn=alert.churn,
+            country=alert.country,
+            body=body,
+        )
+
+    @property
+    def type(self) -> str:
+        """The message's `type`: score or alert."""
+        return "score" if self.topic == "scores" else "alert"
+
+    def frame(self, names: tuple[str, ...] = UNNAMED) -> bytes:
+        """Return the message as the WebSocket frame of the clients whose subscriptions of these names it is of."""
+        frame = self._frames.get(names)
+        if frame is None:
+            frame = framed(self.text(names))
+            if len(self._frames) < _FRAMES_HELD:
+                self._frames[names] = frame
+        return frame
+
+    def text(self, names: tuple[str, ...] = UNNAMED) -> bytes:
+        """Return the message, saying which subscriptions it is of unless that is the unnamed one alone."""
+        of = b"" if names == UNNAMED else b'"subscriptions":%b,' % orjson.dumps(names)
+        return b'{"type":"%b","sequence":%d,%b"data":%b}' % (self.type.encode(), self.sequence, of, self.body)
+
+    def passes(self, wanted: Filter) -> bool:
+        """Say whether a filter lets the message through."""
+        return wanted.passes(customer_id=self.customer_id, band=self.band, churn=self.churn, country=self.country)
+
+
+def framed(text: bytes) -> bytes:
+    """Return a text as a frame of the WebSocket protocol; what a server sends is the same for all clients."""
+    return Frame(Opcode.TEXT, text).serialize(mask=False)

@@ -1,0 +1,1 @@
+"""The broker's bytes become columns of accepted events, or dead letters."""

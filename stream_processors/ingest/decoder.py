@@ -1,0 +1,256 @@
+"""Records of polls → columns of accepted events, ticks, and what is refused."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ebb.contracts.activity import TICK_HEADER, Activity, Properties, decode_activity
+from ebb.contracts.erasures import ERASE_HEADER
+from ebb.contracts.features import KIND_BY_NAME, Kind
+from ebb.errors import InvalidEventError
+from ebb.settings import Settings
+from stream_processors.batch import TICK, Batch, Coded, Erasing, Record, Refused
+from stream_processors.ingest.event_table import COLUMNS, from_activities, read_events
+from stream_processors.ingest.record_batches import Poll
+from stream_processors.ingest.records import Records, unpack
+from stream_processors.ingest.scanner import Flags
+from stream_processors.native.hashing import hash_texts
+
+FEW = 32
+"""Up to so many records, reading them one by one costs less than setting up for columns."""
+
+
+@dataclass
+class _Signals:
+    """Records that are no events, each with its place among all."""
+
+    ticks: list[tuple[int, int, int]] = field(default_factory=list)
+    """With its offset and the event time that it announces, ms."""
+    erasings: list[tuple[int, Erasing]] = field(default_factory=list)
+    refused: list[tuple[int, Refused]] = field(default_factory=list)
+
+
+_Found = tuple[npt.NDArray[np.intp], pa.Table]
+"""Events in order, and before them the place of each among all records."""
+
+
+class Decoder:
+    """Validates records. Reusable; holds no state of its own.
+
+    Parameters
+    ----------
+    settings
+        Size limit, tolerance for the future, mapping of types to kinds, minor units.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._clock = settings.clock
+        self._tolerance = settings.future_tolerance_seconds
+        self._max_bytes = settings.max_event_bytes
+        self._minor = settings.minor_units
+        self._kinds = {name: int(KIND_BY_NAME[kind]) for name, kind in settings.kinds.items()}
+
+    def decode(self, records: Sequence[Any]) -> Batch:
+        """Decode some records of one partition, each with `offset`, `timestamp`, `key`, `value` and `headers`."""
+        return self.decode_all([Poll.of(records)])[0]
+
+    def decode_all(self, polls: Sequence[Poll]) -> list[Batch]:
+        """Decode polls together, since most of what a small one costs does not depend on its size.
+
+        Nothing is raised for a bad record: it comes back in `Batch.refused`. Most of the time is spent outside the
+        interpreter lock, so it is worth a thread of its own.
+
+        Raises
+        ------
+        CorruptError
+            If a producer's batch is damaged.
+        """
+        records = unpack([batch for poll in polls for batch in poll.batches])
+        signals = _Signals()
+        events = np.ones(len(records), np.bool_)
+        for place in np.flatnonzero(records.headers.sizes).tolist():
+            events[place] = not self._is_signal(place, records[place], signals)
+        places, table = self._read_all(records, events, signals.refused)
+        rows = _with_ticks(places, self._batch(records, places, table), signals.ticks)
+        return list(_cut(polls, records.counts, *rows, signals))
+
+    def _is_signal(self, place: int, record: Record, signals: _Signals) -> bool:
+        """Sort out a tick or a record that makes the partition forget, also one that cannot be read."""
+        try:
+            moment, erasing = tick_time(record.headers), erasing_of(record)
+        except InvalidEventError as error:
+            signals.refused.append((place, Refused(record, error.reason, error.what)))
+            return True
+        if moment is not None:
+            signals.ticks.append((place, record.offset, moment))
+        elif erasing is not None:
+            signals.erasings.append((place, erasing))
+        return moment is not None or erasing is not None
+
+    def _read_all(self, records: Records, events: Flags, refused: list[tuple[int, Refused]]) -> _Found:
+        """Read all events at once; then, one by one, those that may have to be refused."""
+        if len(records) <= FEW:
+            return self._one_by_one(records, np.flatnonzero(events), refused)
+        latest = self._latest(int(records.timestamps.min()))
+        table, sure = read_events(records, events, latest=latest, max_bytes=self._max_bytes)
+        accepted, more = self._one_by_one(records, np.flatnonzero(events & ~sure), refused)
+        if not len(accepted):
+            return np.flatnonzero(sure), table
+        together = np.concatenate([np.flatnonzero(sure), accepted])
+        order = np.argsort(together)
+        return together[order], pa.concat_tables([table, more]).take(order).combine_chunks()
+
+    def _read(self, record: Record) -> tuple[Activity, Properties]:
+        event, known = decode_activity(record.value, latest=self._latest(record.timestamp), max_bytes=self._max_bytes)
+        check_key(record.key, event.customer_id)
+        return event, known
+
+    def _one_by_one(self, records: Records, places: npt.NDArray[np.intp], refused: list[tuple[int, Refused]]) -> _Found:
+        accepted: list[int] = []
+        events: list[tuple[Activity, Properties, bytes]] = []
+        for place in places.tolist():
+            record = records[place]
+            try:
+                event, known = self._read(record)
+            except InvalidEventError as error:
+                refused.append((place, Refused(record, error.reason, error.what)))
+                continue
+            accepted.append(place)
+            events.append((event, known, record.value or b""))
+        table = from_activities(events) if events else COLUMNS.empty_table()
+        return np.array(accepted, np.intp), table
+
+    def _batch(self, records: Records, places: npt.NDArray[np.intp], events: pa.Table) -> Batch:
+        amounts = _filled(events["amount"])
+        return Batch(
+            offsets=records.offsets[places],
+            times=events["occurred_at"].cast(pa.int64()).to_numpy() // 1_000,
+            kinds=self._kinds_of(events["type"]),
+            amounts=np.rint(amounts * self._minor).astype(np.int64),
+            discounted=_filled(events["discount"]) != 0,
+            event_hashes=hash_texts(events["event_id"].combine_chunks()),
+            events=events,
+            customers=Coded.of(events["customer_id"]),
+            countries=Coded.of(events["country"]),
+            channels=Coded.of(events["channel"]),
+        )
+
+    def _kinds_of(self, types: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+        coded = Coded.of(types)
+        kinds = [self._kinds.get(name, int(Kind.OTHER)) for name in coded.values.to_pylist()]
+        found: npt.NDArray[np.int8] = np.array(kinds, np.int8)[coded.numbers]
+        return found
+
+    def _latest(self, produced_ms: int) -> float:
+        """Greatest event time accepted: judged by when the record was produced, so that a replay judges alike."""
+        return max(self._clock.at(produced_ms / 1000.0), self._clock.origin_event) + self._tolerance
+
+
+def _cut(
+    polls: Sequence[Poll], counts: list[int], places: npt.NDArray[np.intp], together: Batch, signals: _Signals
+) -> Iterator[Batch]:
+    """Cut what polls held together, by how many records each of their batches had, into a batch for each poll."""
+    left = iter(counts)
+    start = 0
+    for poll in polls:
+        stop = start + sum(islice(left, len(poll.batches)))
+        rows = slice(*np.searchsorted(places, [start, stop]).tolist())
+        yield replace(
+            together if len(polls) == 1 else together.rows(rows),
+            refused=[item for place, item in signals.refused if start <= place < stop],
+            erasings=[item for place, item in signals.erasings if start <= place < stop],
+            last_offset=poll.last_offset,
+            produced_at=poll.produced_at / 1000.0,
+            waited_since=poll.waited_since / 1000.0,
+        )
+        start = stop
+
+
+def _with_ticks(
+    places: npt.NDArray[np.intp], batch: Batch, ticks: list[tuple[int, int, int]]
+) -> tuple[npt.NDArray[np.intp], Batch]:
+    """Put ticks, as (place, offset, event time in ms), among the events."""
+    if not ticks:
+        return places, batch
+    places = np.concatenate([places, np.array([place for place, _, _ in ticks], np.intp)])
+    order = np.argsort(places)
+
+    def merged(events: npt.NDArray[Any], ticked: list[int]) -> npt.NDArray[Any]:
+        together: npt.NDArray[Any] = np.concatenate([events, np.array(ticked, events.dtype)])[order]
+        return together
+
+    none = [0] * len(ticks)
+    return places[order], replace(
+        batch,
+        offsets=merged(batch.offsets, [offset for _, offset, _ in ticks]),
+        times=merged(batch.times, [moment for _, _, moment in ticks]),
+        kinds=merged(batch.kinds, [TICK] * len(ticks)),
+        amounts=merged(batch.amounts, none),
+        discounted=merged(batch.discounted, none),
+        event_hashes=merged(batch.event_hashes, none),
+    )
+
+
+def _filled(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """Return the numbers of a column, 0 where there is none."""
+    found: npt.NDArray[np.float64] = (column.fill_null(0) if column.null_count else column).to_numpy()
+    return found
+
+
+def tick_time(headers: Any) -> int | None:
+    """Return the event time in milliseconds that a tick announces, or None if the headers hold no tick.
+
+    Raises
+    ------
+    InvalidEventError
+        If the tick's value is not a number of seconds.
+    """
+    for name, value in headers:
+        if name == TICK_HEADER:
+            try:
+                return int(value) * 1000
+            except (TypeError, ValueError):
+                what = f"The tick's time is {value!r}; it must be whole Unix seconds."
+                raise InvalidEventError(reason="bad_tick", what=what) from None
+    return None
+
+
+def erasing_of(record: Record) -> Erasing | None:
+    """Return whom a record makes its partition forget, None if it is no such record.
+
+    Raises
+    ------
+    InvalidEventError
+        If it does not say whom, or for which erasure.
+    """
+    named = next((value for name, value in record.headers if name == ERASE_HEADER), None)
+    if named is None:
+        return None
+    try:
+        customer_id, erasure_id = (record.key or b"").decode(), named.decode()
+    except UnicodeDecodeError:
+        customer_id = erasure_id = ""
+    if not (customer_id and erasure_id):
+        what = "The record is to forget a customer and has no key, or one that is no text."
+        raise InvalidEventError(reason="bad_erasure", what=what)
+    return Erasing(record.offset, customer_id, erasure_id)
+
+
+def check_key(key: bytes | None, customer_id: str) -> None:
+    """Refuse a record that does not lie in its customer's partition.
+
+    Raises
+    ------
+    InvalidEventError
+        With reason `missing_key` or `wrong_key`.
+    """
+    if key is None:
+        raise InvalidEventError(reason="missing_key", what="The record has no key; it must be the customer_id.")
+    if key != customer_id.encode():
+        what = f"The record's key is {key[:80]!r}, its customer_id {customer_id[:80]!r}; they must be the same."
+        raise InvalidEventError(reason="wrong_key", what=what)

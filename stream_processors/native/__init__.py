@@ -1,0 +1,1 @@
+"""Compiled kernels: hashing, strings, dictionary encoding."""

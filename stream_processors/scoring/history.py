@@ -1,0 +1,47 @@
+"""What was last told about each customer of a partition."""
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_processors.state.customers import DAY_MS, Rows
+from stream_processors.state.table import NEVER, SERVED, Table
+
+TREND_DAYS = 7
+HISTORY = 8
+"""Boundaries whose score is kept, so that the one seven days ago is at hand."""
+
+
+class Scoreboard:
+    """Columns of a partition beside those of its state: they depend on models and sweeps, and are no part of it."""
+
+    def __init__(self) -> None:
+        self.table = Table(SERVED)
+        self.remembered = 0
+        """Last boundary whose scores stand in `history`."""
+
+    def forget(self, row: int) -> None:
+        """Forget what was told of a row."""
+        if row < self.table.rows:
+            self.table.clear(row)
+
+    def remember(self, boundary: int) -> None:
+        """Keep the scores as they stand at a boundary, for the trend."""
+        first = max(self.remembered + 1, boundary - HISTORY + 1)
+        for day in range(first, boundary + 1):
+            self.table["history"][:, day % HISTORY] = self.table["churn"]
+        self.remembered = max(self.remembered, boundary)
+
+    def week_ago(self, rows: Rows, now: int) -> npt.NDArray[np.float32]:
+        """Return the scores of seven days before `now` (event time, ms); NaN where there is none."""
+        day = min(now // DAY_MS, self.remembered + 1) - TREND_DAYS
+        found: npt.NDArray[np.float32] = self.table["history"][rows, day % HISTORY]
+        return found
+
+    def alerted(self, row: int) -> tuple[int, int] | None:
+        """Return when (event time, ms) and for which band somebody was last paged for a customer."""
+        at = int(self.table["alerted_at"][row])
+        return None if at == NEVER else (at, int(self.table["alerted_band"][row]))
+
+    def page(self, row: int, band: int, now: int) -> None:
+        """Note that somebody is paged."""
+        self.table["alerted_at"][row], self.table["alerted_band"][row] = now, band

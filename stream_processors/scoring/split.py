@@ -1,0 +1,97 @@
+"""Who scores whom: the champion, or in a split a challenger for a share of the customers, always the same ones."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.contracts.models import TARGETS, Target
+from online_ml.scoring.scorer import Scorer
+from stream_processors.native.hashing import mixed
+
+Rows = npt.NDArray[np.intp]
+ARM_SALTS: dict[Target, int] = {target: zlib.crc32(f"arm of {target}".encode()) for target in TARGETS}
+"""So that who is in the share of one target says nothing of another's, nor of whom a snapshot samples."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A challenger that scores a share of the customers in the champion's place: the same ones for good."""
+
+    challenger: Scorer
+    share: float
+    """Above 0, below 1."""
+
+    def takes(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Tell which customers it scores, by the hashes of their ids (`hash_ids`)."""
+        taken = mixed(hashes, ARM_SALTS[self.challenger.target]) < np.uint64(int(self.share * 2**64))
+        return np.asarray(taken)
+
+
+class Champions(Protocol):
+    """The models that score: one per target, replaced while running; two where customers are split."""
+
+    @property
+    def churn(self) -> Scorer:
+        """Scores the risk of leaving."""
+        ...
+
+    @property
+    def purchase(self) -> Scorer:
+        """Scores the chance of a purchase."""
+        ...
+
+    @property
+    def splits(self) -> Mapping[Target, Split]:
+        """The targets whose customers are split."""
+        ...
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Who scores which of some customers for one target."""
+
+    champion: Scorer
+    split: Split | None
+    taken: npt.NDArray[np.bool_]
+    """Shape (n,): whom the challenger of the split scores."""
+
+    @classmethod
+    def of(cls, champions: Champions, target: Target, hashes: npt.NDArray[np.uint64]) -> Self:
+        """Say who scores customers whose ids have these hashes, shape (n,)."""
+        champion = champions.churn if target == "churn" else champions.purchase
+        split = champions.splits.get(target)
+        return cls(champion, split, np.zeros(len(hashes), np.bool_) if split is None else split.takes(hashes))
+
+    def say(self, score: Callable[[Scorer, Rows | slice], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Return what `score` makes of each model and the rows of its customers, shape (n,)."""
+        if self.split is None:
+            return score(self.champion, slice(None))
+        found = None
+        for scorer, theirs in ((self.champion, ~self.taken), (self.split.challenger, self.taken)):
+            rows = np.flatnonzero(theirs)
+            if len(rows):
+                said = score(scorer, rows)
+                found = np.empty(len(theirs), said.dtype) if found is None else found
+                found[rows] = said
+        return score(self.champion, slice(None)) if found is None else found
+
+    def rows(self, chosen: npt.NDArray[Any]) -> Self:
+        """Return the same of some of the customers."""
+        return replace(self, taken=self.taken[chosen])
+
+    @property
+    def models(self) -> list[Scorer]:
+        """The champion, and in a split the challenger: `taken` counts them."""
+        return [self.champion] if self.split is None else [self.champion, self.split.challenger]
+
+    def names(self) -> list[str] | None:
+        """Return the candidate of each customer's model; None if customers are not split."""
+        if self.split is None:
+            return None
+        # By the name of the model: a frozen version must not pass for its candidate, which goes on learning.
+        names = np.array([model.name.partition(".")[2] for model in self.models])
+        return [str(name) for name in names[self.taken.astype(np.intp)]]

@@ -1,0 +1,1 @@
+"""Events become customer state, features, snapshots and labels."""

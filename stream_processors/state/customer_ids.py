@@ -1,0 +1,162 @@
+"""The ids of a partition's customers, and the row at which each of them stands.
+
+They are kept as letters in a row rather than as Python's objects: these would take four times as much memory, and each
+would keep the megabyte of small objects that it happens to lie in from going back to the system.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from stream_processors.native.compile import Bytes, entry
+from stream_processors.native.hashing import Hashes, hash_ids
+from stream_processors.native.strings import are_same, letters_of
+from stream_processors.state.table import SHARD_ROWS, Table, room
+
+Offsets = npt.NDArray[np.int64]
+Slots = npt.NDArray[np.int32]
+Rows = npt.NDArray[np.intp]
+
+LETTERS = 16
+"""Letters of an id for which there is room at first."""
+LEAST_SLOTS = 2 * SHARD_ROWS
+FULLEST = 0.7
+"""Share of the slots in use at which there are made twice as many."""
+
+
+class Ids:
+    """Ids by row, and rows by id.
+
+    The ids stand one behind another in `_letters`, that of a row up to where `_ends` says. One is looked up by open
+    addressing: `_slots` hold rows, one more each, or 0. Who was forgotten has an empty id, which nobody else has.
+
+    Parameters
+    ----------
+    table
+        Its column `id_hash` holds the hash of each row's id, 0 for who was forgotten.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._rows = 0
+        self.gone = 0
+        """Rows that are nobody's."""
+        self._ends: Offsets = room((SHARD_ROWS + 1,), np.dtype(np.int64))
+        """Where each id begins, and the last one ends."""
+        self._letters: Bytes = room((SHARD_ROWS * LETTERS,), np.dtype(np.uint8))
+        self._slots: Slots = room((LEAST_SLOTS,), np.dtype(np.int32))
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __getitem__(self, row: int) -> str:
+        """Return the id of a row, empty if it is nobody's."""
+        return self.take(np.array([row], np.intp))[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.take(np.arange(self._rows)))
+
+    def __contains__(self, customer_id: str) -> bool:
+        return self.row(customer_id) is not None
+
+    def take(self, rows: Rows) -> list[str]:
+        """Return the ids of rows."""
+        ends, letters = pa.py_buffer(self._ends), pa.py_buffer(self._letters)
+        every = pa.LargeStringArray.from_buffers(self._rows, ends, letters)
+        found: list[str] = every.take(pa.array(rows)).to_numpy(zero_copy_only=False).tolist()
+        return found
+
+    def row(self, customer_id: str) -> int | None:
+        """Return the row of a customer, None if there is none."""
+        (row,) = self.find(pa.array([customer_id], pa.utf8()), hash_ids([customer_id])).tolist()
+        return None if row < 0 else row
+
+    def find(self, texts: pa.StringArray, hashes: Hashes) -> Rows:
+        """Return the rows of customers, -1 for those who have none.
+
+        Parameters
+        ----------
+        texts, hashes
+            Their ids, none of them empty, and the hashes of these.
+        """
+        rows = np.empty(len(texts), np.intp)
+        _find(
+            *(*letters_of(texts), np.ascontiguousarray(hashes), len(texts)),
+            *(self._letters, self._ends, self._table["id_hash"], self._slots, len(self._slots), rows),
+        )
+        return rows
+
+    def append(self, texts: pa.StringArray) -> None:
+        """Give ids the rows that follow; their hashes are in the table already. An empty one is nobody's."""
+        letters, ends = letters_of(texts)
+        first, rows = self._rows, self._rows + len(texts)
+        begin, taken = int(self._ends[first]), int(ends[len(texts)] - ends[0])
+        self._ends = _with_room(self._ends, first + 1, rows + 1)
+        self._letters = _with_room(self._letters, begin, begin + taken)
+        self._letters[begin : begin + taken] = letters[ends[0] : ends[0] + taken]
+        self._ends[first + 1 : rows + 1] = begin - ends[0] + ends[1 : len(texts) + 1].astype(np.int64)
+        self._rows = rows
+        self.gone += int((np.diff(ends[: len(texts) + 1]) == 0).sum())
+        if rows > FULLEST * len(self._slots):
+            self._slots = room((1 << int(rows / FULLEST).bit_length(),), np.dtype(np.int32))
+            first = 0
+        _fill(first, rows, self._ends, self._table["id_hash"], self._slots, len(self._slots))
+
+    def forget(self, row: int) -> None:
+        """Make a row nobody's, and leave no letter of its id; the caller clears its hash."""
+        begin, end, last = (int(self._ends[place]) for place in (row, row + 1, self._rows))
+        self._letters[begin : begin + last - end] = self._letters[end:last]
+        self._letters[begin + last - end : last] = 0
+        self._ends[row + 1 : self._rows + 1] -= end - begin
+        self.gone += 1
+
+
+def _with_room(array: npt.NDArray[Any], used: int, wanted: int) -> npt.NDArray[Any]:
+    """Return the array, or one of at least twice its length with what is used of it, if it is too short."""
+    if wanted <= len(array):
+        return array
+    larger = room((max(wanted, 2 * len(array)),), array.dtype)
+    larger[:used] = array[:used]
+    return larger
+
+
+@entry(np.uint8, np.int32, np.uint64, None, np.uint8, np.int64, np.uint64, np.int32, None, np.intp)
+def _find(  # noqa: PLR0917 - machine code is called by position
+    wanted: Bytes,
+    wanted_ends: npt.NDArray[np.int32],
+    wanted_hashes: Hashes,
+    count: int,
+    letters: Bytes,
+    ends: Offsets,
+    hashes: Hashes,
+    slots: Slots,
+    slot_count: int,
+    rows: Rows,
+) -> int:
+    for number in range(count):
+        value, begin = wanted_hashes[number], wanted_ends[number]
+        size = wanted_ends[number + 1] - begin
+        slot = np.int64(value) & (slot_count - 1)
+        found = -1
+        while slots[slot] != 0 and found < 0:
+            row = slots[slot] - 1
+            at = ends[row]
+            if hashes[row] == value and ends[row + 1] - at == size and are_same(letters, at, wanted, begin, size):
+                found = row
+            slot = (slot + 1) & (slot_count - 1)
+        rows[number] = found
+    return count
+
+
+@entry(None, None, np.int64, np.uint64, np.int32, None)
+def _fill(first: int, stop: int, ends: Offsets, hashes: Hashes, slots: Slots, slot_count: int) -> int:  # noqa: PLR0917
+    for row in range(first, stop):
+        if ends[row + 1] > ends[row]:
+            slot = np.int64(hashes[row]) & (slot_count - 1)
+            while slots[slot] != 0:
+                slot = (slot + 1) & (slot_count - 1)
+            slots[slot] = row + 1
+    return stop

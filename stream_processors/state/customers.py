@@ -1,0 +1,272 @@
+"""Customer state of one partition: events in, exact day counters, bitmaps and closed aggregates kept.
+
+A day is *open* while late events may still change it and *closed* when the watermark has passed its end. Counters and
+bitmaps are exact per day; closing a day folds it into the aggregates. So every number depends on the set of events of
+each day, never on the order within the allowed lateness nor on how polls cut the stream.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ebb.clock import DAY
+from ebb.contracts.features import HALF_LIVES, Kind
+from stream_processors.native.hashing import hash_texts
+from stream_processors.state.customer_ids import Ids
+from stream_processors.state.table import (
+    BITMAP_DAYS,
+    COUNTED,
+    COUNTER_OF_KIND,
+    NEVER,
+    NO_DAY,
+    OPEN_DAYS,
+    RING_DAYS,
+    STATE,
+    Columns,
+    Table,
+)
+
+DAY_MS = DAY * 1000
+UNSEEN = np.iinfo(np.int64).max
+"""`first_seen` of a row that is nobody's."""
+DECAY = np.array([0.5 ** (1 / days) for days in HALF_LIVES])
+"""What a day leaves of each decayed rate."""
+PURCHASED = COUNTED.index(Kind.PURCHASE)
+
+Rows = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Touch:
+    """Accepted events of one segment, no day boundary crossed among them, as columns of equal length."""
+
+    rows: Rows
+    times: npt.NDArray[np.int64]
+    kinds: npt.NDArray[np.int8]
+    amounts: npt.NDArray[np.int64]
+    discounted: npt.NDArray[np.bool_]
+
+
+class CustomerState:
+    """Columns of a partition's customers, their ids, and the days that are open.
+
+    Attributes
+    ----------
+    closed
+        Day number of the last boundary crossed: every day before it is folded. None before the first event.
+    opened
+        Newest day whose counters are in use.
+    """
+
+    def __init__(self) -> None:
+        self.table = Table(STATE)
+        self.ids = Ids(self.table)
+        self.countries = Names()
+        self.channels = Names()
+        self.closed: int | None = None
+        self.opened = 0
+
+    def __len__(self) -> int:
+        return self.table.rows
+
+    def rows_of(self, customer_ids: pa.StringArray) -> Rows:
+        """Return the rows of customers, new ones, in the order given, for those never seen.
+
+        Parameters
+        ----------
+        customer_ids
+            Distinct.
+        """
+        hashes = hash_texts(customer_ids)
+        rows = self.ids.find(customer_ids, hashes)
+        if (new := rows < 0).any():
+            first = len(self.ids)
+            self.table.grow(first + int(new.sum()))
+            self.table["id_hash"][first:] = hashes[new]
+            self.ids.append(customer_ids.filter(pa.array(new)))
+            rows[new] = np.arange(first, len(self.ids))
+        return rows
+
+    def restore(self, ids: list[str]) -> None:
+        """Take over the ids of the saved rows that follow, which the table holds; an empty one is nobody's."""
+        self.ids.append(pa.array(ids, pa.utf8()))
+
+    def forget(self, customer_id: str) -> int | None:
+        """Clear a customer's row, which stays nobody's for ever; return it, None if there is none."""
+        row = self.ids.row(customer_id)
+        if row is not None:
+            self.ids.forget(row)
+            self.table.clear(row)
+        return row
+
+    def somebodys(self, rows: Rows) -> Rows:
+        """Leave out the rows of customers who were forgotten."""
+        return rows[self.table["first_seen"][rows] != UNSEEN] if self.ids.gone else rows
+
+    def start(self, day: int) -> None:
+        """Begin with `day` as the oldest open day; called once, before the first event."""
+        self.closed = day
+        self.opened = day
+
+    def open_until(self, day: int) -> None:
+        """Bring days up to `day` into use, clearing the counters that they take over."""
+        if day <= self.opened:
+            return
+        for opening in range(max(self.opened + 1, day - BITMAP_DAYS + 1), day + 1):
+            self.table["counts"][:, :, opening % RING_DAYS] = 0
+            self.table["spend"][:, opening % RING_DAYS] = 0
+            self.table["open_last"][:, opening % OPEN_DAYS] = NEVER
+            self.table["open_last_purchase"][:, opening % OPEN_DAYS] = NEVER
+            self.table["open_discounts"][:, opening % OPEN_DAYS] = 0
+            word, bit = bitmap_place(opening)
+            for name in ("active_days", "purchase_days", "cancel_days"):
+                self.table[name][:, word] &= ~bit
+        self.opened = day
+
+    def apply(self, touch: Touch) -> None:
+        """Count events; their days are open, their rows exist."""
+        rows, times = touch.rows, touch.times
+        days = times // DAY_MS
+        open_cells = rows * OPEN_DAYS + days % OPEN_DAYS
+        bought, left = touch.kinds == Kind.PURCHASE, touch.kinds == Kind.CANCEL
+        self._add("counts", (rows * len(COUNTED) + COUNTER_OF_KIND[touch.kinds]) * RING_DAYS + days % RING_DAYS)
+        self._add("open_discounts", open_cells[touch.discounted & bought])
+        paid = bought & (touch.amounts != 0)
+        self._add("spend", rows[paid] * RING_DAYS + days[paid] % RING_DAYS, touch.amounts[paid])
+        np.maximum.at(self.table["open_last"].reshape(-1), open_cells, times)
+        np.minimum.at(self.table["first_seen"], rows, times)
+        np.maximum.at(self.table["open_last_purchase"].reshape(-1), open_cells[bought], times[bought])
+        for day in range(int(days.min()), int(days.max()) + 1):
+            today = days == day
+            if not today.any():
+                continue
+            word, bit = bitmap_place(day)
+            self.table["active_days"][rows[today], word] |= bit
+            self.table["purchase_days"][rows[today & bought], word] |= bit
+            self.table["cancel_days"][rows[today & left], word] |= bit
+
+    def _add(self, name: str, cells: Rows, amounts: npt.NDArray[np.int64] | None = None) -> None:
+        """Add amounts (or one each) to cells of a column, numbered as if it had one dimension; repeats add up."""
+        if len(cells) == 0:
+            return
+        if amounts is None:
+            touched, sums = np.unique(cells, return_counts=True)
+        else:
+            touched, inverse = np.unique(cells, return_inverse=True)
+            sums = np.zeros(len(touched), np.int64)
+            np.add.at(sums, inverse, amounts)
+        sums = sums + self.table[name].reshape(-1)[touched]
+        self.table.hold(name, int(sums.min()), int(sums.max()))
+        self.table[name].reshape(-1)[touched] = sums
+
+    def close_day(self) -> int:
+        """Fold the oldest open day into the aggregates and return the boundary that is now crossed."""
+        if self.closed is None:
+            message = "a day is closed before the first event"
+            raise RuntimeError(message)
+        day = self.closed
+        self.open_until(day)
+        columns = {column.name: self.table[column.name] for column in STATE}
+        fold_day(columns, day)
+        columns["events_decayed"] *= DECAY
+        columns["active_decayed"] *= DECAY
+        self.closed = day + 1
+        self.open_until(day + 1)
+        return self.closed
+
+    def skip_to(self, day: int) -> None:
+        """Cross many boundaries over days without events at once; all open days must be empty."""
+        if self.closed is None:
+            return
+        power = DECAY ** (day - self.closed)
+        self.table["events_decayed"][:] = self.table["events_decayed"] * power
+        self.table["active_decayed"][:] = self.table["active_decayed"] * power
+        self.closed = day
+        self.open_until(day)
+
+    def digest(self) -> str:
+        """Return a hash of all that follows from the partition's events: equal states have equal digests."""
+        found = hashlib.sha256(repr((self.closed, self.opened, list(self.ids))).encode())
+        found.update(repr((self.countries.names, self.channels.names)).encode())
+        for column in STATE:
+            # As wide as can be: how wide a column is now tells of the past, not of the state.
+            found.update(self.table[column.name].astype(column.widest or column.dtype).tobytes())
+        return found.hexdigest()
+
+
+class Names:
+    """Numbers for the few distinct values of a text attribute, in order of appearance."""
+
+    def __init__(self, names: list[str] | None = None) -> None:
+        self.names = names or []
+        self._numbers = {name: number for number, name in enumerate(self.names)}
+
+    def number(self, name: str) -> int:
+        """Return the number of a name, a new one if it is new."""
+        found = self._numbers.get(name)
+        if found is None:
+            found = self._numbers[name] = len(self.names)
+            self.names.append(name)
+        return found
+
+    def of(self, numbers: npt.NDArray[np.int32]) -> list[str | None]:
+        """Return the names of numbers; None for -1."""
+        names = [*self.names, None]  # which -1 finds
+        return [names[number] for number in numbers.tolist()]
+
+
+def fold_day(columns: Columns, day: int) -> None:
+    """Add a day's counters to the aggregates, in place, without decaying the rates.
+
+    Parameters
+    ----------
+    columns
+        Columns of `STATE`, arrays of equal length; `counts` and the other day counters must hold `day`.
+    day
+        Day number; later than every day folded before.
+    """
+    counts = columns["counts"][:, :, day % RING_DAYS]
+    events = counts.sum(axis=1, dtype=np.uint32)
+    active = events > 0
+    columns["events_total"] += events
+    columns["purchases_total"] += counts[:, PURCHASED]
+    columns["discounts_total"] += columns["open_discounts"][:, day % OPEN_DAYS]
+    columns["spend_total"] += columns["spend"][:, day % RING_DAYS]
+    last = columns["last_active_day"]
+    again = active & (last != NO_DAY)
+    gaps = np.where(again, day - last.astype(np.int64), 0)
+    columns["gap_squares"] += (gaps * gaps).astype(np.uint64)
+    first = columns["first_active_day"]
+    first[active & (first == NO_DAY)] = day
+    last[active] = day
+    columns["active_days_total"] += active.astype(np.uint32)
+    np.maximum(columns["last_seen"], columns["open_last"][:, day % OPEN_DAYS], out=columns["last_seen"])
+    np.maximum(
+        columns["last_purchase"], columns["open_last_purchase"][:, day % OPEN_DAYS], out=columns["last_purchase"]
+    )
+    columns["events_decayed"] += events[:, None]
+    columns["active_decayed"] += active[:, None]
+
+
+def bitmap_place(day: int) -> tuple[int, np.uint64]:
+    """Return the word and the bit of a day in the bitmaps."""
+    return (day % BITMAP_DAYS) // 64, np.uint64(1) << np.uint64(day % 64)
+
+
+def bitmap_count(bitmap: npt.NDArray[np.uint64], first: int, last: int) -> npt.NDArray[np.uint8]:
+    """Count the days set from `first` to `last` (day numbers, both included; none if `last` < `first`).
+
+    Parameters
+    ----------
+    bitmap
+        Shape (rows, `BITMAP_DAYS` / 64).
+    """
+    days = ((1 << max(last - first + 1, 0)) - 1) << (first % BITMAP_DAYS)
+    days |= days >> BITMAP_DAYS  # the bitmap is a ring
+    found = np.zeros(len(bitmap), np.uint8)
+    for word in range(BITMAP_DAYS // 64):
+        found += np.bitwise_count(bitmap[:, word] & np.uint64((days >> (64 * word)) & (2**64 - 1)))
+    return found

@@ -1,0 +1,155 @@
+"""A bounded memory of event ids, so that an event sent twice counts once."""
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_processors.native.compile import entry
+
+Hashes = npt.NDArray[np.uint64]
+Slots = npt.NDArray[np.int32]
+
+STEP = 32_768
+"""Events admitted between two looks at whether there is room for them."""
+LEAST_SLOTS = 1_024
+FULLEST, FULLNESS = 0.7, 0.5
+"""Share of the slots in use at which they are made anew, and at most after that."""
+
+
+class DuplicateWindow:
+    """Remembers the hashes of the last `size` accepted events of a partition that came within the last `days`.
+
+    Each event remembered has a number, counted from 0, and stands at place number % size of `ring`, which is what
+    checkpoints keep. A hash is looked up by open addressing: `_slots` hold places, one more each, or 0; a place that
+    another event has taken since is passed by.
+
+    Parameters
+    ----------
+    size
+        Events remembered; 0 remembers none, and nothing is a duplicate.
+    days
+        Days of event time after whose end an event is forgotten.
+    """
+
+    def __init__(self, size: int, days: int) -> None:
+        self.size = size
+        self.days = days
+        self.ring: Hashes = np.zeros(size, np.uint64)
+        self.seen = 0
+        """Events remembered ever; the next goes to place `seen % size`."""
+        self.begun: list[tuple[int, int]] = []
+        """The days that count, as (day, events remembered before its first record), in order."""
+        self._slots: Slots = np.zeros(LEAST_SLOTS, np.int32)
+        self._used = 0
+        """Slots that are not 0, at most."""
+
+    def restore(self, ring: Hashes, seen: int, begun: list[tuple[int, int]]) -> None:
+        """Take over a checkpointed window; one of another size keeps the newest events that fit."""
+        kept = min(seen, len(ring), self.size)
+        numbers = np.arange(seen - kept, seen)
+        if kept:
+            self.ring[numbers % self.size] = ring[numbers % len(ring)]
+        self.seen = seen
+        self.begun = begun
+        self._make_slots(kept, kept)
+
+    def admit(self, hashes: Hashes, days: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Say which events are new, and remember those.
+
+        Parameters
+        ----------
+        hashes
+            Shape (n,), in offset order; a hash that comes twice in one call is new once.
+        days
+            Shape (n,), never falling: the newest day of event time when each event came.
+
+        Returns
+        -------
+        array of bool, shape (n,)
+        """
+        fresh = np.ones(len(hashes), np.bool_)
+        if not self.size or not len(hashes):
+            return fresh
+        cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(hashes)]
+        for start, stop in pairwise(cuts):
+            self._begin(int(days[start]))
+            for first in range(start, stop, STEP):
+                part = slice(first, min(first + STEP, stop))
+                self._admit(hashes[part], fresh[part])
+        return fresh
+
+    def _begin(self, day: int) -> None:
+        if self.begun and day <= self.begun[-1][0]:
+            return
+        self.begun.append((day, self.seen))
+        # The day before all that count says where they begin.
+        while len(self.begun) > 1 and self.begun[1][0] <= day - self.days:
+            del self.begun[0]
+
+    def _oldest(self) -> int:
+        """Number of the oldest event that the days still cover."""
+        day, _ = self.begun[-1]
+        return next((seen for begun, seen in self.begun if begun >= day - self.days), 0)
+
+    def _admit(self, hashes: Hashes, fresh: npt.NDArray[np.bool_]) -> None:
+        if self._used + len(hashes) > FULLEST * len(self._slots):
+            kept = min(self.seen, self.size)
+            self._make_slots(kept, kept + len(hashes))
+        before = self.seen
+        self.seen = _admit(
+            *(np.ascontiguousarray(hashes), len(hashes), self._oldest(), before),
+            *(self.ring, self.size, self._slots, len(self._slots), fresh.view(np.uint8)),
+        )
+        self._used += self.seen - before
+
+    def _make_slots(self, kept: int, wanted: int) -> None:
+        """Make slots anew for the newest events, with room for so many in all."""
+        count = max(LEAST_SLOTS, 1 << int(wanted / FULLNESS).bit_length())
+        self._slots = np.zeros(count, np.int32)
+        self._used = kept
+        _fill(self.seen - kept, self.seen, self.ring, self.size, self._slots, count)
+
+
+@entry(np.uint64, None, None, None, np.uint64, None, np.int32, None, np.uint8)
+def _admit(  # noqa: PLR0917 - machine code is called by position
+    hashes: Hashes,
+    count: int,
+    oldest: int,
+    seen: int,
+    ring: Hashes,
+    size: int,
+    slots: Slots,
+    slot_count: int,
+    fresh: npt.NDArray[np.uint8],
+) -> int:
+    for number in range(count):
+        value = hashes[number]
+        slot = np.int64(value) & (slot_count - 1)
+        known = False
+        while slots[slot] != 0 and not known:
+            place = slots[slot] - 1
+            newest = seen - 1 - (seen - 1 - place) % size  # of the numbers that have stood at that place
+            known = ring[place] == value and newest >= oldest
+            slot = (slot + 1) & (slot_count - 1)
+        fresh[number] = not known
+        if not known:
+            place = seen % size
+            ring[place] = value
+            slots[slot] = place + 1
+            seen += 1
+    return seen
+
+
+@entry(None, None, np.uint64, None, np.int32, None)
+def _fill(  # noqa: PLR0917 - as above
+    first: int, stop: int, ring: Hashes, size: int, slots: Slots, slot_count: int
+) -> int:
+    for number in range(first, stop):
+        place = number % size
+        slot = np.int64(ring[place]) & (slot_count - 1)
+        # The newest of equal ones is enough. A window that has grown holds many: the zeros where nothing has stood yet.
+        while slots[slot] != 0 and ring[slots[slot] - 1] != ring[place]:
+            slot = (slot + 1) & (slot_count - 1)
+        slots[slot] = place + 1
+    return stop

@@ -1,0 +1,199 @@
+"""One partition's stream engine: batches in offset order in, state moved on, boundary crossings out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.settings import Settings
+from stream_processors.batch import TICK, Batch, Erasing
+from stream_processors.state.customers import DAY_MS, CustomerState, Rows, Touch
+from stream_processors.state.dedupe import DuplicateWindow
+from stream_processors.state.labelling import Crossing, Labeller
+from stream_processors.state.table import SHARD_ROWS
+
+LONG_AGO = -(2**62)
+"""Before any event time (ms), and far enough from the end of the integers to subtract from."""
+
+
+@dataclass
+class Effects:
+    """What a batch did."""
+
+    touched: Rows
+    """Rows of the customers whose state changed, ascending."""
+    accepted: npt.NDArray[np.bool_]
+    """Per row of the batch: counted, or late (stored but not counted). False for duplicates and ticks."""
+    late: npt.NDArray[np.bool_]
+    duplicates: int = 0
+    crossings: list[Crossing] = field(default_factory=list)
+
+
+@dataclass
+class Erased:
+    """What was forgotten of a customer."""
+
+    row: int | None = None
+    """None if nothing was known."""
+    snapshots: list[int] = field(default_factory=list)
+    """Boundaries of the snapshots that wait for their labels and held the customer."""
+    places: list[int] = field(default_factory=list)
+    """Row of the customer in each."""
+
+
+class Engine:
+    """State of one partition and the offset that it includes.
+
+    Parameters
+    ----------
+    partition
+        Number of the partition of the activity topic.
+    settings
+        Lateness, window of duplicates, horizons.
+    """
+
+    def __init__(self, partition: int, settings: Settings) -> None:
+        self.partition = partition
+        self.state = CustomerState()
+        self.window = DuplicateWindow(settings.dedupe_events, settings.dedupe_days)
+        self.labeller = Labeller(partition, settings)
+        self.offset = -1
+        """Last offset whose effect the state includes."""
+        self.newest: int | None = None
+        """Greatest event time seen, ms; the watermark lies `lateness` behind it."""
+        self.dirty: set[int] = set()
+        """Shards whose rows changed since the last checkpoint."""
+        self._lateness = int(settings.allowed_lateness_seconds * 1000)
+
+    @property
+    def watermark(self) -> int | None:
+        """Event time (ms) up to which the partition is complete; None before the first event."""
+        return None if self.newest is None else self.newest - self._lateness
+
+    def process(self, batch: Batch) -> Effects:
+        """Apply a batch; records at or below `offset` are skipped, so that a redelivery changes nothing.
+
+        The result is the same however the records are cut into batches.
+        """
+        known = int(np.searchsorted(batch.offsets, self.offset, side="right"))
+        n = len(batch)
+        accepted = np.zeros(n, np.bool_)
+        late = np.zeros(n, np.bool_)
+        effects = Effects(np.empty(0, np.intp), accepted, late)
+        self.offset = max(self.offset, batch.last_offset)
+        if known == n:
+            return effects
+        times, ticks = batch.times[known:], batch.kinds[known:] == TICK
+        fresh = np.ones(n - known, np.bool_)
+        events = ~ticks
+        fresh[events] = self.window.admit(batch.event_hashes[known:][events], self._days(times)[events])
+        effects.duplicates = int((~fresh).sum())
+        moving = np.where(fresh, times, LONG_AGO)
+        newest = np.maximum.accumulate(moving)
+        if self.newest is not None:
+            newest = np.maximum(newest, self.newest)
+        behind = times < newest - self._lateness
+        late[known:] = fresh & events & behind
+        accepted[known:] = fresh & events
+        counted = fresh & events & ~behind
+        rows = self._rows(batch, known, counted)
+        days_before = (self.state.closed, self.state.opened)
+        for start, stop in self._segments(newest):
+            effects.crossings.extend(self._advance(int(newest[start]), int(newest[stop - 1])))
+            chosen = np.flatnonzero(counted[start:stop]) + start
+            if len(chosen):
+                places = chosen + known
+                self.state.apply(
+                    Touch(
+                        rows[chosen],
+                        times[chosen],
+                        batch.kinds[places],
+                        batch.amounts[places],
+                        batch.discounted[places],
+                    )
+                )
+        effects.touched = np.unique(rows[counted])
+        self.touch(effects.touched)
+        if (self.state.closed, self.state.opened) != days_before:
+            # Folding a day or taking over its counters for another changes every row.
+            self.dirty.update(range(-(-len(self.state) // SHARD_ROWS)))
+        return effects
+
+    def erase(self, erasing: Erasing) -> Erased | None:
+        """Forget a customer, as if the stream had never held them; None if the state includes that already.
+
+        Called between the parts of a batch that the record lies between, so the effect stands in the order of offsets.
+        """
+        if erasing.offset <= self.offset:
+            return None
+        self.offset = erasing.offset
+        row = self.state.forget(erasing.customer_id)
+        if row is None:
+            return Erased()
+        self.touch(np.array([row], np.intp))
+        return Erased(row, *self.labeller.withdraw(row))
+
+    def touch(self, rows: Rows) -> None:
+        """Note that these rows changed, so that the next checkpoint holds them."""
+        self.dirty.update(np.flatnonzero(np.bincount(rows // SHARD_ROWS)).tolist())
+
+    def _days(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Newest day that any record has brought, by record: duplicates and ticks count too."""
+        before = [day for day, _ in self.window.begun[-1:]]
+        if self.newest is not None:
+            before.append(self.newest // DAY_MS)
+        days: npt.NDArray[np.int64] = np.maximum.accumulate(times) // DAY_MS
+        return np.maximum(days, max(before, default=LONG_AGO))
+
+    def _rows(self, batch: Batch, known: int, counted: npt.NDArray[np.bool_]) -> Rows:
+        """Find the rows of the customers, giving new ones to those never seen, in offset order."""
+        rows = np.full(len(counted), -1, np.intp)
+        chosen = np.flatnonzero(counted)
+        if not len(chosen):
+            return rows
+        places = (np.cumsum(batch.kinds != TICK) - 1)[known:][chosen]
+        state = self.state
+        numbers, customers = batch.customers.distinct(places)
+        found = state.rows_of(customers)[numbers]
+        rows[chosen] = found
+        for column, coded, names in (
+            ("country", batch.countries, state.countries),
+            ("channel", batch.channels, state.channels),
+        ):
+            numbers, values = coded.distinct(places)
+            given = numbers >= 0
+            if len(values):
+                # Of several values for one row numpy keeps the last, which is the newest by offset.
+                given_numbers = np.array([names.number(value) for value in values.to_pylist()])
+                state.table[column][found[given]] = given_numbers[numbers[given]]
+        return rows
+
+    def _segments(self, newest: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+        """Cut where the watermark enters another day, so that no segment holds a crossing but at its start."""
+        days = (newest - self._lateness) // DAY_MS
+        cuts = np.flatnonzero(np.diff(days)) + 1
+        yield from zip([0, *cuts.tolist()], [*cuts.tolist(), len(newest)], strict=True)
+
+    def _advance(self, newest: int, last: int) -> Iterator[Crossing]:
+        """Cross the boundaries up to the watermark that `newest` brings; open the days up to `last`."""
+        if newest == LONG_AGO:
+            return
+        target = (newest - self._lateness) // DAY_MS
+        state = self.state
+        if state.closed is None:
+            state.start(target)
+        while state.closed is not None and state.closed < target:
+            if self._empty(state.closed):
+                state.skip_to(target)
+                break
+            boundary = state.close_day()
+            yield self.labeller.cross(state, boundary)
+        self.newest = max(newest, last) if self.newest is None else max(self.newest, newest, last)
+        state.open_until(self.newest // DAY_MS)
+
+    def _empty(self, closed: int) -> bool:
+        """Tell whether nothing is left to label, to snapshot or to fold before the next event: days may be skipped."""
+        if self.labeller.pending or self.newest is None:
+            return False
+        return closed - self.newest // DAY_MS > self.labeller.lookback_days

@@ -1,0 +1,193 @@
+"""Features of customers at a moment of event time, from their state (`ebb.contracts.features` lists them)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.contracts.features import INDEX, NAMES, WIDTH, WINDOWS
+from stream_processors.state.customers import DAY_MS, DECAY, CustomerState, Rows, bitmap_count, fold_day
+from stream_processors.state.table import COUNTED, NEVER, NO_DAY, RING_DAYS, STATE, Columns
+
+_NEEDED = tuple(column.name for column in STATE if column.name not in {"cancel_days", "id_hash", "country", "channel"})
+_SPEND_WINDOWS = (7, 30)
+_COUNTED = slice(INDEX["events_1d"], INDEX["events_1d"] + len(COUNTED) * len(WINDOWS))
+"""Where the windows of all events and of each kind but `OTHER` lie, in the order of `COUNTED`."""
+if NAMES[_COUNTED] != tuple(
+    f"{kind}s_{days}d" for kind in ("event", "session", "view", "cart", "purchase", "support") for days in WINDOWS
+):  # pragma: no cover - the catalogue and the counters are changed together
+    message = "ebb.contracts.features and stream_processors.state.table.COUNTED list the kinds in different orders"
+    raise AssertionError(message)
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Customers of one partition, at a moment of its event time."""
+
+    state: CustomerState
+    rows: Rows
+    """Distinct and ascending, shape (n,)."""
+    now: int
+    """Event time in ms, not before any event counted."""
+
+
+def describe(state: CustomerState, rows: Rows, now: int, *, minor_units: int) -> npt.NDArray[np.float32]:
+    """Compute the features of customers of one partition; see `describe_all`."""
+    return describe_all([Subjects(state, rows, now)], minor_units=minor_units)
+
+
+def describe_all(subjects: Sequence[Subjects], *, minor_units: int) -> npt.NDArray[np.float32]:
+    """Compute features now, the days still open included.
+
+    Parameters
+    ----------
+    subjects
+        At least one. Partitions on the same day are computed together: for few customers the cost is one a call.
+    minor_units
+        Minor units in one unit of money.
+
+    Returns
+    -------
+    array of float32, shape (n, `ebb.contracts.features.WIDTH`)
+        In the order of `subjects`. Each feature's numbers lie together in memory. Windows hold the last whole days and
+        today so far; decayed rates step at midnight.
+    """
+    days = {(_closed(one.state), one.state.opened, one.now // DAY_MS) for one in subjects}
+    if len(days) > 1:
+        apart = [describe_all([one], minor_units=minor_units).T for one in subjects]
+        return np.concatenate(apart, axis=1).T
+    ((closed, opened, today),) = days
+    columns = _copies(subjects)
+    for day in range(closed, min(today, opened + 1)):
+        fold_day(columns, day)
+        columns["events_decayed"] *= DECAY
+        columns["active_decayed"] *= DECAY
+    if today <= opened:
+        fold_day(columns, today)
+    else:
+        power = DECAY ** (today - opened - 1)
+        columns["events_decayed"] *= power
+        columns["active_decayed"] *= power
+    now = np.repeat([one.now for one in subjects], [len(one.rows) for one in subjects])
+    return _vector(columns, now, today=today, last_day=min(today, opened), minor_units=minor_units)
+
+
+def describe_at_boundary(state: CustomerState, rows: Rows, *, minor_units: int) -> npt.NDArray[np.float32]:
+    """Compute features at the boundary last crossed: nothing that occurred at or after it is in them.
+
+    Returns
+    -------
+    array of float32, shape (n, `ebb.contracts.features.WIDTH`)
+    """
+    boundary = _closed(state)
+    columns, now = _taken(state, rows), np.full(len(rows), boundary * DAY_MS)
+    return _vector(columns, now, today=boundary, last_day=boundary - 1, minor_units=minor_units)
+
+
+def _copies(subjects: Sequence[Subjects]) -> Columns:
+    taken = [_taken(one.state, one.rows) for one in subjects]
+    if len(taken) == 1:
+        return taken[0]
+    # Partitions may have widened a column each on its own; numpy takes the widest for all.
+    return {name: np.concatenate([columns[name] for columns in taken]) for name in _NEEDED}
+
+
+def _taken(state: CustomerState, rows: Rows) -> Columns:
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+        place = slice(int(rows[0]), int(rows[-1]) + 1)
+        return {name: state.table[name][place].copy() for name in _NEEDED}
+    return state.table.take(rows, _NEEDED)
+
+
+def _closed(state: CustomerState) -> int:
+    if state.closed is None:
+        message = "features are asked for before the first event"
+        raise RuntimeError(message)
+    return state.closed
+
+
+def _vector(
+    columns: Columns, now: npt.NDArray[np.int64], *, today: int, last_day: int, minor_units: int
+) -> npt.NDArray[np.float32]:
+    """Fill the matrix from aggregates that include `last_day`, the newest day whose counters may be read.
+
+    `now`, shape (n,), lies in `today`.
+    """
+    n = len(columns["first_seen"])
+    out = np.empty((WIDTH, n), np.float32)
+
+    def put(name: str, values: npt.NDArray[Any]) -> None:
+        out[INDEX[name]] = values
+
+    tenure = np.maximum(now - columns["first_seen"], 0) / DAY_MS
+    recency = np.maximum(now - columns["last_seen"], 0) / DAY_MS
+    bought = columns["last_purchase"] != NEVER
+    put("recency_days", recency)
+    put("tenure_days", tenure)
+    since_purchase = np.maximum(now - np.where(bought, columns["last_purchase"], now), 0) / DAY_MS
+    put("purchase_recency_days", np.where(bought, since_purchase, tenure))
+
+    # Sums over days are products with a matrix of ones and zeros; exact, since no sum comes near 2^24.
+    counts = columns["counts"].reshape(n, -1).astype(np.float32)
+    out[_COUNTED] = (counts @ _count_sums(_days_in(WINDOWS, today, last_day))).T
+    spend = columns["spend"].astype(np.float64) @ _days_in(_SPEND_WINDOWS, today, last_day)
+    for place, window in enumerate(_SPEND_WINDOWS):
+        put(f"spend_{window}d", spend[:, place] / minor_units)
+    put("spend_total", columns["spend_total"] / minor_units)
+    purchases = columns["purchases_total"].astype(np.float64)
+    put("order_value", columns["spend_total"] / minor_units / np.maximum(purchases, 1))
+    put("events_total", columns["events_total"])
+    put("purchases_total", purchases)
+    active_total = columns["active_days_total"].astype(np.float64)
+    put("active_days_total", active_total)
+    for window in (7, 30, 60):
+        put(f"active_days_{window}", bitmap_count(columns["active_days"], today - window, last_day))
+    put("purchase_days_60", bitmap_count(columns["purchase_days"], today - 60, last_day))
+    out[INDEX["events_hl3"] : INDEX["events_hl3"] + len(DECAY)] = columns["events_decayed"].T
+    out[INDEX["active_hl3"] : INDEX["active_hl3"] + len(DECAY)] = columns["active_decayed"].T
+
+    gaps = np.maximum(active_total - 1, 1)
+    span = np.where(
+        columns["first_active_day"] == NO_DAY,
+        0,
+        columns["last_active_day"].astype(np.int64) - columns["first_active_day"].astype(np.int64),
+    )
+    rhythmic = active_total >= 2
+    gap_mean = np.where(rhythmic, span / gaps, tenure)
+    variance = np.where(rhythmic, columns["gap_squares"] / gaps - (span / gaps) ** 2, 0)
+    put("gap_mean_days", gap_mean)
+    put("gap_std_days", np.sqrt(np.maximum(variance, 0)))
+    put("recency_over_gap", recency / np.maximum(gap_mean, 1))
+    weekly, monthly = (out[INDEX["events_7d"]] + 1) / 7, (out[INDEX["events_30d"]] + 1) / 30
+    put("trend", np.log(weekly / monthly))
+    views, carts, bought_lately = (out[INDEX[f"{kind}_30d"]] for kind in ("views", "carts", "purchases"))
+    put("view_to_cart", carts / (views + 1))
+    put("cart_to_purchase", bought_lately / (carts + 1))
+    put("discount_share", columns["discounts_total"] / (purchases + 1))
+    return out.T
+
+
+def _days_in(windows: tuple[int, ...], today: int, last_day: int) -> npt.NDArray[np.float64]:
+    """Return which places of the ring belong to each window up to `last_day`: 1 or 0, shape (`RING_DAYS`, windows)."""
+    found = np.zeros((RING_DAYS, len(windows)))
+    for place, window in enumerate(windows):
+        found[np.arange(today - window, last_day + 1) % RING_DAYS, place] = 1
+    return found
+
+
+def _count_sums(days: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return the matrix that turns a row of counters into its windows: those of all events, then those of each kind.
+
+    Parameters
+    ----------
+    days
+        From `_days_in(WINDOWS, …)`.
+    """
+    kinds, windows = len(COUNTED), len(WINDOWS)
+    found = np.zeros((kinds, RING_DAYS, kinds, windows), np.float32)
+    found[:, :, 0] = days
+    for kind in range(1, kinds):  # `OTHER`, the first, has no windows of its own
+        found[kind, :, kind] = days
+    return found.reshape(kinds * RING_DAYS, kinds * windows)

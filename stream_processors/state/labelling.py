@@ -1,0 +1,160 @@
+"""What a partition writes when it crosses a day boundary: matured labels, the snapshot, and the closing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ebb.contracts.examples import SNAPSHOT_ROWS, WITHDRAWN, Block, Close, Labels, Snapshot
+from ebb.contracts.models import Target
+from ebb.settings import Settings
+from stream_processors.native.hashing import mixed
+from stream_processors.state.customers import DAY_MS, CustomerState, Rows, bitmap_count
+from stream_processors.state.features import describe_at_boundary
+
+NOBODY = -1
+"""Row of a snapshot's customer who was forgotten since."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One boundary crossed in one partition."""
+
+    partition: int
+    boundary: int
+    labels: list[Labels] = field(default_factory=list)
+    rows: Rows = field(default_factory=lambda: np.empty(0, np.intp))
+    """Rows snapshotted, in the order of the snapshot."""
+    features: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    ids: list[str] = field(default_factory=list)
+    countries: list[str | None] = field(default_factory=list)
+    channels: list[str | None] = field(default_factory=list)
+
+    def blocks(
+        self,
+        served_churn: npt.NDArray[np.float32],
+        served_purchase: npt.NDArray[np.float32],
+        arms: Mapping[Target, list[str]] | None = None,
+    ) -> list[Block]:
+        """Return the blocks to write, in order.
+
+        Parameters
+        ----------
+        served_churn, served_purchase
+            What the models in use say of the snapshot's rows, shape (rows,).
+        arms
+            Candidate that says so of each row, of the targets whose customers are split.
+        """
+        blocks: list[Block] = list(self.labels)
+        starts = range(0, len(self.rows), SNAPSHOT_ROWS)
+        for chunk, start in enumerate(starts):
+            part = slice(start, start + SNAPSHOT_ROWS)
+            blocks.append(
+                Snapshot(
+                    self.partition,
+                    self.boundary,
+                    chunk,
+                    self.ids[part],
+                    self.countries[part],
+                    self.channels[part],
+                    self.features[part],
+                    served_churn[part],
+                    served_purchase[part],
+                    {target: names[part] for target, names in (arms or {}).items()},
+                )
+            )
+        blocks.append(Close(self.partition, self.boundary, chunks=len(starts), labels=len(self.labels)))
+        return blocks
+
+
+class Labeller:
+    """Takes snapshots at boundaries and reads their labels from the bitmaps when they have matured.
+
+    Both classes of a label mature at the end of its horizon, never before, or early negatives would bias the rate.
+
+    Parameters
+    ----------
+    partition
+        Number of the partition.
+    settings
+        Horizons, look-back, definition of churn, sampling.
+    """
+
+    def __init__(self, partition: int, settings: Settings) -> None:
+        self.partition = partition
+        self.lookback_days = settings.lookback_days
+        self.pending: dict[int, Rows] = {}
+        """Rows of each snapshot that has a label to come, by boundary, in the order of the snapshot."""
+        self.changed: set[int] = set()
+        """Snapshots of which a row was withdrawn since the last checkpoint."""
+        self._horizons: dict[Target, int] = {
+            "churn": settings.horizon_days,
+            "purchase": settings.purchase_horizon_days,
+        }
+        self._every = settings.snapshot_every_days
+        self._limit = settings.snapshot_limit
+        self._by_cancellation = settings.churn_label == "cancel"
+        self._minor = settings.minor_units
+
+    def cross(self, state: CustomerState, boundary: int) -> Crossing:
+        """Return what the boundary that `state` has just closed brings."""
+        labels = [
+            Labels(self.partition, boundary, target, boundary - horizon, self._label(state, target, boundary - horizon))
+            for target, horizon in self._horizons.items()
+            if boundary - horizon in self.pending
+        ]
+        self.pending.pop(boundary - max(self._horizons.values()), None)
+        if boundary % self._every:
+            return Crossing(self.partition, boundary, labels)
+        rows = self._population(state, boundary)
+        if len(rows) == 0:
+            return Crossing(self.partition, boundary, labels)
+        self.pending[boundary] = rows
+        return Crossing(
+            self.partition,
+            boundary,
+            labels,
+            rows,
+            describe_at_boundary(state, rows, minor_units=self._minor),
+            state.ids.take(rows),
+            state.countries.of(state.table["country"][rows]),
+            state.channels.of(state.table["channel"][rows]),
+        )
+
+    def withdraw(self, row: int) -> tuple[list[int], list[int]]:
+        """Take a row out of the snapshots that wait for labels; return their boundaries and its place in each."""
+        boundaries, places = [], []
+        for boundary, rows in self.pending.items():
+            for place in np.flatnonzero(rows == row).tolist():
+                rows = self.pending[boundary] = rows.copy()  # noqa: PLW2901 - the snapshot's own rows stay
+                rows[place] = NOBODY
+                boundaries.append(boundary)
+                places.append(place)
+                self.changed.add(boundary)
+        return boundaries, places
+
+    def _population(self, state: CustomerState, boundary: int) -> Rows:
+        """Customers active in the look-back before the boundary; a stable sample of them if there are too many."""
+        last = state.table["last_seen"]
+        rows = np.flatnonzero(last >= (boundary - self.lookback_days) * DAY_MS)
+        if len(rows) <= self._limit:
+            return rows
+        keys = mixed(state.table["id_hash"][rows], boundary)
+        return np.sort(rows[np.argpartition(keys, self._limit)[: self._limit]])
+
+    def _label(self, state: CustomerState, target: Target, snapshot: int) -> npt.NDArray[np.uint8]:
+        rows = self.pending[snapshot]
+        last = snapshot + self._horizons[target] - 1
+
+        def days(column: str) -> npt.NDArray[np.uint8]:
+            return bitmap_count(state.table[column][rows], snapshot, last)
+
+        if target == "purchase":
+            label = days("purchase_days") > 0
+        elif self._by_cancellation:
+            label = days("cancel_days") > 0
+        else:
+            label = days("active_days") == 0
+        found: npt.NDArray[np.uint8] = np.where(rows == NOBODY, WITHDRAWN, label).astype(np.uint8)
+        return found

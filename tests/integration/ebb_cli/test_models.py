@@ -1,0 +1,132 @@
+"""`ebb models` against a real learner: what it shows is what was published, what it asks for is done."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from ebb.contracts.examples import encode
+from ebb.contracts.models import ModelSnapshot
+from ebb.kafka.producer import Publisher
+from ebb.kafka.reader import read_to_end
+from ebb.settings import Settings
+from ebb_cli import main
+from ebb_cli.local.parts import learner
+from online_ml.candidates import candidates, sampled
+from tests.conftest import RunPart
+from tests.support.examples import FIRST_DAY, World
+
+pytestmark = pytest.mark.timeout(300)
+WORLD = World(partitions=4, days=9, rows=120)
+
+
+class Ebb(Protocol):
+    """Runs `ebb models` and returns what it printed, or why it refused."""
+
+    def __call__(self, *arguments: str) -> str: ...
+
+
+@pytest.fixture
+def place(space: Settings) -> Settings:
+    return space.model_copy(
+        update={
+            "horizon_days": WORLD.churn_horizon,
+            "purchase_horizon_days": WORLD.purchase_horizon,
+            "checkpoint_seconds": 0.3,
+        }
+    )
+
+
+@pytest.fixture
+def ebb(place: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ebb:
+    """Run the command line in this process, on the namespace of this test."""
+    for name, value in {**place.environment(), "COLUMNS": "200"}.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["ebb", "models", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main()
+        told = capsys.readouterr()
+        return told.err or told.out
+
+    return run
+
+
+def learned(settings: Settings) -> int:
+    """Return the boundary up to which the published churn models have learned."""
+    days = [
+        ModelSnapshot.decode(message.value() or b"").trained_until
+        for message in read_to_end(settings, settings.topics.models, [0])
+        if (message.key() or b"").startswith(b"churn.")
+    ]
+    return max(days, default=0)
+
+
+def test_models_are_listed_shown_exported_held_and_released(
+    place: Settings, ebb: Ebb, run_part: RunPart, tmp_path: Path
+) -> None:
+    assert "No model has been published yet" in ebb("list")
+    publisher = Publisher(place)
+    for number in range(WORLD.partitions):
+        for block in WORLD.partition(number):
+            publisher.send(place.topics.examples, key=None, value=encode(block), partition=number)
+    publisher.flush()
+    run_part(learner(place))
+    deadline = time.monotonic() + 180
+    while learned(place) < FIRST_DAY + WORLD.days - 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+    listed = ebb("list").splitlines()
+    assert re.match(r"churn\.logistic +champion", listed[1])
+    per_target = len(candidates("churn")) + len(sampled("churn", 7))
+    assert len(listed) == 1 + 2 * per_target
+    shown = ebb("show", "churn.recency")
+    assert "horizon days" in shown
+    versions = [int(found) for found in re.findall(r"^ +(\d+) +challenger", shown, re.MULTILINE)]
+    file = tmp_path / "model.json"
+    assert "Written to" in ebb("export", "churn.recency", "--output", str(file))
+    exported = ModelSnapshot.decode(file.read_bytes())
+    assert exported.version == versions[0]
+    older = json.loads(ebb("export", "churn.recency", "--version", str(versions[-1])))
+    assert older["version"] == versions[-1]
+
+    held = ebb("promote", "churn.recency", "--why", "a broken input")
+    assert "recency serves churn, by request, in the place of logistic" in held
+    assert re.match(r"churn\.recency +champion", ebb("list").splitlines()[1])
+    frozen = ebb("promote", "churn.count", "--version", str(exported.version))
+    assert "count version" in frozen
+    assert re.match(rf"churn\.held +champion +{exported.version}", ebb("list").splitlines()[1])
+    back = ebb("rollback", "churn")
+    assert "recency serves churn" in back
+    assert "The rule decides again; logistic serves churn" in ebb("release", "churn")
+    told = ebb("history", "churn")
+    assert "a broken input" in told
+    assert told.count("request to hold") == 3
+
+    card = ebb("card", "churn.logistic")
+    for section in ("What it says", "How well it does", "For whom", "Promised and realised", "Limits"):
+        assert f"## {section}" in card
+    assert "| DE |" in card
+    assert "no activity within 3 days" in card
+
+    forest = ebb("card", "churn.forest")
+    assert "It can never serve: no form publishes it that loading would not execute." in forest
+    assert "published in no form that has weights" in forest
+    refused = ebb("promote", "churn.forest")
+    assert "forest cannot serve churn" in refused
+
+
+def test_what_does_not_exist_is_refused_with_what_does(ebb: Ebb) -> None:
+    for arguments, said in (
+        (("show", "churn.nobody"), "There is no model churn.nobody"),
+        (("rollback", "sales"), "There is no target sales; the targets are churn, purchase"),
+        (("rollback", "churn"), "No candidate served churn before"),
+        (("rollback", "churn", "--to-version", "3"), "Nothing that was learned serves churn yet"),
+    ):
+        assert said in ebb(*arguments)

@@ -1,0 +1,181 @@
+"""Alerts reach webhooks from a real broker: filtered, signed, tried again, given up, and not lost over a restart."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ebb.contracts.webhooks import Webhook, make_secret, sign
+from ebb.kafka.reader import read_to_end
+from ebb.settings import Settings
+from ebb_cli.local.parts import environment
+from serving.background import webhook_dispatcher
+from serving.background.webhook_dispatcher import Couriers
+from tests.support.flow import wait_for
+from tests.support.receiver import Receiver, receiving
+from tests.support.teller import Teller, make_alert
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook_dispatcher, "FIRST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(webhook_dispatcher, "LONGEST_WAIT_SECONDS", 0.2)
+
+
+def hidden_never(_customer: str, _at: datetime) -> bool:
+    return False
+
+
+def with_hooks(space: Settings, *hooks: Webhook) -> Settings:
+    return space.model_copy(update={"webhooks": hooks, "webhook_private": True, "webhook_attempts": 3})
+
+
+def ids(receiver: Receiver) -> list[str]:
+    return [found["webhook-id"] for _, found, _ in receiver.heard]
+
+
+class Working:
+    """Couriers at work, whose receivers have taken their places on the topic."""
+
+    def __init__(self, settings: Settings, hides: Any = hidden_never) -> None:
+        self.couriers = Couriers(settings, hides)
+        self._settings = settings
+
+    def __enter__(self) -> "Working":
+        self.couriers.start()
+        wait_for("the groups", self._placed)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.couriers.stop()
+
+    def _placed(self) -> bool:
+        from confluent_kafka import Consumer, TopicPartition  # noqa: PLC0415
+
+        places = [TopicPartition(self._settings.topics.alerts, number) for number in range(self._settings.partitions)]
+        for hook in self._settings.webhooks:
+            group = f"{self._settings.group('webhooks')}.{hook.name}"
+            reader = Consumer({"bootstrap.servers": self._settings.kafka_bootstrap, "group.id": group})
+            committed = reader.committed(places, timeout=60)
+            reader.close()
+            if any(place.offset < 0 for place in committed):
+                return False
+        return True
+
+
+def test_alerts_are_delivered_once_signed_and_by_band_over_a_restart(space: Settings, receiver: Receiver) -> None:
+    secret = make_secret()
+    settings = with_hooks(space, Webhook(name="crm", url=receiver.url, secret=secret))
+    teller = Teller(settings)
+    teller.alert(make_alert("before", alert_id="before"))
+    teller.flush()
+    with Working(settings):
+        teller.alert(make_alert("c-1", 0.9, alert_id="a-1"))
+        teller.alert(make_alert("c-2", 0.1, alert_id="a-2"))
+        teller.raw(settings.topics.alerts, "odd", b"{not json")
+        teller.alert(make_alert("c-3", 0.7, alert_id="a-3"))
+        teller.flush()
+        wait_for("two alerts", lambda: len(receiver.heard) == 2)
+    teller.alert(make_alert("c-4", 0.9, alert_id="while-nobody-runs"))
+    teller.flush()
+    with Working(settings):
+        wait_for("the third", lambda: len(receiver.heard) == 3)
+        time.sleep(0.5)
+    assert sorted(ids(receiver)) == ["a-1", "a-3", "while-nobody-runs"]
+    for path, found, body in receiver.heard:
+        assert path == "/hook"
+        assert found["webhook-signature"] == sign(secret, found["webhook-id"], found["webhook-timestamp"], body)
+        assert json.loads(body)["data"]["alert_id"] == found["webhook-id"]
+
+
+def test_failing_receiver_is_tried_again_then_given_up_and_holds_up_no_other(
+    space: Settings, receiver: Receiver
+) -> None:
+    with receiving() as failing:
+        failing.answers = [503, 500, 200, 500, 500, 500, 410]
+        settings = with_hooks(
+            space,
+            Webhook(name="failing", url=failing.url, secret=make_secret()),
+            Webhook(name="slack", url=receiver.url, kind="slack"),
+        )
+        teller = Teller(settings)
+        with Working(settings):
+            for number in range(4):
+                # One customer: one partition, so that the order is known.
+                teller.alert(make_alert("c-1", alert_id=f"a-{number}"))
+            teller.flush()
+            wait_for("the line", lambda: len(receiver.heard) == 4)
+            wait_for("the failing one", lambda: len(failing.heard) == 8)
+        assert ids(failing) == ["a-0"] * 3 + ["a-1"] * 3 + ["a-2", "a-3"]
+        dead = list(read_to_end(settings, settings.topics.dead_webhooks, [0]))
+        told = [(json.loads(one.value() or b"{}")["alert_id"], dict(one.headers() or [])) for one in dead]
+        assert [one[0] for one in told] == ["a-1", "a-2"]
+        assert [one[1]["reason"] for one in told] == [b"It answers 500.", b"It answers 410."]
+        assert {one[1]["webhook"] for one in told} == {b"failing"}
+
+
+def test_alert_under_way_when_the_process_ends_is_delivered_by_the_next(
+    space: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_dispatcher, "FIRST_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(webhook_dispatcher, "LONGEST_WAIT_SECONDS", 60.0)
+    receiver.answers = [500]
+    settings = with_hooks(space, Webhook(name="crm", url=receiver.url, secret=make_secret()))
+    teller = Teller(settings)
+    with Working(settings):
+        teller.alert(make_alert("c-1", alert_id="a-1"))
+        teller.flush()
+        wait_for("the first attempt", lambda: len(receiver.heard) == 1)
+    with Working(settings):
+        wait_for("the second", lambda: len(receiver.heard) == 2)
+    assert ids(receiver) == ["a-1", "a-1"]
+
+
+def test_alert_of_a_customer_who_was_erased_is_not_sent(space: Settings, receiver: Receiver) -> None:
+    settings = with_hooks(space, Webhook(name="crm", url=receiver.url, secret=make_secret()))
+    teller = Teller(settings)
+    with Working(settings, hides=lambda customer, _: customer == "gone"):
+        teller.alert(make_alert("gone", alert_id="a-1"))
+        teller.alert(make_alert("here", alert_id="a-2"))
+        teller.flush()
+        wait_for("the other's", lambda: receiver.heard)
+        time.sleep(0.5)
+    assert ids(receiver) == ["a-2"]
+
+
+def test_command_line_lists_and_tries_receivers_and_shows_no_secret(stack: Settings, receiver: Receiver) -> None:
+    secret = make_secret()
+    hooks = (
+        Webhook(name="crm", url=receiver.url, secret=secret),
+        Webhook(name="away", url="http://127.0.0.1:9/very-secret", kind="slack"),
+    )
+
+    def ebb(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("ebb")), "webhooks", *arguments]
+        settings = environment(with_hooks(stack, *hooks))
+        return subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+
+    listed = ebb("list").stdout
+    assert "crm" in listed
+    assert "127.0.0.1" in listed
+    assert secret not in listed
+    assert "very-secret" not in listed
+    assert "crm has taken the alert" in ebb("test", "crm").stdout
+    assert len(receiver.heard) == 1
+    refused = ebb("test", "away")
+    assert refused.returncode == 1
+    assert "away has not taken the alert" in refused.stderr
+    assert "very-secret" not in refused.stderr
+    assert "no receiver 'nobody'" in ebb("test", "nobody").stderr

@@ -1,0 +1,74 @@
+"""Taking a SQL text apart: what the embedded server must know of it before the engine sees it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clickhouse.embedded.faults import SUPPORT_IS_DISABLED, SYNTAX_ERROR, FaultError
+from clickhouse.embedded.statement import Kind, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "named"),
+    [
+        (b"SELECT 1", Kind.READ, None),
+        (b"  -- why\n select 1 format JSON", Kind.READ, "JSON"),
+        (b"/* FORMAT CSV */ SELECT 1", Kind.READ, None),
+        (b"WITH 1 AS x SELECT x FORMAT Native", Kind.READ, "Native"),
+        (b"(SELECT 1)", Kind.READ, None),
+        (b"SELECT 'a FORMAT b', `format`, format('{}', 'x')", Kind.READ, None),
+        (b"SELECT 1 SETTINGS max_threads = 1 FORMAT TSV", Kind.READ, "TSV"),
+        (b"SHOW TABLES", Kind.OTHER, None),
+        (b"CREATE TABLE t (a Int8) ENGINE = Memory", Kind.OTHER, None),
+        (b"INSERT INTO t VALUES (1)", Kind.OTHER, None),
+        (b"INSERT INTO t SELECT 1", Kind.OTHER, None),
+        (b"INSERT INTO t (a) WITH 1 AS x SELECT x", Kind.OTHER, None),
+        (b"SELECT 1;", Kind.READ, None),
+        (b"SELECT ';'", Kind.READ, None),
+        (b"", Kind.OTHER, None),
+    ],
+)
+def test_kind_and_format_are_read_from_the_words_of_the_statement(text: bytes, kind: Kind, named: str | None) -> None:
+    statement = parse(text)
+    assert (statement.kind, statement.format) == (kind, named)
+    assert statement.sql == text
+
+
+def test_an_insert_comes_apart_from_its_rows_at_the_end_of_the_format_line() -> None:
+    text = b"INSERT INTO `FORMAT x` (`a`, b) SETTINGS async_insert = 0 FORMAT ArrowStream\n\xff\xff SELECT ; FORMAT CSV"
+    statement = parse(text)
+    assert statement.kind is Kind.INSERT_DATA
+    assert statement.format == "ArrowStream"
+    assert statement.sql == b"INSERT INTO `FORMAT x` (`a`, b) "
+    assert statement.settings == b"SETTINGS async_insert = 0 "
+    assert statement.rows == b"\xff\xff SELECT ; FORMAT CSV"
+
+
+@given(st.binary(max_size=200))
+def test_no_byte_of_the_rows_is_taken_for_the_statement(rows: bytes) -> None:
+    text = b"INSERT INTO t FORMAT RowBinary\n" + rows
+    statement = parse(text)
+    assert statement.rows == rows
+
+
+@given(st.text(max_size=200))
+def test_quoted_text_never_changes_what_a_statement_is(text: str) -> None:
+    quoted = "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    statement = parse(f"SELECT {quoted} FORMAT JSON".encode())
+    assert (statement.kind, statement.format) == (Kind.READ, "JSON")
+
+
+@pytest.mark.parametrize("text", [b"SELECT 1; SELECT 2", b"DROP TABLE a; DROP TABLE b;"])
+def test_several_statements_in_one_request_are_refused_as_by_the_server(text: bytes) -> None:
+    with pytest.raises(FaultError, match="Multi-statements") as caught:
+        parse(text)
+    assert (caught.value.code, caught.value.status) == (SYNTAX_ERROR, 400)
+
+
+@pytest.mark.parametrize(
+    "text", [b"SELECT 1 INTO OUTFILE '/tmp/x'", b"INSERT INTO t FROM INFILE '/etc/passwd' FORMAT CSV"]
+)
+def test_files_of_the_machine_are_out_of_reach_over_http(text: bytes) -> None:
+    with pytest.raises(FaultError, match="not allowed over HTTP") as caught:
+        parse(text)
+    assert caught.value.code == SUPPORT_IS_DISABLED

@@ -1,0 +1,174 @@
+"""A checkpoint is whole or it is refused, and nothing in it can be executed."""
+
+import io
+import pickle
+
+import numpy as np
+import orjson
+import pytest
+
+from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.settings import Settings
+from online_ml.checkpoint import MANIFEST, PIECE_BYTES, Capture, Checkpointer, pack, unpack
+from online_ml.learning import sample
+from online_ml.learning.learner import Learner
+from tests.support.examples import FIRST_DAY, World
+
+WORLD = World(partitions=1, days=8, rows=30)
+SETTINGS = Settings(partitions=1, horizon_days=3, purchase_horizon_days=2)
+
+
+def learner(days: int = 8) -> Learner:
+    made = Learner(SETTINGS)
+    for offset, block in enumerate(WORLD.partition(0)):
+        if block.boundary < FIRST_DAY + days:
+            made.offer(block, offset)
+    while made.advance():
+        pass
+    return made
+
+
+def apply(topic: dict[str, bytes], capture: Capture) -> None:
+    topic |= dict(capture.records) | {MANIFEST: capture.manifest}
+    for key in capture.stale:
+        del topic[key]
+
+
+def test_a_checkpoint_read_back_is_the_same_learner() -> None:
+    topic: dict[str, bytes] = {}
+    made = learner()
+    apply(topic, Checkpointer(SETTINGS).capture(made))
+    found = Checkpointer(SETTINGS).rebuild(topic)
+    assert found.digest() == made.digest()
+    assert found.progress.offsets == made.progress.offsets
+    assert found.boundary == made.boundary
+    assert found.targets["churn"].champion == made.targets["churn"].champion
+
+
+def test_without_a_manifest_learning_begins_anew() -> None:
+    assert Checkpointer(SETTINGS).rebuild({"core/0/0": b"left over"}).boundary is None
+
+
+def test_a_crash_before_the_manifest_leaves_the_last_checkpoint_whole() -> None:
+    topic: dict[str, bytes] = {}
+    checkpointer, early = Checkpointer(SETTINGS), learner(5)
+    apply(topic, checkpointer.capture(early))
+    capture = checkpointer.capture(learner(8))
+    for key, body in capture.records:
+        topic[key] = body
+        assert Checkpointer(SETTINGS).rebuild(topic).digest() == early.digest()
+    topic[MANIFEST] = capture.manifest
+    assert Checkpointer(SETTINGS).rebuild(topic).digest() == learner(8).digest()
+
+
+def test_what_never_changes_is_written_once_and_removed_when_it_is_over() -> None:
+    checkpointer = Checkpointer(SETTINGS)
+    first = {key for key, _ in checkpointer.capture(learner(6)).records}
+    second = checkpointer.capture(learner(8))
+    again = {key for key, _ in second.records} & first
+    assert again == set()
+    assert any(key.startswith(f"pending/{FIRST_DAY + 3}/") for key in second.stale)
+    assert not any(key.startswith(f"pending/{FIRST_DAY + 5}/") for key in second.stale)
+
+
+@pytest.mark.parametrize("piece", ["core", "pending", "window", "lesson"])
+def test_a_missing_or_damaged_piece_is_refused(piece: str) -> None:
+    topic: dict[str, bytes] = {}
+    apply(topic, Checkpointer(SETTINGS).capture(learner()))
+    key = next(key for key in topic if key.startswith(piece))
+    body = topic[key]
+    topic[key] = body[:-1] + bytes([body[-1] ^ 1])
+    with pytest.raises(CorruptError, match="checksum"):
+        Checkpointer(SETTINGS).rebuild(topic)
+    del topic[key]
+    with pytest.raises(CorruptError, match="not on"):
+        Checkpointer(SETTINGS).rebuild(topic)
+
+
+def test_a_manifest_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(CorruptError, match="manifest"):
+        Checkpointer(SETTINGS).rebuild({MANIFEST: b"{"})
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"horizon_days": 5}, "horizons"),
+        ({"partitions": 2}, "partitions"),
+        ({"seed": 8}, "seed"),
+        ({"tree_labels": 9}, "tree_labels"),
+    ],
+)
+def test_a_checkpoint_of_another_definition_is_refused_and_says_what_differs(
+    change: dict[str, int], named: str
+) -> None:
+    topic: dict[str, bytes] = {}
+    apply(topic, Checkpointer(SETTINGS).capture(learner()))
+    with pytest.raises(SchemaMismatchError, match=named):
+        Checkpointer(SETTINGS.model_copy(update=change)).rebuild(topic)
+
+
+def test_a_checkpoint_of_other_features_is_refused() -> None:
+    topic: dict[str, bytes] = {}
+    apply(topic, Checkpointer(SETTINGS).capture(learner()))
+    manifest = orjson.loads(topic[MANIFEST])
+    manifest["made_with"]["features"] = "0" * 16
+    topic[MANIFEST] = orjson.dumps(manifest)
+    with pytest.raises(SchemaMismatchError, match="features"):
+        Checkpointer(SETTINGS).rebuild(topic)
+
+
+def test_a_checkpoint_of_the_former_format_is_refused_and_says_so() -> None:
+    topic: dict[str, bytes] = {}
+    apply(topic, Checkpointer(SETTINGS).capture(learner()))
+    manifest = orjson.loads(topic[MANIFEST])
+    del manifest["lessons"], manifest["made_with"]["tree_labels"]
+    made = manifest["made_with"]
+    made |= {"format": 3, "candidates": {target: names[:6] for target, names in made["candidates"].items()}}
+    topic[MANIFEST] = orjson.dumps(manifest)
+    with pytest.raises(SchemaMismatchError, match="candidates, format, tree_labels"):
+        Checkpointer(SETTINGS).rebuild(topic)
+
+
+def test_a_boundarys_lesson_is_written_once_and_removed_when_its_generation_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sample, "GENERATION", 60)
+    checkpointer = Checkpointer(SETTINGS)
+    first = {key for key, _ in checkpointer.capture(learner(6)).records if key.startswith("lesson/churn")}
+    capture = checkpointer.capture(learner(8))
+    second = {key for key, _ in capture.records if key.startswith("lesson/churn")}
+    assert first == {f"lesson/churn/{FIRST_DAY + day}/0" for day in (3, 4, 5)}
+    assert second == {f"lesson/churn/{FIRST_DAY + day}/0" for day in (6, 7)}
+    # The first two days made the generation that was relieved when the next two had made another.
+    assert {key for key in capture.stale if key.startswith("lesson/churn")} == {
+        f"lesson/churn/{FIRST_DAY + day}/0" for day in (3, 4)
+    }
+
+
+def test_large_pieces_are_cut_into_records_below_a_megabyte() -> None:
+    made = learner()
+    noise = np.random.default_rng(0).integers(0, 1 << 60, 400_000)
+    made.targets["churn"].tallies[0]._cells = noise
+    topic: dict[str, bytes] = {}
+    apply(topic, Checkpointer(SETTINGS).capture(made))
+    assert max(len(body) for body in topic.values()) <= PIECE_BYTES
+    assert sum(key.startswith("core/") for key in topic) > 2
+    found = Checkpointer(SETTINGS).rebuild(topic)
+    assert np.array_equal(found.targets["churn"].tallies[0]._cells, noise)
+
+
+def test_an_archive_that_would_execute_something_is_refused() -> None:
+    sink = io.BytesIO()
+    np.savez(sink, trap=np.array([object()], dtype=object))
+    raw = sink.getvalue()
+    body = pack({"a": np.arange(3)})
+    assert unpack(body)["a"].tolist() == [0, 1, 2]
+    from online_ml.checkpoint import _CODEC  # noqa: PLC0415 - the format's own compression, to build a hostile body
+
+    hostile = len(raw).to_bytes(8, "little") + _CODEC.compress(raw, asbytes=True)
+    with pytest.raises(CorruptError, match="cannot be read"):
+        unpack(hostile)
+    pickled = pickle.dumps({"a": 1})
+    with pytest.raises(CorruptError):
+        unpack(len(pickled).to_bytes(8, "little") + _CODEC.compress(pickled, asbytes=True))

@@ -1,0 +1,65 @@
+"""The presets against the logs that they are for; skipped, and said so, where the logs are not there."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from ebb.contracts.features import KIND_BY_NAME
+from ebb.settings import DEFAULT_KINDS
+from producers.replay.presets import PRESETS, Preset
+from producers.replay.rows import Row, Rows, columns_of, complete_mapping
+from producers.replay.sources import read_log
+from producers.replay.times import zone_named
+from tests.support.project import DATA
+
+FIGURES = {
+    # rows, customers, kinds of events, true duplicates
+    "online_retail": (406_829, 4_372, {"purchase": 397_924, "return": 8_905}, 5_227),
+    "cdnow": (69_659, 23_570, {"purchase": 69_659}, 255),
+    "gamelaunch": (29_324, 3_994, {"gameStarted": 25_222, "newPlayer": 4_102}, 0),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_row_of_the_log_is_an_event_of_its_own(name: str) -> None:
+    file = DATA / name / "events.parquet"
+    if not file.exists():
+        pytest.skip(f"the recorded log {name} is not here (EBB_DATA names the folder of the logs)")
+    preset = PRESETS[name]
+    mapping = complete_mapping(preset.mapping, [])
+    log = read_log(file, columns_of(mapping))
+    rows = Rows(log, mapping, zone=zone_named(preset.zone), latest=2e9, max_bytes=65_536)
+    count, customers, types, duplicates = FIGURES[name]
+    ids, who, kinds, ordinals = set(), set(), dict[str, int](), 0
+    before = 0.0
+    for row in rows:
+        assert isinstance(row, Row)
+        assert row.time >= before
+        before = row.time
+        body: dict[str, Any] = orjson.loads(row.body)
+        ids.add(body["event_id"])
+        who.add(body["customer_id"])
+        kinds[body["type"]] = kinds.get(body["type"], 0) + 1
+        ordinals += "-" in body["event_id"]
+    assert not rows.early
+    assert (len(ids), len(who), kinds, ordinals) == (count, customers, types, duplicates)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_a_preset_is_complete(preset: Preset) -> None:
+    assert {"customer_id", "occurred_at", "type"} <= set(preset.mapping)
+    assert set(preset.kinds.values()) <= set(KIND_BY_NAME)
+    assert preset.zone == "UTC"
+    assert {baseline.name for baseline in preset.baselines} >= {"recency", "count", "boosting, frozen"}
+    assert preset.snapshot_every_days == {"online_retail": 3, "cdnow": 6, "gamelaunch": 1}[preset.name]
+
+
+def test_the_horizons_are_those_of_the_protocol() -> None:
+    days = {name: (preset.horizon_days, preset.lookback_days) for name, preset in PRESETS.items()}
+    assert days == {"online_retail": (30, 60), "cdnow": (60, 60), "gamelaunch": (7, 14)}
+
+
+def test_returns_are_activity_but_no_purchases() -> None:
+    kinds = DEFAULT_KINDS | dict(PRESETS["online_retail"].kinds)
+    assert (kinds["purchase"], kinds["return"]) == ("purchase", "other")

@@ -1,0 +1,183 @@
+"""Webhooks: what is sent, how it is signed, and whereto never."""
+
+import base64
+import hashlib
+import hmac
+import json
+import socket
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from ebb.contracts.scores import Band
+from ebb.contracts.webhooks import Webhook, headers, make_secret, message, secret_bytes, sign
+from ebb.errors import SettingsError
+from ebb.settings import Settings, read_settings
+from serving.background.webhook_client import NotDeliveredError, WebhookClient, is_public
+from tests.support.receiver import receiving
+from tests.support.teller import make_alert
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - nobody's
+"""The secret of the example in the specification of Standard Webhooks."""
+
+
+def webhook(**fields: Any) -> Webhook:
+    return Webhook(**{"name": "crm", "url": "https://crm.example/hook", "secret": SECRET, **fields})
+
+
+def test_signature_is_that_of_the_example_in_the_specification() -> None:
+    signature = sign(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_message_is_the_alert_with_headers_that_a_receiver_can_verify() -> None:
+    alert = json.loads(make_alert("c-1").model_dump_json())
+    one = webhook()
+    body = message(one, alert)
+    assert json.loads(body) == {"type": "alert.band", "timestamp": alert["raised_at"], "data": alert}
+    sent = headers(one, "a-1", body, now=1_700_000_000.9)
+    assert (sent["Webhook-Id"], sent["Webhook-Timestamp"]) == ("a-1", "1700000000")
+    scheme, _, signature = sent["Webhook-Signature"].partition(",")
+    expected = hmac.new(base64.b64decode(SECRET[6:]), b"a-1.1700000000." + body, hashlib.sha256).digest()
+    assert scheme == "v1"
+    assert base64.b64decode(signature) == expected
+    assert headers(one, "a-1", body + b" ", now=1_700_000_000)["Webhook-Signature"] != sent["Webhook-Signature"]
+
+
+def test_slack_gets_a_line_of_text_that_cannot_be_mistaken_for_markup() -> None:
+    alert = json.loads(make_alert("<!channel> & co", why="Risk rose.", value_at_risk=1234.5).model_dump_json())
+    one = webhook(kind="slack", secret="")
+    assert json.loads(message(one, alert)) == {"text": "&lt;!channel&gt; &amp; co: Risk rose. Value at risk: 1,234.50."}
+    assert "Webhook-Signature" not in headers(one, "a", b"{}")
+
+
+def test_made_secret_is_one() -> None:
+    assert len(secret_bytes(make_secret())) == 32
+    assert make_secret() != make_secret()
+    webhook(secret=make_secret())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"url": "ftp://crm.example"},
+        {"url": "https:///x"},
+        {"url": "https://user:pass@crm.example"},
+        {"url": "http://[::1"},
+        {"secret": ""},
+        {"secret": "whsec_c2hvcnQ="},
+        {"secret": "whsec_???"},
+        {"secret": "é"},
+        {"name": "A B"},
+        {"bands": ["odd"]},
+        {"unknown": 1},
+    ],
+)
+def test_webhook_that_cannot_work_is_refused_at_the_start(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        webhook(**fields)
+
+
+def test_settings_take_webhooks_hand_them_on_and_tell_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = [webhook().model_dump(mode="json"), webhook(name="slack", kind="slack", secret="").model_dump(mode="json")]
+    monkeypatch.setenv("EBB_WEBHOOKS", json.dumps(two))
+    settings = read_settings()
+    assert [one.name for one in settings.webhooks] == ["crm", "slack"]
+    assert settings.webhooks[0].bands == (Band.HIGH, Band.CRITICAL)
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert read_settings() == settings
+    for wrong in ([two[0], two[0]], [{**two[0], "url": "gopher://very-secret"}], "very-secret"):
+        monkeypatch.setenv("EBB_WEBHOOKS", json.dumps(wrong))
+        with pytest.raises(SettingsError) as caught:
+            read_settings()
+        assert "EBB_WEBHOOKS" in str(caught.value)
+        assert SECRET not in str(caught.value)
+        assert "very-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "192.168.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",  # noqa: S104 - an address to refuse
+        "224.0.0.1",
+        "240.0.0.1",
+        "::1",
+        "fe80::1%eth0",
+        "fd00::1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:a00:1::1",
+        "ff02::1",
+        "::",
+    ],
+)
+def test_address_of_ones_own_network_is_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "::ffff:8.8.8.8"])
+def test_address_of_the_internet_is_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0x7f000001", "2130706433"])
+def test_private_receiver_is_posted_to_only_if_that_is_allowed(host: str) -> None:
+    with receiving() as receiver:
+        url = f"http://{host}:{receiver.port}/hook"
+        with pytest.raises(NotDeliveredError, match="no public address"):
+            WebhookClient(private=False).post(url, {}, b"{}")
+        assert receiver.heard == []
+        if host == "127.0.0.1":
+            WebhookClient(private=True).post(url, {"Webhook-Id": "1"}, b"{}")
+            assert receiver.heard[0][1]["webhook-id"] == "1"
+
+
+def test_name_that_resolves_otherwise_a_moment_later_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    connected: list[str] = []
+    real = socket.getaddrinfo
+
+    def resolve(host: str, port: int, *rest: Any, **more: Any) -> Any:
+        if host != "rebinding.example":
+            return real(host, port, *rest, **more)
+        asked.append(host)
+        address = "93.184.215.14" if len(asked) == 1 else "127.0.0.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    def connect(address: tuple[str, int], *_rest: Any, **_more: Any) -> Any:
+        connected.append(address[0])
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(NotDeliveredError):
+        WebhookClient(private=False).post("http://rebinding.example/", {}, b"{}")
+    assert asked == ["rebinding.example"], "resolved once"
+    assert connected == ["93.184.215.14"], "and connected to what was checked"
+
+
+@pytest.mark.parametrize(("status", "final"), [(500, False), (404, False), (301, False), (410, True), (429, False)])
+def test_answer_that_is_not_2xx_is_no_delivery_and_no_redirect_is_followed(status: int, final: bool) -> None:
+    with receiving() as receiver:
+        receiver.answers = [status]
+        with pytest.raises(NotDeliveredError) as caught:
+            WebhookClient(private=True).post(receiver.url, {}, b"{}")
+        assert caught.value.final == final
+        assert str(status) in str(caught.value)
+        assert len(receiver.heard) == 1
+
+
+def test_receiver_that_is_not_there_is_no_delivery() -> None:
+    with pytest.raises(NotDeliveredError, match="ConnectError"):
+        WebhookClient(private=True).post("http://127.0.0.1:9/", {}, b"{}")
+
+
+def test_settings_without_webhooks_start_no_courier() -> None:
+    assert Settings().webhooks == ()

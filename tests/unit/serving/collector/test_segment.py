@@ -1,0 +1,274 @@
+"""What becomes of a call of an analytics SDK: the event, or the reason why not."""
+
+import contextlib
+import gzip
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ebb.clock import Clock
+from ebb.contracts.activity import decode_activity
+from ebb.errors import InvalidEventError
+from ebb.settings import DEFAULT_KINDS, Settings
+from serving.collector.judge import Collector, MalformedError, calls_of, read_body, write_key
+from serving.collector.segment import CallMapper, Event, Frame, snake_case
+
+NOW = datetime(2026, 3, 1, 14, 5, 33, tzinfo=UTC).timestamp()
+
+
+def frame(sent_at: str | None = None, clock: Clock | None = None) -> Frame:
+    sent = None if sent_at is None else datetime.fromisoformat(sent_at).timestamp()
+    return Frame(NOW, sent, (clock or Clock()).at)
+
+
+def mapped(call: dict[str, Any], kind: str = "track", at: Frame | None = None) -> tuple[Event, Any, dict[str, Any]]:
+    mapper = CallMapper(DEFAULT_KINDS, latest=lambda wall: wall + 86_400, max_bytes=65_536)
+    event = mapper.event({"userId": "c-1", "event": "Order Completed", **call}, kind, at or frame())
+    activity, _ = decode_activity(event.body, latest=1e12, max_bytes=65_536)
+    return event, activity, orjson.loads(bytes(activity.properties))
+
+
+def reason(call: dict[str, Any], kind: str = "track") -> str:
+    with pytest.raises(InvalidEventError) as caught:
+        mapped(call, kind)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Order Completed", "purchase"),
+        ("order_completed", "purchase"),
+        ("orderCompleted", "purchase"),
+        ("Product Added", "cart"),
+        ("Product Viewed", "view"),
+        ("Signed In", "session"),
+        ("Subscription Cancelled", "cancel"),
+    ],
+)
+def test_event_names_as_shops_write_them_find_their_kind(name: str, kind: str) -> None:
+    _, activity, _ = mapped({"event": name})
+    assert DEFAULT_KINDS[activity.type] == kind
+
+
+def test_name_that_the_settings_list_is_left_as_it_is() -> None:
+    mapper = CallMapper({"Buchung Fertig!": "purchase"}, latest=lambda _: 1e12, max_bytes=65_536)
+    event = mapper.event({"userId": "c", "event": "Buchung Fertig!"}, "track", frame())
+    assert decode_activity(event.body, latest=1e12, max_bytes=65_536)[0].type == "Buchung Fertig!"
+
+
+@pytest.mark.parametrize("name", ["!!!", "购买", "a"])
+def test_name_of_any_script_stays_a_name(name: str) -> None:
+    assert snake_case(name) == name
+
+
+@pytest.mark.parametrize("kind", ["identify", "page", "screen", "group"])
+def test_other_calls_are_events_of_their_own_type(kind: str) -> None:
+    _, activity, _ = mapped({"event": None}, kind)
+    assert activity.type == kind
+
+
+def test_customer_is_the_user_else_the_anonymous_one() -> None:
+    assert mapped({"anonymousId": "a-1"})[0].customer_id == "c-1"
+    assert mapped({"userId": None, "anonymousId": "a-1"})[0].customer_id == "a-1"
+    assert mapped({"userId": 17})[0].customer_id == "17"
+    assert reason({"userId": ""}) == "no_customer"
+    assert reason({"userId": {"id": 1}}) == "no_customer"
+    assert reason({"userId": "jo@example.com"}) == "personal_id"
+
+
+def test_clock_that_runs_an_hour_ahead_is_corrected_by_when_it_was_sent() -> None:
+    said = {"timestamp": "2026-03-01T15:00:00Z"}
+    _, activity, _ = mapped(said, at=frame("2026-03-01T15:05:33Z"))
+    assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
+    _, activity, _ = mapped({**said, "sentAt": "2026-03-01T15:05:33Z"}, at=frame("2001-01-01T00:00:00Z"))
+    assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC), "a call's own sentAt comes first"
+
+
+def test_time_that_was_corrected_before_is_not_corrected_again() -> None:
+    said = {"timestamp": "2026-03-01T14:00:00Z", "originalTimestamp": "2026-03-01T15:00:00Z"}
+    _, activity, _ = mapped(said, at=frame("2026-03-01T15:05:33Z"))
+    assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
+    _, activity, _ = mapped({"originalTimestamp": "2026-03-01T15:00:00Z"}, at=frame("2026-03-01T15:05:33Z"))
+    assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
+
+
+def test_time_without_sent_at_stands_and_none_is_now() -> None:
+    assert mapped({"timestamp": "2025-12-24T18:00:00+01:00"})[1].occurred_at == datetime(2025, 12, 24, 17, tzinfo=UTC)
+    assert mapped({})[1].occurred_at == datetime.fromtimestamp(NOW, UTC)
+
+
+def test_wall_time_becomes_event_time_where_days_are_compressed() -> None:
+    clock = Clock(origin_wall=NOW - 10, origin_event=1e9, speed=43_200)
+    _, activity, _ = mapped({"timestamp": "2026-03-01T14:05:28Z"}, at=frame(clock=clock))
+    assert activity.occurred_at.timestamp() == 1e9 + 5 * 43_200
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        ({"timestamp": "2026-03-01T15:00:00"}, "naive_time"),
+        ({"timestamp": "yesterday"}, "bad_time"),
+        ({"timestamp": 1772374000}, "bad_time"),
+        ({"timestamp": "0001-01-01T00:00:00+23:59"}, "bad_time"),
+        ({"timestamp": "2222-01-01T00:00:00Z"}, "far_future"),
+        ({"event": ""}, "no_event_name"),
+        ({"event": 7}, "no_event_name"),
+        ({"event": "n" * 300}, "wrong_type"),
+        ({"messageId": "m" * 300}, "wrong_type"),
+        ({"properties": {"amount": "ten"}}, "wrong_type"),
+        ({"properties": {"amount": 1e13}}, "wrong_type"),
+        ({"properties": {f"p{n}": "x" * 1_000 for n in range(100)}}, "too_large"),
+    ],
+)
+def test_what_a_worker_would_refuse_is_refused_here_with_the_reason(call: dict[str, Any], why: str) -> None:
+    assert reason(call) == why
+
+
+@pytest.mark.parametrize(
+    ("given_", "amount"),
+    [
+        ({"revenue": 10.5, "total": 12, "value": 1}, 10.5),
+        ({"total": "12.00", "value": 1}, 12.0),
+        ({"value": 3}, 3),
+        ({"amount": 4, "revenue": 5}, 4),
+        ({"revenue": "free", "value": 6}, 6),
+        ({"value": True}, None),
+        ({"revenue": "nan"}, None),
+    ],
+)
+def test_amount_is_revenue_else_total_else_value(given_: dict[str, Any], amount: float | None) -> None:
+    assert mapped({"properties": given_})[2].get("amount") == amount
+
+
+def test_places_where_sdks_put_what_ebb_knows() -> None:
+    call: dict[str, Any] = {
+        "properties": {"sku": 77, "affiliation": "Paris", "paymentMethod": "card", "plan": "gold", "n": 1.5, "x": None},
+        "context": {"location": {"country": "FR"}, "sessionId": 1772374000123, "ip": "203.0.113.9"},
+        "channel": "browser",
+        "category": "shoes",
+    }
+    assert mapped(call)[2] == {
+        "product_id": "77",
+        "store": "Paris",
+        "payment_method": "card",
+        "paymentMethod": "card",
+        "affiliation": "Paris",
+        "sku": 77,
+        "plan": "gold",
+        "n": 1.5,
+        "country": "FR",
+        "session_id": "1772374000123",
+        "channel": "browser",
+        "category": "shoes",
+    }
+
+
+def test_nothing_that_names_a_person_goes_on_the_topic() -> None:
+    person = {
+        "email": "jo@example.com",
+        "firstName": "Jo",
+        "last_name": "Doe",
+        "Phone": "1",
+        "address": {"street": "x"},
+    }
+    event, _, _ = mapped({"properties": person, "context": {"traits": person, "ip": "203.0.113.9"}})
+    traits, _, found = mapped({"traits": {**person, "address": {"country": "DE", "city": "Bonn"}}}, "identify")
+    assert found == {"country": "DE"}
+    for word in (b"jo@", b"Jo", b"Doe", b"203.0", b"Bonn"):
+        assert word not in event.body + traits.body
+
+
+def test_call_sent_again_is_the_same_event_with_and_without_a_message_id() -> None:
+    assert mapped({"messageId": "m-1"})[0].event_id == "m-1"
+    timed = {"timestamp": "2026-03-01T14:00:00Z"}
+    first = mapped({**timed, "sentAt": "2026-03-01T14:00:01Z"})[0].event_id
+    assert first == mapped({**timed, "sentAt": "2026-03-01T14:00:09Z"})[0].event_id
+    assert first != mapped({**timed, "properties": {"n": 1}})[0].event_id
+    assert mapped({})[0].event_id != mapped({})[0].event_id, "untimed calls cannot be told from true repeats"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = [
+    "type",
+    "userId",
+    "anonymousId",
+    "event",
+    "messageId",
+    "timestamp",
+    "originalTimestamp",
+    "sentAt",
+    "properties",
+    "traits",
+    "context",
+]
+TIMES = st.sampled_from(["2026-03-01T14:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999-12:00", "x"])
+NAMES = st.sampled_from(["track", "identify", "page", "screen", "group", "alias"])
+CALLS = st.dictionaries(st.sampled_from(FIELDS), JSON | TIMES | NAMES, max_size=8)
+
+
+@given(st.lists(CALLS | JSON, max_size=5), st.dictionaries(st.sampled_from(["sentAt", "context"]), JSON | TIMES))
+def test_any_batch_gets_a_verdict_per_call_and_only_acceptable_events(calls: list[Any], shared: dict[str, Any]) -> None:
+    collector = Collector(Settings(), Clock())
+    try:
+        events, verdicts = collector.judge(calls, shared, None)
+    except MalformedError:
+        return
+    assert len(verdicts) == len(calls)
+    assert sum(verdict.status == "accepted" for verdict in verdicts) == len(events)
+    for event in events:
+        activity, _ = decode_activity(event.body, latest=1e12, max_bytes=65_536)
+        assert (activity.event_id, activity.customer_id) == (event.event_id, event.customer_id)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["", "gzip", "identity", "br", "GZIP "]))
+def test_any_bytes_are_read_or_refused(body: bytes, encoding: str) -> None:
+    with contextlib.suppress(MalformedError):
+        assert isinstance(read_body(body, encoding), dict)
+
+
+def test_gzip_that_unpacks_to_too_much_or_ends_early_is_refused() -> None:
+    bomb = gzip.compress(b'{"x":"' + b"0" * 10_000_000 + b'"}')
+    with pytest.raises(MalformedError) as caught:
+        read_body(bomb, "gzip")
+    assert caught.value.kind == "too-large"
+    with pytest.raises(MalformedError, match="ends too early"):
+        read_body(gzip.compress(b"{}")[:-4], "gzip")
+
+
+def test_batch_must_be_one_and_not_too_long() -> None:
+    wrongs: tuple[dict[str, Any], ...] = ({}, {"batch": {}}, {"batch": [{}] * 2_501})
+    for wrong in wrongs:
+        with pytest.raises(MalformedError):
+            calls_of(wrong, None)
+
+
+@given(st.text(max_size=40), st.text(max_size=40) | st.none(), st.dictionaries(st.just("writeKey"), JSON))
+def test_any_authorization_is_a_key_or_none(header: str, other: str | None, body: dict[str, Any]) -> None:
+    for text in (header, f"Basic {header}", f"Bearer {header}"):
+        found = write_key(text, other, body)
+        assert found is None or isinstance(found, str)
+
+
+def test_write_key_is_found_where_sdks_put_it() -> None:
+    assert write_key("Basic a2V5Og==", None, {}) == "key"
+    assert write_key("Bearer key", None, {}) == "key"
+    assert write_key(None, "key", {}) == "key"
+    assert write_key(None, None, {"writeKey": "key"}) == "key"
+    assert write_key("Basic ???", "other", {"writeKey": "other"}) is None, "a broken one is not passed over"
+
+
+def test_calls_that_are_not_wanted_are_ignored_not_refused() -> None:
+    collector = Collector(Settings(collect_calls="track"), Clock())
+    calls = [{"type": "identify", "userId": "c"}, {"type": "track", "userId": "c", "event": "x"}, {"type": "alias"}]
+    events, verdicts = collector.judge(calls, {}, None)
+    assert [verdict.status for verdict in verdicts] == ["ignored", "accepted", "refused"]
+    assert len(events) == 1

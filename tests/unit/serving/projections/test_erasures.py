@@ -1,0 +1,121 @@
+"""Erasures as a replica knows them from the topic."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ebb.contracts.erasures import Part, Report, Request, digest_of, key_of, partition_of
+from ebb.contracts.stream import Filter
+from serving.projections.alerts import RecentAlerts
+from serving.projections.erasures import Ledger
+from serving.projections.scores import Change, Held
+from serving.streaming.hub import Hub
+from serving.streaming.message import Item
+from serving.streaming.subscriptions import Subscription
+from tests.support.teller import make_alert, make_score
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+Record = tuple[bytes, bytes]
+
+
+def asked(identity: str = "e1", customer: str | None = "c-1", at: datetime = AT) -> Record:
+    request = Request(
+        erasure_id=identity,
+        customer_id=customer,
+        digest=digest_of("c-1"),
+        requested_at=at,
+        requested_by="key",
+        done_at=None if customer else at,
+    )
+    return key_of(identity, Part.REQUEST).encode(), request.model_dump_json().encode()
+
+
+def told(part: Part, seconds: float, identity: str = "e1", customer: str | None = None) -> Record:
+    report = Report(at=AT + timedelta(seconds=seconds), customer_id=customer)
+    return key_of(identity, part).encode(), report.model_dump_json().encode()
+
+
+def test_erasure_is_done_when_every_part_has_reported_and_the_id_is_gone() -> None:
+    ledger = Ledger()
+    steps = [
+        asked(),
+        told(Part.ORDER, 1),
+        told(Part.WORKER, 2, customer="c-1"),
+        told(Part.LEARNER, 4),
+        told(Part.HISTORY, 3),
+    ]
+    for step in steps:
+        ledger.take([step])
+        assert not ledger.open()[0].swept, "history was deleted before the learner had reported"
+    ledger.take([told(Part.HISTORY, 5)])
+    assert ledger.open()[0].swept
+    ledger.take([asked(customer=None)])
+    assert ledger.open(), "the worker's report still names the customer"
+    ledger.take([told(Part.WORKER, 2)])
+    assert ledger.open() == []
+    found = ledger.of("c-1")
+    assert found is not None
+    assert found.done
+    assert found.customer_id is None
+
+
+def test_state_rebuilt_from_old_records_opens_an_erasure_again() -> None:
+    ledger = Ledger()
+    ledger.take([asked(customer=None), *(told(part, 1) for part in (Part.ORDER, Part.WORKER, Part.LEARNER))])
+    ledger.take([told(Part.HISTORY, 2)])
+    assert ledger.open() == []
+    ledger.take([told(Part.WORKER, 3, customer="c-1")])
+    assert [one.customer_id for one in ledger.open()] == ["c-1"]
+    assert not ledger.open()[0].swept
+
+
+def test_reports_that_compaction_left_before_their_request_count() -> None:
+    ledger = Ledger()
+    ledger.take([told(Part.ORDER, 1), told(Part.WORKER, 1), told(Part.LEARNER, 1), told(Part.HISTORY, 2)])
+    assert ledger.open() == []
+    ledger.take([asked(customer=None)])
+    found = ledger.get("e1")
+    assert found is not None
+    assert found.done
+
+
+def test_latest_erasure_of_a_customer_counts() -> None:
+    ledger = Ledger()
+    ledger.take([asked("late", at=AT + timedelta(days=1)), asked("early")])
+    found = ledger.of("c-1")
+    assert found is not None
+    assert found.request.erasure_id == "late"
+    assert ledger.hides("c-1", AT + timedelta(hours=1))
+    assert not ledger.hides("c-1", AT + timedelta(days=2)), "what they do afterwards is theirs anew"
+    assert not ledger.hides("c-2", AT)
+
+
+@pytest.mark.parametrize("key", [b"", b"e1", b"e1/", b"e1/nothing", b"\xff/request", b"e1/request"])
+def test_record_that_is_none_stops_nothing(key: bytes) -> None:
+    ledger = Ledger()
+    assert ledger.take([(key, b"{"), asked()]) == {digest_of("c-1")}
+
+
+def test_all_records_of_an_erasure_lie_in_one_partition_of_those_there_are() -> None:
+    assert {partition_of(f"e{n}", 4) for n in range(100)} == {0, 1, 2, 3}
+    assert partition_of("e1", 4) == partition_of("e1", 4)
+
+
+async def test_alerts_and_what_is_remembered_for_resuming_are_forgotten() -> None:
+    alerts = RecentAlerts(10)
+    alerts.add([make_alert(name).model_dump_json().encode() for name in ("c-1", "c-2")])
+    alerts.forget(lambda alert: alert.customer_id == "c-1")
+    assert len(alerts) == 1
+    hub = Hub(10)
+    scores = [make_score(name).model_dump_json().encode() for name in ("c-1", "c-2")]
+    hub.publish([Item.of_score(Change(_held(body), body)) for body in scores])
+    hub.forget({digest_of("c-1")})
+    missed = hub.missed(hub.epoch, 0, Subscription(frozenset({"scores"}), Filter()))
+    assert missed is not None
+    assert [item.customer_id for item in missed] == ["c-2"]
+
+
+def _held(body: bytes) -> Held:
+    import msgspec  # noqa: PLC0415
+
+    return msgspec.json.decode(body, type=Held)

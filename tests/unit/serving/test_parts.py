@@ -1,0 +1,191 @@
+"""The lag meter, recent alerts, the registry and the cache before ClickHouse."""
+
+import threading
+import time
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from ebb.errors import UnavailableError
+from serving.background.pipeline_monitor import KEPT_SECONDS, LagMeter
+from serving.cached_queries import DOWN_SECONDS, Analytics, Rows
+from serving.projections.alerts import RecentAlerts
+from serving.projections.models import Registry, model_view
+from tests.support.teller import AS_OF, make_alert, make_model
+
+
+def test_lag_counts_events_and_the_age_of_the_oldest() -> None:
+    meter = LagMeter()
+    assert meter.observe(0, 0, end=100, committed=100).seconds == 0
+    first = meter.observe(2, 0, end=200, committed=100)
+    assert (first.events, first.seconds) == (100, 0)
+    assert meter.observe(4, 0, end=300, committed=100).seconds == 2
+    later = meter.observe(6, 0, end=300, committed=250)
+    assert (later.events, later.seconds) == (50, 2)
+    assert meter.observe(8, 0, end=300, committed=300).seconds == 0
+
+
+def test_lag_of_partitions_is_apart() -> None:
+    meter = LagMeter()
+    meter.observe(0, 0, end=10, committed=0)
+    assert meter.observe(5, 1, end=10, committed=0).seconds == 0
+    assert meter.observe(5, 0, end=10, committed=0).seconds == 5
+
+
+def test_lag_never_falls_below_nothing_when_the_topic_is_made_anew() -> None:
+    meter = LagMeter()
+    assert meter.observe(0, 0, end=5, committed=50).events == 0
+    assert meter.produced_per_second() == 0
+
+
+def test_rates_are_events_per_second_over_the_window() -> None:
+    meter = LagMeter()
+    for second in range(0, 41, 2):
+        meter.observe(second, 0, end=100 * second, committed=50 * second)
+        meter.observe(second, 1, end=10 * second, committed=0)
+    assert meter.produced_per_second() == pytest.approx(110)
+    assert meter.processed_per_second() == pytest.approx(50)
+
+
+def test_lag_meter_forgets_old_samples() -> None:
+    meter = LagMeter()
+    for step in range(2_000):
+        meter.observe(2.0 * step, 0, end=step + 1, committed=0)
+    assert meter.observe(4_000, 0, end=3_000, committed=0).seconds <= KEPT_SECONDS
+
+
+def alert_body(number: int) -> bytes:
+    raised = AS_OF + timedelta(seconds=number)
+    churn = 0.9 if number % 2 else 0.7
+    return make_alert(f"c-{number}", churn, alert_id=f"a-{number}", raised_at=raised).model_dump_json().encode()
+
+
+def test_recent_alerts_are_told_once_though_written_twice() -> None:
+    alerts = RecentAlerts(10)
+    assert len(alerts.add([alert_body(1), alert_body(2), alert_body(1)])) == 2
+    assert alerts.add([alert_body(2)]) == []
+
+
+def test_recent_alerts_keep_the_newest_and_refuse_what_is_none() -> None:
+    alerts = RecentAlerts(3)
+    assert alerts.add([b"{", b'{"alert_id":1}']) == []
+    alerts.add([alert_body(number) for number in range(5)])
+    listed, following = alerts.newest(10)
+    assert [body for _, body in listed] == [alert_body(4), alert_body(3), alert_body(2)]
+    assert following is None
+
+
+def test_recent_alerts_are_the_same_in_whatever_order_the_partitions_are_read() -> None:
+    one, other = RecentAlerts(3), RecentAlerts(3)
+    one.add([alert_body(number) for number in range(6)])
+    for number in (5, 0, 3, 1, 4, 2):
+        other.add([alert_body(number)])
+    assert one.newest(10) == other.newest(10)
+    assert [body for _, body in one.newest(10)[0]] == [alert_body(5), alert_body(4), alert_body(3)]
+
+
+def test_recent_alerts_are_paged_and_filtered() -> None:
+    alerts = RecentAlerts(100)
+    alerts.add([alert_body(number) for number in (3, 1, 2, 0, 4)])
+    seen: list[bytes] = []
+    after = None
+    while True:
+        listed, after = alerts.newest(2, after=after)
+        seen += [body for _, body in listed]
+        if after is None:
+            break
+    assert seen == [alert_body(number) for number in (4, 3, 2, 1, 0)]
+    assert [name for name, _ in alerts.newest(10, bands=["critical"])[0]] == ["a-3", "a-1"]
+    assert alerts.newest(10, customer_id="c-2")[0] == [("a-2", alert_body(2))]
+    assert [name for name, _ in alerts.newest(10, wanted=lambda name: name > "a-2")[0]] == ["a-4", "a-3"]
+
+
+def test_registry_keeps_the_latest_of_each_name_champions_first_without_payload() -> None:
+    registry = Registry()
+    for model in (make_model("recency", role="challenger"), make_model(version=1), make_model(version=2)):
+        registry.take(model.name.encode(), model.encode())
+    assert [(one.name, one.version) for one in registry.all()] == [("churn.logistic", 2), ("churn.recency", 3)]
+    assert registry.all()[0].payload == {}
+    champion = registry.champion("churn")
+    assert champion is not None
+    assert champion.version == 2
+    assert registry.champion("purchase") is None
+
+
+def test_registry_refuses_what_fails_its_checks_and_drops_what_was_withdrawn() -> None:
+    registry = Registry()
+    registry.take(b"churn.logistic", make_model().encode().replace(b'"version":3', b'"version":4'))
+    registry.take(b"churn.logistic", b"{")
+    registry.take(b"churn.logistic", make_model(schema_hash="0" * 16).encode())
+    assert registry.all() == []
+    registry.take(b"churn.logistic", make_model().encode())
+    registry.take(b"churn.logistic", None)
+    assert registry.all() == []
+
+
+def test_model_is_told_with_a_date_for_its_day_number() -> None:
+    assert model_view(make_model(trained_until=20_161))["trained_until"].isoformat() == "2025-03-14"
+
+
+class Counting:
+    """Stands where the store stands and counts what it is asked; the store itself is tested against ClickHouse."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.down = False
+
+    def query(self, name: str, **parameters: object) -> Rows:
+        self.asked += 1
+        time.sleep(0.02)
+        if self.down:
+            what = "It is away."
+            raise UnavailableError(what)
+        return [{"name": name, **parameters}]
+
+    def ping(self) -> bool:
+        return not self.down
+
+    def close(self) -> None:
+        pass
+
+
+def test_many_askers_at_once_ask_clickhouse_once() -> None:
+    store = Counting()
+    analytics = Analytics(lambda: store)
+    threads = [threading.Thread(target=analytics.rows, args=("one",), kwargs={"fresh_seconds": 60}) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.asked == 1
+    assert analytics.rows("one", a=1) == [{"name": "one", "a": 1}]
+    assert store.asked == 2
+
+
+def test_while_clickhouse_is_away_nobody_waits_for_it_and_it_is_asked_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at = 1_000.0
+    monkeypatch.setattr("serving.cached_queries.time", SimpleNamespace(monotonic=lambda: at))
+    store = Counting()
+    store.down = True
+    analytics = Analytics(lambda: store)
+    with pytest.raises(UnavailableError, match="It is away"):
+        analytics.rows("one")
+    assert analytics.rows_or_none("two") is None
+    assert store.asked == 1
+    assert not analytics.answers()
+    store.down = False
+    at += DOWN_SECONDS
+    assert analytics.rows("one") == [{"name": "one"}]
+    assert analytics.answers()
+    assert analytics.trouble is None
+
+
+def test_cache_before_clickhouse_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    analytics = Analytics(Counting)
+    for customer in range(1_500):
+        analytics.rows("history", customer=customer)
+    assert len(analytics._answers) <= 1_001

@@ -1,0 +1,161 @@
+"""Validation of activity records: what is refused, why, and that the rest goes on."""
+
+from dataclasses import replace
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ebb.contracts.erasures import ERASE_HEADER
+from ebb.contracts.features import Kind
+from ebb.settings import Settings
+from stream_processors.batch import TICK
+from stream_processors.ingest.decoder import FEW, Decoder
+from stream_processors.ingest.record_batches import Poll
+from tests.support.activity import START, Event, Record, Tick, record
+
+GOOD = {
+    "event_id": "e1",
+    "customer_id": "c1",
+    "type": "purchase",
+    "occurred_at": "2023-12-09T12:00:00+01:00",
+    "properties": {"amount": 12.34, "colour": "red"},
+}
+
+
+def body(**changes: object) -> bytes:
+    return orjson.dumps({name: value for name, value in (GOOD | changes).items() if value is not ...})
+
+
+def refused(value: bytes | None, key: bytes | None = b"c1", **limits: int) -> str:
+    """Decode one record beside a good one; return why it was refused."""
+    records = [Record(0, key, value), Record(1, b"c1", body())]
+    batch = Decoder(Settings(**limits)).decode(records)  # type: ignore[arg-type]
+    assert batch.offsets.tolist() == [1], "the good record beside it must be accepted"
+    (item,) = batch.refused
+    assert item.record[:4] == (0, records[0].timestamp, key, value)
+    assert item.detail
+    return item.reason
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "empty"),
+        (b"", "empty"),
+        (b'{"event_id": "e1"', "bad_json"),
+        (b"\xff\xfe", "bad_json"),
+        (body(customer_id=...), "missing_field"),
+        (body(event_id=...), "missing_field"),
+        (body(occurred_at=...), "missing_field"),
+        (body(occurred_at="2023-12-09T12:00:00"), "naive_time"),
+        (body(occurred_at="yesterday"), "wrong_type"),
+        (body(occurred_at=1_700_000_000), "wrong_type"),
+        (body(customer_id=17), "wrong_type"),
+        (body(customer_id=""), "wrong_type"),
+        (body(properties={"amount": "a lot"}), "wrong_type"),
+        (body(properties={"amount": 1e300}), "wrong_type"),
+        (body(properties=None), "wrong_type"),
+        (body(properties=[]), "wrong_type"),
+        (body(properties={"country": ["NL"]}), "wrong_type"),
+        (b"[]", "wrong_type"),
+        (body(occurred_at="1969-12-31T23:59:59Z"), "far_past"),
+        (body(occurred_at="2099-01-01T00:00:00Z"), "far_future"),
+        (body(customer_id="x" * 300), "wrong_type"),
+    ],
+)
+def test_a_wrong_record_is_refused_with_its_reason(value: bytes | None, reason: str) -> None:
+    assert refused(value) == reason
+
+
+def test_a_record_over_the_size_limit_is_refused() -> None:
+    assert refused(body(properties={"note": "n" * 2_000}), max_event_bytes=1_024) == "too_large"
+
+
+def test_a_record_outside_its_customers_partition_is_refused() -> None:
+    assert refused(body(), key=None) == "missing_key"
+    assert refused(body(), key=b"c2") == "wrong_key"
+
+
+def test_a_tick_without_a_number_is_refused() -> None:
+    batch = Decoder(Settings()).decode([Record(0, None, b"", [("ebb-tick", b"soon")])])
+    assert [item.reason for item in batch.refused] == ["bad_tick"]
+
+
+def test_an_accepted_event_is_read_to_the_column() -> None:
+    batch = Decoder(Settings()).decode([Record(7, b"c1", body())])
+    assert not batch.refused
+    assert batch.offsets.tolist() == [7]
+    assert batch.kinds.tolist() == [Kind.PURCHASE]
+    assert batch.amounts.tolist() == [1_234]
+    assert batch.times.tolist() == [1_702_119_600_000]
+    assert batch.events["customer_id"].to_pylist() == ["c1"]
+
+
+def test_an_unknown_type_counts_as_activity() -> None:
+    batch = Decoder(Settings()).decode([Record(0, b"c1", body(type="waved hello"))])
+    assert batch.kinds.tolist() == [Kind.OTHER]
+
+
+def test_types_are_mapped_by_the_settings() -> None:
+    settings = Settings(kinds={"InvoicePaid": "purchase"})
+    batch = Decoder(settings).decode([Record(0, b"c1", body(type="InvoicePaid")), Record(1, b"c1", body())])
+    assert batch.kinds.tolist() == [Kind.PURCHASE, Kind.OTHER]
+
+
+def test_the_future_is_judged_by_when_the_record_was_produced() -> None:
+    early = Record(0, b"c1", body(), timestamp=1_702_000_000_000)
+    patient, strict = Settings(future_tolerance_seconds=200_000), Settings(future_tolerance_seconds=60)
+    assert not Decoder(patient).decode([early]).refused
+    assert [item.reason for item in Decoder(strict).decode([early]).refused] == ["far_future"]
+
+
+def test_ticks_and_events_keep_their_order() -> None:
+    batch = Decoder(Settings()).decode([record(0, Event("a", 5)), record(1, Tick(1_000)), record(2, Event("b", 7))])
+    assert batch.kinds.tolist() == [Kind.VIEW, TICK, Kind.VIEW]
+    assert (batch.times - START * 86_400_000).tolist() == [5, 1_000, 7]
+
+
+WRONG = Record(0, b"c1", b"not JSON")
+ERASING = Record(0, b"c1", b"", [(ERASE_HEADER, b"e1")])
+ITEMS = st.one_of(
+    st.builds(Event, st.sampled_from(["a", "b", "c"]), st.integers(0, 10_000), country=st.sampled_from([None, "DE"])),
+    st.builds(Tick, st.integers(0, 9).map(lambda seconds: seconds * 1_000)),
+    st.sampled_from([WRONG, ERASING]),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(ITEMS, min_size=1, max_size=6), min_size=1, max_size=4), st.booleans())
+def test_polls_decoded_together_are_as_decoded_apart(polls: list[list[Event | Tick | Record]], many: bool) -> None:
+    decoder = Decoder(Settings())
+    records = [
+        [replace(item, offset=n) if isinstance(item, Record) else record(n, item) for n, item in enumerate(poll)]
+        for poll in polls
+    ]
+    if many:  # enough for all to be read at once
+        records.insert(0, [record(n, Event("d", n)) for n in range(FEW + 1)])
+    for together, poll in zip(decoder.decode_all(list(map(Poll.of, records))), records, strict=True):
+        apart = decoder.decode(poll)
+        for name in ("offsets", "times", "kinds", "amounts", "discounted", "event_hashes"):
+            assert getattr(together, name).tolist() == getattr(apart, name).tolist()
+        assert together.events.to_pylist() == apart.events.to_pylist()
+        rows = np.arange(len(apart.events))
+        for name in ("customers", "countries", "channels"):
+            numbers, texts = getattr(together, name).distinct(rows)
+            values = texts.to_pylist()
+            expected = [None if value is None else values.index(value) for value in _values(apart.events, name)]
+            assert [None if number < 0 else number for number in numbers.tolist()] == expected
+            assert values == list(dict.fromkeys(value for value in _values(apart.events, name) if value is not None))
+        assert [item.record for item in together.refused] == [item.record for item in apart.refused]
+        assert together.erasings == apart.erasings
+        assert (together.last_offset, together.produced_at) == (apart.last_offset, apart.produced_at)
+
+
+def _values(events: pa.Table, name: str) -> list[str | None]:
+    columns = {"customers": "customer_id", "countries": "country", "channels": "channel"}
+    found: list[str | None] = events[columns[name]].to_pylist()
+    return found

@@ -1,0 +1,58 @@
+"""Texts as numbers of the different ones among them: what they say stays the same."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_processors.native import dictionary as repeated
+from stream_processors.native.dictionary import MOST, numbered
+
+FEW = ("", "a", "web", "12345678", "123456789", "1234567890123456", "1234567890123456x", "é", "日本", "\0", "\0\0")
+LONG = ("begin---" + "m" * 40 + "---ended", "begin---" + "m" * 39 + "n---ended", "begin---" + "m" * 41 + "---ended")
+"""The same at both ends."""
+TEXTS = st.lists(st.one_of(st.none(), st.sampled_from(FEW + LONG), st.text(max_size=20)), max_size=60)
+
+
+def chunked(pieces: Sequence[Sequence[str | None]]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(piece, pa.utf8()) for piece in pieces], pa.utf8())
+
+
+@given(st.lists(TEXTS, max_size=4), st.integers(0, 9))
+def test_numbers_stand_for_the_same_texts(pieces: list[list[str | None]], skipped: int) -> None:
+    texts = chunked(pieces).slice(skipped)
+    found = numbered(texts)
+    assert found.to_pylist() == texts.to_pylist()
+    assert found.null_count == texts.null_count
+    if pa.types.is_dictionary(found.type):
+        assert found.dictionary.to_pylist() == texts.drop_null().unique().to_pylist()
+        found.validate(full=True)
+
+
+def test_a_slice_of_one_piece_is_read_from_its_own_beginning() -> None:
+    texts = pa.chunked_array([pa.array(["a", None, "b", None, "a", "b", None, "c", "a", "c"]).slice(3, 6)])
+    found = numbered(texts)
+    assert pa.types.is_dictionary(found.type)
+    assert found.to_pylist() == [None, "a", "b", None, "c", "a"]
+
+
+@pytest.mark.parametrize("size", [0, 7, 8, 9, 16, 17])
+def test_as_many_texts_as_may_be_are_numbered_and_one_more_leaves_all_as_they_are(size: int) -> None:
+    texts = [f"{number:x<{size}}" for number in range(MOST)]
+    assert numbered(chunked([texts, texts])).dictionary.to_pylist() == texts
+    more = numbered(chunked([texts, ["another"]]))
+    assert more.type == pa.utf8()
+    assert more.to_pylist() == [*texts, "another"]
+
+
+def test_a_column_too_large_for_one_piece_stays_in_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeated, "MOST_BYTES", 10)
+    texts = chunked([["aaaaaa"], ["bbbbbb"]])
+    assert numbered(texts) is texts
+
+
+def test_a_column_that_says_nothing_stays_as_it_is() -> None:
+    texts = pa.chunked_array([pa.nulls(3, pa.utf8())])
+    assert numbered(texts).equals(texts.chunk(0))

@@ -1,0 +1,80 @@
+"""A split takes the share it is given, the same customers for good, and nobody because of anything else about them."""
+
+import zlib
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from ebb.contracts.features import SCHEMA_HASH
+from ebb.contracts.models import ModelSnapshot, Target
+from ebb.settings import Settings
+from online_ml.candidates import candidates
+from online_ml.scoring.cold_start import cold_start
+from stream_processors.native.hashing import hash_ids
+from stream_processors.scoring.champions import ModelWatcher
+from stream_processors.scoring.split import Arms, Split
+
+SETTINGS = Settings()
+IDS = [f"c{number:07d}" for number in range(20_000)]
+
+
+def split(share: float, target: Target = "churn") -> Split:
+    return Split(cold_start(target, SETTINGS), share)
+
+
+def model(candidate: str, role: Literal["champion", "challenger"], *, share: float = 0.0, version: int = 1) -> bytes:
+    payload = candidates("churn")[0].payload((1.0, 0.0))
+    return ModelSnapshot(
+        name=f"churn.{candidate}", target="churn", candidate=candidate, version=version, role=role, share=share,
+        schema_hash=SCHEMA_HASH, trained_until=1, examples=1, metrics={}, payload=payload,
+    ).encode()  # fmt: skip
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.99])
+def test_a_split_takes_its_share_of_the_customers_whatever_their_partition(share: float) -> None:
+    taken = split(share).takes(hash_ids(IDS))
+    error = (share * (1 - share) / len(IDS)) ** 0.5
+    assert taken.mean() == pytest.approx(share, abs=4 * error)
+    partitions = np.array([zlib.crc32(name.encode()) % 8 for name in IDS])
+    for partition in range(8):
+        assert taken[partitions == partition].mean() == pytest.approx(share, abs=4 * error * 8**0.5)
+
+
+def test_who_is_taken_stays_so_as_the_share_grows_and_in_every_version_of_the_code() -> None:
+    small, large = (split(share).takes(hash_ids(IDS)) for share in (0.1, 0.3))
+    assert (large | ~small).all()
+    assert [name for name, one in zip(IDS[:30], small[:30].tolist(), strict=True) if one] == [
+        "c0000018",
+        "c0000020",
+        "c0000022",
+        "c0000023",
+    ]
+
+
+def test_the_arms_of_one_target_say_nothing_of_anothers() -> None:
+    churn, purchase = (split(0.5, target).takes(hash_ids(IDS)) for target in ("churn", "purchase"))
+    assert (churn & purchase).mean() == pytest.approx(0.25, abs=0.015)
+
+
+def test_a_worker_splits_while_the_challenger_has_a_share_and_no_longer() -> None:
+    watcher = ModelWatcher(SETTINGS)
+    watcher.take(model("adam", "challenger", share=0.2))
+    watcher.take(model("logistic", "champion"))
+    assert (watcher.churn.name, watcher.splits["churn"].challenger.name) == ("churn.logistic", "churn.adam")
+    watcher.take(model("recency", "challenger"))  # a challenger without a share changes nothing
+    assert watcher.splits["churn"].share == 0.2
+    changes = watcher.changes
+    watcher.take(model("adam", "challenger", share=0.3, version=2))
+    assert (watcher.splits["churn"].share, watcher.splits["churn"].challenger.version) == (0.3, 2)
+    watcher.take(model("adam", "challenger", version=3))
+    assert watcher.splits == {}
+    assert watcher.changes == changes + 2
+
+
+def test_a_challenger_that_becomes_champion_scores_everybody() -> None:
+    watcher = ModelWatcher(SETTINGS)
+    watcher.take(model("adam", "challenger", share=0.2))
+    watcher.take(model("adam", "champion", version=2))
+    assert (watcher.churn.version, watcher.splits) == (2, {})
+    assert Arms.of(watcher, "churn", hash_ids(IDS)).names() is None

@@ -1,0 +1,255 @@
+"""The stream engine against a linear re-computation, over random event sequences."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ebb.contracts.features import INDEX, NAMES
+from ebb.settings import Settings
+from stream_processors.ingest.decoder import Decoder
+from stream_processors.state.engine import Engine
+from stream_processors.state.features import describe
+from stream_processors.state.labelling import Crossing
+from tests.support.activity import DAY_MS, START, Event, Log, Tick
+from tests.support.oracle import Oracle
+from tests.support.oracle import describe as describe_slowly
+
+HOUR_MS = 3_600_000
+SETTINGS = Settings(allowed_lateness_seconds=3_600)
+
+kinds = st.sampled_from(["view", "login", "add_to_cart", "purchase", "support", "other thing", "cancel"])
+
+
+@st.composite
+def logs(draw: st.DrawFn, *, disorder_ms: int = 3 * HOUR_MS, days: int = 45) -> list[Event | Tick]:
+    """Draw a log whose time advances by jumps, some of many days, with disorder, repeats and ticks."""
+    items: list[Event | Tick] = []
+    clock = draw(st.integers(0, DAY_MS))
+    for number in range(draw(st.integers(1, 60))):
+        clock += draw(st.one_of(st.integers(0, 2 * HOUR_MS), st.integers(0, days * DAY_MS // 8)))
+        at = max(clock - draw(st.one_of(st.just(0), st.integers(0, disorder_ms))), 0)
+        if draw(st.integers(0, 9)) == 0:
+            items.append(Tick(clock // 1000 * 1000))
+            continue
+        repeat = number > 3 and draw(st.integers(0, 14)) == 0
+        items.append(
+            Event(
+                customer=f"c{draw(st.integers(0, 5))}",
+                at=at,
+                kind=draw(kinds),
+                amount=draw(st.one_of(st.none(), st.integers(-500, 9_999).map(lambda cents: cents / 100))),
+                discount=draw(st.one_of(st.none(), st.just(1.5))),
+                id=f"repeated{number % 2}" if repeat else None,
+            )
+        )
+    return items
+
+
+def run(items: Sequence[Event | Tick], cuts: Sequence[int] = ()) -> tuple[Engine, list[Crossing], int, int]:
+    """Process a log cut into polls; return the engine, the crossings, and the counts of late and doubled events."""
+    engine, decoder = Engine(0, SETTINGS), Decoder(SETTINGS)
+    crossings: list[Crossing] = []
+    late = doubled = 0
+    for poll in Log.of(items).cut(cuts):
+        effects = engine.process(decoder.decode(poll))
+        crossings.extend(effects.crossings)
+        late += int(effects.late.sum())
+        doubled += effects.duplicates
+    return engine, crossings, late, doubled
+
+
+@settings(max_examples=60, deadline=None)
+@given(logs(), st.lists(st.integers(0, 60), max_size=8))
+def test_state_is_the_same_however_polls_cut_the_log(items: list[Event | Tick], cuts: list[int]) -> None:
+    whole, whole_crossings, _, _ = run(items)
+    cut, cut_crossings, _, _ = run(items, [min(place, len(items)) for place in cuts])
+    assert cut.state.digest() == whole.state.digest()
+    assert [crossing.boundary for crossing in cut_crossings] == [crossing.boundary for crossing in whole_crossings]
+    for one, other in zip(cut_crossings, whole_crossings, strict=True):
+        assert one.ids == other.ids
+        np.testing.assert_array_equal(one.features, other.features)
+
+
+@settings(max_examples=60, deadline=None)
+@given(logs())
+def test_features_labels_and_counts_equal_a_linear_recomputation(items: list[Event | Tick]) -> None:
+    oracle = Oracle().run(items)
+    engine, crossings, late, doubled = run(items)
+    assert (late, doubled) == (oracle.late, oracle.duplicates)
+
+    taken = {crossing.boundary - START: crossing for crossing in crossings if len(crossing.rows)}
+    assert {boundary: crossing.ids for boundary, crossing in taken.items()} == oracle.snapshots
+    labels = {
+        (found.target, found.snapshot_boundary - START): found.labels.tolist()
+        for crossing in crossings
+        for found in crossing.labels
+    }
+    assert labels == oracle.labels
+    for boundary, crossing in taken.items():
+        now = boundary * DAY_MS
+        for customer, vector in zip(crossing.ids, crossing.features, strict=True):
+            before = [event for event in oracle.events if event.customer == customer and event.at < now]
+            _same(vector, describe_slowly(before, now))
+
+    if engine.newest is None or not engine.state.ids:
+        return
+    for later in (0, 5 * HOUR_MS, 3 * DAY_MS):  # a sweep may look at any moment from the newest event on
+        now = engine.newest - START * DAY_MS + later
+        rows = np.arange(len(engine.state))
+        matrix = describe(engine.state, rows, engine.newest + later, minor_units=100)
+        for customer, vector in zip(engine.state.ids, matrix, strict=True):
+            _same(vector, oracle.features(customer, now))
+
+
+def _same(vector: np.ndarray, expected: dict[str, float]) -> None:
+    assert set(expected) == set(NAMES)
+    for name, value in expected.items():
+        assert vector[INDEX[name]] == pytest.approx(value, rel=2e-5, abs=2e-4), name
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_order_within_the_lateness_changes_nothing(data: st.DataObject) -> None:
+    events = sorted((item for item in data.draw(logs()) if isinstance(item, Event)), key=lambda event: event.at)
+    named = [
+        Event(event.customer, event.at, event.kind, event.amount, event.discount, f"n{number}")
+        for number, event in enumerate(events)
+    ]
+    # Each event is held back by less than the lateness: sorting by (time + delay) gives such an order.
+    delays = data.draw(st.lists(st.integers(0, HOUR_MS), min_size=len(named), max_size=len(named)))
+    shuffled = [
+        event
+        for _, _, event in sorted((e.at + delay, n, e) for n, (e, delay) in enumerate(zip(named, delays)))  # noqa: B905
+    ]
+    end = [Tick(((named[-1].at if named else 0) // DAY_MS + 30) * DAY_MS)]
+    _, ordered, late, _ = run([*named, *end])
+    _, disordered, late_too, _ = run([*shuffled, *end])
+    assert late == late_too == 0
+
+    def told(crossings: list[Crossing]) -> dict[int, dict[str, bytes]]:
+        return {
+            crossing.boundary: dict(zip(crossing.ids, (row.tobytes() for row in crossing.features), strict=True))
+            for crossing in crossings
+            if len(crossing.rows)
+        }
+
+    # A disordered first event may open an earlier or a later first day; nothing was there to snapshot before it.
+    assert told(ordered) == told(disordered)
+
+
+def test_a_repeated_delivery_changes_nothing() -> None:
+    items = [Event("a", hour * HOUR_MS, id=f"x{hour}") for hour in range(60)]
+    engine, decoder = Engine(0, SETTINGS), Decoder(SETTINGS)
+    polls = Log.of(items).cut([10, 30, 45])
+    for poll in polls:
+        engine.process(decoder.decode(poll))
+    before = engine.state.digest()
+    for poll in polls[1:]:
+        effects = engine.process(decoder.decode(poll))
+        assert not effects.accepted.any()
+        assert effects.duplicates == 0
+    assert engine.state.digest() == before
+
+
+def test_an_event_after_a_year_of_silence_is_counted_in_a_clean_window() -> None:
+    items: list[Event | Tick] = [
+        Event("a", 0, "purchase", 5.0),
+        Event("a", 400 * DAY_MS, "view"),
+        Tick(401 * DAY_MS + HOUR_MS),
+    ]
+    engine, crossings, _, _ = run(items)
+    assert engine.newest is not None
+    (vector,) = describe(engine.state, np.array([0]), engine.newest, minor_units=100)
+    assert vector[INDEX["events_30d"]] == 1
+    assert vector[INDEX["purchases_30d"]] == 0
+    assert vector[INDEX["spend_total"]] == 5.0
+    # Boundaries are crossed while somebody is in the look-back or a label is pending, and again from the new event on.
+    assert len(crossings) < 100
+
+
+def test_both_classes_of_a_label_mature_at_the_horizon_and_not_before() -> None:
+    items: list[Event | Tick] = [Event("stays", 0), Event("leaves", 1), Event("stays", 2 * DAY_MS)]
+    items_until: list[Event | Tick] = [*items, Tick(14 * DAY_MS + HOUR_MS)]
+    _, crossings, _, _ = run(items_until)
+    first = START + 1
+    assert not [label for c in crossings for label in c.labels if label.target == "churn"]
+    _, crossings, _, _ = run([*items, Tick(15 * DAY_MS + HOUR_MS)])
+    (labels,) = [label for c in crossings for label in c.labels if label.target == "churn"]
+    assert labels.snapshot_boundary == first
+    assert labels.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("day", "label"), [(0, 1), (1, 0), (14, 0), (15, 1)])
+def test_a_label_looks_at_the_days_of_its_horizon_and_at_no_other(day: int, label: int) -> None:
+    # The snapshot of boundary 1 looks at the days 1 to 14. Somebody else moves the time on.
+    # Half an hour into its day: at the last boundary it has been counted before the watermark crosses.
+    returns = Event("returns", day * DAY_MS + HOUR_MS // 2, id="back")
+    items: list[Event | Tick] = sorted(
+        [Event("returns", 0), Event("other", 0), returns, *(Event("other", n * DAY_MS + 1) for n in range(1, 17))],
+        key=lambda event: event.at,
+    )
+    _, crossings, _, _ = run([*items, Tick(17 * DAY_MS)])
+    (found,) = [
+        found
+        for crossing in crossings
+        for found in crossing.labels
+        if found.target == "churn" and found.snapshot_boundary == START + 1
+    ]
+    assert found.labels.tolist() == [label, 0]
+
+
+def test_a_day_does_not_see_what_happened_a_round_of_the_bitmap_before() -> None:
+    # Day 128 takes over the bit of day 0; the snapshot of boundary 120 looks at the days 120 to 133.
+    ticks = [Tick(day * DAY_MS) for day in range(1, 140)]
+    _, crossings, _, _ = run([Event("a", HOUR_MS), *ticks[:114], Event("a", 115 * DAY_MS), *ticks[115:]])
+    labels = {
+        found.snapshot_boundary - START: found.labels.tolist()
+        for crossing in crossings
+        for found in crossing.labels
+        if found.target == "churn"
+    }
+    assert labels[120] == [1]
+
+
+def test_the_future_does_not_move_what_was_snapshotted() -> None:
+    past: list[Event | Tick] = [Event("a", day * DAY_MS + HOUR_MS, "purchase", 3.0) for day in range(20)]
+    cut = Tick(20 * DAY_MS + HOUR_MS)
+    quiet: list[Event | Tick] = [Tick(30 * DAY_MS)]
+    busy: list[Event | Tick] = [Event("a", 20 * DAY_MS + n * HOUR_MS, "cancel") for n in range(2, 40)]
+    until = START + 20
+    one = [c.features.tobytes() for c in run([*past, cut, *quiet])[1] if c.boundary <= until]
+    other = [c.features.tobytes() for c in run([*past, cut, *busy])[1] if c.boundary <= until]
+    assert one == other
+    assert len(one) == 20
+
+
+def test_a_day_of_any_size_is_counted_exactly() -> None:
+    many: list[Event | Tick] = [Event("a", n, id=f"m{n}") for n in range(66_000)]
+    many += [Event("b", 70_000, "purchase", amount=amount) for amount in (5e9, -4e9, 123.45)]
+    engine, _, _, _ = run(many, cuts=[200, 20_000, 40_000, 60_000, 66_001])
+    other, _, _, _ = run(many, cuts=[])
+    assert engine.state.digest() == other.state.digest()
+    a, b = describe(engine.state, np.array([0, 1]), START * DAY_MS + HOUR_MS, minor_units=100)
+    assert a[INDEX["events_1d"]] == a[INDEX["events_total"]] == 66_000
+    assert b[INDEX["spend_7d"]] == np.float32(1_000_000_123.45)
+
+
+def test_too_many_customers_for_a_snapshot_are_sampled_stably() -> None:
+    small = Settings(snapshot_limit=10)
+    events = [Event(f"c{n}", n * 1_000) for n in range(100)]
+
+    def sample(order: list[Event], days: int) -> dict[int, set[str]]:
+        engine, decoder = Engine(0, small), Decoder(small)
+        log = Log.of([*order, Tick(days * DAY_MS + HOUR_MS)])
+        crossings = engine.process(decoder.decode(log.records)).crossings
+        return {crossing.boundary: set(crossing.ids) for crossing in crossings if crossing.ids}
+
+    forwards = sample(events, 2)
+    backwards = sample(list(reversed(events)), 2)
+    assert forwards == backwards
+    first, second = forwards.values()
+    assert len(first) == len(second) == 10
+    assert first != second

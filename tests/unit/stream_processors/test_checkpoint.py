@@ -1,0 +1,192 @@
+"""Checkpoints: what is read back is what was captured, whatever was lost on the way."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.settings import Settings
+from stream_processors.checkpoint import MANIFEST, Capture, Checkpointer, new, pack, rebuild
+from stream_processors.ingest.decoder import Decoder
+from stream_processors.scoring.history import Scoreboard
+from stream_processors.state.engine import Engine
+from stream_processors.state.table import SHARD_ROWS
+from tests.support.activity import DAY_MS, START, Event, Log, Record, Tick
+
+SETTINGS = Settings(dedupe_events=40)
+
+Kept = dict[str, bytes]
+
+
+def keep(kept: Kept, capture: Capture) -> None:
+    """Write a capture as the compacted topic would keep it: all of it, since it is one transaction."""
+    kept |= {key: pack(body) for key, body in capture.pieces.items()}
+    kept[MANIFEST] = orjson.dumps(capture.manifest)
+    for key in capture.stale:
+        kept.pop(key, None)
+
+
+def process(engine: Engine, records: Sequence[Record]) -> None:
+    engine.process(Decoder(SETTINGS).decode(list(records)))
+
+
+events = st.builds(
+    Event,
+    customer=st.integers(0, 2_500).map("c{}".format),
+    at=st.integers(0, 12 * DAY_MS),
+    kind=st.sampled_from(["view", "purchase"]),
+    amount=st.sampled_from([None, 1.25]),
+    country=st.sampled_from([None, "NL", "DE"]),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(events, min_size=1, max_size=120), st.data())
+def test_a_worker_that_dies_anywhere_goes_on_as_if_it_had_not(items: list[Event], data: st.DataObject) -> None:
+    ordered = sorted(items, key=lambda event: event.at)
+    log = Log.of([*ordered, Tick(13 * DAY_MS)])
+    whole, _, _ = new(SETTINGS, 0)
+    process(whole, log.records)
+
+    kept: Kept = {}
+    engine, board, checkpointer = new(SETTINGS, 0)
+    polls = log.cut(data.draw(st.lists(st.integers(0, len(log.records)), max_size=6)))
+    for poll in polls:
+        process(engine, poll)
+        if not data.draw(st.booleans()):
+            continue
+        capture = checkpointer.capture(engine, board)
+        assert capture is not None
+        if data.draw(st.booleans()):
+            keep(kept, capture)
+        else:
+            engine, board, checkpointer = rebuild(SETTINGS, 0, kept)
+            process(engine, [record for record in log.records if record.offset <= poll[-1].offset])
+    assert engine.state.digest() == whole.state.digest()
+    assert engine.window.seen == whole.window.seen
+    np.testing.assert_array_equal(engine.window.ring, whole.window.ring)
+    assert engine.labeller.pending.keys() == whole.labeller.pending.keys()
+    for boundary, rows in whole.labeller.pending.items():
+        np.testing.assert_array_equal(engine.labeller.pending[boundary], rows)
+
+
+def _checkpointed() -> tuple[Engine, Scoreboard, Checkpointer, Kept]:
+    engine, board, checkpointer = new(SETTINGS, 0)
+    process(engine, Log.of([Event("a", 0, "purchase", 2.0), Event("b", 5), Tick(3 * DAY_MS)]).records)
+    kept: Kept = {}
+    capture = checkpointer.capture(engine, board)
+    assert capture is not None
+    keep(kept, capture)
+    return engine, board, checkpointer, kept
+
+
+def test_nothing_new_makes_no_checkpoint() -> None:
+    engine, board, checkpointer, _ = _checkpointed()
+    assert checkpointer.capture(engine, board) is None
+
+
+def test_only_touched_shards_are_written() -> None:
+    engine, board, checkpointer = new(SETTINGS, 0)
+    crowd = [Event(f"c{number}", number) for number in range(3_000)]
+    log = Log.of([*crowd, Event("c2500", 5_000)])
+    process(engine, log.records[:-1])
+    first = checkpointer.capture(engine, board)
+    assert first is not None
+    assert sum(key.startswith("shard/") for key in first.pieces) == 3
+    process(engine, log.records[-1:])
+    second = checkpointer.capture(engine, board)
+    assert second is not None
+    assert [key for key in second.pieces if key.startswith("shard/")] == ["shard/2"]
+
+
+def test_a_day_that_closes_without_an_event_is_checkpointed() -> None:
+    log = Log.of([Event("a", 0, "purchase", 2.0), Event("b", 5), Tick(3 * DAY_MS), Tick(5 * DAY_MS)])
+    engine, board, checkpointer = new(SETTINGS, 0)
+    kept: Kept = {}
+    for records in (log.records[:3], log.records[3:]):
+        process(engine, records)
+        capture = checkpointer.capture(engine, board)
+        assert capture is not None
+        keep(kept, capture)
+    restored, _, _ = rebuild(SETTINGS, 0, kept)
+    assert restored.state.digest() == engine.state.digest()
+
+
+def test_what_was_told_survives_too() -> None:
+    engine, board, checkpointer, kept = _checkpointed()
+    board.table["band"][:] = [2, 3]
+    board.table["published"][:] = [0.7, 0.9]
+    board.remembered = 77
+    engine.touch(np.array([0, 1]))
+    process(engine, [record for record in Log.of([Tick(0)] * 3 + [Tick(3 * DAY_MS)]).records if record.offset > 2])
+    capture = checkpointer.capture(engine, board)
+    assert capture is not None
+    keep(kept, capture)
+    _, restored, _ = rebuild(SETTINGS, 0, kept)
+    assert restored.table["band"].tolist() == [2, 3]
+    assert restored.table["published"].tolist() == pytest.approx([0.7, 0.9])
+    assert restored.remembered == 77
+
+
+def test_a_matured_snapshot_leaves_the_topic() -> None:
+    engine, board, checkpointer, kept = _checkpointed()
+    assert any(key.startswith("snapshot/") for key in kept)
+    later = Log.of([Tick(0)] * 3 + [Tick(day * DAY_MS) for day in range(3, 120)]).records[3:]
+    process(engine, later)
+    capture = checkpointer.capture(engine, board)
+    assert capture is not None
+    keep(kept, capture)
+    assert not engine.labeller.pending
+    assert not [key for key in kept if key.startswith("snapshot/")]
+
+
+def test_another_layout_is_refused_not_misread() -> None:
+    _, _, _, kept = _checkpointed()
+    manifest = orjson.loads(kept[MANIFEST])
+    kept[MANIFEST] = orjson.dumps(manifest | {"layout": "of another day"})
+    with pytest.raises(SchemaMismatchError, match="of another day"):
+        rebuild(SETTINGS, 0, kept)
+
+
+def test_a_missing_piece_is_said() -> None:
+    _, _, _, kept = _checkpointed()
+    del kept["shard/0"]
+    with pytest.raises(CorruptError, match="shard/0"):
+        rebuild(SETTINGS, 0, kept)
+
+
+def test_a_window_of_another_size_keeps_the_newest_events() -> None:
+    engine, board, checkpointer = new(SETTINGS, 0)
+    process(engine, Log.of([Event("a", number) for number in range(100)]).records)
+    kept: Kept = {}
+    capture = checkpointer.capture(engine, board)
+    assert capture is not None
+    keep(kept, capture)
+    smaller = SETTINGS.model_copy(update={"dedupe_events": 10})
+    restored, _, _ = rebuild(smaller, 0, kept)
+    hashes = Decoder(SETTINGS).decode(Log.of([Event("a", n) for n in range(100)]).records).event_hashes
+    days = np.full(10, START)
+    assert not restored.window.admit(hashes[90:], days).any()
+    assert restored.window.admit(hashes[80:90], days).all()
+
+
+def test_shards_written_before_a_column_was_widened_are_read_with_those_after() -> None:
+    engine, board, checkpointer = new(SETTINGS, 0)
+    kept: Kept = {}
+    # The customers of the first shard are quiet; one of the second has a day beyond what the narrow counter holds.
+    crowd: list[Event | Tick] = [Event(f"c{n}", n) for n in range(SHARD_ROWS)]
+    busy: list[Event | Tick] = [Event("busy", 5_000 + n) for n in range(300)]
+    records = Log.of([*crowd, *busy]).records
+    for part in (records[:SHARD_ROWS], records[SHARD_ROWS:]):
+        process(engine, part)
+        capture = checkpointer.capture(engine, board)
+        assert capture is not None
+        keep(kept, capture)
+    assert capture is not None
+    assert "shard/0" not in capture.pieces, "the first shard must not have been written again"
+    restored, _, _ = rebuild(SETTINGS, 0, kept)
+    assert restored.state.digest() == engine.state.digest()
