@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import psutil
 
-from ebb_cli.local.parts import Part, metrics_url
+from ebb_cli.local.parts import ManagedProcess, metrics_url
 
 _scraper = httpx.Client(trust_env=False, verify=False, timeout=30)  # noqa: S501 - plain HTTP, on this machine
 """One for all: to make one anew, with the authorities it would trust, takes as long as 2,000 events do."""
@@ -67,12 +67,12 @@ def metric(text: str, name: str, **labels: str) -> float:
     )
 
 
-def scrape(part: Part) -> str:
+def scrape(part: ManagedProcess) -> str:
     """Return the metrics that a part serves now."""
     return _scraper.get(metrics_url(part)).text
 
 
-def process_of(part: Part) -> psutil.Process:
+def process_of(part: ManagedProcess) -> psutil.Process:
     """Return the process of a part that this one runs; it is found by the port on which it alone serves its metrics.
 
     Raises
@@ -88,6 +88,6 @@ def process_of(part: Part) -> psutil.Process:
     raise LookupError(message)
 
 
-def processed(part: Part) -> float:
+def processed(part: ManagedProcess) -> float:
     """Return the records that a worker is done with: accepted, late, dropped as duplicates, refused."""
     return sum(float(value) for value in _PROCESSED.findall(scrape(part)))

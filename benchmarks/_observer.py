@@ -17,7 +17,7 @@ from scipy.special import xlogy
 
 from producers.simulator import behaviour, hazard
 from producers.simulator.behaviour import CART, PURCHASE, SESSION, SUPPORT, VIEW
-from producers.simulator.population import Customers, Floats, Ints, draw_customers
+from producers.simulator.population import Floats, Ints, SimulatedCustomers, draw_customers
 from producers.simulator.world import Day, World
 
 KEPT = 0.98
@@ -112,7 +112,7 @@ class Observer:
         self._cloud = self._cloud.joined_by(self._draw(seen.number, seen.channel, seen.country, day.day))
         self._weights = np.concatenate([self._weights, np.zeros((len(seen), self.particles))])
 
-    def _draw(self, numbers: Ints, channels: Ints, countries: Ints, day: int) -> Customers:
+    def _draw(self, numbers: Ints, channels: Ints, countries: Ints, day: int) -> SimulatedCustomers:
         many = self.particles
         drawn = draw_customers(
             self._rng,

@@ -17,7 +17,7 @@ from online_ml.learning.learner import Learner, Step
 from stream_processors.batch import Headers, Record
 from stream_processors.ingest.decoder import Decoder
 from stream_processors.state.engine import Engine
-from stream_processors.state.labelling import Crossing
+from stream_processors.state.labelling import BoundaryResult
 
 Floats = npt.NDArray[np.float64]
 Labelled = npt.NDArray[np.uint8]
@@ -102,7 +102,7 @@ class Stream:
         self._offsets[number] += 1
         return Record(self._offsets[number] - 1, self._now, key, body, headers)
 
-    def _write(self, crossing: Crossing) -> None:
+    def _write(self, crossing: BoundaryResult) -> None:
         nothing = np.full(len(crossing.rows), np.nan, np.float32)
         if self.keep_features:
             kept = self.snapshots.setdefault(crossing.boundary, {})

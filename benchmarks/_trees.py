@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ebb.settings import Settings
-from online_ml.candidates import Sampled, sampled
+from online_ml.candidates import SampledCandidate, sampled
 from online_ml.learning.learner import Step
 from online_ml.learning.sample import Sample
 from online_ml.scoring.inputs import design
@@ -29,7 +29,7 @@ class _Timed:
 
     servable = False
 
-    def __init__(self, candidate: Sampled, name: str) -> None:
+    def __init__(self, candidate: SampledCandidate, name: str) -> None:
         self.name = name
         self.seconds = 0.0
         self.logits = candidate.logits

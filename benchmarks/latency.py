@@ -193,12 +193,12 @@ def _ends(settings: Settings) -> dict[int, int]:
     return ends
 
 
-def _taken_in(worker: parts.Part) -> float:
+def _taken_in(worker: parts.ManagedProcess) -> float:
     text = scrape(worker)
     return sum(metric(text, "ebb_events_total", result=result) for result in ("accepted", "late"))
 
 
-def _sweeps(worker: parts.Part) -> float:
+def _sweeps(worker: parts.ManagedProcess) -> float:
     return metric(scrape(worker), "ebb_sweep_seconds_count")
 
 

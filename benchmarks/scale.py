@@ -37,7 +37,7 @@ from ebb_cli.local.system import services, silent
 from producers.activity_producer import ActivityProducer
 from producers.simulator.population import CHANNELS, COUNTRIES
 from stream_processors.partition import PartitionWorker
-from stream_processors.scoring.champions import ModelWatcher
+from stream_processors.scoring.champions import ModelFollower
 from stream_processors.scoring.publisher import Scoring
 from stream_processors.sink import Sink
 
@@ -172,7 +172,7 @@ def _restored(settings: Settings, number: int) -> dict[str, float]:
 
 def recover(settings: Settings, number: int, told: Any) -> None:
     """Restore all partitions in this process, sweep them; tell what it took."""
-    publisher, sink, champions = Publisher(settings), Sink(), ModelWatcher(settings)
+    publisher, sink, champions = Publisher(settings), Sink(), ModelFollower(settings)
     gc.collect()
     before = psutil.Process().memory_full_info().uss
     began = time.perf_counter()
@@ -213,7 +213,7 @@ def _done(text: str) -> float:
     return sum(metric(text, "ebb_events_total", result=result) for result in ("accepted", "late"))
 
 
-def _own_memory(worker: parts.Part) -> int:
+def _own_memory(worker: parts.ManagedProcess) -> int:
     """Return the bytes that only a worker's process has."""
     return int(process_of(worker).memory_full_info().uss)
 

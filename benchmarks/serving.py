@@ -56,7 +56,7 @@ def main() -> None:
         _fill(settings)
         port = free_port()
         hello = f"http://127.0.0.1:{port}"
-        bare = parts.Part(
+        bare = parts.ManagedProcess(
             "hello",
             parts.module("benchmarks._hello", str(port)),
             parts.environment(settings),

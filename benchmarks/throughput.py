@@ -149,7 +149,7 @@ def _through(settings: Settings, events: int, *, workers: int, share: float | No
             time.sleep(LOOK_SECONDS)
 
 
-def _held(running: list[parts.Part], share: float | None) -> AbstractContextManager[None]:
+def _held(running: list[parts.ManagedProcess], share: float | None) -> AbstractContextManager[None]:
     return nullcontext() if share is None else held([process_of(part).pid for part in running], share)
 
 

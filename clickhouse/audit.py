@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Act:
+class AuditEntry:
     """Who did what. Customers are named by digest: the log outlives an erasure and must not undo it."""
 
     actor: str
@@ -29,7 +29,7 @@ class Act:
     address: str = ""
 
 
-def note_act(settings: Settings, act: Act) -> None:
+def record_audit(settings: Settings, act: AuditEntry) -> None:
     """Store an act; blocks for at most `PATIENCE_SECONDS` or so.
 
     Raises
@@ -47,7 +47,7 @@ def note_act(settings: Settings, act: Act) -> None:
         store.close()
 
 
-def _row(act: Act) -> pa.Table:
+def _row(act: AuditEntry) -> pa.Table:
     values = {
         "act_id": secrets.token_hex(8),
         "acted_at": datetime.now(UTC),

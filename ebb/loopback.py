@@ -1,4 +1,4 @@
-"""This machine, as addresses name it."""
+"""Host names of the machine itself."""
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 """Hosts that only processes of the same machine reach."""

@@ -70,7 +70,7 @@ def evaluate(
     with screen.status(f"{len(labels):,} rows …"):
         runs = list(passes(table.inputs, labels, shuffles=shuffles, seed=seed, trees=trees))
     folder = out or Path(f"{file.name.split('.')[0]}-evaluation")
-    report = Report(runs, warm_up=warm_up)
+    report = EvaluationReport(runs, warm_up=warm_up)
     record = {
         "table": file.name,
         "label": label,
@@ -129,7 +129,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """The runs of a table, judged from the end of the warm-up on, all passes together."""
 
     runs: Sequence[Run]
@@ -194,7 +194,7 @@ def _measures(told: Floats, labels: npt.NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def write(report: Report, folder: Path, *, file: Path, record: dict[str, Any]) -> None:
+def write(report: EvaluationReport, folder: Path, *, file: Path, record: dict[str, Any]) -> None:
     """Write the report; files of an earlier one in the same folder are replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     packages = {name: version(name) for name in ("numpy", "river")}
@@ -229,7 +229,7 @@ def _json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def _plots(report: Report, folder: Path) -> None:
+def _plots(report: EvaluationReport, folder: Path) -> None:
     mpl.use("svg")
     from matplotlib.figure import Figure  # noqa: PLC0415 - after the choice of what it draws with
 
@@ -255,7 +255,7 @@ def _plots(report: Report, folder: Path) -> None:
     figure.savefig(folder / "learning_curve.svg")
 
 
-def show(screen: Console, report: Report, folder: Path, record: dict[str, Any]) -> None:
+def show(screen: Console, report: EvaluationReport, folder: Path, record: dict[str, Any]) -> None:
     """Print the figures and where the files are."""
     judged = len(report.runs[0].labels) - report.first
     count = len(report.runs)

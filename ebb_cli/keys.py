@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from clickhouse.audit import Act, note_act
+from clickhouse.audit import AuditEntry, record_audit
 from ebb.contracts.api_keys import KeyRecord, Scope, make_key
 from ebb.errors import EbbError, SettingsError
 from ebb.kafka.admin import create_topics
@@ -109,6 +109,8 @@ def _publish(settings: Settings, record: KeyRecord) -> None:
 def _note(settings: Settings, action: str, record: KeyRecord, details: dict[str, object]) -> None:
     """Write to the audit log; a key must be revocable while ClickHouse is away, so its absence is said, not raised."""
     try:
-        note_act(settings, Act(actor=f"cli:{getpass.getuser()}", action=action, subject=record.id, details=details))
+        record_audit(
+            settings, AuditEntry(actor=f"cli:{getpass.getuser()}", action=action, subject=record.id, details=details)
+        )
     except EbbError as error:
         console().print(f"The audit log could not be written: {error}", style="yellow")

@@ -25,11 +25,11 @@ from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.producer import Publisher
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
-from online_ml.evaluation.segments import NAMES, About
-from online_ml.evaluation.window import Matured
+from online_ml.evaluation.segments import NAMES, LabelContext
+from online_ml.evaluation.window import MaturedPredictions
 from online_ml.learning.learner import Learner
 from online_ml.learning.pending import Pending
-from online_ml.learning.sample import Lesson
+from online_ml.learning.sample import TrainingBatch
 from online_ml.scoring.inputs import INPUTS
 
 FORMAT = 4
@@ -43,7 +43,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Capture:
+class LearnerCapture:
     """A checkpoint taken in memory, to be written before the next one is taken."""
 
     records: list[tuple[str, bytes]]
@@ -55,7 +55,7 @@ class Capture:
     """By partition, the offset up to which this checkpoint includes the examples."""
 
 
-class Checkpointer:
+class LearnerCheckpointer:
     """Takes, writes and reads the checkpoints of the learner.
 
     Parameters
@@ -69,7 +69,7 @@ class Checkpointer:
         self._named: dict[str, dict[str, Any]] = {}
         """Piece → what the last manifest says of it."""
 
-    def capture(self, learner: Learner) -> Capture:
+    def capture(self, learner: Learner) -> LearnerCapture:
         """Copy what changed since the last capture."""
         pieces: dict[str, dict[str, Any]] = {}
         records: list[tuple[str, bytes]] = []
@@ -112,9 +112,9 @@ class Checkpointer:
         }
         stale = [key for name in self._named.keys() - pieces.keys() for key in self._named[name]["keys"]]
         self._named = pieces
-        return Capture(records, orjson.dumps(manifest), stale, dict(progress.offsets))
+        return LearnerCapture(records, orjson.dumps(manifest), stale, dict(progress.offsets))
 
-    def write(self, capture: Capture, publisher: Publisher) -> int:
+    def write(self, capture: LearnerCapture, publisher: Publisher) -> int:
         """Write a checkpoint; it is durable when this returns. Returns the bytes written.
 
         Raises
@@ -275,17 +275,17 @@ def _pending_chunk(arrays: Arrays, withdrawn: int) -> Pending:
     )
 
 
-def _window_arrays(part: Matured) -> Arrays:
+def _window_arrays(part: MaturedPredictions) -> Arrays:
     arrays: Arrays = {"labels": part.labels, "logits": part.logits, "probabilities": part.probabilities}
     if part.about is not None:
         arrays |= {f"about.{name}": array for name, array in part.about.arrays().items()}
     return arrays
 
 
-def _window_part(arrays: Arrays, boundary: int) -> Matured:
-    about = About(*(arrays[f"about.{name}"] for name in NAMES)) if f"about.{NAMES[0]}" in arrays else None
-    return Matured(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"], about)
+def _window_part(arrays: Arrays, boundary: int) -> MaturedPredictions:
+    about = LabelContext(*(arrays[f"about.{name}"] for name in NAMES)) if f"about.{NAMES[0]}" in arrays else None
+    return MaturedPredictions(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"], about)
 
 
-def _lesson(arrays: Arrays, boundary: int) -> Lesson:
-    return Lesson(boundary, arrays["inputs"], arrays["labels"])
+def _lesson(arrays: Arrays, boundary: int) -> TrainingBatch:
+    return TrainingBatch(boundary, arrays["inputs"], arrays["labels"])

@@ -1,5 +1,7 @@
-"""The model card, written from what was measured and from nothing else (Mitchell and others, "Model Cards for Model
-Reporting", FAccT 2019, for what belongs on one)."""
+"""The model card, written from what was measured and from nothing else.
+
+What belongs on one: Mitchell and others, "Model Cards for Model Reporting", FAccT 2019.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

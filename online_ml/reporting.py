@@ -25,12 +25,12 @@ from ebb.metrics import (
 )
 from online_ml.candidates import SERVED
 from online_ml.evaluation.decisions import Policy
-from online_ml.evaluation.metrics import promised
+from online_ml.evaluation.metrics import expected_metrics
 from online_ml.evaluation.segments import ARM, UNSPLIT
 from online_ml.evaluation.validation import SegmentMeasures, Validator
-from online_ml.evaluation.window import Matured
+from online_ml.evaluation.window import MaturedPredictions
 from online_ml.learning.champion_requests import HELD
-from online_ml.learning.learner import Judged, Learner, Step
+from online_ml.learning.learner import Learner, MaturedLabels, Step
 from online_ml.learning.target import TargetLearner
 
 ByCandidate = Mapping[str, Mapping[str, float]]
@@ -38,7 +38,7 @@ SHOWN_BY_SEGMENT = ("roc_auc", "ece", "base_rate")
 """Measures by segment in Prometheus; ClickHouse has them all."""
 
 
-def outcome_rows(judged: Judged, names: list[str]) -> pa.Table:
+def outcome_rows(judged: MaturedLabels, names: list[str]) -> pa.Table:
     """Return rows of `outcomes`: one per label and candidate that predicted it.
 
     Parameters
@@ -73,11 +73,11 @@ def outcome_rows(judged: Judged, names: list[str]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _arms(part: Matured) -> list[str]:
+def _arms(part: MaturedPredictions) -> list[str]:
     return [UNSPLIT] * len(part.labels) if part.about is None else part.about.arms.tolist()
 
 
-def day_metrics(judged: Judged, learner: TargetLearner, validator: Validator) -> list[dict[str, Any]]:
+def day_metrics(judged: MaturedLabels, learner: TargetLearner, validator: Validator) -> list[dict[str, Any]]:
     """Return rows of `model_metrics` for the labels of one boundary alone (`day`) and for all so far (`all`)."""
     rows: list[dict[str, Any]] = []
     by_day = validator.day(judged.part, learner.names)
@@ -186,7 +186,7 @@ def expected_rows(step: Step, learner: Learner, policy: Policy) -> list[dict[str
         said = np.concatenate([chunk.probabilities[target] for chunk in step.taken], axis=1)
         for name, probabilities in zip(learned.names, said, strict=True):
             count = int((~np.isnan(probabilities)).sum())
-            for metric, value in promised(probabilities, policy.threshold(target)).items():
+            for metric, value in expected_metrics(probabilities, policy.threshold(target)).items():
                 EXPECTED_METRIC.labels(target, name, metric).set(value)
                 rows.append(
                     {

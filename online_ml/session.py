@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from clickhouse.store import Store
 from ebb.clock import DAY
-from ebb.contracts.erasures import Part, Report, key_of, partition_of
+from ebb.contracts.erasures import ErasurePart, ErasurePartReport, key_of, partition_of
 from ebb.contracts.examples import PARTITION, ChampionRequest, Close, decode, is_request
 from ebb.contracts.models import Target
 from ebb.errors import CorruptError, SchemaMismatchError
@@ -24,7 +24,7 @@ from ebb.metrics import BLOCKS_REFUSED, LEARN_SECONDS, LEARNER_CLOSED
 from ebb.settings import Settings
 from online_ml import registry, reporting
 from online_ml.candidates import PREFERRED, SERVED
-from online_ml.checkpoint import Checkpointer
+from online_ml.checkpoint import LearnerCheckpointer
 from online_ml.evaluation.decisions import Policy
 from online_ml.evaluation.validation import Validator
 from online_ml.learning.champion_requests import HELD
@@ -40,7 +40,7 @@ LEFT_OUT_EVERY = 30
 
 
 @dataclass
-class Effects:
+class LearnerEffects:
     """What boundaries have brought since the last checkpoint and is not durable yet."""
 
     outcomes: list[pa.Table] = field(default_factory=list)
@@ -77,18 +77,18 @@ class LearnerSession:
         self.settings = settings
         self._store = store
         self._publisher = publisher
-        self._checkpointer = Checkpointer(settings)
+        self._checkpointer = LearnerCheckpointer(settings)
         try:
             self.learner = self._checkpointer.restore()
         except (SchemaMismatchError, CorruptError) as error:
             log.error("checkpoint cannot be used", reason=error.what, hint=error.hint)
-            self._checkpointer = Checkpointer(settings)
+            self._checkpointer = LearnerCheckpointer(settings)
             self.learner = Learner(settings)
         self.positions = dict(self.learner.progress.offsets)
         """By partition, the last offset taken in."""
         self.durable = dict(self.learner.progress.offsets)
         """By partition, the offset up to which a checkpoint includes the records: those may be acked."""
-        self.effects = Effects()
+        self.effects = LearnerEffects()
         self._policy = Policy.of(settings)
         self._validators = {target: Validator(target, self._policy, settings.seed) for target in self.learner.targets}
         self._told: dict[Target, tuple[int, dict[str, dict[str, float]]]] = {}
@@ -229,7 +229,7 @@ class LearnerSession:
             If Kafka does not take the records, or ClickHouse is away while the process stops. The session must not be
             used further: a new one takes up from the last checkpoint.
         """
-        effects, self.effects = self.effects, Effects()
+        effects, self.effects = self.effects, LearnerEffects()
         requests = self.learner.requests
         models, segments = [], []
         for target in sorted(self._changed | effects.decided):
@@ -264,10 +264,10 @@ class LearnerSession:
                 self._publisher.send(topic, key=registry.held_name(target), value=None, partition=0)
         for erasure_id, withdrawn in effects.withdrawn.items():
             # Before the checkpoint: what dies between the two is done, and told, again.
-            report = Report(at=datetime.now(UTC), details={"rows": withdrawn})
+            report = ErasurePartReport(at=datetime.now(UTC), details={"rows": withdrawn})
             self._publisher.send(
                 self.settings.topics.erasures,
-                key=key_of(erasure_id, Part.LEARNER),
+                key=key_of(erasure_id, ErasurePart.LEARNER),
                 value=report.model_dump_json().encode(),
                 partition=partition_of(erasure_id, self.settings.partitions),
             )

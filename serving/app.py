@@ -24,7 +24,7 @@ from serving.api import (
 )
 from serving.api.summary import SummaryMaker
 from serving.context import Context
-from serving.http.middleware import Front
+from serving.http.middleware import RequestMiddleware
 from serving.http.openapi import DESCRIPTION, install_openapi
 from serving.http.problems import install_problems
 
@@ -78,5 +78,5 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "Last-Event-ID"],
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
         )
-    app.add_middleware(Front, door=context.door)
+    app.add_middleware(RequestMiddleware, door=context.door)
     return app

@@ -30,7 +30,7 @@ class Queries(Protocol):
         """Let the connections go."""
 
 
-class Analytics:
+class CachedQueries:
     """Named queries, cached. The store is made at the first use, so that the API starts without ClickHouse.
 
     All methods block; call them from a thread.

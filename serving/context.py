@@ -11,16 +11,16 @@ from starlette.requests import HTTPConnection
 from clickhouse.store import Store
 from ebb.clock import Clock
 from ebb.contracts.scores import utc
-from ebb.kafka.acknowledged_producer import Delivery
+from ebb.kafka.acknowledged_producer import AcknowledgedProducer
 from ebb.settings import Settings
-from serving.background.erasure_worker import Eraser
-from serving.background.handling_archiver import Archive
-from serving.background.pipeline_monitor import Watch
-from serving.background.webhook_dispatcher import Couriers
-from serving.cached_queries import Analytics
+from serving.background.erasure_worker import ErasureWorker
+from serving.background.handling_archiver import HandlingArchiver
+from serving.background.pipeline_monitor import PipelineMonitor
+from serving.background.webhook_dispatcher import WebhookDispatchers
+from serving.cached_queries import CachedQueries
 from serving.collector.judge import Collector
 from serving.feed import Feed
-from serving.http.auth import Door
+from serving.http.auth import Authenticator
 from serving.streaming.hub import Hub
 
 
@@ -30,16 +30,16 @@ class Context:
 
     settings: Settings
     clock: Clock
-    door: Door
+    door: Authenticator
     hub: Hub
     feed: Feed
-    watch: Watch
-    analytics: Analytics
+    watch: PipelineMonitor
+    analytics: CachedQueries
     collector: Collector
-    delivery: Delivery
-    eraser: Eraser
-    couriers: Couriers
-    archive: Archive
+    delivery: AcknowledgedProducer
+    eraser: ErasureWorker
+    couriers: WebhookDispatchers
+    archive: HandlingArchiver
 
     @classmethod
     def of(cls, settings: Settings) -> "Context":
@@ -50,16 +50,16 @@ class Context:
         return cls(
             settings=settings,
             clock=clock,
-            door=Door(settings, feed.ring, complete=lambda: feed.reader.caught_up),
+            door=Authenticator(settings, feed.ring, complete=lambda: feed.reader.caught_up),
             hub=hub,
             feed=feed,
-            watch=Watch(settings),
-            analytics=Analytics(lambda: Store(settings)),
+            watch=PipelineMonitor(settings),
+            analytics=CachedQueries(lambda: Store(settings)),
             collector=Collector(settings, clock),
-            delivery=Delivery(settings),
-            eraser=Eraser(settings, feed.ledger, feed.desk),
-            couriers=Couriers(settings, feed.ledger.hides),
-            archive=Archive(settings, feed.ledger.hides),
+            delivery=AcknowledgedProducer(settings),
+            eraser=ErasureWorker(settings, feed.ledger, feed.desk),
+            couriers=WebhookDispatchers(settings, feed.ledger.hides),
+            archive=HandlingArchiver(settings, feed.ledger.hides),
         )
 
     def start(self) -> None:
@@ -98,4 +98,4 @@ async def _context(connection: HTTPConnection) -> Context:
     return context
 
 
-Here = Annotated[Context, Depends(_context)]
+ContextDep = Annotated[Context, Depends(_context)]

@@ -9,15 +9,15 @@ from confluent_kafka import Message
 
 from ebb.contracts.stream import ALERTS_HELD
 from ebb.settings import Settings
-from serving.projections.alert_handling import Desk
+from serving.projections.alert_handling import AlertHandlingView
 from serving.projections.alerts import RecentAlerts
-from serving.projections.api_keys import Keyring
-from serving.projections.erasures import Ledger
-from serving.projections.models import Registry
+from serving.projections.api_keys import ApiKeyView
+from serving.projections.erasures import ErasureView
+from serving.projections.models import ModelView
 from serving.projections.reader import Source, TopicReader
-from serving.projections.scores import Board
+from serving.projections.scores import ScoreView
 from serving.streaming.hub import Hub
-from serving.streaming.message import Item
+from serving.streaming.message import StreamMessage
 
 _UNDER_WAY = 20
 """Batches handed to the event loop and not yet fanned out; beyond it the reader waits, so memory stays bounded."""
@@ -27,15 +27,15 @@ class Feed:
     """Owns the reader thread and what it fills."""
 
     def __init__(self, settings: Settings, hub: Hub) -> None:
-        self.board = Board()
-        self.registry = Registry()
+        self.board = ScoreView()
+        self.registry = ModelView()
         self.alerts = RecentAlerts(ALERTS_HELD)
         self._hub = hub
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room = threading.Semaphore(_UNDER_WAY)
-        self.ring = Keyring()
-        self.ledger = Ledger()
-        self.desk = Desk()
+        self.ring = ApiKeyView()
+        self.ledger = ErasureView()
+        self.desk = AlertHandlingView()
         topics = settings.topics
         self.reader = TopicReader(
             settings,
@@ -64,7 +64,7 @@ class Feed:
     def _take_scores(self, records: Sequence[Message], fresh: bool) -> None:
         changes = self.board.apply([(_bytes(record.key()), _bytes(record.value())) for record in records])
         if fresh:
-            self._publish([Item.of_score(change) for change in changes])
+            self._publish([StreamMessage.of_score(change) for change in changes])
 
     def _take_alerts(self, records: Sequence[Message], fresh: bool) -> None:
         raised = self.alerts.add([body for record in records if (body := _bytes(record.value())) is not None])
@@ -72,7 +72,7 @@ class Feed:
             raised = [one for one in raised if not self.ledger.hides(one[0].customer_id, one[0].raised_at)]
             self.alerts.forget(lambda alert: self.ledger.hides(alert.customer_id, alert.raised_at))
         if fresh:
-            self._publish([Item.of_alert(alert, body) for alert, body in raised])
+            self._publish([StreamMessage.of_alert(alert, body) for alert, body in raised])
 
     def _take_models(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
         for record in records:
@@ -95,7 +95,7 @@ class Feed:
             with contextlib.suppress(RuntimeError):  # the loop has closed, and what it remembered with it
                 loop.call_soon_threadsafe(self._hub.forget, digests)
 
-    def _publish(self, items: list[Item]) -> None:
+    def _publish(self, items: list[StreamMessage]) -> None:
         loop = self._loop
         if not items or loop is None:
             return
@@ -105,7 +105,7 @@ class Feed:
         except RuntimeError:  # the loop closed between the look and the call: nobody is left to be told
             self._room.release()
 
-    def _fan_out(self, items: list[Item]) -> None:
+    def _fan_out(self, items: list[StreamMessage]) -> None:
         self._room.release()
         self._hub.publish(items)
 

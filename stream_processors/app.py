@@ -30,12 +30,12 @@ from ebb.metrics import (
 )
 from ebb.settings import Settings
 from stream_processors.batch import Batch
-from stream_processors.checkpoint import Capture, write
+from stream_processors.checkpoint import PartitionCapture, write
 from stream_processors.ingest.decoder import FEW, Decoder
-from stream_processors.ingest.record_batches import Poll
+from stream_processors.ingest.record_batches import FetchedBatch
 from stream_processors.ingest.transport import RawSchema, Transport
 from stream_processors.partition import PartitionWorker
-from stream_processors.scoring.champions import ModelWatcher
+from stream_processors.scoring.champions import ModelFollower
 from stream_processors.scoring.publisher import Scoring
 from stream_processors.sink import Sink
 
@@ -47,7 +47,7 @@ DECODERS = 2
 """Rounds decoded at a time. It is what takes longest, and mostly without Python's lock."""
 ROUNDS_AHEAD = 2
 """Rounds that wait, decoded or nearly so, while customers are scored."""
-ROUND_RECORDS = 20_000
+MICRO_BATCH_RECORDS = 20_000
 """Records from which on a round takes no further poll."""
 SCORE_SECONDS = 1.0
 """While full rounds come one after another, customers are scored this often, or `SHARE` times as long after the last
@@ -73,19 +73,19 @@ HANDOVER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Polled:
+class PendingBatch:
     """One poll of one partition on its way through the worker."""
 
     event: EventT[Any]
-    poll: Poll
+    poll: FetchedBatch
     partition: PartitionWorker
 
 
 @dataclass(frozen=True)
-class Round:
+class MicroBatch:
     """Polls that are decoded together, and whose customers are scored together."""
 
-    polls: list[Polled]
+    polls: list[PendingBatch]
     batches: asyncio.Future[list[Batch]]
 
 
@@ -107,11 +107,11 @@ class ActivityWorker:
         # A round hands over all its records at once; they need not wait for more.
         self._publisher = Publisher(settings, linger_ms=1)
         self._sink = Sink()
-        self._champions = ModelWatcher(settings)
+        self._champions = ModelFollower(settings)
         self._scoring = Scoring(settings, publisher=self._publisher, sink=self._sink, champions=self._champions)
         self._decoder = Decoder(settings)
-        self._polled: asyncio.Queue[Polled] = asyncio.Queue(POLLS_AHEAD)
-        self._rounds: asyncio.Queue[Round] = asyncio.Queue(ROUNDS_AHEAD)
+        self._polled: asyncio.Queue[PendingBatch] = asyncio.Queue(POLLS_AHEAD)
+        self._rounds: asyncio.Queue[MicroBatch] = asyncio.Queue(ROUNDS_AHEAD)
         self._decoding = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
         self._underway = 0
         self._unscored: list[float] = []
@@ -264,19 +264,19 @@ class ActivityWorker:
             return  # read before a rebalance; it comes again where it is wanted
         self._underway += 1
         self._idle.clear()
-        poll = cast(Poll, event.message.value)
-        await self._polled.put(Polled(event, poll, partition))
+        poll = cast(FetchedBatch, event.message.value)
+        await self._polled.put(PendingBatch(event, poll, partition))
 
     async def _gather(self) -> None:
         """Have the polls that are there decoded, as a round, while those before are processed."""
         polls = [await self._polled.get()]
         if len(polls[0].poll) < FEW:
             await asyncio.sleep(GATHER_SECONDS)
-        while not self._polled.empty() and sum(len(one.poll) for one in polls) < ROUND_RECORDS:
+        while not self._polled.empty() and sum(len(one.poll) for one in polls) < MICRO_BATCH_RECORDS:
             polls.append(self._polled.get_nowait())
         every = [one.poll for one in polls]
         batches = asyncio.get_running_loop().run_in_executor(self._decoding, self._decoder.decode_all, every)
-        await self._rounds.put(Round(polls, batches))
+        await self._rounds.put(MicroBatch(polls, batches))
 
     async def _process(self) -> None:
         polled = await self._rounds.get()
@@ -293,7 +293,7 @@ class ActivityWorker:
             partition.unacked.append(one.event)
             self._unscored.append(batch.waited_since)
         self._underway -= len(polled.polls)
-        more = self._underway and sum(map(len, batches)) >= ROUND_RECORDS
+        more = self._underway and sum(map(len, batches)) >= MICRO_BATCH_RECORDS
         if not more or began >= self._score_at or self._waiting() > SCORE_ROWS:
             self._score_all()
         BATCH_SECONDS.observe(time.monotonic() - began)
@@ -367,7 +367,7 @@ class ActivityWorker:
         bool
             Whether anything had changed in them.
         """
-        taken: list[tuple[PartitionWorker, Capture, list[EventT[Any]]]] = []
+        taken: list[tuple[PartitionWorker, PartitionCapture, list[EventT[Any]]]] = []
         size = 0
         while waiting and size < CAPTURE_BYTES:
             worker = waiting.pop()
@@ -391,7 +391,7 @@ class ActivityWorker:
                 event.ack()
         return True
 
-    def _save(self, captures: list[tuple[PartitionWorker, Capture]]) -> None:
+    def _save(self, captures: list[tuple[PartitionWorker, PartitionCapture]]) -> None:
         for worker, _ in captures:
             if not worker.released:
                 worker.report_erased()

@@ -28,7 +28,7 @@ _ROWS = ("offsets", "times", "kinds", "amounts", "discounted", "event_hashes")
 
 
 @dataclass(frozen=True)
-class Refused:
+class DeadLetter:
     """A record that cannot be accepted, with why."""
 
     record: Record
@@ -37,7 +37,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Erasing:
+class ErasureRecord:
     """A record by which the partition forgets a customer."""
 
     offset: int
@@ -46,27 +46,27 @@ class Erasing:
 
 
 @dataclass(frozen=True)
-class Coded:
+class DictionaryColumn:
     """A column of text as numbers into its distinct values; -1 stands for none."""
 
     numbers: npt.NDArray[np.intp]
     values: pa.StringArray
 
     @classmethod
-    def of(cls, column: pa.ChunkedArray) -> "Coded":
-        """Number the values of a column, in order of appearance."""
+    def of(cls, column: pa.ChunkedArray) -> "DictionaryColumn":
+        """Encode a column, its values in order of appearance."""
         coded = column.combine_chunks().dictionary_encode()
         if isinstance(coded, pa.ChunkedArray):
             coded = coded.chunk(0)
         indices = coded.indices.fill_null(-1) if coded.indices.null_count else coded.indices
         return cls(indices.to_numpy().astype(np.intp), coded.dictionary)
 
-    def __getitem__(self, rows: slice) -> "Coded":
+    def __getitem__(self, rows: slice) -> "DictionaryColumn":
         """Return some neighbouring rows; the values stay whole."""
-        return Coded(self.numbers[rows], self.values)
+        return DictionaryColumn(self.numbers[rows], self.values)
 
     def distinct(self, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], pa.StringArray]:
-        """Number some rows anew: return their numbers and only their values, in order of appearance among them."""
+        """Encode some rows from scratch: return their codes and only their values, in order of appearance."""
         numbers = self.numbers[rows]
         count = len(numbers)
         # A place more than there are values, which -1 finds. Of repeats numpy keeps the last: here the first row.
@@ -96,12 +96,12 @@ class Batch:
     event_hashes: npt.NDArray[np.uint64]
     events: pa.Table
     """Of schema `columnar.COLUMNS`: a row for each row above that is no tick, in the same order."""
-    customers: Coded
+    customers: DictionaryColumn
     """Of the rows of `events`, as are the two below."""
-    countries: Coded
-    channels: Coded
-    refused: list[Refused] = field(default_factory=list)
-    erasings: list[Erasing] = field(default_factory=list)
+    countries: DictionaryColumn
+    channels: DictionaryColumn
+    refused: list[DeadLetter] = field(default_factory=list)
+    erasings: list[ErasureRecord] = field(default_factory=list)
     last_offset: int = -1
     produced_at: float = 0.0
     """Wall time at which the newest record was produced, Unix seconds."""
@@ -111,7 +111,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def parts(self) -> Iterator[tuple["Batch", Erasing | None]]:
+    def parts(self) -> Iterator[tuple["Batch", ErasureRecord | None]]:
         """Cut the batch at its erasings: each part comes with the one that follows it, the last with none."""
         start = -1
         for erasing in self.erasings:

@@ -20,7 +20,7 @@ from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.fenced_writer import FencedWriter
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
-from stream_processors.scoring.history import Scoreboard
+from stream_processors.scoring.history import ScoreHistory
 from stream_processors.state.customer_ids import Ids
 from stream_processors.state.customers import Names
 from stream_processors.state.engine import Engine
@@ -34,7 +34,7 @@ _LENGTH = struct.Struct("<I")
 
 
 @dataclass
-class Capture:
+class PartitionCapture:
     """A checkpoint taken in memory: copies, so that processing goes on while it is written."""
 
     partition: int
@@ -45,7 +45,7 @@ class Capture:
     """Keys of pieces that are no more."""
 
 
-class Checkpointer:
+class PartitionCheckpointer:
     """Takes and writes the checkpoints of one partition.
 
     Parameters
@@ -61,7 +61,7 @@ class Checkpointer:
         self._window_seen = 0
         self._snapshots: set[int] = set()
 
-    def capture(self, engine: Engine, board: Scoreboard) -> Capture | None:
+    def capture(self, engine: Engine, board: ScoreHistory) -> PartitionCapture | None:
         """Copy what changed since the last capture; None if no record was processed since.
 
         Must be called between batches. A capture must be written before the next one is taken.
@@ -100,7 +100,7 @@ class Checkpointer:
             "snapshots": sorted(pending),
             "remembered": board.remembered,
         }
-        return Capture(self.partition, pieces, manifest, stale)
+        return PartitionCapture(self.partition, pieces, manifest, stale)
 
     def resume(self, manifest: dict[str, Any], *, resized: bool) -> None:
         """Go on from a checkpoint that was read back; a resized duplicate window is written whole next time."""
@@ -121,7 +121,7 @@ def own(settings: Settings, partition: int) -> FencedWriter:
     return FencedWriter(settings, f"{topic}-{partition}", topic=topic, partition=partition)
 
 
-def write(capture: Capture, writer: FencedWriter) -> int:
+def write(capture: PartitionCapture, writer: FencedWriter) -> int:
     """Write a checkpoint; it is durable when this returns. Returns the bytes written.
 
     Raises
@@ -143,12 +143,12 @@ def pack(body: bytes) -> bytes:
     return _LENGTH.pack(len(body)) + bytes(_CODEC.compress(body, asbytes=True))
 
 
-def new(settings: Settings, partition: int) -> tuple[Engine, Scoreboard, Checkpointer]:
+def new(settings: Settings, partition: int) -> tuple[Engine, ScoreHistory, PartitionCheckpointer]:
     """Return what a partition without a checkpoint begins with."""
-    return Engine(partition, settings), Scoreboard(), Checkpointer(partition)
+    return Engine(partition, settings), ScoreHistory(), PartitionCheckpointer(partition)
 
 
-def restore(settings: Settings, partition: int) -> tuple[Engine, Scoreboard, Checkpointer]:
+def restore(settings: Settings, partition: int) -> tuple[Engine, ScoreHistory, PartitionCheckpointer]:
     """Read the last checkpoint of a partition; without one, return what a new partition begins with.
 
     Raises
@@ -168,7 +168,9 @@ def restore(settings: Settings, partition: int) -> tuple[Engine, Scoreboard, Che
     return rebuild(settings, partition, latest)
 
 
-def rebuild(settings: Settings, partition: int, latest: Mapping[str, bytes]) -> tuple[Engine, Scoreboard, Checkpointer]:
+def rebuild(
+    settings: Settings, partition: int, latest: Mapping[str, bytes]
+) -> tuple[Engine, ScoreHistory, PartitionCheckpointer]:
     """Put a partition together from the latest record of each key.
 
     Raises

@@ -10,15 +10,15 @@ from faust.types import EventT
 
 from ebb.contracts import examples as blocks
 from ebb.contracts.activity import TICK_HEADER
-from ebb.contracts.erasures import Part, Report, key_of, partition_of
+from ebb.contracts.erasures import ErasurePart, ErasurePartReport, key_of, partition_of
 from ebb.contracts.models import TARGETS, Target
 from ebb.contracts.scores import BANDS
 from ebb.kafka.producer import Publisher
 from ebb.metrics import CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVENTS, WATERMARK
 from ebb.settings import Settings
-from stream_processors.batch import TICK, Batch, Erasing, Refused
-from stream_processors.checkpoint import Capture, new, own, restore
-from stream_processors.scoring.split import Arms, Champions
+from stream_processors.batch import TICK, Batch, DeadLetter, ErasureRecord
+from stream_processors.checkpoint import PartitionCapture, new, own, restore
+from stream_processors.scoring.split import Assignment, ServingModels
 from stream_processors.sink import (
     Accepted,
     Sink,
@@ -28,7 +28,7 @@ from stream_processors.sink import (
 from stream_processors.state.customers import DAY_MS, Rows
 from stream_processors.state.engine import Erased
 from stream_processors.state.features import describe
-from stream_processors.state.labelling import Crossing
+from stream_processors.state.labelling import BoundaryResult
 
 SLICE_ROWS = 2_048
 """Customers scored in one go: some 5 ms, 20 if every one of them is told, so that no event waits long for a sweep."""
@@ -63,7 +63,7 @@ class PartitionWorker:
         *,
         publisher: Publisher,
         sink: Sink,
-        champions: Champions,
+        champions: ServingModels,
         anew: bool = False,
     ) -> None:
         self.partition = partition
@@ -87,9 +87,9 @@ class PartitionWorker:
         """Whether records wait to be processed: meanwhile the clock must not move time on."""
         self.unacked: list[EventT[Any]] = []
         """Polls processed since the last capture; they are acked once that is durable."""
-        self._erased: list[tuple[Erasing, int, bool]] = []
+        self._erased: list[tuple[ErasureRecord, int, bool]] = []
         """Customers forgotten since the last capture: event time (ms) of it, and whether no event had come before."""
-        self._reporting: list[tuple[Erasing, int, bool]] = []
+        self._reporting: list[tuple[ErasureRecord, int, bool]] = []
         self.released = False
         """Whether the partition was given up, or another worker was found to have it: nothing more is done for it."""
 
@@ -109,7 +109,7 @@ class PartitionWorker:
         """Return how many customers whom events have touched are not scored yet, at most."""
         return min(sum(map(len, self._unscored)), len(self.engine.state))
 
-    def _forget(self, erasing: Erasing, erased: Erased) -> None:
+    def _forget(self, erasing: ErasureRecord, erased: Erased) -> None:
         """Withdraw what was told of a customer who was forgotten; the next checkpoint reports it."""
         topics, state = self._settings.topics, self.engine.state
         if erased.row is not None:
@@ -130,9 +130,9 @@ class PartitionWorker:
         for erasing, event_time, timeless in taken:
             at = datetime.now(UTC)
             details = {"partition": self.partition, "offset": erasing.offset, "event_time_ms": event_time}
-            reports = {Part.WORKER: Report(at=at, customer_id=erasing.customer_id, details=details)}
+            reports = {ErasurePart.WORKER: ErasurePartReport(at=at, customer_id=erasing.customer_id, details=details)}
             if timeless:  # a partition without events has no boundary by which the learner could come to know
-                reports[Part.LEARNER] = Report(at=at, details={"rows": 0})
+                reports[ErasurePart.LEARNER] = ErasurePartReport(at=at, details={"rows": 0})
             for part, report in reports.items():
                 self._publisher.send(
                     self._settings.topics.erasures,
@@ -203,7 +203,7 @@ class PartitionWorker:
             ids = self.engine.state.ids.take(rows)
             self._sink.add("features", feature_columns(ids, features, now, time.time()))
 
-    def capture(self) -> Capture | None:
+    def capture(self) -> PartitionCapture | None:
         """Copy what changed since the last checkpoint."""
         self._reporting += self._erased
         self._erased = []
@@ -233,7 +233,7 @@ class PartitionWorker:
         )
         self.moved_at = time.time()
 
-    def _cross(self, crossing: Crossing) -> None:
+    def _cross(self, crossing: BoundaryResult) -> None:
         rows = crossing.rows
         self.board.table.grow(len(self.engine.state))
         self.board.remember(crossing.boundary)
@@ -241,7 +241,7 @@ class PartitionWorker:
         split: dict[Target, list[str]] = {}
         hashes = self.engine.state.table["id_hash"][rows]
         for target in TARGETS if len(rows) else ():
-            arms = Arms.of(self._champions, target, hashes)
+            arms = Assignment.of(self._champions, target, hashes)
             served[target] = arms.say(lambda model, who: model.predict(crossing.features[who])).astype(np.float32)
             if names := arms.names():
                 split[target] = names
@@ -254,7 +254,7 @@ class PartitionWorker:
                 self._settings.topics.examples, key=None, value=blocks.encode(block), partition=self.partition
             )
 
-    def _refuse(self, refused: list[Refused]) -> None:
+    def _refuse(self, refused: list[DeadLetter]) -> None:
         for item in refused:
             record = item.record
             headers = [

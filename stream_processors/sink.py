@@ -13,13 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clickhouse.tables import SCHEMAS
-from ebb.contracts.features import NAMES, Kind
+from ebb.contracts.features import NAMES, EventKind
 from ebb.contracts.scores import utc
-from stream_processors.batch import TICK, Batch, Refused
+from stream_processors.batch import TICK, Batch, DeadLetter
 from stream_processors.ingest.event_table import COLUMNS
-from stream_processors.native.dictionary import numbered
+from stream_processors.native.dictionary import dictionary_encode
 
-KIND_NAMES = pa.array([kind.name.lower() for kind in Kind])
+KIND_NAMES = pa.array([kind.name.lower() for kind in EventKind])
 REPEATED = ("type", "currency", "channel", "country", "category", "store", "payment_method")
 """Columns of events that ClickHouse keeps as numbers of the texts in them (`LowCardinality`)."""
 MANY_ROWS = 5_000
@@ -92,7 +92,7 @@ def event_rows(parts: Sequence[Accepted]) -> pa.Table:
     repeated = REPEATED if events.num_rows >= MANY_ROWS else ()
     kinds = pa.array(joined(part.batch.kinds[part.accepted] for part in parts).astype(np.int8))
     columns = {
-        **{name: numbered(events[name]) if name in repeated else events[name] for name in COLUMNS.names},
+        **{name: dictionary_encode(events[name]) if name in repeated else events[name] for name in COLUMNS.names},
         "occurred_at": _times(joined(part.batch.times[part.accepted] for part in parts)),
         "kind": pa.DictionaryArray.from_arrays(kinds, KIND_NAMES),
         "partition": np.repeat(np.array([part.partition for part in parts], np.uint16), counts),
@@ -125,7 +125,7 @@ def alert_columns(alerts: list[dict[str, Any]]) -> dict[str, Any]:
     return columns
 
 
-def refusal_columns(refused: list[Refused], topic: str, partition: int, seen_at: float) -> dict[str, Any]:
+def refusal_columns(refused: list[DeadLetter], topic: str, partition: int, seen_at: float) -> dict[str, Any]:
     """Return refused records as columns of table `dead_letters`."""
     return {
         "topic": [topic] * len(refused),

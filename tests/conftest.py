@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from ebb.kafka.admin import create_topics, topic_specs
 from ebb.settings import Settings
-from ebb_cli.local.parts import Part
+from ebb_cli.local.parts import ManagedProcess
 from ebb_cli.local.ports import free_port
 from ebb_cli.local.supervisor import Supervisor
 from ebb_cli.local.system import running
@@ -25,7 +25,7 @@ from tests.support.project import LIB
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-RunPart = Callable[[Part], Supervisor]
+RunPart = Callable[[ManagedProcess], Supervisor]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -93,7 +93,7 @@ def run_part(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RunPart
     supervisors: list[Supervisor] = []
     logs = tmp_path / "logs"
 
-    def run(part: Part) -> Supervisor:
+    def run(part: ManagedProcess) -> Supervisor:
         supervisor = Supervisor([part], logs=logs, say=print)
         supervisors.append(supervisor)
         supervisor.start()

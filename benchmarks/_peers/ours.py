@@ -85,7 +85,7 @@ def _last_score(settings: Settings, process: psutil.Process, wall: float, cpu: f
         consumer.close()
 
 
-def _process(part: parts.Part) -> psutil.Process:
+def _process(part: parts.ManagedProcess) -> psutil.Process:
     wanted = list(part.command)
     return next(child for child in psutil.Process().children(recursive=True) if child.cmdline() == wanted)
 

@@ -19,7 +19,7 @@ from typing import Any
 import chdb
 
 from clickhouse.embedded.faults import BAD_ARGUMENTS, SYNTAX_ERROR, FaultError
-from clickhouse.embedded.statement import Kind, Statement, parse
+from clickhouse.embedded.statement import Statement, StatementKind, parse
 from ebb.errors import SetupError
 
 DEFAULT_FORMAT = "TabSeparated"
@@ -45,7 +45,7 @@ here has several of either to choose from."""
 
 
 @dataclass(frozen=True)
-class Request:
+class EngineRequest:
     """One statement to run, with what came beside it."""
 
     sql: bytes
@@ -61,7 +61,7 @@ class Request:
 
 
 @dataclass
-class Answer:
+class EngineAnswer:
     """The result of a statement."""
 
     format: str
@@ -121,7 +121,7 @@ class Engine:
         self._keeper.close()
         os.close(self._lock)
 
-    def execute(self, request: Request) -> Answer:
+    def execute(self, request: EngineRequest) -> EngineAnswer:
         """Run a statement; blocks. Thread-safe.
 
         Raises
@@ -130,7 +130,7 @@ class Engine:
             If the engine refuses it.
         """
         statement = parse(request.sql)
-        if statement.kind is not Kind.INSERT_DATA and request.body:
+        if statement.kind is not StatementKind.INSERT_DATA and request.body:
             statement = parse(request.sql + b"\n" + request.body if request.sql else request.body)
             request = replace(request, body=b"")
         with contextlib.ExitStack() as stack:
@@ -138,10 +138,10 @@ class Engine:
             stack.callback(connection.close)
             try:
                 self._prepare(connection, request)
-                if statement.kind is Kind.INSERT_DATA:
+                if statement.kind is StatementKind.INSERT_DATA:
                     return self._insert(connection, request, statement)
                 named = statement.format or request.format
-                if statement.kind is Kind.READ and named in _STREAMED and not request.whole:
+                if statement.kind is StatementKind.READ and named in _STREAMED and not request.whole:
                     answer = _stream(connection, request, statement, named)
                     if answer.rest is not None:
                         stack.pop_all()
@@ -150,7 +150,7 @@ class Engine:
             except (RuntimeError, chdb.ChdbError) as error:
                 raise FaultError.parse(error) from None
 
-    def _insert(self, connection: Any, request: Request, statement: Statement) -> Answer:
+    def _insert(self, connection: Any, request: EngineRequest, statement: Statement) -> EngineAnswer:
         """Insert rows by way of a file: chDB's streaming insert answers success though the table refused the rows."""
         with tempfile.NamedTemporaryFile(dir=self._incoming) as file:
             file.write(statement.rows)
@@ -159,7 +159,7 @@ class Engine:
             head, clause = _text(statement.sql), _text(statement.settings)
             sql = f"{head} FROM INFILE {_quote(file.name)} COMPRESSION 'none' {clause} FORMAT {statement.format}"
             result = connection.query(sql, "Null", params=dict(request.parameters))
-        return Answer(
+        return EngineAnswer(
             statement.format or "",
             b"",
             written_rows=result.rows_written(),
@@ -167,7 +167,7 @@ class Engine:
             seconds=result.elapsed(),
         )
 
-    def _prepare(self, connection: Any, request: Request) -> None:
+    def _prepare(self, connection: Any, request: EngineRequest) -> None:
         if request.database:
             connection.query(f"USE {_quote(request.database, '`')}", "Null")
         for name in request.settings:
@@ -194,9 +194,9 @@ def _text(sql: bytes) -> str:
         raise FaultError.of(SYNTAX_ERROR, "SYNTAX_ERROR", "The statement is not UTF-8.") from None
 
 
-def _query(connection: Any, request: Request, statement: Statement, named: str) -> Answer:
+def _query(connection: Any, request: EngineRequest, statement: Statement, named: str) -> EngineAnswer:
     result = connection.query(_text(statement.sql), request.format, params=dict(request.parameters))
-    return Answer(
+    return EngineAnswer(
         named,
         result.bytes(),
         read_rows=result.storage_rows_read(),
@@ -207,14 +207,14 @@ def _query(connection: Any, request: Request, statement: Statement, named: str) 
     )
 
 
-def _stream(connection: Any, request: Request, statement: Statement, named: str) -> Answer:
+def _stream(connection: Any, request: EngineRequest, statement: Statement, named: str) -> EngineAnswer:
     handle = connection.send_query(_text(statement.sql), request.format, params=dict(request.parameters))
     chunks = _chunks(handle)
     first = next(chunks, b"")
     second = next(chunks, None)
     if second is None:
-        return Answer(named, first)
-    return Answer(named, first, _closing(connection, second, chunks))
+        return EngineAnswer(named, first)
+    return EngineAnswer(named, first, _closing(connection, second, chunks))
 
 
 def _chunks(stream: Any) -> Generator[bytes, None, None]:

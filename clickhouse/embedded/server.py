@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from clickhouse.embedded import encodings
-from clickhouse.embedded.engine import DEFAULT_FORMAT, Answer, Engine, Request
+from clickhouse.embedded.engine import DEFAULT_FORMAT, Engine, EngineAnswer, EngineRequest
 from clickhouse.embedded.faults import (
     AUTHENTICATION_FAILED,
     LIMIT_EXCEEDED,
@@ -113,7 +113,7 @@ class Server:
             return PlainTextResponse(body, status_code=fault.status, headers=headers)
         return self._respond(http, answer, headers)
 
-    async def _in_thread(self, request: Request) -> Answer:
+    async def _in_thread(self, request: EngineRequest) -> EngineAnswer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._engine.execute, request)
 
     def _admit(self, http: HttpRequest) -> None:
@@ -126,7 +126,7 @@ class Server:
             what = f"{user}: Authentication failed: password is incorrect, or there is no user with such name."
             raise FaultError.of(AUTHENTICATION_FAILED, "AUTHENTICATION_FAILED", what)
 
-    async def _read(self, http: HttpRequest) -> Request:
+    async def _read(self, http: HttpRequest) -> EngineRequest:
         given = dict(http.query_params)
         if http.headers.get("content-type", "").startswith("multipart/") or given.get("decompress") == "1":
             what = "Forms of several parts and ClickHouse's own block compression are not served here."
@@ -146,7 +146,7 @@ class Server:
         }
         if http.method == "GET":
             settings["readonly"] = "2"
-        return Request(
+        return EngineRequest(
             sql=given.get("query", "").encode(),
             body=body,
             database=given.get("database", http.headers.get("x-clickhouse-database", "")),
@@ -158,7 +158,7 @@ class Server:
             whole=given.get("wait_end_of_query") == "1",
         )
 
-    def _respond(self, http: HttpRequest, answer: Answer, headers: dict[str, str]) -> Response:
+    def _respond(self, http: HttpRequest, answer: EngineAnswer, headers: dict[str, str]) -> Response:
         headers["X-ClickHouse-Format"] = answer.format
         headers["X-ClickHouse-Summary"] = json.dumps(
             {

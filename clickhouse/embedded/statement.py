@@ -21,7 +21,7 @@ _TOKEN = re.compile(
 _FORMAT_NAME = re.compile(rb"\s*(\w+)[ \t\r;]*\n?")
 
 
-class Kind(Enum):
+class StatementKind(Enum):
     """How a statement has to be run."""
 
     INSERT_DATA = "insert"
@@ -35,7 +35,7 @@ class Kind(Enum):
 class Statement:
     """A SQL text, taken apart."""
 
-    kind: Kind
+    kind: StatementKind
     sql: bytes
     """All of it, or for `INSERT_DATA` what stands before `SETTINGS` and `FORMAT`."""
     settings: bytes = b""
@@ -84,7 +84,7 @@ def parse(text: bytes) -> Statement:
                 what = f"{word.decode()} is not allowed over HTTP."
                 raise FaultError.of(SUPPORT_IS_DISABLED, "SUPPORT_IS_DISABLED", what)
             if depth == 0 and first == b"INSERT" and word in {b"VALUES", b"SELECT", b"WITH"}:
-                return Statement(Kind.OTHER, text)
+                return Statement(StatementKind.OTHER, text)
             if depth == 0 and first == b"INSERT" and word == b"SETTINGS":
                 settings_at = token.start()
             if depth == 0 and word == b"FORMAT" and (name := _FORMAT_NAME.match(text, token.end())):
@@ -92,6 +92,6 @@ def parse(text: bytes) -> Statement:
                 if first == b"INSERT":
                     end = token.start()
                     head, clause = text[: settings_at or end], text[settings_at or end : end]
-                    return Statement(Kind.INSERT_DATA, head, clause, named, text[name.end() :])
-    kind_of = Kind.READ if first in {b"SELECT", b"WITH"} else Kind.OTHER
+                    return Statement(StatementKind.INSERT_DATA, head, clause, named, text[name.end() :])
+    kind_of = StatementKind.READ if first in {b"SELECT", b"WITH"} else StatementKind.OTHER
     return Statement(kind_of, text, format=named)

@@ -19,7 +19,7 @@ effect between the events before and those after it, at every replay alike (docs
 """
 
 
-class Part(StrEnum):
+class ErasurePart(StrEnum):
     """Who reports on an erasure."""
 
     REQUEST = "request"
@@ -33,7 +33,7 @@ class Part(StrEnum):
     """The rows in ClickHouse are deleted."""
 
 
-class Request(BaseModel):
+class ErasureRequest(BaseModel):
     """That a customer is to be forgotten."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -48,7 +48,7 @@ class Request(BaseModel):
     done_at: AwareDatetime | None = None
 
 
-class Report(BaseModel):
+class ErasurePartReport(BaseModel):
     """That a part has forgotten a customer."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -64,7 +64,7 @@ def digest_of(customer_id: str) -> str:
     return hashlib.sha256(f"ebb customer {customer_id}".encode()).hexdigest()
 
 
-def key_of(erasure_id: str, part: Part) -> str:
+def key_of(erasure_id: str, part: ErasurePart) -> str:
     """Return the key of a record on `ebb.erasures`."""
     return f"{erasure_id}/{part}"
 

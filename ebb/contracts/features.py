@@ -1,6 +1,6 @@
 """The one catalogue of features: name, meaning, unit, and the group under which a person reads them.
 
-The vector that models see, the ClickHouse columns and the documentation follow from this list. `Kind` numbers the
+The vector that models see, the ClickHouse columns and the documentation follow from this list. `EventKind` numbers the
 columns of the day counters. Features are functions of (customer state, now); `stream_processors.state.features`
 computes them.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 
-class Kind(IntEnum):
+class EventKind(IntEnum):
     """What an event means to Ebb. `OTHER` still counts as activity."""
 
     OTHER = 0
@@ -22,7 +22,7 @@ class Kind(IntEnum):
     CANCEL = 6
 
 
-KIND_BY_NAME: dict[str, Kind] = {kind.name.lower(): kind for kind in Kind}
+KIND_BY_NAME: dict[str, EventKind] = {kind.name.lower(): kind for kind in EventKind}
 
 
 @dataclass(frozen=True)

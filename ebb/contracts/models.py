@@ -45,7 +45,7 @@ class ModelSnapshot(BaseModel):
 
     def sealed(self) -> Self:
         """Return the same snapshot with its checksum."""
-        return self.model_copy(update={"checksum": self._digest()})
+        return self.model_copy(update={"checksum": self.digest()})
 
     def encode(self) -> bytes:
         """Return the record body of a sealed snapshot."""
@@ -67,7 +67,7 @@ class ModelSnapshot(BaseModel):
         except (orjson.JSONDecodeError, ValidationError) as error:
             what = f"A record of the models topic is not a model snapshot: {error}."
             raise CorruptError(what) from error
-        if snapshot.checksum != snapshot._digest():
+        if snapshot.checksum != snapshot.digest():
             what = f"Model {snapshot.name} version {snapshot.version} fails its checksum."
             raise CorruptError(what, "The model in use stays; publish the snapshot again.")
         if snapshot.schema_hash != SCHEMA_HASH:
@@ -97,7 +97,8 @@ class ModelSnapshot(BaseModel):
         made |= {"trained_until": (row["trained_until"] - date_of(0)).days, "checksum": row["checksum"]}
         return cls.decode(orjson.dumps(made))
 
-    def _digest(self) -> str:
+    def digest(self) -> str:
+        """Return the checksum of all but the checksum itself."""
         # What is on the topics stays there: a record without a younger field has the checksum that it always had.
         younger = {name for name in ("config", "share") if not getattr(self, name)}
         plain = self.model_dump(exclude={"checksum", *younger})

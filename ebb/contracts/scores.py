@@ -21,13 +21,13 @@ class Band(StrEnum):
 BANDS: tuple[Band, ...] = tuple(Band)
 
 
-class Message(BaseModel):
+class PublishedMessage(BaseModel):
     """Base of what is sent: unknown fields are refused so that a misspelt one is seen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Reason(Message):
+class Reason(PublishedMessage):
     """One contribution to the risk: what it is, how much it moves the logit, and in words."""
 
     feature: str
@@ -37,14 +37,14 @@ class Reason(Message):
     text: str
 
 
-class ModelRef(Message):
+class ModelRef(PublishedMessage):
     """Which model made a score."""
 
     name: str
     version: int
 
 
-class Score(Message):
+class Score(PublishedMessage):
     """How likely a customer is to leave, at a moment of event time."""
 
     customer_id: str
@@ -71,7 +71,7 @@ class Score(Message):
     """Wall time at which the score was made."""
 
 
-class Alert(Message):
+class Alert(PublishedMessage):
     """A change of band that somebody should know of."""
 
     alert_id: str

@@ -89,8 +89,8 @@ class Ping(_Said):
     type: Literal["ping"]
 
 
-Said = Annotated[Subscribe | Resume | Unsubscribe | Ping, Field(discriminator="type")]
-SAID: TypeAdapter[Subscribe | Resume | Unsubscribe | Ping] = TypeAdapter(Said)
+ClientMessage = Annotated[Subscribe | Resume | Unsubscribe | Ping, Field(discriminator="type")]
+CLIENT_MESSAGE: TypeAdapter[Subscribe | Resume | Unsubscribe | Ping] = TypeAdapter(ClientMessage)
 
 
 def _require_type(schema: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ def _require_type(schema: dict[str, Any]) -> None:
         schema["required"] = ["type", *schema.get("required", ())]
 
 
-class _Told(BaseModel):
+class _ServerBase(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra=_require_type)
 
     def text(self) -> str:
@@ -108,7 +108,7 @@ class _Told(BaseModel):
         return self.model_dump_json(exclude=left_out, exclude_none=True)
 
 
-class Subscribed(_Told):
+class Subscribed(_ServerBase):
     """The subscription stands; what comes next of it has a greater sequence."""
 
     type: Literal["subscribed"] = "subscribed"
@@ -119,7 +119,7 @@ class Subscribed(_Told):
     heartbeat_seconds: Annotated[float, Field(gt=0, description="Longest silence of a server that is well.")]
 
 
-class Unrecoverable(_Told):
+class Unrecoverable(_ServerBase):
     """What was missed is not held any more: fetch the present state by REST. The subscription stands from here."""
 
     type: Literal["unrecoverable"] = "unrecoverable"
@@ -130,7 +130,7 @@ class Unrecoverable(_Told):
     heartbeat_seconds: Annotated[float, Field(gt=0)]
 
 
-class Unsubscribed(_Told):
+class Unsubscribed(_ServerBase):
     """The subscription has ended; nothing of it comes after this."""
 
     type: Literal["unsubscribed"] = "unsubscribed"
@@ -144,7 +144,7 @@ Names = Annotated[
 ]
 
 
-class ScoreMessage(_Told):
+class ScoreMessage(_ServerBase):
     """A customer's score has changed."""
 
     type: Literal["score"] = "score"
@@ -153,7 +153,7 @@ class ScoreMessage(_Told):
     data: Score
 
 
-class AlertMessage(_Told):
+class AlertMessage(_ServerBase):
     """An alert was raised."""
 
     type: Literal["alert"] = "alert"
@@ -162,43 +162,43 @@ class AlertMessage(_Told):
     data: Alert
 
 
-class Moment(_Told):
+class HeartbeatData(_ServerBase):
     """The present of the server."""
 
     event_time: str
 
 
-class Heartbeat(_Told):
+class Heartbeat(_ServerBase):
     """Nothing is lost up to `sequence`; resume from there."""
 
     type: Literal["heartbeat"] = "heartbeat"
     sequence: Sequence
-    data: Moment
+    data: HeartbeatData
 
 
-class Pong(_Told):
+class Pong(_ServerBase):
     """Answers a `ping`; nothing is lost up to `sequence`."""
 
     type: Literal["pong"] = "pong"
     sequence: Sequence
 
 
-class Refusal(_Told):
+class ErrorData(_ServerBase):
     """Why a connection is closed."""
 
     code: Annotated[str, Field(description="The close code that follows.")]
     detail: str
 
 
-class StreamError(_Told):
+class StreamError(_ServerBase):
     """What was wrong with the client's message; the close follows."""
 
     type: Literal["error"] = "error"
     sequence: Sequence
-    data: Refusal
+    data: ErrorData
 
 
-Told = Annotated[
+ServerMessage = Annotated[
     Subscribed | Unrecoverable | Unsubscribed | ScoreMessage | AlertMessage | Heartbeat | Pong | StreamError,
     Field(discriminator="type"),
 ]

@@ -14,9 +14,9 @@ from ebb.settings import Settings
 
 IN_FLIGHT = 50_000
 """Records that may wait for the broker at once, of all requests together; some 50 MB."""
-ANSWER_SECONDS = 5.0
+ACK_TIMEOUT_SECONDS = 5.0
 """A broker that has not taken a record by then does not answer; the client still waits for its own answer."""
-_LATELY = "it did not answer a moment ago"
+_RECENTLY = "it did not answer a moment ago"
 DOWN_SECONDS = 1.0
 """After a failure nobody waits for the broker again for this long."""
 
@@ -25,7 +25,7 @@ class BusyError(EbbError):
     """As many records wait for the broker as may."""
 
 
-class Delivery:
+class AcknowledgedProducer:
     """Produces records and tells each caller when all of its own are durable.
 
     Guarantee: when `deliver` returns, every record is acknowledged; if it raises, any of them may be on the topic, and
@@ -40,7 +40,7 @@ class Delivery:
                 settings,
                 client_id="ebb-collector",
                 linger_ms=2,
-                delivery_timeout_ms=int(ANSWER_SECONDS * 1_000),
+                delivery_timeout_ms=int(ACK_TIMEOUT_SECONDS * 1_000),
                 queue_buffering_max_messages=2 * IN_FLIGHT,
             )
         )
@@ -56,7 +56,7 @@ class Delivery:
     def stop(self) -> None:
         """Wait a moment for what is under way, and stop."""
         with contextlib.suppress(KafkaException):
-            self._producer.flush(ANSWER_SECONDS)
+            self._producer.flush(ACK_TIMEOUT_SECONDS)
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(5)
@@ -82,8 +82,8 @@ class Delivery:
             what = f"{self._waiting:,} records wait for Kafka already."
             raise BusyError(what, "Send again in a moment.")
         if time.monotonic() < self._down_until:
-            raise self._unavailable(_LATELY)
-        ticket = _Ticket(len(records))
+            raise self._unavailable(_RECENTLY)
+        ticket = _PendingAck(len(records))
         self._waiting += len(records)
         try:
             for key, value in records:
@@ -107,7 +107,7 @@ class Delivery:
         return UnavailableError(what, "Send them again; what has arrived twice counts once.")
 
 
-class _Ticket:
+class _PendingAck:
     """Resolves when all records of one request are reported on."""
 
     def __init__(self, records: int) -> None:

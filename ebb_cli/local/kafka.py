@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import SetupError
 from ebb.settings import Settings
-from ebb_cli.local.parts import Part, environment
+from ebb_cli.local.parts import ManagedProcess, environment
 from ebb_cli.local.ports import LOOPBACK, answers, free_port
 
 JVM = (
@@ -28,7 +28,7 @@ JVM = (
 )
 
 
-def kafka(settings: Settings, classpath: list[Path]) -> Part:
+def kafka(settings: Settings, classpath: list[Path]) -> ManagedProcess:
     """Write the broker's configuration, format its storage if new, and describe the process.
 
     Parameters
@@ -69,7 +69,7 @@ def kafka(settings: Settings, classpath: list[Path]) -> Part:
         # Two systems that start at once may choose the same port; the broker that answers must be this one.
         return reachable(settings.kafka_bootstrap, cluster=cluster)
 
-    return Part("kafka", command, environment(settings), ready, grace=30)
+    return ManagedProcess("kafka", command, environment(settings), ready, grace=30)
 
 
 def _quoted(path: Path) -> str:

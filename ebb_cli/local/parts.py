@@ -16,7 +16,7 @@ def _running() -> bool:
 
 
 @dataclass(frozen=True)
-class Part:
+class ManagedProcess:
     """What the supervisor needs to know to run one process."""
 
     name: str
@@ -72,41 +72,47 @@ def api_url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
 
 
-def metrics_url(part: Part) -> str:
+def metrics_url(part: ManagedProcess) -> str:
     """Return where a part serves its metrics; empty if it does not."""
     port = part.environment.get("EBB_METRICS_PORT", "0")
     return f"http://{LOOPBACK}:{port}/metrics" if port != "0" else ""
 
 
-def _with_metrics(name: str, settings: Settings, command: tuple[str, ...], after: tuple[str, ...] = ()) -> Part:
+def _with_metrics(
+    name: str, settings: Settings, command: tuple[str, ...], after: tuple[str, ...] = ()
+) -> ManagedProcess:
     own = settings.model_copy(update={"metrics_port": free_port()})
     url = f"http://{LOOPBACK}:{own.metrics_port}/metrics"
-    return Part(name, command, environment(own), lambda: responds(url), after=after)
+    return ManagedProcess(name, command, environment(own), lambda: responds(url), after=after)
 
 
-def worker(settings: Settings, index: int = 0, *, after: tuple[str, ...] = ()) -> Part:
+def worker(settings: Settings, index: int = 0, *, after: tuple[str, ...] = ()) -> ManagedProcess:
     """Describe a stream worker; ready when it serves its metrics, on a free port of its own."""
     return _with_metrics(f"worker-{index}", settings, module("stream_processors"), after)
 
 
-def learner(settings: Settings, *, after: tuple[str, ...] = ()) -> Part:
+def learner(settings: Settings, *, after: tuple[str, ...] = ()) -> ManagedProcess:
     """Describe the learner; ready when it serves its metrics, on a free port of its own."""
     return _with_metrics("learner", settings, module("online_ml"), after)
 
 
-def api(settings: Settings, *, after: tuple[str, ...] = ()) -> Part:
+def api(settings: Settings, *, after: tuple[str, ...] = ()) -> ManagedProcess:
     """Describe the API, which listens on `settings.api_port`; ready when `/readyz` says so."""
     url = f"{api_url(settings)}/readyz"
-    grace = Part.grace + settings.drain_seconds
-    return Part("api", module("serving"), environment(settings), lambda: responds(url), after=after, grace=grace)
+    grace = ManagedProcess.grace + settings.drain_seconds
+    return ManagedProcess(
+        "api", module("serving"), environment(settings), lambda: responds(url), after=after, grace=grace
+    )
 
 
-def simulator(settings: Settings, *arguments: str, after: tuple[str, ...] = ()) -> Part:
+def simulator(settings: Settings, *arguments: str, after: tuple[str, ...] = ()) -> ManagedProcess:
     """Describe the simulator; `arguments` are those of `ebb simulate`. Ready when it serves its metrics."""
     return _with_metrics("simulator", settings, module("producers.simulator.app", *arguments), after)
 
 
-def clickhouse(settings: Settings) -> Part:
+def clickhouse(settings: Settings) -> ManagedProcess:
     """Describe the process; it keeps its data in `settings.home/clickhouse`."""
     url = f"{settings.clickhouse_url}/ping"
-    return Part("clickhouse", module("clickhouse.embedded"), environment(settings), lambda: responds(url), grace=30)
+    return ManagedProcess(
+        "clickhouse", module("clickhouse.embedded"), environment(settings), lambda: responds(url), grace=30
+    )

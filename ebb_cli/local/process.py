@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from ebb_cli.local.parts import Part
+from ebb_cli.local.parts import ManagedProcess
 
 LOG_LIMIT = 32 * 1024 * 1024
 """Bytes above which a log is set aside when its part starts; one older file is kept."""
@@ -20,7 +20,7 @@ class Process:
     starts can be killed with it.
     """
 
-    def __init__(self, part: Part, log: Path) -> None:
+    def __init__(self, part: ManagedProcess, log: Path) -> None:
         self.part = part
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from ebb.errors import SetupError
-from ebb_cli.local.parts import Part
+from ebb_cli.local.parts import ManagedProcess
 from ebb_cli.local.process import Process, how
 
 
@@ -48,7 +48,7 @@ ATTEMPTS = 3
 class _Slot:
     """A part and where it stands."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: ManagedProcess) -> None:
         self.part = part
         self.process: Process | None = None
         self.ready = False
@@ -68,8 +68,8 @@ class Supervisor:
     Parameters
     ----------
     parts
-        In the order in which they are named to the user; `Part.after` decides who waits for whom, the others start
-        side by side.
+        In the order in which they are named to the user; `ManagedProcess.after` decides who waits for whom, the others
+        start side by side.
     logs
         Folder that receives `<part>.log`.
     say
@@ -82,7 +82,7 @@ class Supervisor:
 
     def __init__(
         self,
-        parts: Sequence[Part],
+        parts: Sequence[ManagedProcess],
         *,
         logs: Path,
         say: Callable[[str], None],

@@ -8,7 +8,7 @@ from pathlib import Path
 from ebb.settings import Settings
 from ebb_cli.local import jars, kafka, parts, ports
 from ebb_cli.local.home import HomeLock
-from ebb_cli.local.parts import Part, api_url, clickhouse, metrics_url
+from ebb_cli.local.parts import ManagedProcess, api_url, clickhouse, metrics_url
 from ebb_cli.local.supervisor import Supervisor
 
 Say = Callable[[str], None]
@@ -23,7 +23,7 @@ def logs(settings: Settings) -> Path:
     return settings.home / "logs"
 
 
-def prepare(settings: Settings, *, progress: jars.Progress = lambda *_: None) -> tuple[Settings, list[Part]]:
+def prepare(settings: Settings, *, progress: jars.Progress = lambda *_: None) -> tuple[Settings, list[ManagedProcess]]:
     """Choose ports, fetch the jars, lay out the folders.
 
     Where `kafka_bootstrap` or `clickhouse_url` was given explicitly, that service runs elsewhere and none is embedded.
@@ -95,7 +95,7 @@ class System:
     """A system that can be started: its settings, with every address decided, and its parts in order."""
 
     settings: Settings
-    parts: tuple[Part, ...]
+    parts: tuple[ManagedProcess, ...]
 
     @property
     def addresses(self) -> dict[str, str]:

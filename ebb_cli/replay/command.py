@@ -22,11 +22,11 @@ from ebb_cli.local.supervisor import Supervisor
 from ebb_cli.local.system import logs, services
 from ebb_cli.replay import report as replay_report
 from ebb_cli.replay.namespace import namespace_of, prepare, replay_settings
-from ebb_cli.replay.progress import Standing, wait
+from ebb_cli.replay.progress import ReplayProgress, wait
 from producers.activity_producer import ActivityProducer
 from producers.replay.presets import PRESETS, Preset, mapping_of, preset_named
 from producers.replay.rows import Rows, columns_of, complete_mapping
-from producers.replay.sender import Tally
+from producers.replay.sender import ReplayTally
 from producers.replay.sender import replay as send_log
 from producers.replay.sources import read_log
 from producers.replay.times import zone_named
@@ -167,7 +167,7 @@ def _send(
     screen: Console,
     supervisor: Supervisor,
     stop: StopSignal,
-) -> Tally:
+) -> ReplayTally:
     with (
         ActivityProducer(space, source="replay", linger_ms=20) as producer,
         _bar(screen, name, len(rows)) as (bar, task),
@@ -180,7 +180,7 @@ def _send(
         return send_log(rows, producer, name=name, speed=speed, progress=progress, stopping=stop)
 
 
-def _wait(space: Settings, tally: Tally, screen: Console, supervisor: Supervisor, stop: StopSignal) -> bool:
+def _wait(space: Settings, tally: ReplayTally, screen: Console, supervisor: Supervisor, stop: StopSignal) -> bool:
     client = connect(space)
 
     def scored() -> bool:
@@ -191,7 +191,7 @@ def _wait(space: Settings, tally: Tally, screen: Console, supervisor: Supervisor
         with _bar(screen, "Processing and learning", None) as (bar, task):
             most = 0
 
-            def tell(now: Standing) -> None:
+            def tell(now: ReplayProgress) -> None:
                 nonlocal most
                 left = now.events_left + now.blocks_left
                 most = max(most, left)
@@ -209,7 +209,7 @@ def _wait(space: Settings, tally: Tally, screen: Console, supervisor: Supervisor
         client.close()
 
 
-def _report(space: Settings, tally: Tally, preset: Preset, screen: Console, file: Path | None) -> None:
+def _report(space: Settings, tally: ReplayTally, preset: Preset, screen: Console, file: Path | None) -> None:
     client = connect(space)
     try:
         counts = replay_report.count(client)

@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class ReplayProgress:
     """How far the parts are."""
 
     events_left: int
@@ -27,7 +27,7 @@ class Standing:
     """Boundary (day number) that every partition has closed; 0 for none."""
 
 
-class Watcher:
+class ProgressPoller:
     """Looks at the groups and topics of a namespace without taking part in them."""
 
     def __init__(self, space: Settings) -> None:
@@ -40,7 +40,7 @@ class Watcher:
         self._worker.close()
         self._learner.close()
 
-    def look(self) -> Standing:
+    def look(self) -> ReplayProgress:
         """Return how far the parts are now.
 
         Raises
@@ -50,7 +50,7 @@ class Watcher:
         """
         topics = self._space.topics
         try:
-            return Standing(
+            return ReplayProgress(
                 events_left=self._left(self._worker, topics.activity),
                 blocks_left=self._left(self._learner, topics.examples),
                 closed=min(self._last_closed(partition) for partition in range(self._space.partitions)),
@@ -104,7 +104,7 @@ def wait(
     poll: Callable[[], None],
     stopping: Callable[[], bool],
     scored: Callable[[], bool],
-    tell: Callable[[Standing], None],
+    tell: Callable[[ReplayProgress], None],
 ) -> bool:
     """Wait until everything up to a boundary is processed, learned and stored, and every customer is scored.
 
@@ -129,7 +129,7 @@ def wait(
     UnavailableError
         If nothing moves for `PATIENCE_SECONDS`.
     """
-    watcher = Watcher(space)
+    watcher = ProgressPoller(space)
     moved, before = time.monotonic(), None
     try:
         while not stopping():

@@ -15,7 +15,7 @@ from ebb.contracts.models import TARGETS
 from ebb.settings import Settings
 from online_ml.evaluation.metrics import measure
 from producers.replay.presets import CUT, Preset
-from producers.replay.sender import Tally
+from producers.replay.sender import ReplayTally
 
 SHOWN = ("roc_auc", "pr_auc", "log_loss", "ece")
 EPOCH = date(1970, 1, 1)
@@ -60,7 +60,7 @@ def count(client: Client) -> Counts:
     )
 
 
-def first_test_day(tally: Tally) -> int:
+def first_test_day(tally: ReplayTally) -> int:
     """Return the first day number of the protocol's test period: snapshots at or after 70 % of the time range."""
     first, last = tally.first or 0.0, tally.last or 0.0
     return math.ceil((first + CUT * (last - first)) / DAY)
@@ -93,7 +93,7 @@ def qualities(client: Client, cut: int) -> list[Quality]:
 
 
 def show(
-    screen: Console, *, tally: Tally, counts: Counts, found: list[Quality], preset: Preset, space: Settings
+    screen: Console, *, tally: ReplayTally, counts: Counts, found: list[Quality], preset: Preset, space: Settings
 ) -> None:
     """Print the tables."""
     screen.print(_counts_table(tally, counts))
@@ -116,7 +116,7 @@ def show(
     )
 
 
-def as_json(tally: Tally, counts: Counts, found: list[Quality], space: Settings) -> dict[str, Any]:
+def as_json(tally: ReplayTally, counts: Counts, found: list[Quality], space: Settings) -> dict[str, Any]:
     """Return the report for programs."""
     return {
         "namespace": space.namespace,
@@ -131,7 +131,7 @@ def as_json(tally: Tally, counts: Counts, found: list[Quality], space: Settings)
     }
 
 
-def _counts_table(tally: Tally, counts: Counts) -> Table:
+def _counts_table(tally: ReplayTally, counts: Counts) -> Table:
     table = Table(title="The log", show_header=False)
     table.add_column("what")
     table.add_column("how many", justify="right")
@@ -150,7 +150,7 @@ def _counts_table(tally: Tally, counts: Counts) -> Table:
     return table
 
 
-def _refused_table(tally: Tally) -> Table:
+def _refused_table(tally: ReplayTally) -> Table:
     table = Table(title="Refused")
     table.add_column("reason")
     table.add_column("rows", justify="right")

@@ -2,14 +2,14 @@
 
 from ebb.contracts.models import Target
 from online_ml.candidates.adam import AdamLogistic
-from online_ml.candidates.base import Candidate, Sampled, Thorough
+from online_ml.candidates.base import Candidate, FullCandidate, SampledCandidate
 from online_ml.candidates.baselines import PriorRate, count, recency
 from online_ml.candidates.forest import adaptive_forest
 from online_ml.candidates.hoeffding import hoeffding_tree
 from online_ml.candidates.logistic import Logistic
 from online_ml.scoring.inputs import INPUTS
 
-__all__ = ["PREFERRED", "SERVED", "Candidate", "Sampled", "Thorough", "candidates", "sampled"]
+__all__ = ["PREFERRED", "SERVED", "Candidate", "FullCandidate", "SampledCandidate", "candidates", "sampled"]
 
 SERVED = "served"
 """Name under which the predictions of the workers' champion are followed; it never learns."""
@@ -21,7 +21,7 @@ BRIEF_HORIZONS = 0.5
 what has stayed, and is promoted when that is the smaller fault (docs/accuracy.md)."""
 
 
-def candidates(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> list[Thorough]:
+def candidates(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> list[FullCandidate]:
     """Return fresh candidates of a target that learn every label, in the order in which their predictions are kept.
 
     Parameters
@@ -44,7 +44,7 @@ def candidates(target: Target, *, horizon_days: float = 14, every_days: float = 
     ]
 
 
-def sampled(target: Target, seed: int) -> list[Sampled]:
+def sampled(target: Target, seed: int) -> list[SampledCandidate]:
     """Return fresh candidates of a target that learn a sample, in the order in which their predictions are kept.
 
     Parameters

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from river import linear_model, optim, utils
 
-from online_ml.candidates.base import Chosen, Floats, Inputs, State
+from online_ml.candidates.base import ColumnSelector, Floats, Inputs, State
 from online_ml.scoring.scorer import payload
 
 FLOOR = 0.1
@@ -94,7 +94,7 @@ class AdamLogistic:
         self.name = name
         self.inputs = list(inputs)
         self._names = set(self.inputs)
-        self._chosen = Chosen(inputs)
+        self._chosen = ColumnSelector(inputs)
         self._standardiser = Standardiser(len(self.inputs))
         self._model = linear_model.LogisticRegression(
             optimizer=optim.Adam(learning_rate), intercept_lr=INTERCEPT_RATE, l2=L2

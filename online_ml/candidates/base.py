@@ -25,8 +25,11 @@ class Candidate(Protocol):
 
     @property
     def servable(self) -> bool:
-        """False for what must never become champion: a yardstick that gives every customer the same score, or a model
-        that no form publishes which loading would not execute."""
+        """Whether it may become champion.
+
+        Not a yardstick that gives every customer the same score, nor a model that no form publishes which loading would
+        not execute.
+        """
         ...
 
     def logits(self, inputs: Inputs) -> Floats:
@@ -45,7 +48,7 @@ class Candidate(Protocol):
         ...
 
 
-class Thorough(Candidate, Protocol):
+class FullCandidate(Candidate, Protocol):
     """A candidate that learns every label, speaks for every customer, and is saved as arrays."""
 
     def age(self, days: float) -> None:
@@ -61,7 +64,7 @@ class Thorough(Candidate, Protocol):
         ...
 
 
-class Sampled(Candidate, Protocol):
+class SampledCandidate(Candidate, Protocol):
     """A candidate too slow for every label: it learns a sample of them and speaks for a sample of the customers.
 
     It is saved as the labels that it has learned (`online_ml.learning.sample`): taught again in their order, it must
@@ -76,7 +79,7 @@ class Sampled(Candidate, Protocol):
         ...
 
 
-class Chosen:
+class ColumnSelector:
     """The columns of named inputs.
 
     Parameters

@@ -1,9 +1,11 @@
-"""River's adaptive random forest (Gomes and others, "Adaptive random forests for evolving data stream classification",
-Machine Learning 106, 2017)."""
+"""River's adaptive random forest.
+
+Gomes and others, "Adaptive random forests for evolving data stream classification", Machine Learning 106, 2017.
+"""
 
 from river import forest
 
-from online_ml.candidates.sampled import Anew, RowModel
+from online_ml.candidates.sampled import RenewingModel, RowModel
 
 NAME = "forest"
 TREES = 5
@@ -43,6 +45,6 @@ def forest_model(seed: int) -> RowModel:
     )
 
 
-def adaptive_forest(seed: int) -> Anew:
+def adaptive_forest(seed: int) -> RenewingModel:
     """Return the forest as a candidate of any target: the same inputs serve all."""
-    return Anew(NAME, INPUTS, lambda: forest_model(seed))
+    return RenewingModel(NAME, INPUTS, lambda: forest_model(seed))

@@ -3,7 +3,7 @@
 from river import tree
 
 from ebb.contracts.models import Target
-from online_ml.candidates.sampled import Anew, RowModel
+from online_ml.candidates.sampled import RenewingModel, RowModel
 
 NAME = "tree"
 GRACE = 50
@@ -40,6 +40,6 @@ def tree_model(seed: int) -> RowModel:
     )
 
 
-def hoeffding_tree(target: Target, seed: int) -> Anew:
+def hoeffding_tree(target: Target, seed: int) -> RenewingModel:
     """Return the tree as a candidate of a target."""
-    return Anew(NAME, INPUTS[target], lambda: tree_model(seed))
+    return RenewingModel(NAME, INPUTS[target], lambda: tree_model(seed))

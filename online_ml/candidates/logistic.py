@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from online_ml.candidates.base import Chosen, Floats, Inputs, State
+from online_ml.candidates.base import ColumnSelector, Floats, Inputs, State
 from online_ml.candidates.newton import Newton
 from online_ml.scoring.scorer import payload
 
@@ -53,7 +53,7 @@ class Logistic:
     ) -> None:
         self.name = name
         self.inputs = list(inputs)
-        self._chosen = Chosen(inputs)
+        self._chosen = ColumnSelector(inputs)
         self._weight = min(every_days / horizon_days, 1.0)
         self._half_life = memory_horizons * horizon_days
         width = len(self.inputs)

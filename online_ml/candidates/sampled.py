@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from river.base import Classifier
 
-from online_ml.candidates.base import Chosen, Floats, Inputs
+from online_ml.candidates.base import ColumnSelector, Floats, Inputs
 from online_ml.scoring.scorer import JUDGED
 
 UNKNOWN = 0.5
@@ -47,7 +47,7 @@ CERTAIN = 0.005
 """A leaf of few labels says 0 or 1; its logit is taken this far from them."""
 
 
-class Anew:
+class RenewingModel:
     """A row model and its successor, which learns beside it until it takes its place.
 
     Parameters
@@ -65,7 +65,7 @@ class Anew:
     def __init__(self, name: str, inputs: Sequence[str], make: Callable[[], RowModel]) -> None:
         self.name = name
         self.inputs = list(inputs)
-        self._chosen = Chosen(inputs)
+        self._chosen = ColumnSelector(inputs)
         self._make = make
         self._elder = make()
         self._younger: RowModel | None = None
@@ -84,7 +84,7 @@ class Anew:
             self._younger.learn(chosen, labels)
 
     def renew(self) -> None:
-        """Let the successor take over; see `Sampled.renew`."""
+        """Let the successor take over; see `SampledCandidate.renew`."""
         if self._younger is not None:
             self._elder = self._younger
         self._younger = self._make()

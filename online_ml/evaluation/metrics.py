@@ -86,7 +86,7 @@ def measure(probabilities: Probabilities, labels: Outcomes) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def promised(probabilities: Probabilities, threshold: float) -> dict[str, float]:
+def expected_metrics(probabilities: Probabilities, threshold: float) -> dict[str, float]:
     """Return the expected measures of pending predictions; empty without any.
 
     Parameters

@@ -19,7 +19,7 @@ LEAST_TENURE = 30.0
 
 
 @dataclass(frozen=True, eq=False)
-class About:
+class LabelContext:
     """Rows in the order of the labels; arrays of shape (n,)."""
 
     customers: npt.NDArray[np.uint32]
@@ -76,7 +76,7 @@ class About:
         return {name: getattr(self, name) for name in NAMES}
 
 
-NAMES = tuple(field.name for field in fields(About))
+NAMES = tuple(field.name for field in fields(LabelContext))
 
 
 TENURES: tuple[tuple[float, str], ...] = ((30, "0-29 d"), (90, "30-89 d"), (365, "90-364 d"), (np.inf, "365 d on"))
@@ -88,7 +88,7 @@ OTHER = "other"
 ARM = "arm"
 
 
-def segments(about: About) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
+def segments(about: LabelContext) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
     """Yield kind, name and rows (shape (n,)) of every segment that has any.
 
     Each row is in one segment of a kind; but of the arms only those that were scored while customers were split.

@@ -13,8 +13,8 @@ from online_ml.candidates import SERVED
 from online_ml.evaluation.decisions import Policy, confusion, lift, profit
 from online_ml.evaluation.intervals import Resampling, influence
 from online_ml.evaluation.metrics import Outcomes, Probabilities, measure
-from online_ml.evaluation.segments import ARM, About, segments
-from online_ml.evaluation.window import Matured, Window
+from online_ml.evaluation.segments import ARM, LabelContext, segments
+from online_ml.evaluation.window import MaturedPredictions, Window
 
 Measures = dict[str, float]
 BESIDE = ("roc_auc", "pr_auc", "log_loss", "brier", "ece")
@@ -53,7 +53,7 @@ class Validator:
         self.policy = policy
         self.seed = seed
 
-    def day(self, part: Matured, names: Sequence[str]) -> dict[str, Measures]:
+    def day(self, part: MaturedPredictions, names: Sequence[str]) -> dict[str, Measures]:
         """Return the measures of one boundary's labels by name of candidate."""
         return {
             name: self.judge(part.probabilities[place], part.labels, part.about) for place, name in enumerate(names)
@@ -105,7 +105,7 @@ class Validator:
                     found.append(SegmentMeasures(candidate, kind, name, count, measures))
         return found
 
-    def judge(self, probabilities: Probabilities, labels: Outcomes, about: About | None = None) -> Measures:
+    def judge(self, probabilities: Probabilities, labels: Outcomes, about: LabelContext | None = None) -> Measures:
         """Return every measure that the labels allow; rows without a prediction (NaN) are left out."""
         known = ~np.isnan(probabilities)
         p, y = probabilities[known], labels[known]

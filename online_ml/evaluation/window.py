@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from online_ml.evaluation.metrics import Outcomes
-from online_ml.evaluation.segments import About
+from online_ml.evaluation.segments import LabelContext
 
 LABELS = 20_000
 """Labels in the window: enough for an AUC within half a point, few enough to follow a change."""
@@ -16,7 +16,7 @@ BOUNDARIES = 400
 
 
 @dataclass(frozen=True, eq=False)
-class Matured:
+class MaturedPredictions:
     """Predictions of one target whose labels matured at one boundary. Never changed once made."""
 
     boundary: int
@@ -26,7 +26,7 @@ class Matured:
     """Shape (candidates, n): uncalibrated, as predicted at the snapshot."""
     probabilities: npt.NDArray[np.float32]
     """Shape (candidates + 1, n): calibrated then; the last row is what was served, NaN where nothing was."""
-    about: About | None = None
+    about: LabelContext | None = None
     """Whom the rows are about; None where that is not known (a table that is evaluated)."""
 
 
@@ -34,10 +34,10 @@ class Window:
     """The latest boundaries' labels: whole boundaries, as few as hold `LABELS` of them."""
 
     def __init__(self) -> None:
-        self.parts: deque[Matured] = deque()
+        self.parts: deque[MaturedPredictions] = deque()
         self.size = 0
 
-    def add(self, part: Matured) -> None:
+    def add(self, part: MaturedPredictions) -> None:
         """Append a boundary's labels and let go of boundaries that are no longer needed."""
         self.parts.append(part)
         self.size += len(part.labels)
@@ -52,7 +52,7 @@ class Window:
         """Return a candidate's calibrated probabilities, shape (size,)."""
         return np.concatenate([part.probabilities[candidate] for part in self.parts])
 
-    def about(self) -> About | None:
+    def about(self) -> LabelContext | None:
         """Return whom the rows are about, in the order of the labels; None unless it is known of all."""
         known = [part.about for part in self.parts if part.about is not None]
-        return About.joined(known) if known and len(known) == len(self.parts) else None
+        return LabelContext.joined(known) if known and len(known) == len(self.parts) else None

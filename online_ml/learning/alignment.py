@@ -12,7 +12,7 @@ from ebb.contracts.examples import Block, Close, Labels, Snapshot, Withdraw
 
 
 @dataclass
-class Bundle:
+class BoundaryBlocks:
     """What one partition wrote for one boundary."""
 
     partition: int
@@ -34,7 +34,7 @@ class Bundle:
         return close is not None and (close.chunks, close.labels) == (len(self.snapshots), len(self.labels))
 
 
-class Progress:
+class BoundaryAligner:
     """Blocks that wait for the other partitions, and how far each partition is.
 
     Parameters
@@ -52,7 +52,7 @@ class Progress:
         self.offsets: dict[int, int] = {}
         """By partition, the offset up to which (itself included) everything was given out."""
         self.duplicates = 0
-        self._waiting: dict[int, dict[int, Bundle]] = {number: {} for number in range(partitions)}
+        self._waiting: dict[int, dict[int, BoundaryBlocks]] = {number: {} for number in range(partitions)}
 
     def offer(self, block: Block, offset: int) -> bool:
         """Take in a block; return False if it is a duplicate (its boundary is closed, or it is there already)."""
@@ -61,7 +61,7 @@ class Progress:
             self.duplicates += 1
             return False
         waiting = self._waiting.setdefault(number, {})
-        bundle = waiting.setdefault(block.boundary, Bundle(number, block.boundary))
+        bundle = waiting.setdefault(block.boundary, BoundaryBlocks(number, block.boundary))
         match block:
             case Snapshot():
                 # A worker that crashed midway writes the boundary again; what it said first is what was served.
@@ -89,7 +89,7 @@ class Progress:
         due = [day for bundles in self._waiting.values() for day in bundles if day <= until]
         return min(due) if due else None
 
-    def take(self, boundary: int) -> list[Bundle]:
+    def take(self, boundary: int) -> list[BoundaryBlocks]:
         """Give out what was written for a boundary, by partition."""
         bundles = []
         for number in sorted(self._waiting):
@@ -108,7 +108,7 @@ class Progress:
         behind = [number for number in range(self.partitions) if self.closed.get(number, -1) < min(ahead)]
         return sorted(behind, key=lambda number: (self.closed.get(number, -1), number))
 
-    def held(self) -> Iterator[Bundle]:
+    def held(self) -> Iterator[BoundaryBlocks]:
         """Yield every bundle not yet given out."""
         for bundles in self._waiting.values():
             yield from bundles.values()

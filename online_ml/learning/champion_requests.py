@@ -14,7 +14,7 @@ from ebb.contracts.examples import PARTITION, ChampionRequest
 from ebb.contracts.models import ModelSnapshot, Target
 from ebb.errors import EbbError
 from ebb.log import get_logger
-from online_ml.learning.alignment import Progress
+from online_ml.learning.alignment import BoundaryAligner
 from online_ml.learning.target import TargetLearner
 from online_ml.scoring.scorer import load
 
@@ -33,7 +33,7 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class Split:
+class RequestedSplit:
     """Which candidate scores a share of the customers in the place of what serves."""
 
     candidate: str
@@ -59,14 +59,14 @@ class Requests:
 
     def __init__(self) -> None:
         self.held: dict[Target, Hold] = {}
-        self.splits: dict[Target, Split] = {}
+        self.splits: dict[Target, RequestedSplit] = {}
         self.done_until = -1
         """Offset of the last request carried out or refused."""
         self.decisions: list[Decision] = []
         """What was decided and nobody has collected yet."""
         self._waiting: list[tuple[int, int, ChampionRequest]] = []
 
-    def offer(self, request: ChampionRequest, offset: int, progress: Progress) -> bool:
+    def offer(self, request: ChampionRequest, offset: int, progress: BoundaryAligner) -> bool:
         """Take in a request as it comes; return False if it was seen before."""
         known = self._waiting[-1][0] if self._waiting else self.done_until
         if offset <= known:
@@ -74,7 +74,9 @@ class Requests:
         self._waiting.append((offset, progress.closed.get(PARTITION, -1), request))
         return True
 
-    def carry_out(self, progress: Progress, targets: Mapping[Target, TargetLearner], boundary: int | None) -> None:
+    def carry_out(
+        self, progress: BoundaryAligner, targets: Mapping[Target, TargetLearner], boundary: int | None
+    ) -> None:
         """Decide the requests whose moment has come: every boundary closed before them is learned."""
         while self._waiting and self._waiting[0][1] <= progress.taken.get(PARTITION, -1):
             offset, _, request = self._waiting.pop(0)
@@ -109,7 +111,9 @@ class Requests:
             target: Hold(one["candidate"], one["snapshot"] and ModelSnapshot.model_validate(one["snapshot"]))
             for target, one in state["held"].items()
         }
-        self.splits = {target: Split(candidate, share) for target, (candidate, share) in state["splits"].items()}
+        self.splits = {
+            target: RequestedSplit(candidate, share) for target, (candidate, share) in state["splits"].items()
+        }
 
     def _decide(self, request: ChampionRequest, learner: TargetLearner, boundary: int | None) -> Decision:
         former = self.serving(learner)
@@ -121,7 +125,7 @@ class Requests:
         elif request.action == "unsplit":
             self.splits.pop(request.target, None)
         elif request.share is not None:
-            self.splits[request.target] = Split(str(request.candidate), request.share)
+            self.splits[request.target] = RequestedSplit(str(request.candidate), request.share)
         elif request.snapshot is not None:
             self.held[request.target] = Hold(request.snapshot.candidate, request.snapshot)
         else:

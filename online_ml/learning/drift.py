@@ -21,7 +21,7 @@ from river.drift import ADWIN
 from ebb.contracts.features import WIDTH
 from ebb.contracts.models import TARGETS, Target
 from online_ml.candidates.base import Floats, State
-from online_ml.evaluation.window import Matured
+from online_ml.evaluation.window import MaturedPredictions
 
 BINS = 10
 ROWS = 4_000
@@ -101,7 +101,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Change:
+class DriftChange:
     """A change of the error that ADWIN found."""
 
     found_at: int
@@ -117,10 +117,10 @@ class Errors:
 
     def __init__(self) -> None:
         self._parts: deque[tuple[int, npt.NDArray[np.float32]]] = deque(maxlen=MEMORY)
-        self.change: Change | None = None
+        self.change: DriftChange | None = None
         """The last change found."""
 
-    def add(self, part: Matured, place: int, horizon: int, seed: int) -> Change | None:
+    def add(self, part: MaturedPredictions, place: int, horizon: int, seed: int) -> DriftChange | None:
         """Take in the matured predictions of the champion; return the change if one is found now.
 
         Parameters
@@ -141,7 +141,7 @@ class Errors:
         self._parts.append((part.boundary, errors[rows].astype(np.float32)))
         return self._search(part.boundary)
 
-    def _search(self, boundary: int) -> Change | None:
+    def _search(self, boundary: int) -> DriftChange | None:
         found: Any = ADWIN(delta=DELTA)  # type: ignore[no-untyped-call]
         every = np.concatenate([errors for _, errors in self._parts]).astype(np.float64)
         for error in every.tolist():
@@ -153,7 +153,7 @@ class Errors:
         if cut == 0 or first == 0:
             return None
         before, after = every[: ends[first - 1]], every[ends[first - 1] :]
-        self.change = Change(boundary, self._parts[first][0], float(after.mean() - before.mean()))
+        self.change = DriftChange(boundary, self._parts[first][0], float(after.mean() - before.mean()))
         for _ in range(first):
             self._parts.popleft()
         return self.change
@@ -173,10 +173,10 @@ class Errors:
         parts = np.split(state["errors"], np.cumsum(state["sizes"])[:-1]) if len(state["sizes"]) else []
         self._parts = deque(zip(state["days"].tolist(), parts, strict=True), maxlen=MEMORY)
         found = state["change"].tolist()
-        self.change = Change(int(found[0]), int(found[1]), float(found[2])) if found else None
+        self.change = DriftChange(int(found[0]), int(found[1]), float(found[2])) if found else None
 
 
-class Drift:
+class DriftMonitor:
     """All that is watched.
 
     Parameters
@@ -213,7 +213,7 @@ class Drift:
             if len(known):
                 self.scores[target].add(known[:, None])
 
-    def judge(self, target: Target, part: Matured, place: int) -> Change | None:
+    def judge(self, target: Target, part: MaturedPredictions, place: int) -> DriftChange | None:
         """Take in a boundary's labels; return the change of the error if one is found now."""
         return self.errors[target].add(part, place, self._horizons[target], self._seed)
 

@@ -15,13 +15,13 @@ from ebb.contracts.examples import WITHDRAWN, Block
 from ebb.contracts.models import TARGETS, Target
 from ebb.log import get_logger
 from ebb.settings import Settings
-from online_ml.evaluation.segments import UNSPLIT, About
-from online_ml.evaluation.window import Matured
-from online_ml.learning.alignment import Bundle, Progress
+from online_ml.evaluation.segments import UNSPLIT, LabelContext
+from online_ml.evaluation.window import MaturedPredictions
+from online_ml.learning.alignment import BoundaryAligner, BoundaryBlocks
 from online_ml.learning.champion_requests import Requests
-from online_ml.learning.drift import Change, Drift
+from online_ml.learning.drift import DriftChange, DriftMonitor
 from online_ml.learning.pending import Pending, PendingStore
-from online_ml.learning.sample import asked
+from online_ml.learning.sample import draw_sample
 from online_ml.learning.target import TargetLearner
 from online_ml.scoring.inputs import design
 
@@ -29,11 +29,11 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class MaturedLabels:
     """The labels of one target that matured at a boundary, with whom they are about."""
 
     target: Target
-    part: Matured
+    part: MaturedPredictions
     customer_ids: list[str]
     countries: list[str | None]
     channels: list[str | None]
@@ -48,12 +48,12 @@ class Step:
     """What processing one boundary did."""
 
     boundary: int
-    judged: list[Judged] = field(default_factory=list)
+    judged: list[MaturedLabels] = field(default_factory=list)
     promotions: list[tuple[Target, str | None, str]] = field(default_factory=list)
     """Target, former champion, new champion."""
     taken: list[Pending] = field(default_factory=list)
     """Snapshots predicted and kept."""
-    changes: dict[Target, Change] = field(default_factory=dict)
+    changes: dict[Target, DriftChange] = field(default_factory=dict)
     """Changes of the error found now."""
     withdrawn: dict[str, int] = field(default_factory=dict)
     """Erasure → rows let go of."""
@@ -78,7 +78,7 @@ class Learner:
             "churn": settings.horizon_days,
             "purchase": settings.purchase_horizon_days,
         }
-        self.progress = Progress(settings.partitions)
+        self.progress = BoundaryAligner(settings.partitions)
         self.pending = PendingStore()
         self.requests = Requests()
         self.targets = {
@@ -92,7 +92,7 @@ class Learner:
             for target in TARGETS
         }
         self._seed, self._tree_labels = settings.seed, settings.tree_labels
-        self.drift = Drift(settings.seed, self.horizons, pace=settings.drift_pace)
+        self.drift = DriftMonitor(settings.seed, self.horizons, pace=settings.drift_pace)
         self.boundary: int | None = None
         """Last boundary processed."""
         self.unmatched = 0
@@ -130,7 +130,7 @@ class Learner:
         self.requests.carry_out(self.progress, self.targets, self.boundary)
         return step
 
-    def _mature(self, target: Target, bundles: list[Bundle], step: Step) -> None:
+    def _mature(self, target: Target, bundles: list[BoundaryBlocks], step: Step) -> None:
         found: list[tuple[Pending, npt.NDArray[np.uint8]]] = []
         for bundle in bundles:
             for (name, taken_at), block in sorted(bundle.labels.items()):
@@ -166,7 +166,7 @@ class Learner:
         if learner.champion is not None and learner.champion != before:
             step.promotions.append((target, before, learner.champion))
 
-    def _watch(self, judged: Judged, step: Step) -> None:
+    def _watch(self, judged: MaturedLabels, step: Step) -> None:
         """See whether the champion still errs as it did; if it errs more, learn faster for a while if so set."""
         learner = self.targets[judged.target]
         if learner.champion is not None:
@@ -175,12 +175,12 @@ class Learner:
                 step.changes[judged.target] = change
         learner.pace = self.drift.pace(judged.target, step.boundary)
 
-    def _predict(self, bundles: list[Bundle], step: Step) -> None:
+    def _predict(self, bundles: list[BoundaryBlocks], step: Step) -> None:
         snapshots = [
             snapshot for bundle in bundles for _, snapshot in sorted(bundle.snapshots.items()) if snapshot.customer_ids
         ]
         sizes = [len(snapshot.customer_ids) for snapshot in snapshots]
-        some = asked(sizes, self._tree_labels, seed=self._seed, boundary=step.boundary)
+        some = draw_sample(sizes, self._tree_labels, seed=self._seed, boundary=step.boundary)
         for snapshot, rows in zip(snapshots, some, strict=True):
             inputs = design(snapshot.features)
             served = {"churn": snapshot.served_churn, "purchase": snapshot.served_purchase}
@@ -234,7 +234,7 @@ class Learner:
         return found.hexdigest()
 
 
-def _gather(target: Target, boundary: int, found: list[tuple[Pending, npt.NDArray[np.uint8]]]) -> Judged | None:
+def _gather(target: Target, boundary: int, found: list[tuple[Pending, npt.NDArray[np.uint8]]]) -> MaturedLabels | None:
     """Bring the rows of several chunks together, those of withdrawn customers left out; None if no row is left."""
     kept = [(chunk, labels, np.flatnonzero(labels != WITHDRAWN)) for chunk, labels in found]
     if not any(len(rows) for _, _, rows in kept):
@@ -248,12 +248,12 @@ def _gather(target: Target, boundary: int, found: list[tuple[Pending, npt.NDArra
         for row in rows.tolist()
     ]
     features = np.concatenate([chunk.snapshot.features[rows] for chunk, _, rows in kept])
-    part = Matured(
+    part = MaturedPredictions(
         boundary,
         np.concatenate([labels[rows] for _, labels, rows in kept]),
         np.concatenate([chunk.logits[target][:, rows] for chunk, _, rows in kept], axis=1),
         np.concatenate([chunk.probabilities[target][:, rows] for chunk, _, rows in kept], axis=1),
-        About.of(ids, countries, channels, features, arms),
+        LabelContext.of(ids, countries, channels, features, arms),
     )
     days = np.concatenate([np.full(len(rows), c.snapshot.boundary, dtype=np.int32) for c, _, rows in kept])
-    return Judged(target, part, ids, countries, channels, days, features)
+    return MaturedLabels(target, part, ids, countries, channels, days, features)

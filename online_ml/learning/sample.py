@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from online_ml.candidates import Sampled
+from online_ml.candidates import SampledCandidate
 from online_ml.scoring.inputs import design
 
 GENERATION = 2_000
@@ -26,7 +26,7 @@ _SALT = 53
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class TrainingBatch:
     """The labels of one boundary that the slow candidates learn. Never changed once made."""
 
     boundary: int
@@ -46,19 +46,19 @@ class Sample:
         Labels of a boundary that they learn at most.
     """
 
-    def __init__(self, candidates: Sequence[Sampled], limit: int) -> None:
+    def __init__(self, candidates: Sequence[SampledCandidate], limit: int) -> None:
         self.candidates = list(candidates)
         self.limit = limit
         self.learned = 0
         """Labels learned, ever."""
         self.left_out = 0
         """Labels that matured meanwhile and were not learned."""
-        self._former: list[Lesson] = []
+        self._former: list[TrainingBatch] = []
         """What the candidates were taught before their successors began."""
-        self._latest: list[Lesson] = []
+        self._latest: list[TrainingBatch] = []
 
     @property
-    def lessons(self) -> list[Lesson]:
+    def lessons(self) -> list[TrainingBatch]:
         """What the candidates were taught, oldest first: all that they are."""
         return [*self._former, *self._latest]
 
@@ -84,22 +84,22 @@ class Sample:
         some, left_out = self.split(len(order))
         if some:
             rows = order[:some]
-            lesson = Lesson(boundary, np.ascontiguousarray(design(features[rows])), labels[rows])
+            lesson = TrainingBatch(boundary, np.ascontiguousarray(design(features[rows])), labels[rows])
             self.learn(lesson, left_out=left_out)
 
-    def learn(self, lesson: Lesson, *, left_out: int) -> None:
+    def learn(self, lesson: TrainingBatch, *, left_out: int) -> None:
         """Teach a boundary's sample, and count what was left out of it."""
         self.learned += len(lesson.labels)
         self.left_out += left_out
         self._teach(lesson)
 
-    def restore(self, counts: npt.NDArray[np.int64], lessons: Iterable[Lesson]) -> None:
+    def restore(self, counts: npt.NDArray[np.int64], lessons: Iterable[TrainingBatch]) -> None:
         """Teach untaught candidates what is kept, oldest first: they become bit for bit what they were."""
         self.learned, self.left_out = (int(value) for value in counts)
         for lesson in lessons:
             self._teach(lesson)
 
-    def _teach(self, lesson: Lesson) -> None:
+    def _teach(self, lesson: TrainingBatch) -> None:
         for candidate in self.candidates:
             candidate.learn_many(lesson.inputs, lesson.labels)
         self._latest.append(lesson)
@@ -110,7 +110,7 @@ class Sample:
             self._former, self._latest = self._latest, []
 
 
-def asked(sizes: Sequence[int], limit: int, *, seed: int, boundary: int) -> list[npt.NDArray[np.intp]]:
+def draw_sample(sizes: Sequence[int], limit: int, *, seed: int, boundary: int) -> list[npt.NDArray[np.intp]]:
     """Return of which rows of a boundary's chunks the slow candidates are asked, in rising order.
 
     Parameters

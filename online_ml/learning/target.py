@@ -11,10 +11,10 @@ from online_ml.candidates import SERVED, Candidate, candidates, sampled
 from online_ml.candidates.base import Inputs
 from online_ml.evaluation.metrics import measure
 from online_ml.evaluation.tally import Tally
-from online_ml.evaluation.window import Matured, Window
+from online_ml.evaluation.window import MaturedPredictions, Window
 from online_ml.learning.calibration import Calibration
 from online_ml.learning.champion import choose
-from online_ml.learning.sample import Lesson, Sample
+from online_ml.learning.sample import Sample, TrainingBatch
 from online_ml.scoring.inputs import design
 from online_ml.scoring.scorer import sigmoid
 
@@ -107,7 +107,7 @@ class TargetLearner:
         probabilities = np.concatenate([calibrated.astype(np.float32), served.astype(np.float32)[None, :]])
         return logits.astype(np.float32), probabilities
 
-    def mature(self, part: Matured, features: npt.NDArray[np.float32]) -> None:
+    def mature(self, part: MaturedPredictions, features: npt.NDArray[np.float32]) -> None:
         """Judge the predictions of a boundary's labels, then learn from the labels, then choose the champion.
 
         Parameters
@@ -132,7 +132,7 @@ class TargetLearner:
         self.trained_until = part.boundary
         self.champion = choose(self.champion, self.candidates, self.window, share=self._share)
 
-    def _learn(self, part: Matured, features: npt.NDArray[np.float32]) -> None:
+    def _learn(self, part: MaturedPredictions, features: npt.NDArray[np.float32]) -> None:
         # A shuffle per boundary: rows come sorted by partition and age of the customer, and steps on batches of like
         # customers would pull the weights to and fro. Seeded by the boundary, it is the same at each replay.
         order = np.random.default_rng([self.seed, part.boundary]).permutation(len(part.labels))
@@ -170,7 +170,10 @@ class TargetLearner:
         return arrays
 
     def restore(
-        self, arrays: Mapping[str, npt.NDArray[Any]], window: Iterable[Matured], lessons: Iterable[Lesson]
+        self,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        window: Iterable[MaturedPredictions],
+        lessons: Iterable[TrainingBatch],
     ) -> None:
         """Take over saved arrays, the window's parts and the lessons, oldest first, into an untaught learner."""
         champion = int(arrays["champion"][0])

@@ -21,7 +21,7 @@ import orjson
 from ebb.contracts.activity import decode_activity, encode_activity
 from ebb.errors import InvalidEventError, SourceError
 from producers.replay.presets import IDENTITY, NUMBER_FIELDS, TEXT_FIELDS
-from producers.replay.sources import Log, Refusal
+from producers.replay.sources import Log, RejectedRow
 from producers.replay.times import SECOND_US, microseconds, moment
 
 REQUIRED = ("customer_id", "type", "occurred_at")
@@ -95,7 +95,7 @@ class Rows:
             for name, column in mapping.items()
         }
         self._seen: Counter[bytes] = Counter()
-        self.early: list[Refusal] = list(log.broken)
+        self.early: list[RejectedRow] = list(log.broken)
         """Refused before the order of time could be known: broken rows, and rows without a time."""
         times = np.zeros(count, np.int64)
         known = np.ones(count, bool)
@@ -113,15 +113,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self._log.rows) + len(self._log.broken)
 
-    def __iter__(self) -> Iterator[Row | Refusal]:
+    def __iter__(self) -> Iterator[Row | RejectedRow]:
         for index in self._order.tolist():
             try:
                 yield self._row(index)
             except InvalidEventError as error:
                 yield self._refusal(index, error)
 
-    def _refusal(self, index: int, error: InvalidEventError) -> Refusal:
-        return Refusal(self._log.rows[index], error.reason, error.what, self._log.raw(index))
+    def _refusal(self, index: int, error: InvalidEventError) -> RejectedRow:
+        return RejectedRow(self._log.rows[index], error.reason, error.what, self._log.raw(index))
 
     def _row(self, index: int) -> Row:
         us = int(self._times[index])

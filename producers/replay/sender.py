@@ -9,13 +9,13 @@ from ebb.clock import DAY, day_of
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from producers.activity_producer import ActivityProducer
 from producers.replay.rows import Row, Rows
-from producers.replay.sources import Refusal
+from producers.replay.sources import RejectedRow
 
 PROGRESS_ROWS = 500
 
 
 @dataclass
-class Tally:
+class ReplayTally:
     """What became of the rows of a log."""
 
     read: int = 0
@@ -45,7 +45,7 @@ def replay(
     speed: float | None = None,
     progress: Callable[[int], None] = lambda _: None,
     stopping: Callable[[], bool] = lambda: False,
-) -> Tally:
+) -> ReplayTally:
     """Send a log.
 
     The first tick, at the start of the first day, and one at every further boundary tell all partitions the time, so
@@ -68,7 +68,7 @@ def replay(
     UnavailableError
         If Kafka does not take the events.
     """
-    tally = Tally(read=len(rows))
+    tally = ReplayTally(read=len(rows))
     for refusal in rows.early:
         _refuse(tally, producer, refusal, name)
     progress(len(rows.early))
@@ -81,7 +81,7 @@ def replay(
             if stopping():
                 tally.stopped = True
                 break
-        if isinstance(row, Refusal):
+        if isinstance(row, RejectedRow):
             _refuse(tally, producer, row, name)
             continue
         if not pace.reach(row.time):
@@ -96,7 +96,7 @@ def replay(
     return tally
 
 
-def _accept(tally: Tally, producer: ActivityProducer, row: Row) -> None:
+def _accept(tally: ReplayTally, producer: ActivityProducer, row: Row) -> None:
     producer.send(row.customer_id, row.body)
     tally.accepted += 1
     tally.customers.add(row.customer_id)
@@ -105,13 +105,13 @@ def _accept(tally: Tally, producer: ActivityProducer, row: Row) -> None:
         tally.first = row.time
 
 
-def _tick_up_to(tally: Tally, producer: ActivityProducer, day: int) -> None:
+def _tick_up_to(tally: ReplayTally, producer: ActivityProducer, day: int) -> None:
     closed = day - 1 if tally.last is None else day_of(tally.last)
     for boundary in range(closed + 1, day + 1):
         producer.send_tick(boundary * DAY)
 
 
-def _refuse(tally: Tally, producer: ActivityProducer, refusal: Refusal, name: str) -> None:
+def _refuse(tally: ReplayTally, producer: ActivityProducer, refusal: RejectedRow, name: str) -> None:
     tally.refused[refusal.reason] += 1
     tally.examples.setdefault(refusal.reason, f"row {refusal.row}: {refusal.what}")
     if len(refusal.body) > MAX_MESSAGE_BYTES // 2:

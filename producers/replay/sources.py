@@ -19,7 +19,7 @@ from ebb.errors import SourceError
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RejectedRow:
     """A row that cannot become an event."""
 
     row: int
@@ -38,7 +38,7 @@ class Log:
     """Column name → one value a row."""
     rows: list[int]
     """Place of each readable row in the file."""
-    broken: list[Refusal] = field(default_factory=list)
+    broken: list[RejectedRow] = field(default_factory=list)
     """Rows that are no rows: broken JSON, too few or too many fields."""
 
     def raw(self, index: int) -> bytes:
@@ -98,12 +98,12 @@ def _parquet(path: Path, wanted: Sequence[str] | None) -> Log:
 
 
 def _csv(path: Path, wanted: Sequence[str] | None, delimiter: str) -> Log:
-    broken: list[Refusal] = []
+    broken: list[RejectedRow] = []
 
     def refuse(row: Any) -> str:
         what = f"{row.actual_columns} fields where the header has {row.expected_columns}"
         # Rows are numbered by the reader from 1, the header counted.
-        broken.append(Refusal(row.number - 2, "wrong_columns", what, row.text.encode()))
+        broken.append(RejectedRow(row.number - 2, "wrong_columns", what, row.text.encode()))
         return "skip"
 
     parse = pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=refuse)
@@ -127,17 +127,19 @@ def _csv(path: Path, wanted: Sequence[str] | None, delimiter: str) -> Log:
 def _json_lines(path: Path, wanted: Sequence[str] | None) -> Log:
     found: list[dict[str, Any]] = []
     rows: list[int] = []
-    broken: list[Refusal] = []
+    broken: list[RejectedRow] = []
     names: dict[str, None] = {}
     with _opened(path) as file:
         for row, line in enumerate(_lines(file)):
             try:
                 value = orjson.loads(line)
             except orjson.JSONDecodeError as error:
-                broken.append(Refusal(row, "bad_json", str(error), line))
+                broken.append(RejectedRow(row, "bad_json", str(error), line))
                 continue
             if not isinstance(value, dict):
-                broken.append(Refusal(row, "wrong_type", f"The line is not an object but {type(value).__name__}", line))
+                broken.append(
+                    RejectedRow(row, "wrong_type", f"The line is not an object but {type(value).__name__}", line)
+                )
                 continue
             found.append(value)
             rows.append(row)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammainc
 
-from producers.simulator.population import CATEGORIES, COUNTRY_UTC_OFFSET, Customers, Flags, Floats, Ints
+from producers.simulator.population import CATEGORIES, COUNTRY_UTC_OFFSET, Flags, Floats, Ints, SimulatedCustomers
 
 DAY_MS = 86_400_000
 TYPES = ("session_start", "view", "add_to_cart", "purchase", "support_contact")
@@ -51,11 +51,11 @@ HOURS = np.array(
 
 
 @dataclass(frozen=True)
-class Events:
+class SimulatedEvents:
     """Events of a day in order of time; all arrays have shape (events,)."""
 
     row: Ints
-    """Row of the customer in the day's `Customers`."""
+    """Row of the customer in the day's `SimulatedCustomers`."""
     kind: Ints
     """Index into `TYPES`."""
     at_ms: Ints
@@ -73,7 +73,9 @@ class Events:
         return len(self.row)
 
 
-def behave(rng: np.random.Generator, customers: Customers, visitors: Ints, disappointed: Flags) -> tuple[Events, Ints]:
+def behave(
+    rng: np.random.Generator, customers: SimulatedCustomers, visitors: Ints, disappointed: Flags
+) -> tuple[SimulatedEvents, Ints]:
     """Draw a day's events.
 
     Parameters
@@ -140,7 +142,7 @@ def behave(rng: np.random.Generator, customers: Customers, visitors: Ints, disap
     at_ms = at.astype(np.int64)
     # Ties fall in the order of the funnel.
     order = np.lexsort((kind, session, at_ms))
-    events = Events(
+    events = SimulatedEvents(
         row=visitors[owner[session]][order],
         kind=kind[order],
         at_ms=at_ms[order],
@@ -183,14 +185,14 @@ def discount_probability(price_sensitivity: Floats) -> Floats:
     return 0.08 + 0.55 * price_sensitivity
 
 
-def _products(rng: np.random.Generator, customers: Customers, rows: Ints) -> npt.NDArray[np.int64]:
+def _products(rng: np.random.Generator, customers: SimulatedCustomers, rows: Ints) -> npt.NDArray[np.int64]:
     favourite = customers.category[rows]
     category = np.where(rng.random(len(rows)) < 0.7, favourite, rng.integers(0, len(CATEGORIES), len(rows)))
     # The square makes few products popular and most of them rare.
     return category * PRODUCTS + (PRODUCTS * rng.random(len(rows)) ** 2).astype(np.int64)
 
 
-def _amounts(rng: np.random.Generator, customers: Customers, rows: Ints) -> tuple[Floats, Floats]:
+def _amounts(rng: np.random.Generator, customers: SimulatedCustomers, rows: Ints) -> tuple[Floats, Floats]:
     gross = customers.order_value[rows] * rng.lognormal(0.0, 0.45, len(rows))
     wants = rng.random(len(rows)) < discount_probability(customers.price_sensitivity[rows])
     share = 0.1 * rng.integers(1, 4, len(rows)).astype(np.float64)

@@ -8,7 +8,7 @@ state is a known function of time, and the probability of that path is an exact 
 import numpy as np
 from scipy.special import gammaincc
 
-from producers.simulator.population import Customers, Floats
+from producers.simulator.population import Floats, SimulatedCustomers
 from producers.simulator.shifts import Shifts
 
 DAILY_HAZARD = 0.0006
@@ -35,7 +35,7 @@ def weekday_factor(day: int) -> float:
     return WEEKDAY[(day + 3) % 7]
 
 
-def leave_probability(customers: Customers, fatigue: Floats, day: int, factor: Floats) -> Floats:
+def leave_probability(customers: SimulatedCustomers, fatigue: Floats, day: int, factor: Floats) -> Floats:
     """Return the probability that those who are there leave on `day`, shape (customers,).
 
     1 - exp(-hazard), the hazard proportional (Cox) in frailty, fatigue and newness.
@@ -45,12 +45,12 @@ def leave_probability(customers: Customers, fatigue: Floats, day: int, factor: F
     return -np.expm1(-DAILY_HAZARD * factor * np.exp(log_ratio))
 
 
-def operational_day(customers: Customers, fatigue: Floats, weekday: float, factor: Floats) -> Floats:
+def operational_day(customers: SimulatedCustomers, fatigue: Floats, weekday: float, factor: Floats) -> Floats:
     """Return how much operational time a day adds: expected visits at the present engagement."""
     return customers.visit_rate * weekday * factor * np.exp(-VISIT_FATIGUE * fatigue)
 
 
-def visit_probability(customers: Customers, age: Floats, step: Floats) -> Floats:
+def visit_probability(customers: SimulatedCustomers, age: Floats, step: Floats) -> Floats:
     """Return the probability of a visit on a day, given none since operational time `age`.
 
     A gamma renewal of mean 1 in operational time: 1 - S(age + step) / S(age), S the gamma survival function.
@@ -74,7 +74,9 @@ def disappointed(rng: np.random.Generator, fatigue: Floats) -> Floats:
     return fatigue + rng.uniform(*BLOW, len(fatigue)) * (1.0 - fatigue)
 
 
-def silence(customers: Customers, day: int, horizon: int, shifts: Shifts, *, first_day: int) -> tuple[Floats, Floats]:
+def silence(
+    customers: SimulatedCustomers, day: int, horizon: int, shifts: Shifts, *, first_day: int
+) -> tuple[Floats, Floats]:
     """Return what the state at the start of `day` says of the coming `horizon` days, exactly.
 
     Parameters

@@ -30,7 +30,7 @@ NEVER = -1
 
 
 @dataclass
-class Customers:
+class SimulatedCustomers:
     """One row a customer; all arrays have shape (customers,)."""
 
     # Traits
@@ -97,7 +97,7 @@ def draw_customers(
     newcomers: bool,
     rate: float = 1.0,
     channels: Ints | None = None,
-) -> Customers:
+) -> SimulatedCustomers:
     """Draw new customers.
 
     Parameters
@@ -121,7 +121,7 @@ def draw_customers(
     by_channel = np.array([1.0, 1.5, 0.7, 0.8, 0.75])[channel]
     visit_rate = np.clip(0.20 * by_channel * rng.lognormal(0.0, 0.5, count), 0.03, 2.0) * rate
     need_days = np.clip(rng.lognormal(np.log(16.0), 0.6, count), 3.0, 120.0)
-    return Customers(
+    return SimulatedCustomers(
         number=np.arange(first_number, first_number + count),
         country=rng.choice(len(COUNTRIES), count, p=COUNTRY_SHARE),
         channel=channel,

@@ -12,7 +12,7 @@ from producers.simulator.world import Day
 
 
 @dataclass(frozen=True)
-class Record:
+class SimulatedRecord:
     """One event, ready to be sent."""
 
     time: float
@@ -21,7 +21,7 @@ class Record:
     body: bytes
 
 
-def records(day: Day, tag: str) -> list[Record]:
+def records(day: Day, tag: str) -> list[SimulatedRecord]:
     """Return the events of a day in order of time.
 
     Parameters
@@ -69,5 +69,5 @@ def records(day: Day, tag: str) -> list[Record]:
         body = encode_activity(
             f"{tag}-{day.day}-{ordinal}", ids[row], TYPES[kind], datetime.fromtimestamp(time, UTC), properties
         )
-        result.append(Record(time, ids[row], body))
+        result.append(SimulatedRecord(time, ids[row], body))
     return result

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from ebb.errors import SettingsError
-from producers.simulator.population import CHANNELS, COUNTRIES, Customers, Floats
+from producers.simulator.population import CHANNELS, COUNTRIES, Floats, SimulatedCustomers
 
 KINDS: dict[str, str] = {
     "price": "prices rise: price-sensitive customers leave twice as fast",
@@ -49,7 +49,7 @@ class Shifts:
 
     shifts: Sequence[Shift] = ()
 
-    def hazard(self, customers: Customers, day: int) -> Floats:
+    def hazard(self, customers: SimulatedCustomers, day: int) -> Floats:
         """Return each customer's factor on the hazard of leaving, shape (customers,)."""
         factor = np.ones(len(customers))
         if self._on("price", day):
@@ -60,7 +60,7 @@ class Shifts:
             factor *= 0.5
         return factor
 
-    def visits(self, customers: Customers, day: int) -> Floats:
+    def visits(self, customers: SimulatedCustomers, day: int) -> Floats:
         """Return each customer's factor on the rate of visits."""
         factor = np.ones(len(customers))
         if self._on("outage", day, days=7):
@@ -71,7 +71,7 @@ class Shifts:
             factor /= 3.0
         return factor
 
-    def disappointment(self, customers: Customers, day: int) -> Floats:
+    def disappointment(self, customers: SimulatedCustomers, day: int) -> Floats:
         """Return each customer's factor on the probability that a visit disappoints."""
         factor = np.ones(len(customers))
         if self._on("outage", day, days=7):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from producers.simulator import hazard
-from producers.simulator.behaviour import Events, behave
-from producers.simulator.population import NEVER, Customers, Floats, Ints, draw_customers
+from producers.simulator.behaviour import SimulatedEvents, behave
+from producers.simulator.population import NEVER, Floats, Ints, SimulatedCustomers, draw_customers
 from producers.simulator.shifts import Shifts
 
 MEMORY_DAYS = 120
@@ -63,8 +63,8 @@ class Day:
     """One day of the world: the customers as they were when it began, and what they did."""
 
     day: int
-    customers: Customers
-    events: Events
+    customers: SimulatedCustomers
+    events: SimulatedEvents
 
 
 class Simulation:
@@ -130,7 +130,7 @@ class Simulation:
         still = customers.belief * (1.0 - leave) * (1.0 - visit)
         gone = 1.0 - customers.belief * (1.0 - leave)
         begun = Day(day, customers, events)
-        self._customers = Customers(
+        self._customers = SimulatedCustomers(
             **{
                 **vars(customers),
                 "left": left,

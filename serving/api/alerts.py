@@ -16,8 +16,8 @@ from ebb.contracts.scores import Alert, Band
 from ebb.errors import UnavailableError
 from ebb.kafka.acknowledged_producer import BusyError
 from serving.api.types import EXAMPLE_ALERT, EXAMPLE_NEXT, JSON, VARIES, Answer, PageSize, PageToken
-from serving.context import Context, Here
-from serving.http.auth import ActGrant, Grant, Keyed
+from serving.context import Context, ContextDep
+from serving.http.auth import ActPrincipal, Principal, RequiresRead
 from serving.http.csv_export import CSV_ROUTE, IN_OPENAPI, WHOLE_LIST, csv_response, wants_csv
 from serving.http.page_tokens import page_token, read_token
 from serving.http.problems import ProblemError
@@ -52,13 +52,13 @@ class Alerts(Answer):
     next_page_token: str | None = Field(description="Give it as `page_token` for the next page; null on the last.")
 
 
-class Asked(BaseModel):
+class RequestBody(BaseModel):
     """Base of what is asked: unknown fields are refused so that a misspelt one is seen."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Snooze(Asked):
+class Snooze(RequestBody):
     """How long an alert is put off: `hours` or `until`, at most seven days."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"hours": 24}})
@@ -74,7 +74,7 @@ class Snooze(Asked):
         return self
 
 
-class Ending(Asked):
+class Ending(RequestBody):
     """How an alert ended."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"outcome": "retained", "note": "Took the yearly plan."}})
@@ -98,7 +98,7 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": "Alert closed
 
 
 @dataclass(frozen=True)
-class Choice:
+class AlertFilter:
     """Which alerts to list; what is empty or None does not filter."""
 
     bands: tuple[Band, ...]
@@ -106,11 +106,11 @@ class Choice:
     statuses: tuple[Status, ...]
 
 
-async def _choice(band: Bands = None, customer_id: OfCustomer = None, status: Statuses = None) -> Choice:
-    return Choice(tuple(sorted(set(band or ()))), customer_id, tuple(sorted(set(status or ()))))
+async def _choice(band: Bands = None, customer_id: OfCustomer = None, status: Statuses = None) -> AlertFilter:
+    return AlertFilter(tuple(sorted(set(band or ()))), customer_id, tuple(sorted(set(status or ()))))
 
 
-Chosen = Annotated[Choice, Depends(_choice)]
+AlertFilterDep = Annotated[AlertFilter, Depends(_choice)]
 
 
 @router.get(
@@ -119,14 +119,14 @@ Chosen = Annotated[Choice, Depends(_choice)]
     summary="Recent alerts",
     description="The newest alerts, newest first, with what was done about each; a thousand are held. New ones come "
     "over `/v1/stream`. With `Accept: text/csv` the list comes whole, as from `/v1/alerts.csv`.",
-    dependencies=[Keyed],
+    dependencies=[RequiresRead],
     responses={200: {"content": IN_OPENAPI}},
 )
 async def alerts(
     *,
-    here: Here,
+    here: ContextDep,
     request: Request,
-    chosen: Chosen,
+    chosen: AlertFilterDep,
     page_size: PageSize = 50,
     page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
 ) -> Response:
@@ -144,10 +144,10 @@ async def alerts(
     ".csv",
     summary="Recent alerts, as CSV",
     description=WHOLE_LIST,
-    dependencies=[Keyed],
+    dependencies=[RequiresRead],
     **CSV_ROUTE,
 )
-async def recent_alerts_csv(here: Here, chosen: Chosen) -> Response:
+async def recent_alerts_csv(here: ContextDep, chosen: AlertFilterDep) -> Response:
     """Return the newest alerts with what was done about them, as CSV."""
     return alerts_csv(here, chosen)
 
@@ -157,9 +157,9 @@ async def recent_alerts_csv(here: Here, chosen: Chosen) -> Response:
     response_model=HandledAlert,
     summary="One alert",
     description="An alert with what was done about it. One that is no longer held in memory is read from ClickHouse.",
-    dependencies=[Keyed],
+    dependencies=[RequiresRead],
 )
-async def alert(alert_id: AlertId, here: Here) -> Response:
+async def alert(alert_id: AlertId, here: ContextDep) -> Response:
     """Return an alert."""
     _, body = await _find(here, alert_id)
     return Response(with_handling(here, alert_id, body), media_type=JSON)
@@ -172,7 +172,7 @@ async def alert(alert_id: AlertId, here: Here) -> Response:
     description="Somebody works on it. Needs a key of scope `act`.",
     responses=_CONFLICT,
 )
-async def acknowledge(alert_id: AlertId, here: Here, grant: ActGrant) -> Response:
+async def acknowledge(alert_id: AlertId, here: ContextDep, grant: ActPrincipal) -> Response:
     """Note that somebody works on an alert."""
     return await _do(here, grant, alert_id, Act.ACKNOWLEDGE)
 
@@ -184,7 +184,7 @@ async def acknowledge(alert_id: AlertId, here: Here, grant: ActGrant) -> Respons
     description="It comes back by itself after `hours` or at `until`. Needs a key of scope `act`.",
     responses=_CONFLICT,
 )
-async def snooze(alert_id: AlertId, asked: Snooze, here: Here, grant: ActGrant) -> Response:
+async def snooze(alert_id: AlertId, asked: Snooze, here: ContextDep, grant: ActPrincipal) -> Response:
     """Put an alert off."""
     now = datetime.now(UTC)
     until = asked.until if asked.hours is None else now + LONGEST_SNOOZE * (asked.hours / 168)
@@ -200,7 +200,7 @@ async def snooze(alert_id: AlertId, asked: Snooze, here: Here, grant: ActGrant) 
     summary="Close an alert",
     description="Says how it ended; said again, it corrects what was said. Needs a key of scope `act`.",
 )
-async def outcome(alert_id: AlertId, asked: Ending, here: Here, grant: ActGrant) -> Response:
+async def outcome(alert_id: AlertId, asked: Ending, here: ContextDep, grant: ActPrincipal) -> Response:
     """Close an alert."""
     return await _do(here, grant, alert_id, Act.OUTCOME, outcome=asked.outcome, note=asked.note)
 
@@ -210,7 +210,7 @@ def with_handling(here: Context, alert_id: str, body: bytes) -> bytes:
     return b'%b,"handling":%b}' % (body.rstrip()[:-1], here.feed.desk.of(alert_id).model_dump_json().encode())
 
 
-def alerts_csv(here: Context, chosen: Choice) -> Response:
+def alerts_csv(here: Context, chosen: AlertFilter) -> Response:
     """Return the newest alerts as CSV."""
     bodies, _ = _listed(here, chosen, len(here.feed.alerts) + 1, None)
     rows = [orjson.loads(body) for body in bodies]
@@ -219,7 +219,7 @@ def alerts_csv(here: Context, chosen: Choice) -> Response:
 
 
 def _listed(
-    here: Context, chosen: Choice, size: int, after: tuple[float, str] | None
+    here: Context, chosen: AlertFilter, size: int, after: tuple[float, str] | None
 ) -> tuple[list[bytes], tuple[float, str] | None]:
     now, desk = datetime.now(UTC), here.feed.desk
     listed, following = here.feed.alerts.newest(
@@ -234,7 +234,7 @@ def _listed(
 
 async def _do(
     here: Context,
-    grant: Grant,
+    grant: Principal,
     alert_id: str,
     act: Act,
     *,

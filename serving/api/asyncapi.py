@@ -37,7 +37,7 @@ async def asyncapi(request: Request) -> Response:
 @functools.cache
 def document() -> dict[str, Any]:
     """Return the AsyncAPI document; it names no server."""
-    said, told = _models(protocol.Said), _models(protocol.Told)
+    said, told = _models(protocol.ClientMessage), _models(protocol.ServerMessage)
     schemas = models_json_schema(
         [*((model, "validation") for model in said.values()), *((model, "serialization") for model in told.values())],
         ref_template="#/components/schemas/{model}",

@@ -36,7 +36,7 @@ class Call(BaseModel):
     writeKey: str | None = Field(default=None, description="The write key, where no header can carry it.")
 
 
-class Batch(BaseModel):
+class CallBatch(BaseModel):
     """Calls sent together."""
 
     model_config = ConfigDict(extra="allow")
@@ -131,7 +131,7 @@ def _problem(error: MalformedError) -> ProblemError:
 
 def _add(name: str, words: str) -> None:
     kind = None if name == "batch" else name
-    model = Batch if kind is None else Call
+    model = CallBatch if kind is None else Call
     example = {"batch": [EXAMPLE_CALL], "sentAt": EXAMPLE_CALL["sentAt"]} if kind is None else EXAMPLE_CALL
 
     async def take(request: Request) -> Response:

@@ -18,13 +18,13 @@ from ebb.contracts.api_keys import Scope
 from ebb.contracts.scores import Band, ModelRef, Probability, Reason, Score
 from ebb.errors import UnavailableError
 from serving.api.types import EXAMPLE_NEXT, EXAMPLE_SCORE, JSON, VARIES, Answer, CustomerId, PageSize, PageToken
-from serving.context import Context, Here
-from serving.http.auth import Keyed, let_in, shown_key
+from serving.context import Context, ContextDep
+from serving.http.auth import RequiresRead, authorize, presented_key
 from serving.http.csv_export import CSV_ROUTE, IN_OPENAPI, WHOLE_LIST, csv_response, wants_csv
 from serving.http.etags import NOT_MODIFIED, answer, tag_of
 from serving.http.page_tokens import page_token, read_token
 from serving.http.problems import ProblemError
-from serving.projections.ranking import Sort, Wanted, at_risk, everyone
+from serving.projections.ranking import CustomerFilter, Sort, at_risk, everyone
 
 
 class CurrentScore(Score):
@@ -113,7 +113,7 @@ class DirectRoute(APIRoute):
         checked = TypeAdapter(endpoint.__annotations__["customer_id"]).validate_python
 
         async def handle(request: Request) -> Response:
-            let_in(request, shown_key(request), Scope.READ)
+            authorize(request, presented_key(request), Scope.READ)
             try:
                 customer_id = checked(request.path_params["customer_id"])
             except ValidationError as error:
@@ -124,7 +124,7 @@ class DirectRoute(APIRoute):
         return handle
 
 
-router = APIRouter(prefix="/v1/customers", tags=["customers"], dependencies=[Keyed])
+router = APIRouter(prefix="/v1/customers", tags=["customers"], dependencies=[RequiresRead])
 COLUMNS = (
     *("customer_id", "churn", "band", "purchase", "previous", "trend_7d", "value_at_risk", "expected_gain"),
     *("country", "channel", "reasons", "model", "as_of", "scored_at"),
@@ -154,11 +154,11 @@ async def _filters(
     channel: Annotated[str | None, Query(max_length=256)] = None,
     min_value: Annotated[float | None, Query(description="Least value at risk, in units of money.")] = None,
     min_churn: Annotated[float | None, Query(ge=0, le=1, description="Least churn probability.")] = None,
-) -> Wanted:
-    return Wanted(tuple(sorted(set(band or ()))), country, channel, min_value, min_churn)
+) -> CustomerFilter:
+    return CustomerFilter(tuple(sorted(set(band or ()))), country, channel, min_value, min_churn)
 
 
-Filters = Annotated[Wanted, Depends(_filters)]
+Filters = Annotated[CustomerFilter, Depends(_filters)]
 SortBy = Annotated[Sort, Query(description="What the list falls by.")]
 
 
@@ -172,7 +172,7 @@ SortBy = Annotated[Sort, Query(description="What the list falls by.")]
 )
 def customers_at_risk(
     *,
-    here: Here,
+    here: ContextDep,
     request: Request,
     wanted: Filters,
     sort: SortBy = "churn",
@@ -190,7 +190,7 @@ def customers_at_risk(
 
 
 @router.get("/at-risk.csv", summary="Customers by risk, as CSV", description=WHOLE_LIST, **CSV_ROUTE)
-async def customers_at_risk_csv(here: Here, wanted: Filters, sort: SortBy = "churn") -> Response:
+async def customers_at_risk_csv(here: ContextDep, wanted: Filters, sort: SortBy = "churn") -> Response:
     """Return customers by falling risk or value, as CSV."""
     return at_risk_csv(here, wanted, sort)
 
@@ -201,12 +201,12 @@ async def customers_at_risk_csv(here: Here, wanted: Filters, sort: SortBy = "chu
     summary="Scores of many customers",
     description="Up to 1,000 customers at once, from memory, in the order asked.",
 )
-def look_up(asked: LookUp, here: Here) -> Response:
+def look_up(asked: LookUp, here: ContextDep) -> Response:
     """Return what is held of each customer asked for."""
     return Response(b'{"results":[%b]}' % b",".join(_looked(here, one) for one in asked.customer_ids), media_type=JSON)
 
 
-async def customer_score(customer_id: CustomerId, here: Here, request: Request) -> Response:
+async def customer_score(customer_id: CustomerId, here: ContextDep, request: Request) -> Response:
     """Return the latest score of a customer."""
     body = here.feed.board.score(customer_id)
     if body is None:
@@ -235,7 +235,7 @@ router.add_api_route(
 )
 def customer_history(
     customer_id: CustomerId,
-    here: Here,
+    here: ContextDep,
     page_size: PageSize = 200,
     page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
 ) -> Response:
@@ -256,7 +256,7 @@ def customer_history(
     return Response(orjson.dumps(answer), media_type=JSON)
 
 
-def at_risk_csv(here: Context, wanted: Wanted, sort: Sort) -> Response:
+def at_risk_csv(here: Context, wanted: CustomerFilter, sort: Sort) -> Response:
     """Return all customers who are wanted, as CSV."""
     chunks = everyone(here.feed.board, wanted, sort)
     return csv_response("at-risk", COLUMNS, _rows(chunks), VARIES)

@@ -9,13 +9,13 @@ from pydantic import AwareDatetime, BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from clickhouse.audit import Act, note_act
+from clickhouse.audit import AuditEntry, record_audit
 from ebb.contracts import erasures
-from ebb.contracts.erasures import Part, digest_of, key_of, partition_of
+from ebb.contracts.erasures import ErasurePart, digest_of, key_of, partition_of
 from ebb.kafka.acknowledged_producer import BusyError
 from serving.api.types import CustomerId
-from serving.context import Here
-from serving.http.auth import AdminGrant
+from serving.context import ContextDep
+from serving.http.auth import AdminPrincipal
 from serving.http.problems import ProblemError
 from serving.projections.erasures import REPORTING, Erasure
 
@@ -23,17 +23,17 @@ router = APIRouter(prefix="/v1", tags=["erasure"])
 _KEPT = timedelta(days=7)
 """Retention of the topics whose records cannot be taken out one by one."""
 _MEANING = {
-    Part.ORDER: "The partition of the customer has been told to forget.",
-    Part.WORKER: "State, its checkpoint and the score are gone.",
-    Part.LEARNER: "Predictions that waited for their labels are withdrawn.",
-    Part.HISTORY: "Events, features, scores, alerts, outcomes and refusals in ClickHouse are deleted.",
+    ErasurePart.ORDER: "The partition of the customer has been told to forget.",
+    ErasurePart.WORKER: "State, its checkpoint and the score are gone.",
+    ErasurePart.LEARNER: "Predictions that waited for their labels are withdrawn.",
+    ErasurePart.HISTORY: "Events, features, scores, alerts, outcomes and refusals in ClickHouse are deleted.",
 }
 
 
 class PartReport(BaseModel):
     """What one part has done."""
 
-    part: Part
+    part: ErasurePart
     meaning: str
     done_at: AwareDatetime | None = Field(description="None while it is still to be done.")
     details: dict[str, int] = Field(description="Rows deleted by table, or where in the stream it was done.")
@@ -68,23 +68,27 @@ class ErasureReport(BaseModel):
     description="Asks every part to forget the customer; `Location` names the report. Asked again while it is under "
     "way, it answers with the same erasure. Needs a key of scope `admin`.",
 )
-async def erase_customer(customer_id: CustomerId, here: Here, grant: AdminGrant, request: Request) -> Response:
+async def erase_customer(
+    customer_id: CustomerId, here: ContextDep, grant: AdminPrincipal, request: Request
+) -> Response:
     """Begin an erasure."""
     known = here.feed.ledger.of(customer_id)
     if known is not None and not known.done:
         return _accepted(known)
     identity, digest = secrets.token_hex(12), digest_of(customer_id)
     address = request.client.host if request.client else ""
-    act = Act(actor=grant.id, action="customer.erase", subject=digest, details={"erasure": identity}, address=address)
-    await run_in_threadpool(note_act, here.settings, act)
-    asked = erasures.Request(
+    act = AuditEntry(
+        actor=grant.id, action="customer.erase", subject=digest, details={"erasure": identity}, address=address
+    )
+    await run_in_threadpool(record_audit, here.settings, act)
+    asked = erasures.ErasureRequest(
         erasure_id=identity,
         customer_id=customer_id,
         digest=digest,
         requested_at=datetime.now(UTC),
         requested_by=grant.id,
     )
-    record = (key_of(identity, Part.REQUEST), asked.model_dump_json().encode())
+    record = (key_of(identity, ErasurePart.REQUEST), asked.model_dump_json().encode())
     place = partition_of(identity, here.settings.partitions)
     try:
         await here.delivery.deliver(here.settings.topics.erasures, [record], partition=place)
@@ -102,8 +106,8 @@ async def erase_customer(customer_id: CustomerId, here: Here, grant: AdminGrant,
 )
 async def erasure(
     erasure_id: Annotated[str, Path(min_length=1, max_length=64)],
-    here: Here,
-    grant: AdminGrant,  # noqa: ARG001
+    here: ContextDep,
+    grant: AdminPrincipal,  # noqa: ARG001
 ) -> ErasureReport:
     """Return the report on an erasure."""
     found = here.feed.ledger.get(erasure_id)

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from serving.context import Context, Here
+from serving.context import Context, ContextDep
 
 router = APIRouter(tags=["health"])
 
@@ -22,15 +22,15 @@ class Check(BaseModel):
     why: str
 
 
-class Health(BaseModel):
+class Readiness(BaseModel):
     """Whether the process lives or is ready, and by which checks."""
 
     status: str
     checks: list[Check] | None = None
 
 
-@router.get("/livez", response_model=Health, response_model_exclude_none=True, summary="Whether the process lives")
-async def livez(here: Here) -> Response:
+@router.get("/livez", response_model=Readiness, response_model_exclude_none=True, summary="Whether the process lives")
+async def livez(here: ContextDep) -> Response:
     """Answer 200 while the process can do its work, 503 if it should be restarted."""
     alive = here.feed.reader.alive
     return JSONResponse({"status": "ok" if alive else "the reader thread has died"}, 200 if alive else 503)
@@ -38,15 +38,15 @@ async def livez(here: Here) -> Response:
 
 @router.get(
     "/readyz",
-    response_model=Health,
+    response_model=Readiness,
     response_model_exclude_none=True,
     summary="Whether to send requests here",
     description="503 until the scores are caught up with what stood on the topic at the start, while Kafka does not "
     "answer, and while the server drains. `?verbose` lists the checks.",
-    responses={503: {"model": Health, "description": "Not ready."}},
+    responses={503: {"model": Readiness, "description": "Not ready."}},
 )
 def readyz(
-    here: Here, verbose: Annotated[str | None, Query(description="Present: list the checks.")] = None
+    here: ContextDep, verbose: Annotated[str | None, Query(description="Present: list the checks.")] = None
 ) -> Response:
     """Answer 200 if this replica can serve."""
     checks = _checks(here, full=verbose is not None)

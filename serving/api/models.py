@@ -13,8 +13,8 @@ from ebb.contracts.models import TARGETS, ModelSnapshot, Target
 from ebb.errors import EbbError, UnavailableError
 from online_ml.model_card import card as write_card
 from serving.api.types import JSON, Answer, PageSize, PageToken
-from serving.context import Context, Here
-from serving.http.auth import Keyed
+from serving.context import Context, ContextDep
+from serving.http.auth import RequiresRead
 from serving.http.etags import NOT_MODIFIED, answer
 from serving.http.page_tokens import page_token, read_token
 from serving.http.problems import ProblemError
@@ -131,13 +131,13 @@ class DriftValue(Answer):
     day: date
 
 
-class Drift(Answer):
+class ModelDrift(Answer):
     """How far features, scores and errors lie from what they were, the farthest of each kind first."""
 
     drift: list[DriftValue]
 
 
-router = APIRouter(prefix="/v1", tags=["models"], dependencies=[Keyed])
+router = APIRouter(prefix="/v1", tags=["models"], dependencies=[RequiresRead])
 MARKDOWN = "text/markdown"
 ModelName = Annotated[
     str, Path(min_length=1, max_length=100, description="Name of the model.", examples=["churn.logistic"])
@@ -156,14 +156,14 @@ _NEWEST = 2**32
     "progressive validation: on predictions made before the label was known.",
     responses=NOT_MODIFIED,
 )
-async def models(here: Here, request: Request) -> Response:
+async def models(here: ContextDep, request: Request) -> Response:
     """Return the models."""
     views = [model_view(snapshot) for snapshot in here.feed.registry.all()]
     return answer(request, orjson.dumps({"models": views}), media_type=JSON)
 
 
 @router.get("/models/{name}", response_model=Model, summary="One model", responses=NOT_MODIFIED)
-async def model(name: ModelName, here: Here, request: Request) -> Response:
+async def model(name: ModelName, here: ContextDep, request: Request) -> Response:
     """Return the latest version of a model."""
     return answer(request, orjson.dumps(model_view(_find(here, name)[0])), media_type=JSON)
 
@@ -177,7 +177,7 @@ async def model(name: ModelName, here: Here, request: Request) -> Response:
 )
 def metrics(
     name: ModelName,
-    here: Here,
+    here: ContextDep,
     window: Annotated[Literal["day", "rolling"], Query(description="Labels that are judged.")] = "rolling",
     days: Annotated[int, Query(ge=1, le=730, description="Label dates to tell of, counted back from the last.")] = 60,
 ) -> Response:
@@ -201,7 +201,7 @@ def metrics(
 )
 def versions(
     name: ModelName,
-    here: Here,
+    here: ContextDep,
     page_size: PageSize = 50,
     page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
 ) -> Response:
@@ -224,7 +224,7 @@ def versions(
     description="What it is, how far to trust it and for whom, as Markdown, from what was measured and nothing else.",
     responses=_TEXT,
 )
-def card(name: ModelName, here: Here, request: Request) -> Response:
+def card(name: ModelName, here: ContextDep, request: Request) -> Response:
     """Return the model card."""
     _, body = _find(here, name)
     text = write_card(ModelSnapshot.decode(body), here.feed.registry.all(), here.analytics.rows)
@@ -241,7 +241,7 @@ def card(name: ModelName, here: Here, request: Request) -> Response:
 )
 def artefact(
     name: ModelName,
-    here: Here,
+    here: ContextDep,
     request: Request,
     version: Annotated[int | None, Query(ge=0, lt=_NEWEST, description="A published version.")] = None,
 ) -> Response:
@@ -268,7 +268,7 @@ def artefact(
     description="By the rule or by request, carried out or not, newest first. Answered by ClickHouse.",
 )
 def promotions(
-    here: Here,
+    here: ContextDep,
     target: Annotated[Target, Query(description="Whose champion.")] = "churn",
     page_size: PageSize = 50,
 ) -> Response:
@@ -279,12 +279,12 @@ def promotions(
 
 @router.get(
     "/drift",
-    response_model=Drift,
+    response_model=ModelDrift,
     summary="How far the world has moved",
     description="The latest statistics of drift of features, of scores and of errors. Answered by ClickHouse.",
 )
 def drift(
-    here: Here,
+    here: ContextDep,
     kind: Annotated[list[Literal["feature", "score", "error"]] | None, Query(description="Kinds to tell of.")] = None,
 ) -> Response:
     """Return the latest statistics of drift."""

@@ -18,8 +18,8 @@ from online_ml.scoring.cold_start import cold_start
 from online_ml.scoring.inputs import design
 from online_ml.scoring.reasons import explain
 from serving.api.types import JSON, Answer
-from serving.context import Here
-from serving.http.auth import Keyed
+from serving.context import ContextDep
+from serving.http.auth import RequiresRead
 from serving.http.problems import ProblemError
 
 EXAMPLE_FEATURES: dict[str, Any] = {
@@ -130,7 +130,7 @@ def _derived(given: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-router = APIRouter(prefix="/v1", tags=["models"], dependencies=[Keyed])
+router = APIRouter(prefix="/v1", tags=["models"], dependencies=[RequiresRead])
 
 
 @router.post(
@@ -140,7 +140,7 @@ router = APIRouter(prefix="/v1", tags=["models"], dependencies=[Keyed])
     description="Features in, calibrated probabilities, band and reasons out, by the very models that score customers "
     "now. Nothing is stored. Names and units are those of docs/features.md.",
 )
-async def predict(asked: WhatIf, here: Here) -> Response:
+async def predict(asked: WhatIf, here: ContextDep) -> Response:
     """Score features that are given."""
     features, left_out = vector(asked.features)
     inputs = design(features)

@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from ebb.contracts.scores import Band
 from ebb.contracts.stream import MAX_CUSTOMERS, Filter, Topic
-from serving.context import Context, Here
-from serving.http.auth import GRANT, Grant, Keyed
+from serving.context import Context, ContextDep
+from serving.http.auth import GRANT, Principal, RequiresRead
 from serving.http.problems import ProblemError
 from serving.streaming.subscriptions import Subscription
 
-router = APIRouter(prefix="/v1", tags=["stream"], dependencies=[Keyed])
+router = APIRouter(prefix="/v1", tags=["stream"], dependencies=[RequiresRead])
 SEND_SECONDS = 30.0
 """A client that takes nothing for this long is cut off."""
 
@@ -31,7 +31,7 @@ SEND_SECONDS = 30.0
 )
 async def stream_events(
     *,
-    here: Here,
+    here: ContextDep,
     request: Request,
     topics: Annotated[list[Topic] | None, Query(description="Default: both.")] = None,
     band: Annotated[list[Band] | None, Query()] = None,
@@ -61,7 +61,7 @@ async def stream_events(
 
 
 async def _events(
-    here: Context, subscription: Subscription, grant: Grant, last: str | None
+    here: Context, subscription: Subscription, grant: Principal, last: str | None
 ) -> AsyncIterator[ServerSentEvent]:
     hub, outbox, every = here.hub, subscription.outbox, here.settings.heartbeat_seconds
     if not hub.enter():

@@ -15,14 +15,14 @@ from ebb.clock import DAY
 from ebb.contracts.scores import BANDS, Band, Score, utc
 from serving.api.models import Model
 from serving.api.types import JSON, Answer
-from serving.background.pipeline_monitor import PartitionLag, Pipeline
+from serving.background.pipeline_monitor import PartitionLag, PipelineStatus
 from serving.cached_queries import Rows
 from serving.context import Context
-from serving.http.auth import Keyed
+from serving.http.auth import RequiresRead
 from serving.http.etags import NOT_MODIFIED, answer
 from serving.projections.models import model_view
 from serving.projections.ranking import movers
-from serving.projections.scores import NO_BAND, Board
+from serving.projections.scores import NO_BAND, ScoreView
 
 
 class BandCount(Answer):
@@ -99,7 +99,7 @@ class PartitionHealth(Answer):
     lag_seconds: float
 
 
-class Health(Answer):
+class PipelineHealth(Answer):
     """The flow from activity to scores."""
 
     lag_events: int
@@ -133,7 +133,7 @@ class Summary(Answer):
     accuracy: Accuracy | None
     calibration: list[CalibrationBin] | None
     labels: Labels
-    pipeline: Health | None
+    pipeline: PipelineHealth | None
     dead_letters: DeadLetters
     streams: int = Field(description="Clients connected to the streams of this replica.")
     unavailable: list[str]
@@ -198,7 +198,7 @@ class SummaryMaker:
             "unavailable": unavailable if pipeline else sorted([*unavailable, "pipeline"]),
         }
 
-    def _labels(self, totals: Rows | None, pipeline: Pipeline | None) -> dict[str, Any]:
+    def _labels(self, totals: Rows | None, pipeline: PipelineStatus | None) -> dict[str, Any]:
         settings, clock = self._context.settings, self._context.clock
         matured = None if totals is None else sum(int(row["matured"]) for row in totals)
         pending = None if totals is None else sum(int(row["pending"]) for row in totals)
@@ -218,7 +218,7 @@ def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else utc(seconds)
 
 
-def _customers(board: Board, thresholds: tuple[float, float, float]) -> dict[str, Any]:
+def _customers(board: ScoreView, thresholds: tuple[float, float, float]) -> dict[str, Any]:
     rows, columns = board.rows, board.columns
     held = columns.band[:rows] != NO_BAND
     band, churn, value = columns.band[:rows][held], columns.churn[:rows][held], columns.value_at_risk[:rows][held]
@@ -281,7 +281,7 @@ def _by_reason(rows: Rows | None) -> dict[str, int] | None:
     return counts
 
 
-def _health(pipeline: Pipeline | None) -> dict[str, Any] | None:
+def _health(pipeline: PipelineStatus | None) -> dict[str, Any] | None:
     if pipeline is None:
         return None
     return {
@@ -297,7 +297,7 @@ def _partition(lag: PartitionLag) -> dict[str, Any]:
     return {"partition": lag.partition, "lag_events": lag.events, "lag_seconds": round(lag.seconds, 1)}
 
 
-router = APIRouter(prefix="/v1", dependencies=[Keyed])
+router = APIRouter(prefix="/v1", dependencies=[RequiresRead])
 
 
 @router.get(

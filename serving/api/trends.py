@@ -11,8 +11,8 @@ from starlette.responses import Response
 from ebb.contracts.scores import BANDS, Band
 from serving.api.types import JSON, Answer
 from serving.cached_queries import Rows
-from serving.context import Here
-from serving.http.auth import Keyed
+from serving.context import ContextDep
+from serving.http.auth import RequiresRead
 
 
 class BandThen(Answer):
@@ -47,7 +47,7 @@ class Moved(Answer):
     psi: float = Field(description="Population stability index against the reference.")
 
 
-class Drift(Answer):
+class DriftThen(Answer):
     """How far what comes in and what goes out lie from what they were."""
 
     score_psi: float | None
@@ -60,11 +60,11 @@ class Trends(Answer):
 
     bands: list[BandDay] | None
     estimated: list[Estimate] | None
-    drift: Drift | None
+    drift: DriftThen | None
     countries: list[str] = Field(description="Countries of the customers held, to filter by.")
 
 
-router = APIRouter(prefix="/v1", dependencies=[Keyed])
+router = APIRouter(prefix="/v1", dependencies=[RequiresRead])
 MOVED_PSI = 0.25
 """Above it a distribution counts as moved, as in the alert rules of `prometheus/`."""
 ESTIMATES = 60
@@ -81,7 +81,9 @@ FRESH_SECONDS = 10.0
     description="Customers and value at risk by band at the end of each of the last days; the ROC-AUC that calibrated "
     "scores promise while their labels are pending, beside the realised one; drift. At most ten seconds old.",
 )
-def trends(here: Here, days: Annotated[int, Query(ge=1, le=365, description="Days of event time.")] = 30) -> Response:
+def trends(
+    here: ContextDep, days: Annotated[int, Query(ge=1, le=365, description="Days of event time.")] = 30
+) -> Response:
     """Return what moves in days."""
     ask = here.analytics.rows_or_none
     answer = {

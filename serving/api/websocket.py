@@ -12,16 +12,16 @@ from starlette.websockets import WebSocketDisconnect
 
 from ebb.contracts.api_keys import Scope
 from ebb.contracts.stream import (
+    CLIENT_MESSAGE,
     MAX_SUBSCRIPTIONS,
     MESSAGES_PER_10_SECONDS,
-    SAID,
     SUBSCRIBE_SECONDS,
     CloseCode,
+    ErrorData,
     Heartbeat,
-    Moment,
+    HeartbeatData,
     Ping,
     Pong,
-    Refusal,
     Resume,
     StreamError,
     Subscribe,
@@ -34,11 +34,11 @@ from ebb.errors import UnavailableError
 from ebb.metrics import WS_CLOSED, WS_SENT
 from serving.api import asyncapi
 from serving.context import Context
-from serving.http.auth import ANYBODY, Grant
+from serving.http.auth import LOCAL_PRINCIPAL, Principal
 from serving.http.problems import ProblemError
 from serving.streaming.frames import WRITER
 from serving.streaming.message import framed
-from serving.streaming.send_queue import Outbox
+from serving.streaming.send_queue import SendQueue
 from serving.streaming.subscriptions import Subscription
 
 router = APIRouter()
@@ -85,9 +85,9 @@ class Session:
         self._websocket = websocket
         self._context = context
         self._hub = context.hub
-        self._outbox = Outbox()
+        self._outbox = SendQueue()
         self._subscriptions: dict[str, Subscription] = {}
-        self._grant: Grant | None = None
+        self._grant: Principal | None = None
         self._heard: deque[float] = deque(maxlen=MESSAGES_PER_10_SECONDS)
         self._write: Callable[[bytes], Awaitable[None]] = websocket.scope["extensions"][WRITER]
 
@@ -161,7 +161,7 @@ class Session:
             # With an empty outbox all up to the newest sequence has been sent or was not wanted; else the client hears
             # enough, or reads too slowly to be sent more.
             if not len(self._outbox):
-                data = Moment(event_time=self._context.event_time().isoformat())
+                data = HeartbeatData(event_time=self._context.event_time().isoformat())
                 await self._say([framed(Heartbeat(sequence=self._hub.sequence, data=data).text().encode())])
                 _SENT["heartbeat"].inc()
 
@@ -174,7 +174,7 @@ class Session:
         raise EndOfStreamError(CloseCode.GOING_AWAY, "The server stops; connect again.")
 
     async def _key_ended(self) -> None:
-        await self._context.door.until_ended(self._grant or ANYBODY)
+        await self._context.door.until_ended(self._grant or LOCAL_PRINCIPAL)
         raise EndOfStreamError(CloseCode.KEY_ENDED, "The API key was revoked or has expired.")
 
     async def _hear(self) -> Subscribe | Resume | Unsubscribe | Ping:
@@ -187,7 +187,7 @@ class Session:
             raise EndOfStreamError(CloseCode.TOO_MANY_MESSAGES, what)
         self._heard.append(now)
         try:
-            return SAID.validate_json(message.get("text") or message.get("bytes") or b"")
+            return CLIENT_MESSAGE.validate_json(message.get("text") or message.get("bytes") or b"")
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -236,7 +236,7 @@ class Session:
                 outbox.put(item, said.id)
         hub.add(subscription)
 
-    def _admit(self, key: str | None) -> Grant:
+    def _admit(self, key: str | None) -> Principal:
         client = self._websocket.client
         try:
             return self._context.door.admit(key, Scope.READ, client.host if client else "")
@@ -255,7 +255,7 @@ class Session:
 
     async def _bow_out(self, code: CloseCode, why: str) -> None:
         if code >= 4400:
-            error = StreamError(sequence=self._hub.sequence, data=Refusal(code=str(int(code)), detail=why))
+            error = StreamError(sequence=self._hub.sequence, data=ErrorData(code=str(int(code)), detail=why))
             with contextlib.suppress(EndOfStreamError, TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._say([framed(error.text().encode())])

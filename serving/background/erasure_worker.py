@@ -12,23 +12,23 @@ from datetime import UTC, datetime
 from confluent_kafka import Consumer, KafkaException
 
 from clickhouse.erasing import Until, erase_rows
-from ebb.contracts.erasures import ERASE_HEADER, Part, Report, key_of, partition_of
+from ebb.contracts.erasures import ERASE_HEADER, ErasurePart, ErasurePartReport, key_of, partition_of
 from ebb.errors import EbbError
 from ebb.kafka.config import client_config
 from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
 from ebb.settings import Settings
-from serving.projections.alert_handling import Desk
-from serving.projections.erasures import Erasure, Ledger
+from serving.projections.alert_handling import AlertHandlingView
+from serving.projections.erasures import Erasure, ErasureView
 
 LOOK_SECONDS = 0.5
 _log = get_logger(__name__)
 
 
-class Eraser:
+class ErasureWorker:
     """A thread that works on the open erasures of the partitions that are this replica's."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, desk: Desk) -> None:
+    def __init__(self, settings: Settings, ledger: ErasureView, desk: AlertHandlingView) -> None:
         self._settings = settings
         self._ledger = ledger
         self._desk = desk
@@ -96,14 +96,14 @@ class Eraser:
         identity, customer, reports = erasure.request.erasure_id, erasure.customer_id, erasure.reports
         if customer is None:
             return
-        if Part.ORDER not in reports and identity not in self._early:
+        if ErasurePart.ORDER not in reports and identity not in self._early:
             # Once per run of this process until it has come back through the topic; a second record would do no harm.
             publisher = self._publish()
             headers = [(ERASE_HEADER, identity.encode())]
             publisher.send(self._settings.topics.activity, key=customer, value=b"", headers=headers)
             publisher.flush()
-            self._report(erasure, Part.ORDER, {})
-        worker, learner = reports.get(Part.WORKER), reports.get(Part.LEARNER)
+            self._report(erasure, ErasurePart.ORDER, {})
+        worker, learner = reports.get(ErasurePart.WORKER), reports.get(ErasurePart.LEARNER)
         if worker is None and identity not in self._early:
             # So that nobody reads on meanwhile; what the worker still writes goes when it has reported.
             self._forget_acts(erasure, customer)
@@ -120,7 +120,7 @@ class Eraser:
             told = worker.details
             until = Until(told["partition"], told["offset"], told["event_time_ms"]) if told else Until()
             self._forget_acts(erasure, customer)
-            self._report(erasure, Part.HISTORY, erase_rows(self._settings, customer, until))
+            self._report(erasure, ErasurePart.HISTORY, erase_rows(self._settings, customer, until))
         self._told.add(step)
 
     def _forget_acts(self, erasure: Erasure, customer: str) -> None:
@@ -130,20 +130,20 @@ class Eraser:
             publisher.send(self._settings.topics.handling, key=key, value=None, partition=0)
         publisher.flush()
 
-    def _report(self, erasure: Erasure, part: Part, details: dict[str, int]) -> None:
-        report = Report(at=datetime.now(UTC), details=details)
+    def _report(self, erasure: Erasure, part: ErasurePart, details: dict[str, int]) -> None:
+        report = ErasurePartReport(at=datetime.now(UTC), details=details)
         self._put(erasure, part, report.model_dump_json().encode())
 
     def _finish(self, erasure: Erasure) -> None:
         """Write the records that name the customer anew without the name; compaction drops the old ones."""
-        worker = erasure.reports[Part.WORKER].model_copy(update={"customer_id": None})
-        done_at = erasure.reports[Part.HISTORY].at
+        worker = erasure.reports[ErasurePart.WORKER].model_copy(update={"customer_id": None})
+        done_at = erasure.reports[ErasurePart.HISTORY].at
         request = erasure.request.model_copy(update={"customer_id": None, "done_at": done_at})
-        self._put(erasure, Part.WORKER, worker.model_dump_json().encode())
-        self._put(erasure, Part.REQUEST, request.model_dump_json().encode())
+        self._put(erasure, ErasurePart.WORKER, worker.model_dump_json().encode())
+        self._put(erasure, ErasurePart.REQUEST, request.model_dump_json().encode())
         _log.info("customer_erased", erasure=erasure.request.erasure_id)
 
-    def _put(self, erasure: Erasure, part: Part, body: bytes) -> None:
+    def _put(self, erasure: Erasure, part: ErasurePart, body: bytes) -> None:
         identity = erasure.request.erasure_id
         publisher = self._publish()
         place = partition_of(identity, self._settings.partitions)

@@ -30,7 +30,7 @@ Hides = Callable[[str, datetime], bool]
 """Whether what was told of a customer at a time has been erased since."""
 
 
-class Archive:
+class HandlingArchiver:
     """A thread that follows `ebb.handling` in a consumer group and inserts what it reads."""
 
     def __init__(self, settings: Settings, hides: Hides) -> None:

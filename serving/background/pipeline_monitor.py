@@ -95,7 +95,7 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class PipelineStatus:
     """A picture of the pipeline."""
 
     taken_at: float
@@ -122,12 +122,12 @@ class Pipeline:
 
 
 @dataclass
-class Watch:
+class PipelineMonitor:
     """Looks at offsets until it is stopped; `pipeline` is the newest picture, None if there is none to trust."""
 
     settings: Settings
     trouble: str | None = "Kafka has not been asked yet."
-    _picture: Pipeline | None = None
+    _picture: PipelineStatus | None = None
     _first: float | None = None
     _first_asked_at: float = -60.0
     _meter: LagMeter = field(default_factory=LagMeter)
@@ -135,7 +135,7 @@ class Watch:
     _thread: threading.Thread | None = None
 
     @property
-    def pipeline(self) -> Pipeline | None:
+    def pipeline(self) -> PipelineStatus | None:
         """The newest picture, None if it is too old."""
         picture = self._picture
         return picture if picture and time.monotonic() - picture.taken_at < STALE_SECONDS else None
@@ -170,7 +170,7 @@ class Watch:
         finally:
             group.close()
 
-    def _look(self, admin: AdminClient, group: Consumer) -> Pipeline:
+    def _look(self, admin: AdminClient, group: Consumer) -> PipelineStatus:
         topics, partitions = self.settings.topics, range(self.settings.partitions)
         watched = (topics.activity, topics.dead_letters, topics.examples)
         ends = self._offsets(admin, watched, _LATEST)
@@ -183,7 +183,7 @@ class Watch:
             lags.append(self._meter.observe(now, one, end, max(low, committed.get(one, low))))
         if self._first is None and any(ends[topics.activity, one] for one in partitions):
             self._find_first(now)
-        return Pipeline(
+        return PipelineStatus(
             taken_at=now,
             lags=tuple(lags),
             produced_per_second=self._meter.produced_per_second(),

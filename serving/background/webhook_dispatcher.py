@@ -32,11 +32,11 @@ Hides = Callable[[str, datetime], bool]
 """Whether what was told of a customer at a time has been erased since."""
 
 
-class StoppedError(Exception):
+class ShutdownError(Exception):
     """The process ends while a message waits to be tried again; it stays uncommitted."""
 
 
-class Courier:
+class WebhookDispatcher:
     """Delivers to one receiver, in a thread of its own."""
 
     def __init__(self, settings: Settings, webhook: Webhook, hides: Hides) -> None:
@@ -64,7 +64,7 @@ class Courier:
             try:
                 create_topics(self._settings)
                 self._follow()
-            except StoppedError:
+            except ShutdownError:
                 return
             except (KafkaException, UnavailableError) as error:
                 _log.warning("courier_interrupted", webhook=self._webhook.name, error=str(error))
@@ -142,7 +142,7 @@ class Courier:
 
     def _sleep(self, seconds: float) -> None:
         if self.stopping.wait(seconds):
-            raise StoppedError
+            raise ShutdownError
 
     def _tell(self, state: RetryCallState) -> None:
         WEBHOOKS.labels(self._webhook.name, "retried").inc()
@@ -162,11 +162,11 @@ def _begin_now(consumer: Consumer, assigned: list[TopicPartition]) -> None:
     consumer.assign(places)
 
 
-class Couriers:
+class WebhookDispatchers:
     """One courier a webhook of the settings."""
 
     def __init__(self, settings: Settings, hides: Hides) -> None:
-        self._couriers = [Courier(settings, webhook, hides) for webhook in settings.webhooks]
+        self._couriers = [WebhookDispatcher(settings, webhook, hides) for webhook in settings.webhooks]
 
     def start(self) -> None:
         """Start them."""

@@ -22,7 +22,7 @@ from ebb.loopback import LOOPBACK
 from ebb.settings import Settings
 from serving.http.problems import ProblemError
 from serving.http.rate_limit import Rate, Rates
-from serving.projections.api_keys import Keyring
+from serving.projections.api_keys import ApiKeyView
 
 REFUSALS_A_MINUTE = 60
 """Wrong keys that one address may show before it is told to wait; a right key is let in all the same."""
@@ -47,7 +47,7 @@ _GRANTED_BY: dict[Scope, frozenset[Scope]] = {
 
 
 @dataclass(frozen=True)
-class Grant:
+class Principal:
     """Who was let in. The id names the key and tells nothing of its secret."""
 
     id: str
@@ -60,11 +60,11 @@ class Grant:
         return bool(self.scopes & _GRANTED_BY[scope])
 
 
-ANYBODY = Grant("loopback", "nobody's key", frozenset(Scope))
+LOCAL_PRINCIPAL = Principal("loopback", "nobody's key", frozenset(Scope))
 """Who asks where no key is asked for: this machine."""
 
 
-class Door:
+class Authenticator:
     """Decides by key, scope, host, origin and rate. Keys are held as digests and compared in constant time.
 
     Parameters
@@ -76,9 +76,9 @@ class Door:
     """
 
     def __init__(
-        self, settings: Settings, ring: Keyring | None = None, *, complete: Callable[[], bool] = lambda: True
+        self, settings: Settings, ring: ApiKeyView | None = None, *, complete: Callable[[], bool] = lambda: True
     ) -> None:
-        self.ring = ring or Keyring()
+        self.ring = ring or ApiKeyView()
         self._complete = complete
         self._digests = [hashlib.sha256(key.encode()).digest() for key in _listed(settings.api_keys)]
         self._needs_key = bool(self._digests) or settings.require_key
@@ -93,7 +93,7 @@ class Door:
         """Whether a key must be shown."""
         return self._needs_key
 
-    def admit(self, key: str | None, scope: Scope, address: str = "") -> Grant:
+    def admit(self, key: str | None, scope: Scope, address: str = "") -> Principal:
         """Let somebody in.
 
         Raises
@@ -104,7 +104,7 @@ class Door:
             If the key may be one that this replica has not read yet.
         """
         if not self._needs_key:
-            return ANYBODY
+            return LOCAL_PRINCIPAL
         try:
             grant = self._identify(key)
             if grant.allows(scope):
@@ -115,7 +115,7 @@ class Door:
             self._check(self._refusals.take(address), "keys that were refused")
             raise
 
-    def count_request(self, grant: Grant) -> list[tuple[str, Rate]]:
+    def count_request(self, grant: Principal) -> list[tuple[str, Rate]]:
         """Count a request; return what to tell of it: policies and what is left.
 
         Raises
@@ -125,18 +125,18 @@ class Door:
         """
         return self._count(self._requests, grant, 1, "requests")
 
-    def count_events(self, grant: Grant, events: int) -> list[tuple[str, Rate]]:
+    def count_events(self, grant: Principal, events: int) -> list[tuple[str, Rate]]:
         """Count events of a request, as `count_request` does."""
         return self._count(self._events, grant, events, "events")
 
-    async def until_ended(self, grant: Grant) -> None:
+    async def until_ended(self, grant: Principal) -> None:
         """Wait until a grant is revoked or expires; for ever if it never does."""
         left = None if grant.expires_at is None else (grant.expires_at - datetime.now(UTC)).total_seconds()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(left):
                 await self.ring.ended(grant.id).wait()
 
-    def has_ended(self, grant: Grant) -> bool:
+    def has_ended(self, grant: Principal) -> bool:
         """Say whether a grant has been revoked or has expired."""
         expired = grant.expires_at is not None and grant.expires_at <= datetime.now(UTC)
         return expired or self.ring.ended(grant.id).is_set()
@@ -162,7 +162,7 @@ class Door:
         """Origins named in the settings."""
         return sorted(self._origins)
 
-    def _identify(self, key: str | None) -> Grant:
+    def _identify(self, key: str | None) -> Principal:
         hint = "Send it as Authorization: Bearer <key>."
         if not key:
             what = "This API asks for a key."
@@ -170,7 +170,7 @@ class Door:
         shown = hashlib.sha256(key.encode()).digest()
         # No early end: the time must not tell which key was close.
         if sum(hmac.compare_digest(shown, digest) for digest in self._digests):
-            return Grant(f"settings-{shown.hex()[:8]}", "EBB_API_KEYS", frozenset(Scope))
+            return Principal(f"settings-{shown.hex()[:8]}", "EBB_API_KEYS", frozenset(Scope))
         record = self.ring.find(key)
         if record is None:
             if split_key(key) and not self._complete():
@@ -181,9 +181,9 @@ class Door:
         if why := record.ended(datetime.now(UTC)):
             what, hint = f"Key {record.id} ({record.name}) was {why}.", "Make another by `ebb keys create`."
             raise ProblemError(what, hint, kind="ended-key", headers=_CHALLENGE)
-        return Grant(record.id, record.name, frozenset(record.scopes), record.expires_at)
+        return Principal(record.id, record.name, frozenset(record.scopes), record.expires_at)
 
-    def _count(self, rates: Rates, grant: Grant, units: int, what: str) -> list[tuple[str, Rate]]:
+    def _count(self, rates: Rates, grant: Principal, units: int, what: str) -> list[tuple[str, Rate]]:
         if not self._needs_key:
             return []
         rate = rates.take(grant.id, units)
@@ -204,7 +204,7 @@ def _hostname(host: str | None) -> str | None:
         return None
 
 
-def shown_key(connection: HTTPConnection) -> str | None:
+def presented_key(connection: HTTPConnection) -> str | None:
     """Return the key that a request shows: its bearer token, else its `X-API-Key`."""
     scheme, token = get_authorization_scheme_param(connection.headers.get("authorization"))
     if token and scheme.lower() == "bearer":
@@ -212,36 +212,36 @@ def shown_key(connection: HTTPConnection) -> str | None:
     return connection.headers.get("x-api-key")
 
 
-def let_in(connection: HTTPConnection, key: str | None, scope: Scope) -> Grant:
+def authorize(connection: HTTPConnection, key: str | None, scope: Scope) -> Principal:
     """Let a request in by its key, count it, and note on its scope who asks and what is left to them.
 
     Raises
     ------
     ProblemError, UnavailableError
-        As `Door.admit` and `Door.count_request`.
+        As `Authenticator.admit` and `Authenticator.count_request`.
     """
-    door: Door = connection.app.state.context.door
+    door: Authenticator = connection.app.state.context.door
     grant = door.admit(key, scope, connection.client.host if connection.client else "")
     connection.scope[GRANT] = grant
     connection.scope[RATES] = door.count_request(grant)
     return grant
 
 
-def needs(scope: Scope) -> Callable[..., Awaitable[Grant]]:
+def requires(scope: Scope) -> Callable[..., Awaitable[Principal]]:
     """Return the dependency that lets a request in by its key if the key has a scope."""
 
     async def by_key(
         connection: HTTPConnection,
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
         header: Annotated[str | None, Security(_header)] = None,
-    ) -> Grant:
-        return let_in(connection, bearer.credentials if bearer else header, scope)
+    ) -> Principal:
+        return authorize(connection, bearer.credentials if bearer else header, scope)
 
     return by_key
 
 
-Keyed = Depends(needs(Scope.READ))
-ActGrant = Annotated[Grant, Depends(needs(Scope.ACT))]
+RequiresRead = Depends(requires(Scope.READ))
+ActPrincipal = Annotated[Principal, Depends(requires(Scope.ACT))]
 """Who handles an alert."""
-AdminGrant = Annotated[Grant, Depends(needs(Scope.ADMIN))]
+AdminPrincipal = Annotated[Principal, Depends(requires(Scope.ADMIN))]
 """Who asks for an admin act."""

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ebb.metrics import HTTP_REQUESTS, HTTP_SECONDS
-from serving.http.auth import RATES, Door
+from serving.http.auth import RATES, Authenticator
 from serving.http.problems import problem_response
 
 MAX_BODY_BYTES = 1_048_576
@@ -27,10 +27,10 @@ _NO_PAGE = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'n
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Front:
+class RequestMiddleware:
     """Outermost ASGI layer of the application; WebSockets pass untouched."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, door: Authenticator) -> None:
         self._app = app
         self._door = door
 
@@ -52,7 +52,7 @@ class Front:
         try:
             refusal = self._refusal(scope)
             if refusal is None:
-                await self._app(scope, _Body(receive).receive, sending)
+                await self._app(scope, LimitedBody(receive).receive, sending)
             else:
                 await refusal(scope, receive, sending)
         finally:
@@ -77,7 +77,7 @@ class Front:
         return None
 
 
-class _Body:
+class LimitedBody:
     """Passes a request's body on while it keeps to size and time."""
 
     def __init__(self, receive: Receive) -> None:
@@ -87,6 +87,7 @@ class _Body:
         self._ended = False
 
     async def receive(self) -> Message:
+        """Receive the next part of the request, within the limits."""
         if self._ended:  # what is awaited now is the client's leaving
             return await self._receive()
         loop = asyncio.get_running_loop()

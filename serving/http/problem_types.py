@@ -5,7 +5,7 @@ from html import escape
 
 
 @dataclass(frozen=True)
-class Kind:
+class ProblemKind:
     """A type of problem."""
 
     status: int
@@ -16,122 +16,124 @@ class Kind:
     """What to do about it."""
 
 
-KINDS: dict[str, Kind] = {
-    "unknown-customer": Kind(
+KINDS: dict[str, ProblemKind] = {
+    "unknown-customer": ProblemKind(
         404,
         "Customer not known",
         "No score is held for this customer id: no event of theirs was processed, and nobody of that id was erased.",
         "Ids are compared exactly; check case and leading zeros. A customer is known from their first event on.",
     ),
-    "erased-customer": Kind(
+    "erased-customer": ProblemKind(
         404,
         "Customer erased",
         "The customer was known and has been forgotten on request.",
         "Nothing: what they do from now on is somebody new's, known from the next event on.",
     ),
-    "unknown-alert": Kind(
+    "unknown-alert": ProblemKind(
         404,
         "Alert not known",
         "No alert has this id, or its customer was erased.",
         "GET /v1/alerts lists the newest with their ids.",
     ),
-    "alert-closed": Kind(
+    "alert-closed": ProblemKind(
         409,
         "Alert closed",
         "The alert has an outcome already: it can be neither acknowledged nor put off.",
         "If the outcome is wrong, POST another to its /outcome.",
     ),
-    "unknown-model": Kind(
+    "unknown-model": ProblemKind(
         404,
         "Model not known",
         "No model of this name has been published, or no such version of it.",
         "GET /v1/models lists the names, /v1/models/{name}/versions the versions. Before the first labels have matured "
         "there are none.",
     ),
-    "unknown-erasure": Kind(
+    "unknown-erasure": ProblemKind(
         404, "Erasure not known", "No erasure has this id.", "DELETE /v1/customers/{id} gives an id."
     ),
-    "not-found": Kind(404, "No such resource", "The path names nothing.", "/openapi.json lists what there is."),
-    "method-not-allowed": Kind(
+    "not-found": ProblemKind(404, "No such resource", "The path names nothing.", "/openapi.json lists what there is."),
+    "method-not-allowed": ProblemKind(
         405,
         "Method not allowed",
         "The path takes other methods than this one.",
         "The Allow header names the methods of this path.",
     ),
-    "invalid-request": Kind(
+    "invalid-request": ProblemKind(
         422,
         "Request not valid",
         "A parameter or a field of the body is missing, unknown or out of range.",
         "`errors` names each and what it may hold; /openapi.json has the whole form.",
     ),
-    "bad-page-token": Kind(
+    "bad-page-token": ProblemKind(
         400,
         "Page token not valid",
         "A page token continues exactly the query that gave it.",
         "Start again without one, and keep filters and sorting from page to page.",
     ),
-    "no-key": Kind(
+    "no-key": ProblemKind(
         401,
         "API key needed",
         "This API asks for a key, and the request has none.",
         "Send it as `Authorization: Bearer <key>` or `X-API-Key: <key>`, never in the URL.",
     ),
-    "wrong-key": Kind(
+    "wrong-key": ProblemKind(
         401,
         "API key not known",
         "The key is none of those in EBB_API_KEYS and none made by `ebb keys create`.",
         "Check that it was copied whole; make another by `ebb keys create`.",
     ),
-    "ended-key": Kind(
+    "ended-key": ProblemKind(
         401,
         "API key ended",
         "The key was revoked or has expired; `ebb keys list` says when.",
         "Make another by `ebb keys create`.",
     ),
-    "wrong-scope": Kind(
+    "wrong-scope": ProblemKind(
         403,
         "Not allowed with this key",
         "Keys are made for `read` (scores, alerts, streams), `act` (handling alerts, and `read`), `write` (the "
         "collector) or `admin` (everything).",
         "Use a key made with the scope that `detail` names.",
     ),
-    "too-many-requests": Kind(
+    "too-many-requests": ProblemKind(
         429,
         "Too many requests",
         "The quota of EBB_RATE_LIMIT_REQUESTS or EBB_RATE_LIMIT_EVENTS is used up, or as much is under way to Kafka as "
         "may be.",
         "Ask again when Retry-After says; RateLimit tells on every answer what is left.",
     ),
-    "too-large": Kind(413, "Body too large", "The body has more than 1 MiB.", "Send less at once: split a batch."),
-    "too-slow": Kind(
+    "too-large": ProblemKind(
+        413, "Body too large", "The body has more than 1 MiB.", "Send less at once: split a batch."
+    ),
+    "too-slow": ProblemKind(
         408, "Body too slow", "The body of a request must arrive within 30 seconds.", "Send it again, or send less."
     ),
-    "event-refused": Kind(
+    "event-refused": ProblemKind(
         422,
         "Event refused",
         "The collector cannot accept the event; `errors` has the reason.",
         "docs/collector.md lists the reasons; change what sends it.",
     ),
-    "host-refused": Kind(
+    "host-refused": ProblemKind(
         421,
         "Host not served",
         "Without API keys only names of this machine's loopback are answered, so that a web page elsewhere cannot "
         "reach the API by a name of its own.",
         "Set EBB_API_KEYS, or name the page's origin in EBB_ALLOWED_ORIGINS.",
     ),
-    "origin-refused": Kind(
+    "origin-refused": ProblemKind(
         403,
         "Origin not allowed",
         "Pages of this origin may not change anything here.",
         "Name the page's origin in EBB_ALLOWED_ORIGINS (scheme://host:port).",
     ),
-    "unavailable": Kind(
+    "unavailable": ProblemKind(
         503,
         "Not available now",
         "A part that the answer depends on does not answer.",
         "Ask again when Retry-After says; /readyz?verbose names what is away.",
     ),
-    "internal": Kind(
+    "internal": ProblemKind(
         500, "Internal error", "A defect in Ebb.", "The log of the API has the details; report it with them."
     ),
 }

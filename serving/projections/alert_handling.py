@@ -28,7 +28,7 @@ _OPEN = Handling(status=Status.OPEN)
 _log = get_logger(__name__)
 
 
-class Desk:
+class AlertHandlingView:
     """The latest act of each kind by alert. Any number take and read."""
 
     def __init__(self) -> None:

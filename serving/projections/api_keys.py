@@ -11,7 +11,7 @@ from ebb.log import get_logger
 _log = get_logger(__name__)
 
 
-class Keyring:
+class ApiKeyView:
     """Latest record by key id. One thread takes, any number look up.
 
     Whoever holds a stream open waits on `ended`, which is set in the event loop once the key's revocation is read.

@@ -7,12 +7,12 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from ebb.contracts.erasures import Part, Report, Request, digest_of
+from ebb.contracts.erasures import ErasurePart, ErasurePartReport, ErasureRequest, digest_of
 from ebb.log import get_logger
 from ebb.metrics import ERASURES_OPEN
 
 _log = get_logger(__name__)
-REPORTING = (Part.ORDER, Part.WORKER, Part.LEARNER, Part.HISTORY)
+REPORTING = (ErasurePart.ORDER, ErasurePart.WORKER, ErasurePart.LEARNER, ErasurePart.HISTORY)
 """The parts that report, in the order in which they do."""
 
 
@@ -20,29 +20,31 @@ REPORTING = (Part.ORDER, Part.WORKER, Part.LEARNER, Part.HISTORY)
 class Erasure:
     """One erasure with what was reported on it."""
 
-    request: Request
-    reports: dict[Part, Report] = field(default_factory=dict)
+    request: ErasureRequest
+    reports: dict[ErasurePart, ErasurePartReport] = field(default_factory=dict)
 
     @property
     def customer_id(self) -> str | None:
         """Who is to be forgotten; None once nobody needs to know any more."""
-        told = self.reports.get(Part.WORKER)
+        told = self.reports.get(ErasurePart.WORKER)
         return self.request.customer_id or (told.customer_id if told is not None else None)
 
     @property
     def swept(self) -> bool:
         """Whether history was deleted after all those who write it had forgotten the customer."""
-        history = self.reports.get(Part.HISTORY)
-        writers = [one.at for part in (Part.WORKER, Part.LEARNER) if (one := self.reports.get(part)) is not None]
+        history = self.reports.get(ErasurePart.HISTORY)
+        writers = [
+            one.at for part in (ErasurePart.WORKER, ErasurePart.LEARNER) if (one := self.reports.get(part)) is not None
+        ]
         return history is not None and len(writers) == 2 and history.at >= max(writers)
 
     @property
     def done(self) -> bool:
         """Whether every part has reported and the id is known no more."""
-        return self.swept and Part.ORDER in self.reports and self.customer_id is None
+        return self.swept and ErasurePart.ORDER in self.reports and self.customer_id is None
 
 
-class Ledger:
+class ErasureView:
     """All erasures by id. One thread takes, any number read."""
 
     def __init__(self) -> None:
@@ -50,7 +52,7 @@ class Ledger:
         self._erasures: dict[str, Erasure] = {}
         self._of_customer: dict[str, str] = {}
         """Digest of a customer → id of their latest erasure."""
-        self._early: dict[str, dict[Part, Report]] = {}
+        self._early: dict[str, dict[ErasurePart, ErasurePartReport]] = {}
         """Reports read before their request, which compaction may have moved behind them."""
 
     def take(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> set[str]:
@@ -60,7 +62,7 @@ class Ledger:
             for key, body in records:
                 identity, _, name = (key or b"").decode(errors="replace").partition("/")
                 try:
-                    part = Part(name)
+                    part = ErasurePart(name)
                     digest = self._take(identity, part, body) if body is not None else None
                 except (ValidationError, ValueError):
                     _log.warning("erasure_record_refused", key=identity[:40])
@@ -70,9 +72,9 @@ class Ledger:
             ERASURES_OPEN.set(sum(not one.done for one in self._erasures.values()))
         return told
 
-    def _take(self, identity: str, part: Part, body: bytes) -> str | None:
-        if part is Part.REQUEST:
-            request = Request.model_validate_json(body)
+    def _take(self, identity: str, part: ErasurePart, body: bytes) -> str | None:
+        if part is ErasurePart.REQUEST:
+            request = ErasureRequest.model_validate_json(body)
             reports = self._early.pop(identity, {})
             erasure = self._erasures.setdefault(identity, Erasure(request, reports))
             erasure.request = request
@@ -80,13 +82,13 @@ class Ledger:
             if latest is None or latest.request.requested_at <= request.requested_at:
                 self._of_customer[request.digest] = identity
             return request.digest
-        report = Report.model_validate_json(body)
+        report = ErasurePartReport.model_validate_json(body)
         found = self._erasures.get(identity)
         if found is None:
             self._early.setdefault(identity, {})[part] = report
             return None
         found.reports[part] = report
-        return found.request.digest if part is Part.WORKER else None
+        return found.request.digest if part is ErasurePart.WORKER else None
 
     @property
     def known(self) -> bool:

@@ -11,7 +11,7 @@ from online_ml.scoring.scorer import Scorer, load
 _log = get_logger(__name__)
 
 
-class Registry:
+class ModelView:
     """Latest snapshot by model name. One thread takes, any number read; a reading is a copy."""
 
     def __init__(self) -> None:

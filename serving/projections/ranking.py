@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ebb.contracts.scores import Band
-from serving.projections.scores import BAND_CODE, NO_BAND, Board
+from serving.projections.scores import BAND_CODE, NO_BAND, ScoreView
 
 Sort = Literal["churn", "value_at_risk", "expected_gain"]
 Direction = Literal["up", "down"]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CustomerFilter:
     """Which customers to list; None does not filter."""
 
     bands: tuple[Band, ...] = ()
@@ -35,7 +35,7 @@ class Page:
     """Sort value and customer of the last one listed; None if there is no more."""
 
 
-def select(board: Board, wanted: Wanted) -> npt.NDArray[np.bool_]:
+def select(board: ScoreView, wanted: CustomerFilter) -> npt.NDArray[np.bool_]:
     """Return which rows hold a customer who is wanted, shape (rows,)."""
     rows, columns = board.rows, board.columns
     band = columns.band[:rows]
@@ -53,7 +53,7 @@ def select(board: Board, wanted: Wanted) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def at_risk(board: Board, wanted: Wanted, sort: Sort, after: tuple[float, str] | None, size: int) -> Page:
+def at_risk(board: ScoreView, wanted: CustomerFilter, sort: Sort, after: tuple[float, str] | None, size: int) -> Page:
     """List customers by falling sort value, then by id.
 
     Parameters
@@ -91,7 +91,7 @@ def at_risk(board: Board, wanted: Wanted, sort: Sort, after: tuple[float, str] |
     return Page(bodies, following)
 
 
-def everyone(board: Board, wanted: Wanted, sort: Sort, *, chunk: int = 500) -> Iterator[list[bytes]]:
+def everyone(board: ScoreView, wanted: CustomerFilter, sort: Sort, *, chunk: int = 500) -> Iterator[list[bytes]]:
     """Yield the scores of all customers who are wanted, by falling sort value as it stood at the beginning."""
     rows = np.flatnonzero(select(board, wanted))
     values: npt.NDArray[np.float64] = getattr(board.columns, sort)[rows]
@@ -101,7 +101,7 @@ def everyone(board: Board, wanted: Wanted, sort: Sort, *, chunk: int = 500) -> I
         yield [body for body in bodies if body is not None]
 
 
-def movers(board: Board, direction: Direction, size: int) -> list[bytes]:
+def movers(board: ScoreView, direction: Direction, size: int) -> list[bytes]:
     """Return the scores that rose or fell most over 7 days of event time, the strongest first."""
     rows = board.rows
     trend = board.columns.trend[:rows] * (1 if direction == "up" else -1)

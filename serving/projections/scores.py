@@ -25,7 +25,7 @@ _FIRST_ROWS = 1_024
 _log = get_logger(__name__)
 
 
-class Held(msgspec.Struct, frozen=True, gc=False):
+class ScoreFields(msgspec.Struct, frozen=True, gc=False):
     """The fields of a score that the board sorts, counts and filters by."""
 
     customer_id: str
@@ -42,7 +42,7 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class Columns:
-    """One array a field, all of the same length; only the first `Board.rows` entries mean anything."""
+    """One array a field, all of the same length; only the first `ScoreView.rows` entries mean anything."""
 
     churn: npt.NDArray[np.float64]
     trend: npt.NDArray[np.float64]
@@ -51,7 +51,7 @@ class Columns:
     expected_gain: npt.NDArray[np.float64]
     band: npt.NDArray[np.uint8]
     country: npt.NDArray[np.int32]
-    """Code in `Board.labels`; 0 is none."""
+    """Code in `ScoreView.labels`; 0 is none."""
     channel: npt.NDArray[np.int32]
 
     @classmethod
@@ -77,14 +77,14 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ScoreChange:
     """A score that was taken up, with what a subscription filters by."""
 
-    held: Held
+    held: ScoreFields
     body: bytes
 
 
-class Board:
+class ScoreView:
     """Latest score by customer. See the module for who may call what."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Board:
         self._ids: list[str] = []
         self._bodies: list[bytes | None] = []
         self._labels: dict[str | None, int] = {None: 0}
-        self._decoder = msgspec.json.Decoder(Held)
+        self._decoder = msgspec.json.Decoder(ScoreFields)
 
     def __len__(self) -> int:
         return len(self._row)
@@ -128,7 +128,7 @@ class Board:
         held = set(np.unique(self.columns.country[:rows][self.columns.band[:rows] != NO_BAND]).tolist())
         return sorted(text for text, code in list(self._labels.items()) if text is not None and code in held)
 
-    def apply(self, records: Sequence[tuple[bytes | None, bytes | None]]) -> list[Change]:
+    def apply(self, records: Sequence[tuple[bytes | None, bytes | None]]) -> list[ScoreChange]:
         """Take up records of the scores topic in offset order.
 
         Parameters
@@ -141,8 +141,8 @@ class Board:
         list of Change
             The scores taken up, in order. A record that is not a score is logged, counted and left out.
         """
-        changes: list[Change] = []
-        pending: list[tuple[int, Held]] = []
+        changes: list[ScoreChange] = []
+        pending: list[tuple[int, ScoreFields]] = []
         for key, value in records:
             if value is None:
                 self._write(pending)
@@ -156,7 +156,7 @@ class Board:
                 _log.warning("score_refused", error=str(error), key=repr(key)[:80])
                 continue
             pending.append((self._place(held.customer_id, value), held))
-            changes.append(Change(held, value))
+            changes.append(ScoreChange(held, value))
         self._write(pending)
         SCORES_HELD.set(len(self._row))
         return changes
@@ -174,7 +174,7 @@ class Board:
         self._row[customer_id] = row
         return row
 
-    def _write(self, pending: list[tuple[int, Held]]) -> None:
+    def _write(self, pending: list[tuple[int, ScoreFields]]) -> None:
         if not pending:
             return
         latest = dict(pending)

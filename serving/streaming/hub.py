@@ -7,9 +7,9 @@ from collections.abc import Iterable, Set
 
 from ebb.contracts.erasures import digest_of
 from ebb.metrics import WS_CLIENTS
-from serving.streaming.message import Item
+from serving.streaming.message import StreamMessage
 from serving.streaming.send_queue import CAPACITY
-from serving.streaming.subscriptions import Index, Subscription
+from serving.streaming.subscriptions import Subscription, SubscriptionIndex
 
 REMEMBERED = {"scores": 20_000, "alerts": 5_000}
 """Messages held for resuming, by topic. Score bodies are shared with the board while they are the latest."""
@@ -28,8 +28,8 @@ class Hub:
         """Set when the server goes away and every stream is to end."""
         self._limit = limit
         self._streams = 0
-        self._index = Index()
-        self._remembered: dict[str, deque[Item]] = {topic: deque() for topic in REMEMBERED}
+        self._index = SubscriptionIndex()
+        self._remembered: dict[str, deque[StreamMessage]] = {topic: deque() for topic in REMEMBERED}
         self._forgotten: dict[str, int] = dict.fromkeys(REMEMBERED, 0)
 
     @property
@@ -58,8 +58,8 @@ class Hub:
         """Stop offering messages to a subscription."""
         self._index.remove(subscription)
 
-    def publish(self, items: Iterable[Item]) -> None:
-        """Number messages, remember them and hand each to the subscriptions that want it."""
+    def publish(self, items: Iterable[StreamMessage]) -> None:
+        """Give each message its sequence number, remember it and hand it to the subscriptions that match."""
         for item in items:
             self.sequence += 1
             item.sequence = self.sequence
@@ -76,7 +76,7 @@ class Hub:
             kept = [item for item in remembered if digest_of(item.customer_id) not in digests]
             self._remembered[topic] = deque(kept)
 
-    def missed(self, epoch: str, sequence: int, subscription: Subscription) -> list[Item] | None:
+    def missed(self, epoch: str, sequence: int, subscription: Subscription) -> list[StreamMessage] | None:
         """Return what a subscription missed after a sequence, in order: every alert, the latest score of a customer.
 
         None if any of it may have been forgotten, or if it is more than the outbox should begin with.
@@ -84,7 +84,7 @@ class Hub:
         topics = subscription.topics
         if epoch != self.epoch or sequence > self.sequence or any(self._forgotten[one] > sequence for one in topics):
             return None
-        found: dict[str | int, Item] = {}
+        found: dict[str | int, StreamMessage] = {}
         for topic in topics:
             # From the newest on: who was away for a moment pays for that moment.
             for item in reversed(self._remembered[topic]):

@@ -5,7 +5,7 @@ from websockets.frames import Frame, Opcode
 
 from ebb.contracts.stream import Filter, Topic
 from serving.projections.alerts import Raised
-from serving.projections.scores import Change
+from serving.projections.scores import ScoreChange
 
 UNNAMED: tuple[str, ...] = ("",)
 """The subscriptions of a client that has but one and gives it no name."""
@@ -13,7 +13,7 @@ _FRAMES_HELD = 4
 """Frames of one message that are held: clients of one program name their subscriptions alike."""
 
 
-class Item:
+class StreamMessage:
     """A score or an alert with its sequence; encoded once, however many clients it goes to."""
 
     __slots__ = ("_frames", "band", "body", "churn", "country", "customer_id", "sequence", "topic")
@@ -32,7 +32,7 @@ class Item:
         self._frames: dict[tuple[str, ...], bytes] = {}
 
     @classmethod
-    def of_score(cls, change: Change) -> "Item":
+    def of_score(cls, change: ScoreChange) -> "StreamMessage":
         """Make the message of a score."""
         held = change.held
         return cls(
@@ -45,7 +45,7 @@ class Item:
         )
 
     @classmethod
-    def of_alert(cls, alert: Raised, body: bytes) -> "Item":
+    def of_alert(cls, alert: Raised, body: bytes) -> "StreamMessage":
         """Make the message of an alert."""
         return cls(
             "alerts",

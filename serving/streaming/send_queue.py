@@ -3,16 +3,16 @@
 import asyncio
 from collections import deque
 
-from serving.streaming.message import UNNAMED, Item
+from serving.streaming.message import UNNAMED, StreamMessage
 
 CAPACITY = 2_000
 """Messages that wait at most; their bodies are shared by all clients that they wait for."""
 
-Waiting = tuple[Item, tuple[str, ...]]
+Waiting = tuple[StreamMessage, tuple[str, ...]]
 """A message, and the names of the client's subscriptions that it is of."""
 
 
-class Outbox:
+class SendQueue:
     """A bounded queue that never makes its writer wait.
 
     When it is full, older scores give way to newer ones of the same customer. Alerts are never dropped: if that leaves
@@ -30,7 +30,7 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, one: Item | str, name: str = "") -> None:
+    def put(self, one: StreamMessage | str, name: str = "") -> None:
         """Queue a message, or the text of a control message; they are sent in the order they were put.
 
         A message that is put for several subscriptions, one right after the other, is sent once and names them all.
@@ -38,7 +38,7 @@ class Outbox:
         if self.overflown.is_set():
             return
         waiting = self._waiting
-        if isinstance(one, Item) and waiting:
+        if isinstance(one, StreamMessage) and waiting:
             last = waiting[-1]
             if last[0] is one:
                 waiting[-1] = (one, (*last[1], name))

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from ebb.contracts.scores import BANDS
 from ebb.contracts.stream import Filter, Topic
-from serving.streaming.message import Item
-from serving.streaming.send_queue import Outbox
+from serving.streaming.message import StreamMessage
+from serving.streaming.send_queue import SendQueue
 
 
 class Subscription:
@@ -21,10 +21,12 @@ class Subscription:
 
     __slots__ = ("name", "outbox", "topics", "wanted")
 
-    def __init__(self, topics: frozenset[Topic], wanted: Filter, outbox: Outbox | None = None, name: str = "") -> None:
+    def __init__(
+        self, topics: frozenset[Topic], wanted: Filter, outbox: SendQueue | None = None, name: str = ""
+    ) -> None:
         self.topics = topics
         self.wanted = wanted
-        self.outbox = Outbox() if outbox is None else outbox
+        self.outbox = SendQueue() if outbox is None else outbox
         self.name = name
 
 
@@ -32,7 +34,7 @@ class Subscription:
 _Bucket = dict[Subscription, None]
 
 
-class Index:
+class SubscriptionIndex:
     """Subscriptions by what a message of theirs must have: the topic and a customer, or the topic and a band.
 
     A thousand clients that each follow customers of their own cost a message one look-up, not a thousand. What an index
@@ -59,7 +61,7 @@ class Index:
                 if not bucket:
                     del self._buckets[place]
 
-    def wanting(self, item: Item) -> Iterator[Subscription]:
+    def wanting(self, item: StreamMessage) -> Iterator[Subscription]:
         """Go through the subscriptions that want a message, each once."""
         for place in ((item.topic, "customer", item.customer_id), (item.topic, "band", item.band)):
             bucket = self._buckets.get(place)

@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from ebb.contracts.activity import TICK_HEADER, Activity, Properties, decode_activity
 from ebb.contracts.erasures import ERASE_HEADER
-from ebb.contracts.features import KIND_BY_NAME, Kind
+from ebb.contracts.features import KIND_BY_NAME, EventKind
 from ebb.errors import InvalidEventError
 from ebb.settings import Settings
-from stream_processors.batch import TICK, Batch, Coded, Erasing, Record, Refused
+from stream_processors.batch import TICK, Batch, DeadLetter, DictionaryColumn, ErasureRecord, Record
 from stream_processors.ingest.event_table import COLUMNS, from_activities, read_events
-from stream_processors.ingest.record_batches import Poll
+from stream_processors.ingest.record_batches import FetchedBatch
 from stream_processors.ingest.records import Records, unpack
 from stream_processors.ingest.scanner import Flags
 from stream_processors.native.hashing import hash_texts
@@ -31,8 +31,8 @@ class _Signals:
 
     ticks: list[tuple[int, int, int]] = field(default_factory=list)
     """With its offset and the event time that it announces, ms."""
-    erasings: list[tuple[int, Erasing]] = field(default_factory=list)
-    refused: list[tuple[int, Refused]] = field(default_factory=list)
+    erasings: list[tuple[int, ErasureRecord]] = field(default_factory=list)
+    refused: list[tuple[int, DeadLetter]] = field(default_factory=list)
 
 
 _Found = tuple[npt.NDArray[np.intp], pa.Table]
@@ -57,9 +57,9 @@ class Decoder:
 
     def decode(self, records: Sequence[Any]) -> Batch:
         """Decode some records of one partition, each with `offset`, `timestamp`, `key`, `value` and `headers`."""
-        return self.decode_all([Poll.of(records)])[0]
+        return self.decode_all([FetchedBatch.of(records)])[0]
 
-    def decode_all(self, polls: Sequence[Poll]) -> list[Batch]:
+    def decode_all(self, polls: Sequence[FetchedBatch]) -> list[Batch]:
         """Decode polls together, since most of what a small one costs does not depend on its size.
 
         Nothing is raised for a bad record: it comes back in `Batch.refused`. Most of the time is spent outside the
@@ -84,7 +84,7 @@ class Decoder:
         try:
             moment, erasing = tick_time(record.headers), erasing_of(record)
         except InvalidEventError as error:
-            signals.refused.append((place, Refused(record, error.reason, error.what)))
+            signals.refused.append((place, DeadLetter(record, error.reason, error.what)))
             return True
         if moment is not None:
             signals.ticks.append((place, record.offset, moment))
@@ -92,7 +92,7 @@ class Decoder:
             signals.erasings.append((place, erasing))
         return moment is not None or erasing is not None
 
-    def _read_all(self, records: Records, events: Flags, refused: list[tuple[int, Refused]]) -> _Found:
+    def _read_all(self, records: Records, events: Flags, refused: list[tuple[int, DeadLetter]]) -> _Found:
         """Read all events at once; then, one by one, those that may have to be refused."""
         if len(records) <= FEW:
             return self._one_by_one(records, np.flatnonzero(events), refused)
@@ -110,7 +110,9 @@ class Decoder:
         check_key(record.key, event.customer_id)
         return event, known
 
-    def _one_by_one(self, records: Records, places: npt.NDArray[np.intp], refused: list[tuple[int, Refused]]) -> _Found:
+    def _one_by_one(
+        self, records: Records, places: npt.NDArray[np.intp], refused: list[tuple[int, DeadLetter]]
+    ) -> _Found:
         accepted: list[int] = []
         events: list[tuple[Activity, Properties, bytes]] = []
         for place in places.tolist():
@@ -118,7 +120,7 @@ class Decoder:
             try:
                 event, known = self._read(record)
             except InvalidEventError as error:
-                refused.append((place, Refused(record, error.reason, error.what)))
+                refused.append((place, DeadLetter(record, error.reason, error.what)))
                 continue
             accepted.append(place)
             events.append((event, known, record.value or b""))
@@ -135,14 +137,14 @@ class Decoder:
             discounted=_filled(events["discount"]) != 0,
             event_hashes=hash_texts(events["event_id"].combine_chunks()),
             events=events,
-            customers=Coded.of(events["customer_id"]),
-            countries=Coded.of(events["country"]),
-            channels=Coded.of(events["channel"]),
+            customers=DictionaryColumn.of(events["customer_id"]),
+            countries=DictionaryColumn.of(events["country"]),
+            channels=DictionaryColumn.of(events["channel"]),
         )
 
     def _kinds_of(self, types: pa.ChunkedArray) -> npt.NDArray[np.int8]:
-        coded = Coded.of(types)
-        kinds = [self._kinds.get(name, int(Kind.OTHER)) for name in coded.values.to_pylist()]
+        coded = DictionaryColumn.of(types)
+        kinds = [self._kinds.get(name, int(EventKind.OTHER)) for name in coded.values.to_pylist()]
         found: npt.NDArray[np.int8] = np.array(kinds, np.int8)[coded.numbers]
         return found
 
@@ -152,7 +154,7 @@ class Decoder:
 
 
 def _cut(
-    polls: Sequence[Poll], counts: list[int], places: npt.NDArray[np.intp], together: Batch, signals: _Signals
+    polls: Sequence[FetchedBatch], counts: list[int], places: npt.NDArray[np.intp], together: Batch, signals: _Signals
 ) -> Iterator[Batch]:
     """Cut what polls held together, by how many records each of their batches had, into a batch for each poll."""
     left = iter(counts)
@@ -220,7 +222,7 @@ def tick_time(headers: Any) -> int | None:
     return None
 
 
-def erasing_of(record: Record) -> Erasing | None:
+def erasing_of(record: Record) -> ErasureRecord | None:
     """Return whom a record makes its partition forget, None if it is no such record.
 
     Raises
@@ -238,7 +240,7 @@ def erasing_of(record: Record) -> Erasing | None:
     if not (customer_id and erasure_id):
         what = "The record is to forget a customer and has no key, or one that is no text."
         raise InvalidEventError(reason="bad_erasure", what=what)
-    return Erasing(record.offset, customer_id, erasure_id)
+    return ErasureRecord(record.offset, customer_id, erasure_id)
 
 
 def check_key(key: bytes | None, customer_id: str) -> None:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from stream_processors.native.compile import Bytes, helper, inlined
+from stream_processors.native.compile import Bytes, native_helper, native_inline
 
 NONE = -1
 """In place of the end of what does not end well."""
@@ -42,14 +42,15 @@ _WORD_SIZES = np.array([4, 5, 4])
 _TENS = 10.0 ** np.arange(EXACT_TENS + 1)
 
 
-@inlined
+@native_inline
 def past_space(text: Bytes, at: int) -> int:
+    """Return the position of the first byte from `at` on that is no white space."""
     while _SPACE[text[at]]:
         at += 1
     return at
 
 
-@helper
+@native_helper
 def _letter_size(text: Bytes, at: int) -> int:
     """Return the bytes of a letter beyond ASCII, 0 if it is not UTF-8 (The Unicode Standard, table 3-7)."""
     first, second = text[at], text[at + 1]
@@ -67,7 +68,7 @@ def _letter_size(text: Bytes, at: int) -> int:
     return 0
 
 
-@helper
+@native_helper
 def _four_hex(text: Bytes, at: int) -> int:
     """Return the number that four hexadecimal digits tell, or `NONE`."""
     found = 0
@@ -83,7 +84,7 @@ def _four_hex(text: Bytes, at: int) -> int:
     return found
 
 
-@helper
+@native_helper
 def _escape_size(text: Bytes, at: int) -> int:
     """Return the bytes of an escape, both halves of a surrogate pair together; 0 if it is none."""
     if _ESCAPED[text[at + 1]]:
@@ -100,7 +101,7 @@ def _escape_size(text: Bytes, at: int) -> int:
     return 12 if 0xDC00 <= _four_hex(text, at + 8) <= 0xDFFF else 0
 
 
-@helper
+@native_helper
 def string_end(text: Bytes, at: int) -> tuple[int, int, int]:
     """Return where the string that begins here ends, its escapes, and how many of those are quotation marks.
 
@@ -124,7 +125,7 @@ def string_end(text: Bytes, at: int) -> tuple[int, int, int]:
         at += size
 
 
-@helper
+@native_helper
 def number_end(text: Bytes, at: int) -> tuple[int, float]:
     """Return where a number ends, or `NONE`, and what it is, or NaN where that takes more than a division."""
     begin = at
@@ -167,7 +168,7 @@ def number_end(text: Bytes, at: int) -> tuple[int, float]:
     return at, -value if negative else value
 
 
-@helper
+@native_helper
 def word_end(text: Bytes, at: int) -> int:
     """Return where `true`, `false` or `null` ends, or `NONE`."""
     for word in range(len(_WORDS)):
@@ -179,7 +180,7 @@ def word_end(text: Bytes, at: int) -> int:
     return NONE
 
 
-@helper
+@native_helper
 def _scalar_end(text: Bytes, at: int) -> int:
     if text[at] == QUOTE:
         end = string_end(text, at + 1)[0]
@@ -189,7 +190,7 @@ def _scalar_end(text: Bytes, at: int) -> int:
     return word_end(text, at)
 
 
-@helper
+@native_helper
 def _next_value(text: Bytes, at: int, objects: int) -> int:
     """Return where the next value of a list or object begins, behind its name if it has one; `NONE` if nowhere."""
     at = past_space(text, at)
@@ -204,7 +205,7 @@ def _next_value(text: Bytes, at: int, objects: int) -> int:
     return past_space(text, at + 1) if text[at] == COLON else NONE
 
 
-@helper
+@native_helper
 def _closed(text: Bytes, at: int, depth: int, objects: int) -> tuple[int, int, int]:
     """Return where the next comma may stand, and how deep, behind all brackets that are closed here."""
     at = past_space(text, at) if depth else at
@@ -215,7 +216,7 @@ def _closed(text: Bytes, at: int, depth: int, objects: int) -> tuple[int, int, i
     return at, depth, objects
 
 
-@helper
+@native_helper
 def value_end(text: Bytes, at: int) -> int:
     """Return where any value ends, or `NONE`.
 
@@ -241,7 +242,7 @@ def value_end(text: Bytes, at: int) -> int:
     return NONE
 
 
-@helper
+@native_helper
 def unescape(text: Bytes, at: int, end: int, found: Bytes, place: int) -> int:
     """Write the string that ends at `end` to `found` at `place`, without its escapes; return where that ends."""
     while at < end:

@@ -23,7 +23,7 @@ _VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class BatchHeader:
     """What the head of a batch says of its records."""
 
     base_offset: int
@@ -42,7 +42,7 @@ class Head:
 class RecordBatch:
     """A producer's batch, of which records with offsets from `first` to below `end` are wanted."""
 
-    head: Head
+    head: BatchHeader
     body: memoryview
     """The records, compressed as the head says."""
     first: int
@@ -53,7 +53,7 @@ class RecordBatch:
         """Read the head of a batch of version 2; records before `first` are not wanted."""
         base, _, _, _, _, attributes, last, first_timestamp, max_timestamp, _, _, _, count = _HEAD.unpack_from(raw)
         appended = bool(attributes & _APPENDED)
-        head = Head(base, base + last, first_timestamp, max_timestamp, attributes & _CODEC, appended, count)
+        head = BatchHeader(base, base + last, first_timestamp, max_timestamp, attributes & _CODEC, appended, count)
         return cls(head, raw[_HEAD.size :], max(first, base), base + last + 1)
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class RecordBatch:
         return replace(self, end=at), replace(self, first=at)
 
 
-class Poll:
+class FetchedBatch:
     """Records of one partition, in offset order.
 
     Parameters
@@ -93,7 +93,7 @@ class Poll:
         self.batches = ()
 
     @classmethod
-    def of(cls, records: Sequence[Any]) -> "Poll":
+    def of(cls, records: Sequence[Any]) -> "FetchedBatch":
         """Make a poll of at least one record, each with `offset`, `timestamp`, `key`, `value` and `headers`."""
         return cls([RecordBatch.of(memoryview(written(records)), records[0].offset)])
 

@@ -16,7 +16,7 @@ from ebb.errors import CorruptError
 from stream_processors.batch import Record
 from stream_processors.ingest.json_tokens import NONE
 from stream_processors.ingest.record_batches import RecordBatch
-from stream_processors.native.compile import Bytes, entry, helper, inlined
+from stream_processors.native.compile import Bytes, native, native_helper, native_inline
 
 PADDING = 32
 """Zeros behind all records: what looks at a value may look so far beyond its end before it knows of it."""
@@ -151,7 +151,7 @@ class _Head(NamedTuple):
 _FIELDS = len(_Head._fields)
 
 
-@inlined
+@native_inline
 def _varint(text: Bytes, at: int, end: int) -> tuple[int, int]:
     """Read a number of base 128, its sign in the last bit; return it and where it ends: beyond `end` if it does not."""
     found = shift = 0
@@ -165,7 +165,7 @@ def _varint(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return 0, end + 1
 
 
-@helper
+@native_helper
 def _span(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
     """Read bytes with their size before them; return where they begin, the size, and where what follows begins."""
     size, at = _varint(text, at, end)
@@ -174,7 +174,7 @@ def _span(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
     return at, size, at + max(size, 0)
 
 
-@helper
+@native_helper
 def _past_headers(text: Bytes, at: int, end: int, count: int) -> int:
     for _ in range(2 * count):
         if at > end:
@@ -191,7 +191,7 @@ class _Target(NamedTuple):
     found: Rows
 
 
-@inlined
+@native_inline
 def _read(text: Bytes, at: int, head: _Head, row: int, target: _Target) -> tuple[int, int]:
     """Read one record into a row, KIP-98; return where it ends, `NONE` if it does not end well, and the next row."""
     room, found = target.room, target.found
@@ -216,7 +216,7 @@ def _read(text: Bytes, at: int, head: _Head, row: int, target: _Target) -> tuple
     return end, row + 1
 
 
-@entry(np.uint8, np.int64, None, np.int64, None, np.int64)
+@native(np.uint8, np.int64, None, np.int64, None, np.int64)
 def _unpack(text: Bytes, heads: Rows, batches: int, found: Rows, room: int, counts: Rows) -> int:  # noqa: PLR0917
     """Fill columns; return the records found, or minus the number of the batch, from 1, that is not as it should be."""
     row = 0

@@ -34,7 +34,7 @@ from stream_processors.ingest.json_tokens import (
     word_end,
 )
 from stream_processors.ingest.records import Records
-from stream_processors.native.compile import Bytes, entry, helper, inlined
+from stream_processors.native.compile import Bytes, native, native_helper, native_inline
 from stream_processors.native.strings import are_same
 
 REALS = ("amount", "discount")
@@ -141,7 +141,7 @@ def gather(text: Bytes, scanned: Scanned, fields: Sequence[int], rows: Rows) -> 
     return [(one, written[begin:end]) for one, (begin, end) in zip(offsets, spans, strict=True)]
 
 
-@inlined
+@native_inline
 def _digits(text: Bytes, at: int, count: int) -> int:
     """Return the number of so many digits, something negative if one is none."""
     found = 0
@@ -152,7 +152,7 @@ def _digits(text: Bytes, at: int, count: int) -> int:
     return found
 
 
-@helper
+@native_helper
 def _day_number(year: int, month: int, day: int) -> int:
     """Return the days since 1970 in the Gregorian calendar, -1 if there is no such day.
 
@@ -167,7 +167,7 @@ def _day_number(year: int, month: int, day: int) -> int:
     return years * 365 + years // 4 - years // 100 + years // 400 + (153 * ((month + 9) % 12) + 2) // 5 + day - 719_469
 
 
-@helper
+@native_helper
 def _moment_end(text: Bytes, at: int) -> tuple[int, int, bool]:
     """Read a time of RFC 3339, to the second or finer, within quotation marks.
 
@@ -224,7 +224,7 @@ def _moment_end(text: Bytes, at: int) -> tuple[int, int, bool]:
     return at + 1, seconds * 1_000_000 + fraction, ahead == 0
 
 
-@inlined
+@native_inline
 def _is_named(text: Bytes, at: int, number: int) -> bool:
     for place in range(_NAME_SIZES[number] + 1):  # noqa: SIM110 - machine code has no generators
         if text[at + place] != _NAMES[number, place]:
@@ -232,7 +232,7 @@ def _is_named(text: Bytes, at: int, number: int) -> bool:
     return True
 
 
-@inlined
+@native_inline
 def _named(text: Bytes, at: int, known: tuple[int, int], likely: int, seen: int) -> tuple[int, int, int]:
     """Read a name.
 
@@ -268,7 +268,7 @@ def _named(text: Bytes, at: int, known: tuple[int, int], likely: int, seen: int)
     return number, past_space(text, at + 1) if text[at] == COLON else NONE, seen
 
 
-@inlined
+@native_inline
 def _past_comma(text: Bytes, at: int) -> tuple[int, bool]:
     """Return where the next member of an object begins, or where the object ends, or `NONE`; and whether one begins."""
     if at == NONE:
@@ -279,7 +279,7 @@ def _past_comma(text: Bytes, at: int) -> tuple[int, bool]:
     return at + 1 if text[at] == CLOSE else NONE, False
 
 
-@helper
+@native_helper
 def _known_end(text: Bytes, at: int, number: int, row: int, target: _Target) -> tuple[int, bool]:
     """Read a value; return where it ends, `NONE` if it is not surely fine, and whether the target holds it."""
     if NONE in (at, number):
@@ -302,7 +302,7 @@ def _known_end(text: Bytes, at: int, number: int, row: int, target: _Target) -> 
     return end + 1, quotes == 0
 
 
-@helper
+@native_helper
 def _properties_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[int, bool]:
     """Read the properties; as `_known_end`."""
     if at == NONE or text[at] != OPEN:
@@ -320,7 +320,7 @@ def _properties_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[in
     return at, held
 
 
-@helper
+@native_helper
 def _event_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[int, bool]:
     """Read one event; as `_known_end`."""
     held, seen, number = True, 0, NONE
@@ -342,7 +342,7 @@ def _event_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[int, bo
     return past_space(text, at), held
 
 
-@entry(
+@native(
     *(np.uint8, np.int64, np.int64, np.int64, np.int64, None, np.uint8),
     *(np.int64, np.int32, np.int32, np.float64, np.uint8),
 )
@@ -374,7 +374,7 @@ def _scan(  # noqa: PLR0917 - machine code is called by position
     return rows
 
 
-@entry(
+@native(
     *(np.uint8, np.int32, np.int32, None, np.uint8),
     *(np.int64, None, np.int64, None, np.int32, np.uint8, np.int64),
 )

@@ -5,9 +5,9 @@ poll keeps all that Faust is good for and pays that price once for thousands of 
 
 The contract, for topics named in `Transport.batched`; every other topic behaves as in stock Faust:
 
-- A message's `value` is a `Poll`: the records of one poll of one partition, in offset order, in their producers'
-  batches as the broker sent them. Its `offset` is the last record's. To make an object of each record would take longer
-  than all else that reading it takes.
+- A message's `value` is a `FetchedBatch`: the records of one poll of one partition, in offset order, in their
+  producers' batches as the broker sent them. Its `offset` is the last record's. To make an object of each record
+  would take longer than all else that reading it takes.
 - Acks are per message and committed as ranges: the offset committed is one past the last record of the longest run of
   acked messages from the oldest one delivered. A message that was not acked holds back all after it.
 - A gap between offsets (compaction, aborted transactions) is no lost message and needs no bookkeeping.
@@ -26,7 +26,7 @@ from faust import Schema
 from faust.types import TP, ConsumerMessage
 
 from ebb.kafka.faust_transport import Begin, CheckpointConsumer, CheckpointThread, CheckpointTransport
-from stream_processors.ingest.record_batches import Poll, RecordBatch, raw_batches, renewed
+from stream_processors.ingest.record_batches import FetchedBatch, RecordBatch, raw_batches, renewed
 
 
 class RawSchema(Schema[Any, Any]):
@@ -190,7 +190,7 @@ class BatchingConsumer(CheckpointConsumer):
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         if tp.topic not in self._batched:
             return super()._to_message(tp, record)
-        poll: Any = Poll(record)
+        poll: Any = FetchedBatch(record)
         self._delivered[tp].append(poll.last_offset)
         return ConsumerMessage(
             tp.topic,

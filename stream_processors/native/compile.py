@@ -26,12 +26,12 @@ _modules: set[str] = set()
 """Files with helpers."""
 
 
-def helper(function: _Function) -> _Function:
+def native_helper(function: _Function) -> _Function:
     """Make a function that entries and other helpers of its module may call."""
     return _helping(function)
 
 
-def inlined(function: _Function) -> _Function:
+def native_inline(function: _Function) -> _Function:
     """Make a helper whose code is repeated wherever it is called: for small ones, since that takes long to compile."""
     return _helping(function, forceinline=True)
 
@@ -41,7 +41,7 @@ def _helping(function: _Function, *, forceinline: bool = False) -> _Function:
     return cast("_Function", njit(nogil=True, error_model="numpy", forceinline=forceinline)(function))
 
 
-def entry(*kinds: type[np.generic] | None) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def native(*kinds: type[np.generic] | None) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Make a function that Python calls, which lets go of the interpreter lock while it runs.
 
     Parameters

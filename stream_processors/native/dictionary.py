@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stream_processors.native.compile import Bytes, entry, inlined
-from stream_processors.native.strings import letters_of
+from stream_processors.native.compile import Bytes, native, native_inline
+from stream_processors.native.strings import string_buffers
 
 MOST = 2048
 """Texts that a column may have; one of more is left as it is, for it would not repeat."""
@@ -24,7 +24,7 @@ Words = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int32]
 
 
-def numbered(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+def dictionary_encode(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return texts as numbers of the different ones among them (an Arrow dictionary), in one piece.
 
     Nulls stay. A column of more than `MOST` different texts, or of more than `MOST_BYTES`, keeps its texts.
@@ -36,7 +36,7 @@ def numbered(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     present, _, given = column.buffers()
     if column.null_count == count or given is None:
         return column
-    letters, offsets = letters_of(column)
+    letters, offsets = string_buffers(column)
     told = np.frombuffer(present, np.uint8) if column.null_count else np.zeros(1, np.uint8)
     numbers = np.zeros(count, np.int16)
     rows = np.empty(MOST, np.int32)
@@ -57,7 +57,7 @@ def numbered(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     return pa.DictionaryArray.from_arrays(pa.array(numbers, mask=missing), column.take(pa.array(rows[:different])))
 
 
-@inlined
+@native_inline
 def _word(letters: Bytes, at: int, size: int, end: int) -> np.uint64:
     """Return up to eight letters as one number."""
     if at + _WORD <= end:
@@ -79,7 +79,7 @@ def _word(letters: Bytes, at: int, size: int, end: int) -> np.uint64:
     return value
 
 
-@inlined
+@native_inline
 def _same(letters: Bytes, one: int, other: int, size: int) -> bool:
     """Tell whether the letters between the first and the last eight are the same."""
     place = _WORD
@@ -88,7 +88,7 @@ def _same(letters: Bytes, one: int, other: int, size: int) -> bool:
     return place >= size - _WORD
 
 
-@entry(np.uint8, None, np.int32, np.uint8, None, None, np.uint64, np.int32, np.int16)
+@native(np.uint8, None, np.int32, np.uint8, None, None, np.uint64, np.int32, np.int16)
 def _number(  # noqa: PLR0917 - machine code is called by position
     letters: Bytes,
     end: int,
@@ -100,7 +100,7 @@ def _number(  # noqa: PLR0917 - machine code is called by position
     rows: Numbers,
     numbers: npt.NDArray[np.int16],
 ) -> int:
-    """Number the texts; `first` is the place of the first one's bit in `told`, or below 0 if all are told.
+    """Encode the strings; `first` is the position of the first one's validity bit, or below 0 if none is null.
 
     Returns
     -------

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stream_processors.native.compile import Bytes, entry, inlined
-from stream_processors.native.strings import letters_of
+from stream_processors.native.compile import Bytes, native, native_inline
+from stream_processors.native.strings import string_buffers
 
 Hashes = npt.NDArray[np.uint64]
 State = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
@@ -27,7 +27,7 @@ def hash_texts(texts: pa.StringArray) -> Hashes:
     They are SipHash-2-4 (Aumasson and Bernstein 2012) with a fixed key, mixed once more: pandas' `hash_array`.
     """
     found = np.empty(len(texts), np.uint64)
-    _hash(*letters_of(texts), len(texts), found)
+    _hash(*string_buffers(texts), len(texts), found)
     return found
 
 
@@ -42,16 +42,16 @@ def _finish(z: Any) -> Any:
     return z ^ (z >> np.uint64(31))
 
 
-_finished = inlined(_finish)
+_finished = native_inline(_finish)
 """For one hash within machine code, as `_finish` is for an array of them."""
 
 
-@inlined
+@native_inline
 def _turned(value: np.uint64, bits: int) -> np.uint64:
     return value << np.uint64(bits) | value >> np.uint64(64 - bits)
 
 
-@inlined
+@native_inline
 def _mixed(state: State) -> State:
     v0, v1, v2, v3 = state
     v0 += v1
@@ -66,7 +66,7 @@ def _mixed(state: State) -> State:
     return v0, v1, _turned(v2, 32), v3
 
 
-@entry(np.uint8, np.int32, None, np.uint64)
+@native(np.uint8, np.int32, None, np.uint64)
 def _hash(letters: Bytes, offsets: npt.NDArray[np.int32], count: int, found: Hashes) -> int:
     for number in range(count):
         at, end = offsets[number], offsets[number + 1]

@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stream_processors.native.compile import Bytes, inlined
+from stream_processors.native.compile import Bytes, native_inline
 
 
-def letters_of(texts: pa.StringArray) -> tuple[Bytes, npt.NDArray[np.int32]]:
+def string_buffers(texts: pa.StringArray) -> tuple[Bytes, npt.NDArray[np.int32]]:
     """Return the letters of texts, at least one byte, and where each text begins and the last one ends.
 
     Of nulls and of no texts at all it tells the places that they have in memory, where nothing stands.
@@ -18,7 +18,7 @@ def letters_of(texts: pa.StringArray) -> tuple[Bytes, npt.NDArray[np.int32]]:
     return np.frombuffer(letters, np.uint8), np.frombuffer(ends, np.int32)[texts.offset :]
 
 
-@inlined
+@native_inline
 def are_same(letters: Bytes, at: int, others: Bytes, other: int, size: int) -> bool:
     """Tell whether so many letters are the same in both places."""
     for place in range(size):  # noqa: SIM110 - machine code has no generators

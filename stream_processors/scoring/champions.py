@@ -20,7 +20,7 @@ CATCH_UP_SECONDS = 10.0
 """How long a worker waits for the models before it scores with those it has: risk told late is no better."""
 
 
-class ModelWatcher:
+class ModelFollower:
     """Follows the models topic with a consumer of its own, so that its silence cannot slow the activity topic.
 
     A snapshot that cannot be used (checksum, schema, unknown kind) is said once and the model in use stays.

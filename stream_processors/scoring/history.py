@@ -11,7 +11,7 @@ HISTORY = 8
 """Boundaries whose score is kept, so that the one seven days ago is at hand."""
 
 
-class Scoreboard:
+class ScoreHistory:
     """Columns of a partition beside those of its state: they depend on models and sweeps, and are no part of it."""
 
     def __init__(self) -> None:

@@ -24,8 +24,8 @@ from online_ml.scoring.inputs import design
 from online_ml.scoring.reasons import explain
 from online_ml.scoring.scorer import Scorer
 from stream_processors.partition import SLICE_ROWS, PartitionWorker
-from stream_processors.scoring.history import Scoreboard
-from stream_processors.scoring.split import Arms, Champions
+from stream_processors.scoring.history import ScoreHistory
+from stream_processors.scoring.split import Assignment, ServingModels
 from stream_processors.sink import Sink, alert_columns
 from stream_processors.state.customers import DAY_MS, Rows
 from stream_processors.state.features import Subjects, describe_all
@@ -38,16 +38,16 @@ TREND_STEPS = 5
 
 
 @dataclass(frozen=True)
-class Due(Subjects):
+class ScoringRequest(Subjects):
     """Customers of one partition whose scores are due."""
 
-    board: Scoreboard
+    board: ScoreHistory
     always: bool
     """Tell every score (the customer has just acted) rather than those that moved."""
 
 
 @dataclass
-class Told:
+class ScoreUpdates:
     """What is to be published of one partition."""
 
     rows: Rows
@@ -89,7 +89,7 @@ class Teller:
         The models that score.
     """
 
-    def __init__(self, settings: Settings, champions: Champions) -> None:
+    def __init__(self, settings: Settings, champions: ServingModels) -> None:
         self._champions = champions
         self._thresholds = np.array(settings.band_thresholds)
         self._hysteresis = settings.band_hysteresis
@@ -99,7 +99,9 @@ class Teller:
         self._save_rate = settings.save_rate
         self._offer_cost = settings.offer_cost
 
-    def tell(self, due: Sequence[Due], features: npt.NDArray[np.float32]) -> tuple[list[Told], dict[str, Any]]:
+    def tell(
+        self, due: Sequence[ScoringRequest], features: npt.NDArray[np.float32]
+    ) -> tuple[list[ScoreUpdates], dict[str, Any]]:
         """Score customers of several partitions together: for few of them the cost is one a call.
 
         Parameters
@@ -118,7 +120,7 @@ class Teller:
         """
         inputs = design(features)
         hashes = _joined(due, lambda one: one.state.table["id_hash"][one.rows])
-        arms, buying = (Arms.of(self._champions, target, hashes) for target in TARGETS)
+        arms, buying = (Assignment.of(self._champions, target, hashes) for target in TARGETS)
         scored = self._scored(due, arms.say(lambda model, who: model.score(inputs[who])).astype(np.float32))
         chosen = np.flatnonzero(self._worth_telling(due, scored))
         picked = scored.of(chosen)
@@ -126,7 +128,7 @@ class Teller:
         cuts = np.searchsorted(picked.places, np.arange(len(due) + 1)).tolist()
         spans = [slice(start, stop) for start, stop in pairwise(cuts)]
         if not len(chosen):
-            return [Told(one.rows[:0], [], []) for one in due], {}
+            return [ScoreUpdates(one.rows[:0], [], []) for one in due], {}
         columns = self._columns(due, spans, picked, features)
         purchase = buying.rows(chosen).say(lambda model, who: model.score(inputs[who]))
         columns["purchase"] = np.round(purchase, 6).tolist()
@@ -134,7 +136,7 @@ class Teller:
         columns["reasons"] = arms.say(lambda model, who: _reasons(model, features[who], inputs[who])).tolist()
         scored_at = utc(time.time())
         bodies = _bodies(columns, arms, scored_at, picked.now)
-        told = [Told(picked.rows[span], columns["customer_id"][span], bodies[span]) for span in spans]
+        told = [ScoreUpdates(picked.rows[span], columns["customer_id"][span], bodies[span]) for span in spans]
         which = arms.taken.astype(np.intp)
         columns["model"] = pa.array(np.array([model.name for model in arms.models])[which])
         columns["model_version"] = np.array([model.version for model in arms.models], np.uint32)[which]
@@ -150,7 +152,7 @@ class Teller:
                 one.board.table[name][picked.rows[span]] = values[span]
         return told, columns
 
-    def _scored(self, due: Sequence[Due], churn: npt.NDArray[np.float32]) -> _Scored:
+    def _scored(self, due: Sequence[ScoringRequest], churn: npt.NDArray[np.float32]) -> _Scored:
         """Put beside the scores what was told before."""
         start = 0
         for one in due:
@@ -170,7 +172,7 @@ class Teller:
             trend=churn - _joined(due, lambda one: one.board.week_ago(one.rows, one.now)),
         )
 
-    def _worth_telling(self, due: Sequence[Due], scored: _Scored) -> npt.NDArray[np.bool_]:
+    def _worth_telling(self, due: Sequence[ScoringRequest], scored: _Scored) -> npt.NDArray[np.bool_]:
         always: npt.NDArray[np.bool_] = np.array([one.always for one in due])[scored.places]
         if always.all():
             return always
@@ -182,7 +184,7 @@ class Teller:
         return found
 
     def _columns(
-        self, due: Sequence[Due], spans: list[slice], picked: _Scored, features: npt.NDArray[np.float32]
+        self, due: Sequence[ScoringRequest], spans: list[slice], picked: _Scored, features: npt.NDArray[np.float32]
     ) -> dict[str, Any]:
         """Return what is told of each customer, by name, as plain numbers rounded to what is worth saying."""
         risk = np.round(picked.churn.astype(np.float64), 6)
@@ -213,7 +215,7 @@ class Teller:
         falling = np.searchsorted(self._thresholds - self._hysteresis, churn, side="right")
         return np.where(old < 0, rising, np.where(rising > old, rising, np.minimum(old, falling))).astype(np.int8)
 
-    def _worth_an_alert(self, board: Scoreboard, row: int, old: int, new: int, now: int) -> bool:
+    def _worth_an_alert(self, board: ScoreHistory, row: int, old: int, new: int, now: int) -> bool:
         """Tell whether a change of band pages somebody, and note that it did.
 
         A rise to high or critical does, and a fall from there. Within the cool-down after an alert only a band higher
@@ -228,7 +230,7 @@ class Teller:
         return True
 
 
-def _joined(due: Sequence[Due], part: Callable[[Due], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def _joined(due: Sequence[ScoringRequest], part: Callable[[ScoringRequest], npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return part(due[0]) if len(due) == 1 else np.concatenate([part(one) for one in due])
 
 
@@ -241,7 +243,9 @@ def _reasons(model: Scorer, features: npt.NDArray[np.float32], inputs: npt.NDArr
     return np.array([orjson.dumps(why).decode() for why in explain(model, features, inputs=inputs)], dtype=object)
 
 
-def _bodies(columns: dict[str, list[Any]], arms: Arms, scored_at: datetime, now: npt.NDArray[np.int64]) -> list[bytes]:
+def _bodies(
+    columns: dict[str, list[Any]], arms: Assignment, scored_at: datetime, now: npt.NDArray[np.int64]
+) -> list[bytes]:
     """Encode scores as messages, one for each place of the columns; what is the same for many is encoded once."""
     names = tuple(columns)
     last = names.index("reasons")
@@ -301,7 +305,7 @@ class Scoring:
         The models in use.
     """
 
-    def __init__(self, settings: Settings, *, publisher: Publisher, sink: Sink, champions: Champions) -> None:
+    def __init__(self, settings: Settings, *, publisher: Publisher, sink: Sink, champions: ServingModels) -> None:
         self._topics = settings.topics
         self._minor_units = settings.minor_units
         self._publisher = publisher
@@ -321,7 +325,9 @@ class Scoring:
         """
         for part in _slices(asked):
             due = [
-                Due(worker.engine.state, rows, worker.now(), worker.board, cause == "event" and not worker.behind)
+                ScoringRequest(
+                    worker.engine.state, rows, worker.now(), worker.board, cause == "event" and not worker.behind
+                )
                 for worker, rows in part
             ]
             told, columns = self._teller.tell(due, describe_all(due, minor_units=self._minor_units))
@@ -331,7 +337,7 @@ class Scoring:
                 self._sink.add("scores", columns)
                 SCORES.labels(cause).inc(len(columns["customer_id"]))
 
-    def _publish(self, worker: PartitionWorker, told: Told) -> None:
+    def _publish(self, worker: PartitionWorker, told: ScoreUpdates) -> None:
         if not told.bodies:
             return
         worker.engine.touch(told.rows)

@@ -31,7 +31,7 @@ class Split:
         return np.asarray(taken)
 
 
-class Champions(Protocol):
+class ServingModels(Protocol):
     """The models that score: one per target, replaced while running; two where customers are split."""
 
     @property
@@ -51,7 +51,7 @@ class Champions(Protocol):
 
 
 @dataclass(frozen=True)
-class Arms:
+class Assignment:
     """Who scores which of some customers for one target."""
 
     champion: Scorer
@@ -60,7 +60,7 @@ class Arms:
     """Shape (n,): whom the challenger of the split scores."""
 
     @classmethod
-    def of(cls, champions: Champions, target: Target, hashes: npt.NDArray[np.uint64]) -> Self:
+    def of(cls, champions: ServingModels, target: Target, hashes: npt.NDArray[np.uint64]) -> Self:
         """Say who scores customers whose ids have these hashes, shape (n,)."""
         champion = champions.churn if target == "churn" else champions.purchase
         split = champions.splits.get(target)

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stream_processors.native.compile import Bytes, entry
+from stream_processors.native.compile import Bytes, native
 from stream_processors.native.hashing import Hashes, hash_ids
-from stream_processors.native.strings import are_same, letters_of
-from stream_processors.state.table import SHARD_ROWS, Table, room
+from stream_processors.native.strings import are_same, string_buffers
+from stream_processors.state.table import SHARD_ROWS, Table, allocate
 
 Offsets = npt.NDArray[np.int64]
 Slots = npt.NDArray[np.int32]
@@ -44,10 +44,10 @@ class Ids:
         self._rows = 0
         self.gone = 0
         """Rows that are nobody's."""
-        self._ends: Offsets = room((SHARD_ROWS + 1,), np.dtype(np.int64))
+        self._ends: Offsets = allocate((SHARD_ROWS + 1,), np.dtype(np.int64))
         """Where each id begins, and the last one ends."""
-        self._letters: Bytes = room((SHARD_ROWS * LETTERS,), np.dtype(np.uint8))
-        self._slots: Slots = room((LEAST_SLOTS,), np.dtype(np.int32))
+        self._letters: Bytes = allocate((SHARD_ROWS * LETTERS,), np.dtype(np.uint8))
+        self._slots: Slots = allocate((LEAST_SLOTS,), np.dtype(np.int32))
 
     def __len__(self) -> int:
         return self._rows
@@ -84,14 +84,14 @@ class Ids:
         """
         rows = np.empty(len(texts), np.intp)
         _find(
-            *(*letters_of(texts), np.ascontiguousarray(hashes), len(texts)),
+            *(*string_buffers(texts), np.ascontiguousarray(hashes), len(texts)),
             *(self._letters, self._ends, self._table["id_hash"], self._slots, len(self._slots), rows),
         )
         return rows
 
     def append(self, texts: pa.StringArray) -> None:
         """Give ids the rows that follow; their hashes are in the table already. An empty one is nobody's."""
-        letters, ends = letters_of(texts)
+        letters, ends = string_buffers(texts)
         first, rows = self._rows, self._rows + len(texts)
         begin, taken = int(self._ends[first]), int(ends[len(texts)] - ends[0])
         self._ends = _with_room(self._ends, first + 1, rows + 1)
@@ -101,7 +101,7 @@ class Ids:
         self._rows = rows
         self.gone += int((np.diff(ends[: len(texts) + 1]) == 0).sum())
         if rows > FULLEST * len(self._slots):
-            self._slots = room((1 << int(rows / FULLEST).bit_length(),), np.dtype(np.int32))
+            self._slots = allocate((1 << int(rows / FULLEST).bit_length(),), np.dtype(np.int32))
             first = 0
         _fill(first, rows, self._ends, self._table["id_hash"], self._slots, len(self._slots))
 
@@ -118,12 +118,12 @@ def _with_room(array: npt.NDArray[Any], used: int, wanted: int) -> npt.NDArray[A
     """Return the array, or one of at least twice its length with what is used of it, if it is too short."""
     if wanted <= len(array):
         return array
-    larger = room((max(wanted, 2 * len(array)),), array.dtype)
+    larger = allocate((max(wanted, 2 * len(array)),), array.dtype)
     larger[:used] = array[:used]
     return larger
 
 
-@entry(np.uint8, np.int32, np.uint64, None, np.uint8, np.int64, np.uint64, np.int32, None, np.intp)
+@native(np.uint8, np.int32, np.uint64, None, np.uint8, np.int64, np.uint64, np.int32, None, np.intp)
 def _find(  # noqa: PLR0917 - machine code is called by position
     wanted: Bytes,
     wanted_ends: npt.NDArray[np.int32],
@@ -151,7 +151,7 @@ def _find(  # noqa: PLR0917 - machine code is called by position
     return count
 
 
-@entry(None, None, np.int64, np.uint64, np.int32, None)
+@native(None, None, np.int64, np.uint64, np.int32, None)
 def _fill(first: int, stop: int, ends: Offsets, hashes: Hashes, slots: Slots, slot_count: int) -> int:  # noqa: PLR0917
     for row in range(first, stop):
         if ends[row + 1] > ends[row]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ebb.clock import DAY
-from ebb.contracts.features import HALF_LIVES, Kind
+from ebb.contracts.features import HALF_LIVES, EventKind
 from stream_processors.native.hashing import hash_texts
 from stream_processors.state.customer_ids import Ids
 from stream_processors.state.table import (
@@ -34,7 +34,7 @@ UNSEEN = np.iinfo(np.int64).max
 """`first_seen` of a row that is nobody's."""
 DECAY = np.array([0.5 ** (1 / days) for days in HALF_LIVES])
 """What a day leaves of each decayed rate."""
-PURCHASED = COUNTED.index(Kind.PURCHASE)
+PURCHASED = COUNTED.index(EventKind.PURCHASE)
 
 Rows = npt.NDArray[np.intp]
 
@@ -131,7 +131,7 @@ class CustomerState:
         rows, times = touch.rows, touch.times
         days = times // DAY_MS
         open_cells = rows * OPEN_DAYS + days % OPEN_DAYS
-        bought, left = touch.kinds == Kind.PURCHASE, touch.kinds == Kind.CANCEL
+        bought, left = touch.kinds == EventKind.PURCHASE, touch.kinds == EventKind.CANCEL
         self._add("counts", (rows * len(COUNTED) + COUNTER_OF_KIND[touch.kinds]) * RING_DAYS + days % RING_DAYS)
         self._add("open_discounts", open_cells[touch.discounted & bought])
         paid = bought & (touch.amounts != 0)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from stream_processors.native.compile import entry
+from stream_processors.native.compile import native
 
 Hashes = npt.NDArray[np.uint64]
 Slots = npt.NDArray[np.int32]
@@ -88,7 +88,7 @@ class DuplicateWindow:
             del self.begun[0]
 
     def _oldest(self) -> int:
-        """Number of the oldest event that the days still cover."""
+        """Return the number of the oldest event that the days still cover."""
         day, _ = self.begun[-1]
         return next((seen for begun, seen in self.begun if begun >= day - self.days), 0)
 
@@ -111,7 +111,7 @@ class DuplicateWindow:
         _fill(self.seen - kept, self.seen, self.ring, self.size, self._slots, count)
 
 
-@entry(np.uint64, None, None, None, np.uint64, None, np.int32, None, np.uint8)
+@native(np.uint64, None, None, None, np.uint64, None, np.int32, None, np.uint8)
 def _admit(  # noqa: PLR0917 - machine code is called by position
     hashes: Hashes,
     count: int,
@@ -141,7 +141,7 @@ def _admit(  # noqa: PLR0917 - machine code is called by position
     return seen
 
 
-@entry(None, None, np.uint64, None, np.int32, None)
+@native(None, None, np.uint64, None, np.int32, None)
 def _fill(  # noqa: PLR0917 - as above
     first: int, stop: int, ring: Hashes, size: int, slots: Slots, slot_count: int
 ) -> int:

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ebb.settings import Settings
-from stream_processors.batch import TICK, Batch, Erasing
+from stream_processors.batch import TICK, Batch, ErasureRecord
 from stream_processors.state.customers import DAY_MS, CustomerState, Rows, Touch
 from stream_processors.state.dedupe import DuplicateWindow
-from stream_processors.state.labelling import Crossing, Labeller
+from stream_processors.state.labelling import BoundaryResult, Labeller
 from stream_processors.state.table import SHARD_ROWS
 
 LONG_AGO = -(2**62)
@@ -18,7 +18,7 @@ LONG_AGO = -(2**62)
 
 
 @dataclass
-class Effects:
+class BatchEffects:
     """What a batch did."""
 
     touched: Rows
@@ -27,7 +27,7 @@ class Effects:
     """Per row of the batch: counted, or late (stored but not counted). False for duplicates and ticks."""
     late: npt.NDArray[np.bool_]
     duplicates: int = 0
-    crossings: list[Crossing] = field(default_factory=list)
+    crossings: list[BoundaryResult] = field(default_factory=list)
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Engine:
         """Event time (ms) up to which the partition is complete; None before the first event."""
         return None if self.newest is None else self.newest - self._lateness
 
-    def process(self, batch: Batch) -> Effects:
+    def process(self, batch: Batch) -> BatchEffects:
         """Apply a batch; records at or below `offset` are skipped, so that a redelivery changes nothing.
 
         The result is the same however the records are cut into batches.
@@ -80,7 +80,7 @@ class Engine:
         n = len(batch)
         accepted = np.zeros(n, np.bool_)
         late = np.zeros(n, np.bool_)
-        effects = Effects(np.empty(0, np.intp), accepted, late)
+        effects = BatchEffects(np.empty(0, np.intp), accepted, late)
         self.offset = max(self.offset, batch.last_offset)
         if known == n:
             return effects
@@ -120,7 +120,7 @@ class Engine:
             self.dirty.update(range(-(-len(self.state) // SHARD_ROWS)))
         return effects
 
-    def erase(self, erasing: Erasing) -> Erased | None:
+    def erase(self, erasing: ErasureRecord) -> Erased | None:
         """Forget a customer, as if the stream had never held them; None if the state includes that already.
 
         Called between the parts of a batch that the record lies between, so the effect stands in the order of offsets.
@@ -175,7 +175,7 @@ class Engine:
         cuts = np.flatnonzero(np.diff(days)) + 1
         yield from zip([0, *cuts.tolist()], [*cuts.tolist(), len(newest)], strict=True)
 
-    def _advance(self, newest: int, last: int) -> Iterator[Crossing]:
+    def _advance(self, newest: int, last: int) -> Iterator[BoundaryResult]:
         """Cross the boundaries up to the watermark that `newest` brings; open the days up to `last`."""
         if newest == LONG_AGO:
             return

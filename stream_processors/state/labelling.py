@@ -18,7 +18,7 @@ NOBODY = -1
 
 
 @dataclass(frozen=True)
-class Crossing:
+class BoundaryResult:
     """One boundary crossed in one partition."""
 
     partition: int
@@ -97,7 +97,7 @@ class Labeller:
         self._by_cancellation = settings.churn_label == "cancel"
         self._minor = settings.minor_units
 
-    def cross(self, state: CustomerState, boundary: int) -> Crossing:
+    def cross(self, state: CustomerState, boundary: int) -> BoundaryResult:
         """Return what the boundary that `state` has just closed brings."""
         labels = [
             Labels(self.partition, boundary, target, boundary - horizon, self._label(state, target, boundary - horizon))
@@ -106,12 +106,12 @@ class Labeller:
         ]
         self.pending.pop(boundary - max(self._horizons.values()), None)
         if boundary % self._every:
-            return Crossing(self.partition, boundary, labels)
+            return BoundaryResult(self.partition, boundary, labels)
         rows = self._population(state, boundary)
         if len(rows) == 0:
-            return Crossing(self.partition, boundary, labels)
+            return BoundaryResult(self.partition, boundary, labels)
         self.pending[boundary] = rows
-        return Crossing(
+        return BoundaryResult(
             self.partition,
             boundary,
             labels,
@@ -135,7 +135,7 @@ class Labeller:
         return boundaries, places
 
     def _population(self, state: CustomerState, boundary: int) -> Rows:
-        """Customers active in the look-back before the boundary; a stable sample of them if there are too many."""
+        """Return the customers active in the look-back before the boundary, or a stable sample if they are too many."""
         last = state.table["last_seen"]
         rows = np.flatnonzero(last >= (boundary - self.lookback_days) * DAY_MS)
         if len(rows) <= self._limit:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ebb.contracts.features import HALF_LIVES, Kind
+from ebb.contracts.features import HALF_LIVES, EventKind
 
 RING_DAYS = 32
 """Days of exact counters: the longest window (30) and the two days that late events may still change."""
@@ -18,9 +18,9 @@ BITMAP_DAYS = 128
 """Days of the activity bitmaps: the longest horizon or look-back (120) and the days still open, in whole words."""
 OPEN_DAYS = 2
 """Days that events may still change: that of the watermark and, lateness being at most a day, the next."""
-COUNTED = (Kind.OTHER, Kind.SESSION, Kind.VIEW, Kind.CART, Kind.PURCHASE, Kind.SUPPORT)
+COUNTED = (EventKind.OTHER, EventKind.SESSION, EventKind.VIEW, EventKind.CART, EventKind.PURCHASE, EventKind.SUPPORT)
 """Kinds that have a counter a day; a cancellation, which has its own bitmap, counts as `OTHER`."""
-COUNTER_OF_KIND: npt.NDArray[np.intp] = np.array([COUNTED.index(k) if k in COUNTED else 0 for k in Kind], np.intp)
+COUNTER_OF_KIND: npt.NDArray[np.intp] = np.array([COUNTED.index(k) if k in COUNTED else 0 for k in EventKind], np.intp)
 NEVER = np.iinfo(np.int64).min
 """Time (ms) of what has not happened."""
 NO_DAY = np.iinfo(np.int32).min
@@ -112,7 +112,7 @@ class Table:
         self.columns = columns
         self.rows = 0
         self._arrays: Columns = {
-            column.name: room((capacity, *column.shape), np.dtype(column.dtype)) for column in columns
+            column.name: allocate((capacity, *column.shape), np.dtype(column.dtype)) for column in columns
         }
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
@@ -126,7 +126,7 @@ class Table:
         for column in self.columns:
             array = self._arrays[column.name]
             if rows > len(array):
-                larger = room((max(rows, 2 * len(array)), *column.shape), array.dtype)
+                larger = allocate((max(rows, 2 * len(array)), *column.shape), array.dtype)
                 larger[: self.rows] = array[: self.rows]
                 array = self._arrays[column.name] = larger
             array[self.rows : rows] = column.fill
@@ -149,7 +149,7 @@ class Table:
         array = self._arrays[name]
         wider = np.promote_types(array.dtype, dtype)
         if wider != array.dtype:
-            larger = room(array.shape, wider)
+            larger = allocate(array.shape, wider)
             larger[: self.rows] = array[: self.rows]
             self._arrays[name] = larger
 
@@ -163,7 +163,7 @@ class Table:
             yield column, self[column.name][start:stop]
 
 
-def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return an array of zeros outside the process's heap, where a small object behind it would keep it for good."""
     memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return np.frombuffer(memory, dtype).reshape(shape)

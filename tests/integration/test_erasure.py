@@ -10,7 +10,7 @@ import pytest
 
 from clickhouse.client import connect
 from clickhouse.store import Store
-from ebb.contracts.erasures import ERASE_HEADER, Part, Report, digest_of, key_of, partition_of
+from ebb.contracts.erasures import ERASE_HEADER, ErasurePart, ErasurePartReport, digest_of, key_of, partition_of
 from ebb.kafka.producer import Publisher
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
@@ -28,7 +28,7 @@ def api(stack: Settings) -> Iterator[Api]:
         yield running
 
 
-def tell(settings: Settings, identity: str, part: Part, report: Report) -> None:
+def tell(settings: Settings, identity: str, part: ErasurePart, report: ErasurePartReport) -> None:
     """Report as a part does."""
     publisher = Publisher(settings)
     place = partition_of(identity, settings.partitions)
@@ -93,12 +93,12 @@ def test_customer_is_forgotten_everywhere_and_the_report_proves_it(api: Api) -> 
     store.insert("scores", table_rows("scores", [{"customer_id": "leaving"}]))
     api.teller.erase("leaving")
     api.teller.flush()
-    told = Report(
+    told = ErasurePartReport(
         at=datetime.now(UTC), customer_id="leaving", details={"partition": 0, "offset": 9, "event_time_ms": 2**42}
     )
-    tell(settings, identity, Part.WORKER, told)
+    tell(settings, identity, ErasurePart.WORKER, told)
     time.sleep(0.2)
-    tell(settings, identity, Part.LEARNER, Report(at=datetime.now(UTC)))
+    tell(settings, identity, ErasurePart.LEARNER, ErasurePartReport(at=datetime.now(UTC)))
     wait_for("the end", lambda: api.get(f"/v1/erasures/{identity}").json()["status"] == "done")
 
     report = api.get(f"/v1/erasures/{identity}").json()
@@ -139,7 +139,7 @@ def test_customer_is_forgotten_everywhere_and_the_report_proves_it(api: Api) -> 
 
 
 def test_worker_and_learner_forget_a_customer_and_say_so(
-    stack: Settings, run_part: Callable[[parts.Part], Any]
+    stack: Settings, run_part: Callable[[parts.ManagedProcess], Any]
 ) -> None:
     t0, day = 19_700 * 86_400, 86_400
     settings = fresh(

@@ -22,7 +22,7 @@ from tests.support.traffic import DAY, judge_log
 from tests.support.withheld import Withheld
 from tests.support.workers import accepted, hurried, metric, saved
 
-RunPart = Callable[[parts.Part], Supervisor]
+RunPart = Callable[[parts.ManagedProcess], Supervisor]
 CUSTOMERS = 4_500
 """More than fit into the first shard of each of four partitions."""
 

@@ -22,7 +22,7 @@ from tests.support.flow import wait_for
 from tests.support.traffic import Traffic, judge
 from tests.support.workers import hurried, saved, working
 
-RunPart = Callable[[parts.Part], Supervisor]
+RunPart = Callable[[parts.ManagedProcess], Supervisor]
 KILLS = 20
 
 

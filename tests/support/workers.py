@@ -17,19 +17,19 @@ def hurried(space: Settings, **more: Any) -> Settings:
     return space.model_copy(update=quick | more)
 
 
-def metric(worker: parts.Part, sample: str) -> float:
+def metric(worker: parts.ManagedProcess, sample: str) -> float:
     """Return the value of a sample, written as the worker shows it; 0 while it does not."""
     text = httpx.get(parts.metrics_url(worker), trust_env=False, timeout=30).text
     found = re.search(rf"^{re.escape(sample)} (\S+)", text, re.MULTILINE)
     return float(found[1]) if found else 0.0
 
 
-def accepted(worker: parts.Part) -> int:
+def accepted(worker: parts.ManagedProcess) -> int:
     """Return how many events a worker has processed since it started."""
     return int(metric(worker, 'ebb_events_total{result="accepted"}'))
 
 
-def working(*workers: parts.Part) -> None:
+def working(*workers: parts.ManagedProcess) -> None:
     """Wait until each worker has processed an event since it started: ready, it may have no partition yet."""
     for worker in workers:
         wait_for(f"events processed by {worker.name}", lambda worker=worker: accepted(worker) > 0)  # type: ignore[misc]

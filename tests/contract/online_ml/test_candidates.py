@@ -7,7 +7,7 @@ import pytest
 from ebb.contracts.features import SCHEMA_HASH
 from ebb.contracts.models import TARGETS, ModelSnapshot, Target
 from ebb.errors import SchemaMismatchError
-from online_ml.candidates import PREFERRED, SERVED, Candidate, Thorough, candidates, sampled
+from online_ml.candidates import PREFERRED, SERVED, Candidate, FullCandidate, candidates, sampled
 from online_ml.candidates.adam import BATCH, FLOOR, AdamLogistic, Standardiser
 from online_ml.evaluation.metrics import roc_auc
 from online_ml.scoring.inputs import INPUTS, design
@@ -24,7 +24,7 @@ def batches(count: int, target: Target = "churn") -> list[tuple[np.ndarray, np.n
     return [(np.ascontiguousarray(design(WORLD.features(0, day))), WORLD.labels(target, 0, day)) for day in days]
 
 
-def fresh(name: str, target: Target = "churn") -> Thorough:
+def fresh(name: str, target: Target = "churn") -> FullCandidate:
     return next(candidate for candidate in candidates(target) if candidate.name == name)
 
 

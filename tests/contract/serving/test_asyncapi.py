@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from ebb.contracts.stream import SAID, CloseCode
+from ebb.contracts.stream import CLIENT_MESSAGE, CloseCode
 from serving.api.asyncapi import document
 
 
@@ -85,7 +85,7 @@ def test_schemas_take_what_the_server_takes_and_refuse_what_it_refuses(said: dic
     schema = {**payload, "components": document()["components"]}
     assert Draft202012Validator(schema).is_valid(said) == good
     try:
-        SAID.validate_python(said)
+        CLIENT_MESSAGE.validate_python(said)
     except ValidationError:
         assert not good
     else:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ebb.kafka import acknowledged_producer
-from ebb.kafka.acknowledged_producer import BusyError, Delivery
+from ebb.kafka.acknowledged_producer import AcknowledgedProducer, BusyError
 from ebb.settings import Settings
 from serving.api import collector as routes_collector
 from serving.api.collector import EXAMPLE_CALL, EXAMPLE_COLLECTED, Call, Collected
@@ -93,7 +93,7 @@ def test_anything_that_comes_is_answered_and_never_by_a_failure(
 def test_kafka_that_is_away_is_503_with_a_time_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acknowledged_producer, "ANSWER_SECONDS", 0.5)
     app = create_app(Settings(kafka_bootstrap="127.0.0.1:9"))
-    kept: Delivery = app.state.context.delivery
+    kept: AcknowledgedProducer = app.state.context.delivery
     kept.start()
     try:
         for _ in range(2):  # the second one is not made to wait
@@ -118,7 +118,7 @@ def test_collector_with_as_much_under_way_as_it_may_is_429(monkeypatch: pytest.M
 
 async def test_records_under_way_count_until_they_are_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acknowledged_producer, "IN_FLIGHT", 3)
-    kept = Delivery(Settings(kafka_bootstrap="127.0.0.1:9"))
+    kept = AcknowledgedProducer(Settings(kafka_bootstrap="127.0.0.1:9"))
     waiting = asyncio.create_task(kept.deliver("t", [("a", b""), ("b", b"")]))
     await asyncio.sleep(0.05)
     with pytest.raises(BusyError):

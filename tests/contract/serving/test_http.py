@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from httpx import ASGITransport
 from pydantic import TypeAdapter
 
-from ebb.contracts.erasures import Request, digest_of
+from ebb.contracts.erasures import ErasureRequest, digest_of
 from ebb.contracts.features import NAMES
 from ebb.contracts.scores import Alert, Score
 from ebb.settings import Settings
@@ -29,7 +29,7 @@ from serving.app import create_app
 from serving.context import Context
 from serving.http.problem_types import KINDS
 from serving.http.problems import Problem
-from serving.projections.scores import Held
+from serving.projections.scores import ScoreFields
 from tests.support.teller import make_alert, make_model, make_score
 
 
@@ -107,7 +107,9 @@ async def test_models_and_summary_are_conditional_too(app: FastAPI, client: http
 async def test_many_scores_are_looked_up_in_the_order_asked(app: FastAPI, client: httpx.AsyncClient) -> None:
     hold(app, make_score("c-1"), make_score('c"2'))
     asked_at = datetime.now(UTC)
-    gone = Request(erasure_id="e", customer_id=None, digest=digest_of("gone"), requested_at=asked_at, requested_by="k")
+    gone = ErasureRequest(
+        erasure_id="e", customer_id=None, digest=digest_of("gone"), requested_at=asked_at, requested_by="k"
+    )
     app.state.context.feed.ledger.take([(b"e/request", gone.model_dump_json().encode())])
     asked = ["never", 'c"2', "gone", "c-1", "c-1"]
     response = await client.post("/v1/customers/scores", json={"customer_ids": asked})
@@ -343,7 +345,7 @@ def test_examples_of_the_openapi_document_fit_their_schemas(app: FastAPI) -> Non
 
 
 def test_what_the_board_sorts_by_are_fields_of_a_score() -> None:
-    assert set(Held.__struct_fields__) <= set(Score.model_fields)
+    assert set(ScoreFields.__struct_fields__) <= set(Score.model_fields)
 
 
 async def test_page_loads_its_own_files_under_a_strict_policy(client: httpx.AsyncClient) -> None:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from ebb.errors import SetupError
-from ebb_cli.local.parts import Part
+from ebb_cli.local.parts import ManagedProcess
 from ebb_cli.local.supervisor import Supervisor
 
 Launch = Callable[..., Supervisor]
@@ -43,7 +43,7 @@ def launch(tmp_path: Path, said: Said) -> Iterator[Launch]:
     """Make supervisors whose parts are stopped at the end of the test."""
     made: list[Supervisor] = []
 
-    def make(*parts: Part) -> Supervisor:
+    def make(*parts: ManagedProcess) -> Supervisor:
         made.append(Supervisor(parts, logs=tmp_path / "logs", say=said))
         return made[-1]
 
@@ -52,13 +52,13 @@ def launch(tmp_path: Path, said: Said) -> Iterator[Launch]:
         supervisor.stop()
 
 
-def python(name: str, code: str, **more: object) -> Part:
+def python(name: str, code: str, **more: object) -> ManagedProcess:
     """Return a part that runs a little program."""
     command = (sys.executable, "-c", textwrap.dedent(code))
-    return Part(name, command, dict(os.environ), **more)  # type: ignore[arg-type]
+    return ManagedProcess(name, command, dict(os.environ), **more)  # type: ignore[arg-type]
 
 
-def sleeper(name: str, **more: object) -> Part:
+def sleeper(name: str, **more: object) -> ManagedProcess:
     """Return a part that stays until it is told to stop."""
     return python(name, "import time\nwhile True: time.sleep(1)", **more)
 

@@ -16,18 +16,18 @@ from ebb.errors import CorruptError
 from ebb.kafka.producer import Publisher
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
-from ebb_cli.local.parts import Part, learner
+from ebb_cli.local.parts import ManagedProcess, learner
 from ebb_cli.local.supervisor import Supervisor
 from online_ml.candidates import SERVED
-from online_ml.checkpoint import MANIFEST, Checkpointer
+from online_ml.checkpoint import MANIFEST, LearnerCheckpointer
 from online_ml.learning.learner import Learner
-from online_ml.learning.sample import asked
+from online_ml.learning.sample import draw_sample
 from tests.support.examples import FIRST_DAY, World
 
 # Processes start several times in a test, which takes a busy machine minutes.
 pytestmark = pytest.mark.timeout(600)
 WORLD = World(partitions=4, days=14, rows=60)
-RunPart = Callable[[Part], Supervisor]
+RunPart = Callable[[ManagedProcess], Supervisor]
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def expected_outcomes(learned: Learner, world: World, place: Settings) -> set[tu
     for target, one in learned.targets.items():
         slow = {candidate.name for candidate in one.sample.candidates}
         for day in range(FIRST_DAY, last - world.horizon(target)):
-            some = asked([world.rows] * world.partitions, place.tree_labels, seed=place.seed, boundary=day)
+            some = draw_sample([world.rows] * world.partitions, place.tree_labels, seed=place.seed, boundary=day)
             for number in range(world.partitions):
                 for row, label in enumerate(world.labels(target, number, day).tolist()):
                     # Candidates say nothing before their first label; every second customer was served nothing.
@@ -133,7 +133,7 @@ def test_killed_at_any_time_the_learner_becomes_what_an_uninterrupted_one_is(
     running.stop()
 
     expected = uninterrupted(place, WORLD)
-    assert Checkpointer(place).restore().digest() == expected.digest()
+    assert LearnerCheckpointer(place).restore().digest() == expected.digest()
     published = models(place)
     assert len(published) == sum(len(learned.candidates) for learned in expected.targets.values())
     for target, learned in expected.targets.items():
@@ -185,7 +185,7 @@ def test_a_lost_checkpoint_is_rebuilt_from_the_first_block(place: Settings, run_
 
 def restored(settings: Settings) -> str:
     try:
-        return Checkpointer(settings).restore().digest()
+        return LearnerCheckpointer(settings).restore().digest()
     except CorruptError:
         return ""
 
@@ -197,6 +197,6 @@ def blocks(world: World) -> int:
 def committed(settings: Settings) -> dict[int, int]:
     group = settings.group("learner")
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(settings.topics.examples, n) for n in range(4)])
-    found = admin.list_consumer_group_offsets([asked])[group].result(timeout=60)
+    draw_sample = ConsumerGroupTopicPartitions(group, [TopicPartition(settings.topics.examples, n) for n in range(4)])
+    found = admin.list_consumer_group_offsets([draw_sample])[group].result(timeout=60)
     return {place.partition: place.offset for place in found.topic_partitions}

@@ -16,7 +16,7 @@ from ebb.settings import Settings
 from producers.activity_producer import ActivityProducer
 from producers.replay.presets import GENERIC, mapping_of
 from producers.replay.rows import Rows, columns_of, complete_mapping
-from producers.replay.sender import Tally, replay
+from producers.replay.sender import ReplayTally, replay
 from producers.replay.sources import read_log
 
 DAY_0 = 15_000  # 2011-01-26
@@ -44,7 +44,7 @@ def _rows(path: Path) -> Rows:
     return Rows(log, complete_mapping(mapping, list(log.columns)), zone=zone, latest=2e9, max_bytes=2_000)
 
 
-def _replay(space: Settings, path: Path, speed: float | None = None) -> Tally:
+def _replay(space: Settings, path: Path, speed: float | None = None) -> ReplayTally:
     with ActivityProducer(space, source="replay") as producer:
         return replay(_rows(path), producer, name=path.name, speed=speed)
 

@@ -10,7 +10,7 @@ import pytest
 from clickhouse.client import connect
 from clickhouse.store import Store
 from ebb.contracts.alert_handling import Act, HandlingRecord, Outcome, key_of
-from ebb.contracts.erasures import Part, Report
+from ebb.contracts.erasures import ErasurePart, ErasurePartReport
 from ebb.contracts.scores import Alert
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
@@ -163,11 +163,11 @@ def test_erasure_takes_along_what_was_done_about_the_customers_alerts(api: Api, 
     identity = asked(api, "DELETE", "/v1/customers/c-leaving").json()["erasure_id"]
     assert asked(api, "GET", "/v1/alerts/leaving").status_code in {200, 404}
     wait_for("the alert to go", lambda: asked(api, "GET", "/v1/alerts/leaving").status_code == 404)
-    place = Report(
+    place = ErasurePartReport(
         at=datetime.now(UTC), customer_id="c-leaving", details={"partition": 0, "offset": 9, "event_time_ms": 2**42}
     )
-    tell(settings, identity, Part.WORKER, place)
-    tell(settings, identity, Part.LEARNER, Report(at=datetime.now(UTC)))
+    tell(settings, identity, ErasurePart.WORKER, place)
+    tell(settings, identity, ErasurePart.LEARNER, ErasurePartReport(at=datetime.now(UTC)))
     wait_for("the end", lambda: asked(api, "GET", f"/v1/erasures/{identity}").json().get("status") == "done")
     assert not [row for row in history(settings) if row[0] == "leaving"]
     latest: dict[bytes | str | None, bytes | str | None] = {}

@@ -17,7 +17,7 @@ from ebb_cli.local import parts
 from online_ml.registry import model_rows
 from online_ml.scoring.inputs import INPUTS
 from online_ml.scoring.scorer import payload
-from serving.api.models import Drift, Metrics, Promotions, Versions
+from serving.api.models import Metrics, ModelDrift, Promotions, Versions
 from serving.api.predictions import Predicted
 from stream_processors.state.features import describe
 from tests.support.flow import Source, linear_replay, wait_for
@@ -46,7 +46,7 @@ def learned(target: str, version: int, seed: int) -> ModelSnapshot:
 
 
 def test_prediction_for_the_features_of_a_customer_is_the_score_that_the_worker_published(
-    stack: Settings, run_part: Callable[[parts.Part], Any]
+    stack: Settings, run_part: Callable[[parts.ManagedProcess], Any]
 ) -> None:
     settings = fresh(stack, idle_after_seconds=0.0, checkpoint_seconds=0.3, sweep_seconds=0.5, publish_change=0.0)
     run_part(parts.worker(settings))
@@ -204,12 +204,12 @@ def test_card_says_what_was_measured(api: Api) -> None:
 
 
 def test_drift_and_promotions_are_told(api: Api) -> None:
-    found = Drift.model_validate_json(api.get("/v1/drift").content).drift
+    found = ModelDrift.model_validate_json(api.get("/v1/drift").content).drift
     assert [(one.kind, one.name, one.value) for one in found] == [
         ("score", "churn", 0.1),
         ("feature", "recency_days", 0.4),
     ]
-    assert len(Drift.model_validate_json(api.get("/v1/drift", kind="score").content).drift) == 1
+    assert len(ModelDrift.model_validate_json(api.get("/v1/drift", kind="score").content).drift) == 1
     [change] = Promotions.model_validate_json(api.get("/v1/promotions").content).promotions
     assert (change.champion, change.why) == ("logistic", "lower loss")
     assert api.get("/v1/promotions", target="purchase").json() == {"promotions": []}

@@ -16,7 +16,7 @@ from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
 from ebb_cli.local.parts import environment
 from serving.background import webhook_dispatcher
-from serving.background.webhook_dispatcher import Couriers
+from serving.background.webhook_dispatcher import WebhookDispatchers
 from tests.support.flow import wait_for
 from tests.support.receiver import Receiver, receiving
 from tests.support.teller import Teller, make_alert
@@ -50,7 +50,7 @@ class Working:
     """Couriers at work, whose receivers have taken their places on the topic."""
 
     def __init__(self, settings: Settings, hides: Any = hidden_never) -> None:
-        self.couriers = Couriers(settings, hides)
+        self.couriers = WebhookDispatchers(settings, hides)
         self._settings = settings
 
     def __enter__(self) -> "Working":

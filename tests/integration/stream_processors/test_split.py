@@ -80,7 +80,7 @@ class Shop:
 
 
 def test_a_split_scores_by_hash_is_judged_by_arm_outlives_restarts_and_ends(
-    settings: Settings, client: Client, run_part: Callable[[parts.Part], Any]
+    settings: Settings, client: Client, run_part: Callable[[parts.ManagedProcess], Any]
 ) -> None:
     worker, learner = run_part(parts.worker(settings)), run_part(parts.learner(settings))
     shop = Shop(settings)

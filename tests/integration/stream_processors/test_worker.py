@@ -54,7 +54,7 @@ def count(client: Client, table: str, where: str = "1") -> int:
 
 
 def test_events_become_features_scores_labels_and_a_silent_customer_rises_in_risk(
-    settings: Settings, client: Client, run_part: Callable[[parts.Part], Any]
+    settings: Settings, client: Client, run_part: Callable[[parts.ManagedProcess], Any]
 ) -> None:
     run_part(parts.worker(settings))
     source = Source(settings)
@@ -133,7 +133,7 @@ def test_events_become_features_scores_labels_and_a_silent_customer_rises_in_ris
 
 
 def test_what_is_wrong_is_dead_lettered_with_its_reason_and_the_flow_goes_on(
-    settings: Settings, client: Client, run_part: Callable[[parts.Part], Any]
+    settings: Settings, client: Client, run_part: Callable[[parts.ManagedProcess], Any]
 ) -> None:
     run_part(parts.worker(settings))
     source = Source(settings)
@@ -172,7 +172,7 @@ def test_what_is_wrong_is_dead_lettered_with_its_reason_and_the_flow_goes_on(
 
 
 def test_an_idle_partition_moves_on_by_itself(
-    settings: Settings, client: Client, run_part: Callable[[parts.Part], Any]
+    settings: Settings, client: Client, run_part: Callable[[parts.ManagedProcess], Any]
 ) -> None:
     # A day in half a second: after ten quiet seconds, the labels of a five-day horizon have matured without an event.
     live = settings.model_copy(update={"idle_after_seconds": 0.5, "day_seconds": 0.5})
@@ -199,7 +199,7 @@ def test_an_idle_partition_moves_on_by_itself(
 
 
 def test_state_equals_a_linear_replay_after_kills(
-    settings: Settings, client: Client, run_part: Callable[[parts.Part], Any]
+    settings: Settings, client: Client, run_part: Callable[[parts.ManagedProcess], Any]
 ) -> None:
     supervisor = run_part(parts.worker(settings))
     source, repeated = Source(settings), 0

@@ -9,7 +9,7 @@ import pytest
 
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.settings import Settings
-from online_ml.checkpoint import MANIFEST, PIECE_BYTES, Capture, Checkpointer, pack, unpack
+from online_ml.checkpoint import MANIFEST, PIECE_BYTES, LearnerCapture, LearnerCheckpointer, pack, unpack
 from online_ml.learning import sample
 from online_ml.learning.learner import Learner
 from tests.support.examples import FIRST_DAY, World
@@ -28,7 +28,7 @@ def learner(days: int = 8) -> Learner:
     return made
 
 
-def apply(topic: dict[str, bytes], capture: Capture) -> None:
+def apply(topic: dict[str, bytes], capture: LearnerCapture) -> None:
     topic |= dict(capture.records) | {MANIFEST: capture.manifest}
     for key in capture.stale:
         del topic[key]
@@ -37,8 +37,8 @@ def apply(topic: dict[str, bytes], capture: Capture) -> None:
 def test_a_checkpoint_read_back_is_the_same_learner() -> None:
     topic: dict[str, bytes] = {}
     made = learner()
-    apply(topic, Checkpointer(SETTINGS).capture(made))
-    found = Checkpointer(SETTINGS).rebuild(topic)
+    apply(topic, LearnerCheckpointer(SETTINGS).capture(made))
+    found = LearnerCheckpointer(SETTINGS).rebuild(topic)
     assert found.digest() == made.digest()
     assert found.progress.offsets == made.progress.offsets
     assert found.boundary == made.boundary
@@ -46,23 +46,23 @@ def test_a_checkpoint_read_back_is_the_same_learner() -> None:
 
 
 def test_without_a_manifest_learning_begins_anew() -> None:
-    assert Checkpointer(SETTINGS).rebuild({"core/0/0": b"left over"}).boundary is None
+    assert LearnerCheckpointer(SETTINGS).rebuild({"core/0/0": b"left over"}).boundary is None
 
 
 def test_a_crash_before_the_manifest_leaves_the_last_checkpoint_whole() -> None:
     topic: dict[str, bytes] = {}
-    checkpointer, early = Checkpointer(SETTINGS), learner(5)
+    checkpointer, early = LearnerCheckpointer(SETTINGS), learner(5)
     apply(topic, checkpointer.capture(early))
     capture = checkpointer.capture(learner(8))
     for key, body in capture.records:
         topic[key] = body
-        assert Checkpointer(SETTINGS).rebuild(topic).digest() == early.digest()
+        assert LearnerCheckpointer(SETTINGS).rebuild(topic).digest() == early.digest()
     topic[MANIFEST] = capture.manifest
-    assert Checkpointer(SETTINGS).rebuild(topic).digest() == learner(8).digest()
+    assert LearnerCheckpointer(SETTINGS).rebuild(topic).digest() == learner(8).digest()
 
 
 def test_what_never_changes_is_written_once_and_removed_when_it_is_over() -> None:
-    checkpointer = Checkpointer(SETTINGS)
+    checkpointer = LearnerCheckpointer(SETTINGS)
     first = {key for key, _ in checkpointer.capture(learner(6)).records}
     second = checkpointer.capture(learner(8))
     again = {key for key, _ in second.records} & first
@@ -74,20 +74,20 @@ def test_what_never_changes_is_written_once_and_removed_when_it_is_over() -> Non
 @pytest.mark.parametrize("piece", ["core", "pending", "window", "lesson"])
 def test_a_missing_or_damaged_piece_is_refused(piece: str) -> None:
     topic: dict[str, bytes] = {}
-    apply(topic, Checkpointer(SETTINGS).capture(learner()))
+    apply(topic, LearnerCheckpointer(SETTINGS).capture(learner()))
     key = next(key for key in topic if key.startswith(piece))
     body = topic[key]
     topic[key] = body[:-1] + bytes([body[-1] ^ 1])
     with pytest.raises(CorruptError, match="checksum"):
-        Checkpointer(SETTINGS).rebuild(topic)
+        LearnerCheckpointer(SETTINGS).rebuild(topic)
     del topic[key]
     with pytest.raises(CorruptError, match="not on"):
-        Checkpointer(SETTINGS).rebuild(topic)
+        LearnerCheckpointer(SETTINGS).rebuild(topic)
 
 
 def test_a_manifest_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(CorruptError, match="manifest"):
-        Checkpointer(SETTINGS).rebuild({MANIFEST: b"{"})
+        LearnerCheckpointer(SETTINGS).rebuild({MANIFEST: b"{"})
 
 
 @pytest.mark.parametrize(
@@ -103,38 +103,38 @@ def test_a_checkpoint_of_another_definition_is_refused_and_says_what_differs(
     change: dict[str, int], named: str
 ) -> None:
     topic: dict[str, bytes] = {}
-    apply(topic, Checkpointer(SETTINGS).capture(learner()))
+    apply(topic, LearnerCheckpointer(SETTINGS).capture(learner()))
     with pytest.raises(SchemaMismatchError, match=named):
-        Checkpointer(SETTINGS.model_copy(update=change)).rebuild(topic)
+        LearnerCheckpointer(SETTINGS.model_copy(update=change)).rebuild(topic)
 
 
 def test_a_checkpoint_of_other_features_is_refused() -> None:
     topic: dict[str, bytes] = {}
-    apply(topic, Checkpointer(SETTINGS).capture(learner()))
+    apply(topic, LearnerCheckpointer(SETTINGS).capture(learner()))
     manifest = orjson.loads(topic[MANIFEST])
     manifest["made_with"]["features"] = "0" * 16
     topic[MANIFEST] = orjson.dumps(manifest)
     with pytest.raises(SchemaMismatchError, match="features"):
-        Checkpointer(SETTINGS).rebuild(topic)
+        LearnerCheckpointer(SETTINGS).rebuild(topic)
 
 
 def test_a_checkpoint_of_the_former_format_is_refused_and_says_so() -> None:
     topic: dict[str, bytes] = {}
-    apply(topic, Checkpointer(SETTINGS).capture(learner()))
+    apply(topic, LearnerCheckpointer(SETTINGS).capture(learner()))
     manifest = orjson.loads(topic[MANIFEST])
     del manifest["lessons"], manifest["made_with"]["tree_labels"]
     made = manifest["made_with"]
     made |= {"format": 3, "candidates": {target: names[:6] for target, names in made["candidates"].items()}}
     topic[MANIFEST] = orjson.dumps(manifest)
     with pytest.raises(SchemaMismatchError, match="candidates, format, tree_labels"):
-        Checkpointer(SETTINGS).rebuild(topic)
+        LearnerCheckpointer(SETTINGS).rebuild(topic)
 
 
 def test_a_boundarys_lesson_is_written_once_and_removed_when_its_generation_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sample, "GENERATION", 60)
-    checkpointer = Checkpointer(SETTINGS)
+    checkpointer = LearnerCheckpointer(SETTINGS)
     first = {key for key, _ in checkpointer.capture(learner(6)).records if key.startswith("lesson/churn")}
     capture = checkpointer.capture(learner(8))
     second = {key for key, _ in capture.records if key.startswith("lesson/churn")}
@@ -151,10 +151,10 @@ def test_large_pieces_are_cut_into_records_below_a_megabyte() -> None:
     noise = np.random.default_rng(0).integers(0, 1 << 60, 400_000)
     made.targets["churn"].tallies[0]._cells = noise
     topic: dict[str, bytes] = {}
-    apply(topic, Checkpointer(SETTINGS).capture(made))
+    apply(topic, LearnerCheckpointer(SETTINGS).capture(made))
     assert max(len(body) for body in topic.values()) <= PIECE_BYTES
     assert sum(key.startswith("core/") for key in topic) > 2
-    found = Checkpointer(SETTINGS).rebuild(topic)
+    found = LearnerCheckpointer(SETTINGS).rebuild(topic)
     assert np.array_equal(found.targets["churn"].tallies[0]._cells, noise)
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from ebb.errors import UnavailableError
 from serving.background.pipeline_monitor import KEPT_SECONDS, LagMeter
-from serving.cached_queries import DOWN_SECONDS, Analytics, Rows
+from serving.cached_queries import DOWN_SECONDS, CachedQueries, Rows
 from serving.projections.alerts import RecentAlerts
-from serving.projections.models import Registry, model_view
+from serving.projections.models import ModelView, model_view
 from tests.support.teller import AS_OF, make_alert, make_model
 
 
@@ -102,7 +102,7 @@ def test_recent_alerts_are_paged_and_filtered() -> None:
 
 
 def test_registry_keeps_the_latest_of_each_name_champions_first_without_payload() -> None:
-    registry = Registry()
+    registry = ModelView()
     for model in (make_model("recency", role="challenger"), make_model(version=1), make_model(version=2)):
         registry.take(model.name.encode(), model.encode())
     assert [(one.name, one.version) for one in registry.all()] == [("churn.logistic", 2), ("churn.recency", 3)]
@@ -114,7 +114,7 @@ def test_registry_keeps_the_latest_of_each_name_champions_first_without_payload(
 
 
 def test_registry_refuses_what_fails_its_checks_and_drops_what_was_withdrawn() -> None:
-    registry = Registry()
+    registry = ModelView()
     registry.take(b"churn.logistic", make_model().encode().replace(b'"version":3', b'"version":4'))
     registry.take(b"churn.logistic", b"{")
     registry.take(b"churn.logistic", make_model(schema_hash="0" * 16).encode())
@@ -152,7 +152,7 @@ class Counting:
 
 def test_many_askers_at_once_ask_clickhouse_once() -> None:
     store = Counting()
-    analytics = Analytics(lambda: store)
+    analytics = CachedQueries(lambda: store)
     threads = [threading.Thread(target=analytics.rows, args=("one",), kwargs={"fresh_seconds": 60}) for _ in range(10)]
     for thread in threads:
         thread.start()
@@ -170,7 +170,7 @@ def test_while_clickhouse_is_away_nobody_waits_for_it_and_it_is_asked_again_late
     monkeypatch.setattr("serving.cached_queries.time", SimpleNamespace(monotonic=lambda: at))
     store = Counting()
     store.down = True
-    analytics = Analytics(lambda: store)
+    analytics = CachedQueries(lambda: store)
     with pytest.raises(UnavailableError, match="It is away"):
         analytics.rows("one")
     assert analytics.rows_or_none("two") is None
@@ -185,7 +185,7 @@ def test_while_clickhouse_is_away_nobody_waits_for_it_and_it_is_asked_again_late
 
 def test_cache_before_clickhouse_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    analytics = Analytics(Counting)
+    analytics = CachedQueries(Counting)
     for customer in range(1_500):
         analytics.rows("history", customer=customer)
     assert len(analytics._answers) <= 1_001

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.settings import Settings
-from stream_processors.checkpoint import MANIFEST, Capture, Checkpointer, new, pack, rebuild
+from stream_processors.checkpoint import MANIFEST, PartitionCapture, PartitionCheckpointer, new, pack, rebuild
 from stream_processors.ingest.decoder import Decoder
-from stream_processors.scoring.history import Scoreboard
+from stream_processors.scoring.history import ScoreHistory
 from stream_processors.state.engine import Engine
 from stream_processors.state.table import SHARD_ROWS
 from tests.support.activity import DAY_MS, START, Event, Log, Record, Tick
@@ -22,7 +22,7 @@ SETTINGS = Settings(dedupe_events=40)
 Kept = dict[str, bytes]
 
 
-def keep(kept: Kept, capture: Capture) -> None:
+def keep(kept: Kept, capture: PartitionCapture) -> None:
     """Write a capture as the compacted topic would keep it: all of it, since it is one transaction."""
     kept |= {key: pack(body) for key, body in capture.pieces.items()}
     kept[MANIFEST] = orjson.dumps(capture.manifest)
@@ -74,7 +74,7 @@ def test_a_worker_that_dies_anywhere_goes_on_as_if_it_had_not(items: list[Event]
         np.testing.assert_array_equal(engine.labeller.pending[boundary], rows)
 
 
-def _checkpointed() -> tuple[Engine, Scoreboard, Checkpointer, Kept]:
+def _checkpointed() -> tuple[Engine, ScoreHistory, PartitionCheckpointer, Kept]:
     engine, board, checkpointer = new(SETTINGS, 0)
     process(engine, Log.of([Event("a", 0, "purchase", 2.0), Event("b", 5), Tick(3 * DAY_MS)]).records)
     kept: Kept = {}

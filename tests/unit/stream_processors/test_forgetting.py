@@ -14,14 +14,14 @@ from ebb.contracts.erasures import ERASE_HEADER
 from ebb.contracts.examples import WITHDRAWN, Block, Labels, Withdraw, decode, encode
 from ebb.contracts.models import TARGETS
 from ebb.settings import Settings
-from online_ml.checkpoint import Checkpointer as LearnerCheckpointer
+from online_ml.checkpoint import LearnerCheckpointer
 from online_ml.learning.learner import Learner
 from stream_processors.checkpoint import MANIFEST, pack, rebuild
 from stream_processors.checkpoint import new as new_partition
 from stream_processors.ingest.decoder import Decoder
 from stream_processors.state.engine import Engine
 from stream_processors.state.features import describe
-from stream_processors.state.labelling import Crossing
+from stream_processors.state.labelling import BoundaryResult
 from tests.support.activity import DAY_MS, Event, Record, Tick, record
 from tests.support.examples import FIRST_DAY, World
 from tests.unit.online_ml.learning.test_learner import configured, restarted
@@ -42,9 +42,9 @@ def records(items: list[Item]) -> list[Record]:
     return [erasing(n, one) if isinstance(one, str) else record(n, one) for n, one in enumerate(items)]
 
 
-def run(log: list[Record], cuts: list[int] = [], engine: Engine | None = None) -> tuple[Engine, list[Crossing]]:  # noqa: B006
+def run(log: list[Record], cuts: list[int] = [], engine: Engine | None = None) -> tuple[Engine, list[BoundaryResult]]:  # noqa: B006
     engine, decoder = engine or Engine(0, SETTINGS), Decoder(SETTINGS)
-    crossings: list[Crossing] = []
+    crossings: list[BoundaryResult] = []
     edges = [0, *sorted(min(cut, len(log)) for cut in cuts), len(log)]
     for start, stop in pairwise(edges):
         if start == stop:

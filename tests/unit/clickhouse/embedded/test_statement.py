@@ -5,30 +5,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clickhouse.embedded.faults import SUPPORT_IS_DISABLED, SYNTAX_ERROR, FaultError
-from clickhouse.embedded.statement import Kind, parse
+from clickhouse.embedded.statement import StatementKind, parse
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "named"),
     [
-        (b"SELECT 1", Kind.READ, None),
-        (b"  -- why\n select 1 format JSON", Kind.READ, "JSON"),
-        (b"/* FORMAT CSV */ SELECT 1", Kind.READ, None),
-        (b"WITH 1 AS x SELECT x FORMAT Native", Kind.READ, "Native"),
-        (b"(SELECT 1)", Kind.READ, None),
-        (b"SELECT 'a FORMAT b', `format`, format('{}', 'x')", Kind.READ, None),
-        (b"SELECT 1 SETTINGS max_threads = 1 FORMAT TSV", Kind.READ, "TSV"),
-        (b"SHOW TABLES", Kind.OTHER, None),
-        (b"CREATE TABLE t (a Int8) ENGINE = Memory", Kind.OTHER, None),
-        (b"INSERT INTO t VALUES (1)", Kind.OTHER, None),
-        (b"INSERT INTO t SELECT 1", Kind.OTHER, None),
-        (b"INSERT INTO t (a) WITH 1 AS x SELECT x", Kind.OTHER, None),
-        (b"SELECT 1;", Kind.READ, None),
-        (b"SELECT ';'", Kind.READ, None),
-        (b"", Kind.OTHER, None),
+        (b"SELECT 1", StatementKind.READ, None),
+        (b"  -- why\n select 1 format JSON", StatementKind.READ, "JSON"),
+        (b"/* FORMAT CSV */ SELECT 1", StatementKind.READ, None),
+        (b"WITH 1 AS x SELECT x FORMAT Native", StatementKind.READ, "Native"),
+        (b"(SELECT 1)", StatementKind.READ, None),
+        (b"SELECT 'a FORMAT b', `format`, format('{}', 'x')", StatementKind.READ, None),
+        (b"SELECT 1 SETTINGS max_threads = 1 FORMAT TSV", StatementKind.READ, "TSV"),
+        (b"SHOW TABLES", StatementKind.OTHER, None),
+        (b"CREATE TABLE t (a Int8) ENGINE = Memory", StatementKind.OTHER, None),
+        (b"INSERT INTO t VALUES (1)", StatementKind.OTHER, None),
+        (b"INSERT INTO t SELECT 1", StatementKind.OTHER, None),
+        (b"INSERT INTO t (a) WITH 1 AS x SELECT x", StatementKind.OTHER, None),
+        (b"SELECT 1;", StatementKind.READ, None),
+        (b"SELECT ';'", StatementKind.READ, None),
+        (b"", StatementKind.OTHER, None),
     ],
 )
-def test_kind_and_format_are_read_from_the_words_of_the_statement(text: bytes, kind: Kind, named: str | None) -> None:
+def test_kind_and_format_are_read_from_the_words_of_the_statement(
+    text: bytes, kind: StatementKind, named: str | None
+) -> None:
     statement = parse(text)
     assert (statement.kind, statement.format) == (kind, named)
     assert statement.sql == text
@@ -37,7 +39,7 @@ def test_kind_and_format_are_read_from_the_words_of_the_statement(text: bytes, k
 def test_an_insert_comes_apart_from_its_rows_at_the_end_of_the_format_line() -> None:
     text = b"INSERT INTO `FORMAT x` (`a`, b) SETTINGS async_insert = 0 FORMAT ArrowStream\n\xff\xff SELECT ; FORMAT CSV"
     statement = parse(text)
-    assert statement.kind is Kind.INSERT_DATA
+    assert statement.kind is StatementKind.INSERT_DATA
     assert statement.format == "ArrowStream"
     assert statement.sql == b"INSERT INTO `FORMAT x` (`a`, b) "
     assert statement.settings == b"SETTINGS async_insert = 0 "
@@ -55,7 +57,7 @@ def test_no_byte_of_the_rows_is_taken_for_the_statement(rows: bytes) -> None:
 def test_quoted_text_never_changes_what_a_statement_is(text: str) -> None:
     quoted = "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
     statement = parse(f"SELECT {quoted} FORMAT JSON".encode())
-    assert (statement.kind, statement.format) == (Kind.READ, "JSON")
+    assert (statement.kind, statement.format) == (StatementKind.READ, "JSON")
 
 
 @pytest.mark.parametrize("text", [b"SELECT 1; SELECT 2", b"DROP TABLE a; DROP TABLE b;"])

@@ -14,7 +14,7 @@ from ebb_cli.replay.command import _pace
 from ebb_cli.replay.namespace import namespace_of, replay_settings
 from ebb_cli.replay.report import Counts, Quality, as_json, first_test_day, show
 from producers.replay.presets import GENERIC, PRESETS
-from producers.replay.sender import Tally
+from producers.replay.sender import ReplayTally
 
 BASE = Settings(kafka_bootstrap="127.0.0.1:5", clickhouse_url="http://127.0.0.1:6", day_seconds=2, clock_origin_wall=9)
 
@@ -64,11 +64,11 @@ def test_the_pace_is_a_positive_number_or_max() -> None:
 
 
 def test_the_test_period_begins_at_the_first_boundary_after_seventy_percent() -> None:
-    assert first_test_day(Tally(first=100.0 * DAY, last=110.0 * DAY)) == 107
-    assert first_test_day(Tally(first=100.0 * DAY, last=110.0 * DAY + 60)) == 108
+    assert first_test_day(ReplayTally(first=100.0 * DAY, last=110.0 * DAY)) == 107
+    assert first_test_day(ReplayTally(first=100.0 * DAY, last=110.0 * DAY + 60)) == 108
 
 
-def _printed(tally: Tally, counts: Counts, found: list[Quality]) -> str:
+def _printed(tally: ReplayTally, counts: Counts, found: list[Quality]) -> str:
     text = io.StringIO()
     space = replay_settings(BASE, PRESETS["gamelaunch"], "game")
     screen = Console(file=text, width=160)
@@ -78,7 +78,9 @@ def _printed(tally: Tally, counts: Counts, found: list[Quality]) -> str:
 
 
 def test_the_report_says_what_agrees_what_was_refused_and_stands_beside_the_published_figures() -> None:
-    tally = Tally(read=12, accepted=10, refused=Counter(bad_time=2), examples={"bad_time": "row 3: 'x' is not a time."})
+    tally = ReplayTally(
+        read=12, accepted=10, refused=Counter(bad_time=2), examples={"bad_time": "row 3: 'x' is not a time."}
+    )
     tally.first, tally.last, tally.customers = 16_000.0 * DAY, 16_030.0 * DAY, {"a", "b"}
     measures = {"roc_auc": 0.8123, "pr_auc": 0.7, "log_loss": 0.5, "ece": 0.01, "base_rate": 0.5}
     found = [

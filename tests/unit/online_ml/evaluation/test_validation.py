@@ -12,9 +12,9 @@ from ebb.settings import Settings
 from online_ml.evaluation.decisions import Policy, confusion, lift, profit
 from online_ml.evaluation.intervals import Resampling, influence
 from online_ml.evaluation.metrics import roc_auc
-from online_ml.evaluation.segments import LARGEST, About, segments
+from online_ml.evaluation.segments import LARGEST, LabelContext, segments
 from online_ml.evaluation.validation import LEAST, Validator
-from online_ml.evaluation.window import Matured, Window
+from online_ml.evaluation.window import MaturedPredictions, Window
 
 POLICY = Policy(high=0.6, save_rate=0.5, offer_cost=10.0, value_days=10.0)
 ROWS = st.integers(2, 60).flatmap(
@@ -30,14 +30,14 @@ def arrays(rows: tuple[list[float], list[int]]) -> tuple[np.ndarray, np.ndarray]
     return np.array(rows[0], np.float32), np.array(rows[1], np.uint8)
 
 
-def about(rows: int, *, customers: list[str] | None = None, **changed: np.ndarray) -> About:
+def about(rows: int, *, customers: list[str] | None = None, **changed: np.ndarray) -> LabelContext:
     features = np.zeros((rows, WIDTH), np.float32)
     for name, values in changed.items():
         if name in INDEX:
             features[:, INDEX[name]] = values
     countries = changed.get("countries", np.array(["DE"] * rows)).tolist()
     arms = changed["arms"].tolist() if "arms" in changed else None
-    return About.of(customers or [f"c{row}" for row in range(rows)], countries, [None] * rows, features, arms)
+    return LabelContext.of(customers or [f"c{row}" for row in range(rows)], countries, [None] * rows, features, arms)
 
 
 @QUICK
@@ -193,7 +193,7 @@ def filled(parts: int = 3, rows: int = 200, *, known: bool = True) -> Window:
         countries = np.where(np.arange(rows) < LEAST - 20, "FR", "DE")
         who = about(rows, countries=countries, tenure_days=np.full(rows, 10 * boundary, np.float32))
         said = np.stack([truth, half]).astype(np.float32)
-        window.add(Matured(boundary, labels, said[:1], said, who if known else None))
+        window.add(MaturedPredictions(boundary, labels, said[:1], said, who if known else None))
     return window
 
 
@@ -232,7 +232,7 @@ def test_an_arm_is_judged_on_whom_its_model_scored_with_how_far_its_rate_may_be_
     labels = np.repeat(rng.integers(0, 2, 200), 3).astype(np.uint8)
     said = rng.random((2, 600)).astype(np.float32)
     window = Window()
-    window.add(Matured(1, labels, said[:1], said, about(600, customers=names, arms=arms)))
+    window.add(MaturedPredictions(1, labels, said[:1], said, about(600, customers=names, arms=arms)))
     found = {one.name: one for one in Validator("churn", POLICY, seed=7).by_segment(window, ["x", "served"], {"served"})
              if one.kind == "arm"}  # fmt: skip
     assert {name: one.labels for name, one in found.items()} == {"adam": 198, "logistic": 201}
@@ -262,7 +262,7 @@ def test_who_spoke_for_a_sample_stands_beside_the_champion_on_the_same_rows() ->
     said[3, ::2] = np.nan
     said[0, 150:300] = labels[150:300]  # the champion is perfect on the sample and no better than chance elsewhere
     window = Window()
-    window.add(Matured(1, labels, said[:3], said, about(900)))
+    window.add(MaturedPredictions(1, labels, said[:3], said, about(900)))
     names = ["logistic", "adam", "tree", "served"]
     found = Validator("churn", POLICY, seed=7).rolling(window, names, champion="logistic")
     assert found["tree"]["labels"] == 300

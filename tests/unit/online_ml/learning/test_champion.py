@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from online_ml.candidates import candidates, sampled
-from online_ml.evaluation.window import BOUNDARIES, LABELS, Matured, Window
+from online_ml.evaluation.window import BOUNDARIES, LABELS, MaturedPredictions, Window
 from online_ml.learning.champion import MIN_CLASS, MIN_LABELS, choose
 from online_ml.scoring.scorer import sigmoid
 
@@ -12,7 +12,7 @@ CANDIDATES = candidates("churn")
 NAMES = [candidate.name for candidate in CANDIDATES]
 
 
-def matured(boundary: int, rows: int, sharpness: dict[str, float], *, ones: int | None = None) -> Matured:
+def matured(boundary: int, rows: int, sharpness: dict[str, float], *, ones: int | None = None) -> MaturedPredictions:
     """Return labels of a known law, predicted by candidates that know it to different degrees (1: fully, 0: not)."""
     rng = np.random.default_rng(boundary)
     logits = rng.normal(size=rows) * 1.5
@@ -22,10 +22,10 @@ def matured(boundary: int, rows: int, sharpness: dict[str, float], *, ones: int 
         labels[:ones] = 1
     said = np.stack([sharpness.get(name, 0.0) * logits for name in NAMES])
     probabilities = np.concatenate([sigmoid(said), np.full((1, rows), np.nan)])
-    return Matured(boundary, labels, said.astype(np.float32), probabilities.astype(np.float32))
+    return MaturedPredictions(boundary, labels, said.astype(np.float32), probabilities.astype(np.float32))
 
 
-def window(*parts: Matured) -> Window:
+def window(*parts: MaturedPredictions) -> Window:
     found = Window()
     for part in parts:
         found.add(part)
@@ -129,6 +129,6 @@ def test_a_tree_is_never_promoted_however_good_on_its_sample() -> None:
         said = np.full((len(every) + 1, 900), 0.5, np.float32)
         said[len(CANDIDATES) : len(every)] = np.where(labels, 0.99, 0.01)
         said[len(CANDIDATES) : len(every), 200:] = np.nan
-        found.add(Matured(boundary, labels, said[:-1], said))
+        found.add(MaturedPredictions(boundary, labels, said[:-1], said))
     assert choose(None, every, found) == "logistic"
     assert choose("logistic", every, found) == "logistic"

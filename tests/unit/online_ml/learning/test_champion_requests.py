@@ -11,7 +11,7 @@ from ebb.contracts.examples import Block, ChampionRequest, is_request
 from ebb.contracts.models import ModelSnapshot
 from ebb.errors import CorruptError
 from ebb.settings import Settings
-from online_ml.checkpoint import Checkpointer
+from online_ml.checkpoint import LearnerCheckpointer
 from online_ml.learning.champion_requests import Decision
 from online_ml.learning.learner import Learner
 from online_ml.registry import held_name, model_config, request_rows, rule_rows, snapshots
@@ -99,11 +99,11 @@ def test_after_a_crash_anywhere_the_request_is_carried_out_once() -> None:
     straight = Learner(SETTINGS)
     feed(straight, items)
     for crash in range(closes(9) - 2, closes(9) + 8):
-        learner, checkpointer = Learner(SETTINGS), Checkpointer(SETTINGS)
+        learner, checkpointer = Learner(SETTINGS), LearnerCheckpointer(SETTINGS)
         # Partition 1 is ahead; partition 0 gets as far as the crash.
         made = feed(learner, items, order=[1] * 80 + [0] * crash)
         capture = checkpointer.capture(learner)
-        again = Checkpointer(SETTINGS).rebuild(dict(capture.records) | {"manifest": capture.manifest})
+        again = LearnerCheckpointer(SETTINGS).rebuild(dict(capture.records) | {"manifest": capture.manifest})
         made += feed(again, items)
         assert len(made) == 1
         assert again.digest() == straight.digest()
@@ -131,8 +131,8 @@ def test_a_frozen_version_is_published_under_its_own_name_as_the_only_champion()
     assert frozen.payload == old.payload
     assert frozen.candidate == "recency"
     assert model(learner).version > old.version
-    restored = Checkpointer(SETTINGS).capture(learner)
-    again = Checkpointer(SETTINGS).rebuild(dict(restored.records) | {"manifest": restored.manifest})
+    restored = LearnerCheckpointer(SETTINGS).capture(learner)
+    again = LearnerCheckpointer(SETTINGS).rebuild(dict(restored.records) | {"manifest": restored.manifest})
     assert again.requests.held == learner.requests.held
     assert held_name("churn") == "churn.held"
 
@@ -208,8 +208,8 @@ def test_a_split_gives_its_challenger_a_share_until_it_is_ended_and_outlives_a_r
     made = snapshots(learner.targets["churn"], {}, learner.requests, {})
     assert [(one.candidate, one.role, one.share) for one in made if one.share] == [("count", "challenger", 0.25)]
     assert made[-1].role == "champion"
-    capture = Checkpointer(SETTINGS).capture(learner)
-    again = Checkpointer(SETTINGS).rebuild(dict(capture.records) | {"manifest": capture.manifest})
+    capture = LearnerCheckpointer(SETTINGS).capture(learner)
+    again = LearnerCheckpointer(SETTINGS).rebuild(dict(capture.records) | {"manifest": capture.manifest})
     assert again.digest() == learner.digest()
     assert again.requests.splits == learner.requests.splits
     again.requests.offer(asked("unsplit"), 10_000, again.progress)

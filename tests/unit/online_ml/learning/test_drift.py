@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from ebb.contracts.features import NAMES, WIDTH
 from ebb.settings import Settings
 from online_ml.evaluation.decisions import Policy
-from online_ml.evaluation.metrics import brier, log_losses, promised, roc_auc
-from online_ml.evaluation.segments import About
-from online_ml.evaluation.window import Matured
-from online_ml.learning.drift import HURRY_BOUNDARIES, SAMPLE, WARM_UP, Change, Drift, Errors, Profile
+from online_ml.evaluation.metrics import brier, expected_metrics, log_losses, roc_auc
+from online_ml.evaluation.segments import LabelContext
+from online_ml.evaluation.window import MaturedPredictions
+from online_ml.learning.drift import HURRY_BOUNDARIES, SAMPLE, WARM_UP, DriftChange, DriftMonitor, Errors, Profile
 from online_ml.learning.learner import Learner, Step
 from online_ml.reporting import drift_rows, expected_rows
 from tests.support.examples import FIRST_DAY, World
@@ -68,7 +68,7 @@ def test_a_quantity_that_is_always_the_same_does_not_drift() -> None:
     assert found.psi() == pytest.approx([0.0])
 
 
-def matured(boundary: int, sharp: float, *, customers: int = 600) -> Matured:
+def matured(boundary: int, sharp: float, *, customers: int = 600) -> MaturedPredictions:
     """Return a boundary's labels of the same customers every day, predicted with the sharpness given (1: as well as can
     be)."""
     rng = np.random.default_rng([boundary, 1])
@@ -76,8 +76,8 @@ def matured(boundary: int, sharp: float, *, customers: int = 600) -> Matured:
     labels = (rng.random(customers) < truth).astype(np.uint8)
     said = (sharp * truth + (1 - sharp) * (1 - truth)).astype(np.float32)[None]
     ids = [f"c{number}" for number in range(customers)]
-    about = About.of(ids, [None] * customers, [None] * customers, np.zeros((customers, WIDTH), np.float32))
-    return Matured(boundary, labels, said, np.concatenate([said, said]), about)
+    about = LabelContext.of(ids, [None] * customers, [None] * customers, np.zeros((customers, WIDTH), np.float32))
+    return MaturedPredictions(boundary, labels, said, np.concatenate([said, said]), about)
 
 
 def test_a_rise_of_the_error_is_found_within_days_and_dated() -> None:
@@ -110,7 +110,7 @@ def test_a_customer_enters_once_a_horizon() -> None:
 
 
 def test_labels_are_learned_more_often_for_a_while_after_the_error_rose() -> None:
-    drift = Drift(7, {"churn": 3, "purchase": 2}, pace=5)
+    drift = DriftMonitor(7, {"churn": 3, "purchase": 2}, pace=5)
     assert drift.pace("churn", 5) == 1
     for boundary in range(60):
         drift.judge("churn", matured(boundary, 1.0 if boundary < 40 else 0.4), 0)
@@ -120,7 +120,7 @@ def test_labels_are_learned_more_often_for_a_while_after_the_error_rose() -> Non
     assert drift.pace("churn", change.found_at + HURRY_BOUNDARIES) == 1
     assert drift.pace("purchase", change.found_at) == 1
     # An error that falls, as while a model is young, is no reason to hurry.
-    better = Drift(7, {"churn": 3, "purchase": 2}, pace=5)
+    better = DriftMonitor(7, {"churn": 3, "purchase": 2}, pace=5)
     for boundary in range(60):
         better.judge("churn", matured(boundary, 0.4 if boundary < 40 else 1.0), 0)
     fallen = better.errors["churn"].change
@@ -128,15 +128,15 @@ def test_labels_are_learned_more_often_for_a_while_after_the_error_rose() -> Non
     assert fallen.shift < 0
     assert better.pace("churn", fallen.found_at) == 1
     # Unless asked for, nothing hurries.
-    assert Drift(7, {"churn": 3, "purchase": 2}).pace("churn", change.found_at) == 1
+    assert DriftMonitor(7, {"churn": 3, "purchase": 2}).pace("churn", change.found_at) == 1
 
 
 def test_drift_saved_and_restored_goes_on_as_if_it_had_never_stopped() -> None:
-    whole, half = Drift(7, {"churn": 3, "purchase": 2}), Drift(7, {"churn": 3, "purchase": 2})
+    whole, half = DriftMonitor(7, {"churn": 3, "purchase": 2}), DriftMonitor(7, {"churn": 3, "purchase": 2})
     for boundary in range(50):
         if boundary in {0, 1, 20, 45}:
             saved = half.state()
-            half = Drift(7, {"churn": 3, "purchase": 2})
+            half = DriftMonitor(7, {"churn": 3, "purchase": 2})
             half.restore(saved)
         for drift in (whole, half):
             part = matured(boundary, 1.0 if boundary < 30 else 0.4)
@@ -153,7 +153,7 @@ def test_drift_saved_and_restored_goes_on_as_if_it_had_never_stopped() -> None:
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]), min_size=2, max_size=7))
 def test_promises_are_expectations_over_all_that_may_happen(said: list[float]) -> None:
     p = np.array(said)
-    found = promised(p, 0.5)
+    found = expected_metrics(p, 0.5)
     expected = dict.fromkeys(("brier", "accuracy", "base_rate"), 0.0)
     ordered = pairs = 0.0
     for outcome in itertools.product((0, 1), repeat=len(p)):
@@ -175,13 +175,13 @@ def test_where_probabilities_are_calibrated_the_promise_comes_true() -> None:
     rng = np.random.default_rng(2)
     p = rng.beta(1, 3, 40_000)
     y = (rng.random(len(p)) < p).astype(np.uint8)
-    found = promised(p, 0.5)
+    found = expected_metrics(p, 0.5)
     assert found["roc_auc"] == pytest.approx(roc_auc(p, y), abs=0.01)
     assert found["log_loss"] == pytest.approx(float(log_losses(p, y).mean()), abs=0.01)
 
 
 def test_nothing_predicted_promises_nothing() -> None:
-    assert promised(np.array([np.nan, np.nan]), 0.5) == {}
+    assert expected_metrics(np.array([np.nan, np.nan]), 0.5) == {}
 
 
 def test_what_leaves_the_learner_is_dated_and_named() -> None:
@@ -208,7 +208,7 @@ def test_learning_that_hurries_is_another_fold_and_still_one() -> None:
 
     def learned(pace: int) -> Learner:
         learner = Learner(Settings(partitions=1, horizon_days=3, purchase_horizon_days=2, drift_pace=pace))
-        learner.drift.errors["churn"].change = Change(FIRST_DAY + 3, FIRST_DAY + 2, 0.1)
+        learner.drift.errors["churn"].change = DriftChange(FIRST_DAY + 3, FIRST_DAY + 2, 0.1)
         for offset, block in enumerate(world.partition(0)):
             learner.offer(block, offset)
         while learner.advance() is not None:

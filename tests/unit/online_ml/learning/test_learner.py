@@ -18,7 +18,7 @@ from ebb.contracts.features import INDEX
 from ebb.contracts.models import TARGETS
 from ebb.settings import Settings
 from online_ml.candidates import candidates
-from online_ml.checkpoint import Checkpointer
+from online_ml.checkpoint import LearnerCheckpointer
 from online_ml.evaluation.metrics import roc_auc
 from online_ml.learning import sample
 from online_ml.learning.calibration import IDENTITY, Calibration
@@ -74,13 +74,15 @@ def learned(world: World, seed: int = 0) -> tuple[Learner, list[Step]]:
     return learner, run(learner, interleaved(world, seed))
 
 
-def restarted(learner: Learner, settings: Settings, topic: dict[str, bytes], checkpointer: Checkpointer) -> Learner:
+def restarted(
+    learner: Learner, settings: Settings, topic: dict[str, bytes], checkpointer: LearnerCheckpointer
+) -> Learner:
     """Write a checkpoint as records of a compacted topic, and return what another process makes of them."""
     capture = checkpointer.capture(learner)
     topic |= dict(capture.records) | {"manifest": capture.manifest}
     for key in capture.stale:
         topic.pop(key, None)
-    return Checkpointer(settings).rebuild(topic)
+    return LearnerCheckpointer(settings).rebuild(topic)
 
 
 WORLDS = st.builds(
@@ -171,7 +173,7 @@ def test_predictions_judged_equal_a_slow_recomputation_by_hand(world: World, mix
 def test_restarts_and_interleaving_change_nothing(world: World, mixing: int, every: int) -> None:
     settings = configured(world)
     straight, _ = learned(world)
-    learner, checkpointer = Learner(settings), Checkpointer(settings)
+    learner, checkpointer = Learner(settings), LearnerCheckpointer(settings)
     topic: dict[str, bytes] = {}
     blocks = list(interleaved(world, mixing))
     place, count = 0, 0

@@ -8,7 +8,7 @@ import pytest
 
 from online_ml.candidates.base import Floats, Inputs
 from online_ml.learning import sample
-from online_ml.learning.sample import GENERATION, SPOKEN, Lesson, Sample, asked
+from online_ml.learning.sample import GENERATION, SPOKEN, Sample, TrainingBatch, draw_sample
 
 
 class Remembering:
@@ -37,14 +37,14 @@ class Remembering:
         return {"calibration": calibration}
 
 
-def lesson(boundary: int, rows: int) -> Lesson:
+def lesson(boundary: int, rows: int) -> TrainingBatch:
     inputs = (boundary * 1_000 + np.arange(rows, dtype=np.float32))[:, None]
-    return Lesson(boundary, inputs, np.zeros(rows, np.uint8))
+    return TrainingBatch(boundary, inputs, np.zeros(rows, np.uint8))
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [5], [400, 0, 350, 7], [4_000] * 8])
 def test_no_more_rows_are_asked_of_than_allowed_and_each_once(sizes: list[int]) -> None:
-    found = asked(sizes, 40, seed=7, boundary=20_001)
+    found = draw_sample(sizes, 40, seed=7, boundary=20_001)
     assert len(found) == len(sizes)
     assert sum(len(rows) for rows in found) == min(sum(sizes), 40 * SPOKEN)
     for rows, size in zip(found, sizes, strict=True):
@@ -54,14 +54,14 @@ def test_no_more_rows_are_asked_of_than_allowed_and_each_once(sizes: list[int]) 
 
 def test_who_is_asked_follows_from_seed_and_boundary_and_is_drawn_evenly() -> None:
     def drawn(seed: int, boundary: int) -> list[list[int]]:
-        return [rows.tolist() for rows in asked([1_000, 3_000], 40, seed=seed, boundary=boundary)]
+        return [rows.tolist() for rows in draw_sample([1_000, 3_000], 40, seed=seed, boundary=boundary)]
 
     assert drawn(7, 1) == drawn(7, 1)
     assert drawn(7, 1) != drawn(7, 2)
     assert drawn(7, 1) != drawn(8, 1)
     first = sum(len(drawn(7, boundary)[0]) for boundary in range(100))
     assert first == pytest.approx(100 * 40 * SPOKEN / 4, rel=0.05)
-    assert [len(rows) for rows in asked([10, 10], 0, seed=7, boundary=1)] == [0, 0]
+    assert [len(rows) for rows in draw_sample([10, 10], 0, seed=7, boundary=1)] == [0, 0]
 
 
 def test_what_is_beyond_the_limit_is_left_out_and_counted() -> None:

@@ -10,7 +10,7 @@ import pytest
 from ebb.errors import SourceError
 from producers.replay.presets import GENERIC, PRESETS, mapping_of, preset_named
 from producers.replay.rows import Row, Rows, columns_of, complete_mapping
-from producers.replay.sources import Log, Refusal, read_log
+from producers.replay.sources import Log, RejectedRow, read_log
 
 UTC = ZoneInfo("UTC")
 LATEST = 2_000_000_000.0
@@ -96,7 +96,7 @@ def test_ids_of_the_log_are_kept_where_it_has_some() -> None:
 def test_a_row_that_cannot_be_an_event_is_refused_with_its_reason(change: dict[str, Any], reason: str) -> None:
     rows = _rows([_good(), _good(**change), _good(note="after")])
     sent = list(rows)
-    refused = [*rows.early, *(row for row in sent if isinstance(row, Refusal))]
+    refused = [*rows.early, *(row for row in sent if isinstance(row, RejectedRow))]
     assert [(refusal.row, refusal.reason) for refusal in refused] == [(1, reason)]
     assert orjson.loads(refused[0].body)["what"] == _good(**change)["what"]
     assert sum(isinstance(row, Row) for row in sent) == 2
@@ -141,7 +141,7 @@ def test_properties_may_be_json_text_and_must_be_an_object() -> None:
     rows = list(_rows([_good(note='{"x": 1}'), _good(note="{"), _good(note="[1]")], mapping))
     assert isinstance(rows[0], Row)
     assert orjson.loads(rows[0].body)["properties"] == {"x": 1}
-    assert [row.reason for row in rows if isinstance(row, Refusal)] == ["bad_json", "wrong_type"]
+    assert [row.reason for row in rows if isinstance(row, RejectedRow)] == ["bad_json", "wrong_type"]
 
 
 def test_a_constant_stands_for_a_column() -> None:

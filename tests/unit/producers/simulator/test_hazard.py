@@ -7,7 +7,7 @@ import pytest
 
 from ebb.errors import SettingsError
 from producers.simulator import hazard
-from producers.simulator.population import CHANNELS, COUNTRIES, Customers, Floats, draw_customers
+from producers.simulator.population import CHANNELS, COUNTRIES, Floats, SimulatedCustomers, draw_customers
 from producers.simulator.shifts import KINDS, Shift, Shifts
 
 NO_SHIFTS = Shifts()
@@ -15,11 +15,11 @@ TODAY = 20_000
 
 
 @pytest.fixture
-def customers() -> Customers:
+def customers() -> SimulatedCustomers:
     return draw_customers(np.random.default_rng(1), 400, first_number=0, day=TODAY, newcomers=False)
 
 
-def _lived(rng: np.random.Generator, customers: Customers, horizon: int, shifts: Shifts) -> Floats:
+def _lived(rng: np.random.Generator, customers: SimulatedCustomers, horizon: int, shifts: Shifts) -> Floats:
     """Live the horizon once, day by day, without disappointments; 1 for those who did nothing."""
     there = np.ones(len(customers), bool)
     silent = np.ones(len(customers), bool)
@@ -37,7 +37,9 @@ def _lived(rng: np.random.Generator, customers: Customers, horizon: int, shifts:
 
 
 @pytest.mark.parametrize("shifts", [NO_SHIFTS, Shifts((Shift(5, "price"), Shift(3, "holiday")))])
-def test_the_probability_of_silence_is_that_of_living_the_horizon(customers: Customers, shifts: Shifts) -> None:
+def test_the_probability_of_silence_is_that_of_living_the_horizon(
+    customers: SimulatedCustomers, shifts: Shifts
+) -> None:
     few = customers.kept(np.arange(40))
     many = few.kept(np.repeat(np.arange(40), 4_000))
     lived = _lived(np.random.default_rng(2), many, 14, shifts).reshape(40, 4_000).mean(axis=1)
@@ -46,7 +48,7 @@ def test_the_probability_of_silence_is_that_of_living_the_horizon(customers: Cus
     assert np.all(np.abs(lived - silent) < 4.5 * error)
 
 
-def test_silence_is_certain_for_no_days_and_rarer_for_more(customers: Customers) -> None:
+def test_silence_is_certain_for_no_days_and_rarer_for_more(customers: SimulatedCustomers) -> None:
     assert np.all(hazard.silence(customers, TODAY, 0, NO_SHIFTS, first_day=TODAY)[0] == 1.0)
     week, leave_week = hazard.silence(customers, TODAY, 7, NO_SHIFTS, first_day=TODAY)
     month, leave_month = hazard.silence(customers, TODAY, 30, NO_SHIFTS, first_day=TODAY)
@@ -55,7 +57,7 @@ def test_silence_is_certain_for_no_days_and_rarer_for_more(customers: Customers)
     assert np.all((month >= leave_month * 0) & (month <= 1))
 
 
-def test_visits_keep_a_rhythm_and_stay_probabilities_far_in_the_tail(customers: Customers) -> None:
+def test_visits_keep_a_rhythm_and_stay_probabilities_far_in_the_tail(customers: SimulatedCustomers) -> None:
     step = np.full(len(customers), 0.2)
     early = hazard.visit_probability(customers, np.full(len(customers), 0.05), step)
     due = hazard.visit_probability(customers, np.full(len(customers), 1.5), step)
@@ -68,7 +70,7 @@ def test_visits_keep_a_rhythm_and_stay_probabilities_far_in_the_tail(customers: 
     assert np.all(hazard.visit_probability(customers, np.full(len(customers), np.inf), step) == 1.0)
 
 
-def test_the_tired_leave_more_and_visit_less(customers: Customers) -> None:
+def test_the_tired_leave_more_and_visit_less(customers: SimulatedCustomers) -> None:
     content, tired = np.zeros(len(customers)), np.full(len(customers), 0.9)
     one = np.ones(len(customers))
     leave = [hazard.leave_probability(customers, fatigue, TODAY, one) for fatigue in (content, tired)]
@@ -77,7 +79,7 @@ def test_the_tired_leave_more_and_visit_less(customers: Customers) -> None:
     assert np.all(steps[1] < 0.3 * steps[0])
 
 
-def test_newcomers_leave_more_than_those_who_have_stayed(customers: Customers) -> None:
+def test_newcomers_leave_more_than_those_who_have_stayed(customers: SimulatedCustomers) -> None:
     new = replace(customers, joined=np.full(len(customers), TODAY))
     args = (customers.fatigue, TODAY, np.ones(len(customers)))
     assert np.all(hazard.leave_probability(new, *args) > hazard.leave_probability(customers, *args))
@@ -95,7 +97,7 @@ def test_weekdays_average_to_one_and_saturday_is_the_best() -> None:
     assert max(range(7), key=factors.__getitem__) == 2  # day 0 was a Thursday
 
 
-def test_shifts_hold_from_their_day_on_for_their_segment(customers: Customers) -> None:
+def test_shifts_hold_from_their_day_on_for_their_segment(customers: SimulatedCustomers) -> None:
     shifts = Shifts((Shift(10, "price"), Shift(20, "competitor"), Shift(30, "outage"), Shift(50, "loyalty")))
     assert np.all(shifts.hazard(customers, 9) == 1.0)
     sensitive = customers.price_sensitivity > 0.5
@@ -109,7 +111,7 @@ def test_shifts_hold_from_their_day_on_for_their_segment(customers: Customers) -
     assert np.allclose(shifts.hazard(customers, 50), 0.5 * shifts.hazard(customers, 49))
 
 
-def test_every_kind_of_shift_changes_something(customers: Customers) -> None:
+def test_every_kind_of_shift_changes_something(customers: SimulatedCustomers) -> None:
     new = replace(customers, joined=np.full(len(customers), 5))
     for kind in KINDS:
         shifts = Shifts((Shift(5, kind),))

@@ -11,7 +11,7 @@ from ebb.clock import DAY
 from ebb.contracts.activity import Activity, decode_activity
 from producers.simulator.behaviour import CART, PURCHASE, SESSION, SUPPORT, TYPES, VIEW
 from producers.simulator.population import COUNTRIES, COUNTRY_UTC_OFFSET, NEVER
-from producers.simulator.records import Record, records
+from producers.simulator.records import SimulatedRecord, records
 from producers.simulator.shifts import Shift, Shifts
 from producers.simulator.world import MEMORY_DAYS, Day, Simulation, World
 
@@ -30,16 +30,16 @@ def days() -> list[Day]:
 
 
 @pytest.fixture(scope="module")
-def sent(days: list[Day]) -> list[Record]:
+def sent(days: list[Day]) -> list[SimulatedRecord]:
     return [record for day in days[:20] for record in records(day, WORLD.tag)]
 
 
-def test_the_same_seed_gives_the_same_records(sent: list[Record]) -> None:
+def test_the_same_seed_gives_the_same_records(sent: list[SimulatedRecord]) -> None:
     again = [record for day in _days(WORLD, 20) for record in records(day, WORLD.tag)]
     assert again == sent
 
 
-def test_another_seed_gives_other_records_and_other_ids(sent: list[Record]) -> None:
+def test_another_seed_gives_other_records_and_other_ids(sent: list[SimulatedRecord]) -> None:
     other = World(seed=4, customers=1_500, first_day=FIRST)
     differing = records(_days(other, 1)[0], other.tag)
     mine = {orjson.loads(record.body)["event_id"] for record in sent}
@@ -54,7 +54,7 @@ def test_a_shift_changes_nothing_before_its_day() -> None:
     assert len(other[6].events) < 0.75 * len(plain[6].events)
 
 
-def test_every_record_is_accepted_and_lies_in_its_day_in_order(days: list[Day], sent: list[Record]) -> None:
+def test_every_record_is_accepted_and_lies_in_its_day_in_order(days: list[Day], sent: list[SimulatedRecord]) -> None:
     times = [record.time for record in sent]
     assert times == sorted(times)
     ids = set()
@@ -71,7 +71,7 @@ def test_every_record_is_accepted_and_lies_in_its_day_in_order(days: list[Day], 
         assert all(low <= record.time < high for record in records(day, "t"))
 
 
-def test_nothing_that_the_customer_does_not_show_is_in_a_record(sent: list[Record]) -> None:
+def test_nothing_that_the_customer_does_not_show_is_in_a_record(sent: list[SimulatedRecord]) -> None:
     allowed = {
         "amount", "currency", "channel", "country", "product_id", "category", "store", "payment_method", "discount",
         "session_id",

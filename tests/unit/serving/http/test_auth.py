@@ -9,24 +9,24 @@ import pytest
 from ebb.contracts.api_keys import KeyRecord, Scope, make_key, split_key
 from ebb.errors import UnavailableError
 from ebb.settings import Settings
-from serving.http.auth import ANYBODY, REFUSALS_A_MINUTE, Door, Grant
+from serving.http.auth import LOCAL_PRINCIPAL, REFUSALS_A_MINUTE, Authenticator, Principal
 from serving.http.problems import ProblemError
 from serving.http.rate_limit import Rates
-from serving.projections.api_keys import Keyring
+from serving.projections.api_keys import ApiKeyView
 
 
-def door(ring: Keyring | None = None, **settings: Any) -> Door:
-    return Door(Settings(**settings), ring)
+def door(ring: ApiKeyView | None = None, **settings: Any) -> Authenticator:
+    return Authenticator(Settings(**settings), ring)
 
 
-def refused(kept: Door, key: str | None, scope: Scope = Scope.READ) -> str:
+def refused(kept: Authenticator, key: str | None, scope: Scope = Scope.READ) -> str:
     with pytest.raises(ProblemError) as caught:
         kept.admit(key, scope)
     assert key is None or len(key) < 20 or key not in str(caught.value)
     return caught.value.kind
 
 
-def take(ring: Keyring, record: KeyRecord) -> None:
+def take(ring: ApiKeyView, record: KeyRecord) -> None:
     ring.take(record.id.encode(), record.model_dump_json().encode())
 
 
@@ -36,8 +36,8 @@ def now(**later: float) -> datetime:
 
 def test_door_without_keys_opens_to_anybody() -> None:
     assert not door().needs_key
-    assert door().admit(None, Scope.ADMIN) is ANYBODY
-    assert door().admit("whatever an SDK calls its write key", Scope.WRITE) is ANYBODY
+    assert door().admit(None, Scope.ADMIN) is LOCAL_PRINCIPAL
+    assert door().admit("whatever an SDK calls its write key", Scope.WRITE) is LOCAL_PRINCIPAL
 
 
 def test_door_with_keys_opens_to_each_of_them_alone() -> None:
@@ -53,7 +53,7 @@ def test_door_with_keys_opens_to_each_of_them_alone() -> None:
 
 
 def test_made_key_opens_by_its_scope_act_reads_too_and_admin_opens_all() -> None:
-    ring = Keyring()
+    ring = ApiKeyView()
     kept = door(ring, require_key=True)
     for scope in Scope:
         record, key = make_key(f"for {scope}", [scope])
@@ -66,7 +66,7 @@ def test_made_key_opens_by_its_scope_act_reads_too_and_admin_opens_all() -> None
 
 
 def test_nothing_that_is_kept_of_a_key_opens_the_door() -> None:
-    ring = Keyring()
+    ring = ApiKeyView()
     kept = door(ring, require_key=True)
     record, key = make_key("mine", [Scope.READ])
     take(ring, record)
@@ -83,7 +83,7 @@ def test_nothing_that_is_kept_of_a_key_opens_the_door() -> None:
 
 
 def test_revoked_and_expired_keys_are_refused_at_once() -> None:
-    ring = Keyring()
+    ring = ApiKeyView()
     kept = door(ring, require_key=True)
     record, key = make_key("mine", [Scope.READ], now(hours=1))
     take(ring, record)
@@ -97,7 +97,7 @@ def test_revoked_and_expired_keys_are_refused_at_once() -> None:
 
 
 def test_record_that_is_no_key_opens_nothing_and_stops_nothing() -> None:
-    ring = Keyring()
+    ring = ApiKeyView()
     kept = door(ring, require_key=True)
     record, key = make_key("mine", [Scope.READ])
     for body in (b"{", b"{}", record.model_dump_json().replace(record.id, "0" * 12).encode()):
@@ -108,8 +108,8 @@ def test_record_that_is_no_key_opens_nothing_and_stops_nothing() -> None:
 
 
 def test_while_keys_are_read_an_unknown_one_is_unavailable_and_a_known_one_is_let_in() -> None:
-    ring = Keyring()
-    kept = Door(Settings(require_key=True, api_keys="mine"), ring, complete=lambda: False)
+    ring = ApiKeyView()
+    kept = Authenticator(Settings(require_key=True, api_keys="mine"), ring, complete=lambda: False)
     with pytest.raises(UnavailableError):
         kept.admit("ebb_000000000000_x", Scope.READ)
     kept.admit("mine", Scope.READ)
@@ -117,7 +117,7 @@ def test_while_keys_are_read_an_unknown_one_is_unavailable_and_a_known_one_is_le
 
 
 async def test_stream_hears_of_its_keys_revocation_and_expiry() -> None:
-    ring = Keyring()
+    ring = ApiKeyView()
     ring.start(asyncio.get_running_loop())
     kept = door(ring, require_key=True)
     record, key = make_key("mine", [Scope.READ])
@@ -128,9 +128,9 @@ async def test_stream_hears_of_its_keys_revocation_and_expiry() -> None:
     take(ring, record.model_copy(update={"revoked_at": now()}))
     await asyncio.wait_for(waiting, 5)
     # Revoked between being let in and beginning to wait.
-    await asyncio.wait_for(kept.until_ended(Grant(record.id, "mine", frozenset(Scope))), 5)
-    assert not kept.has_ended(Grant("long", "mine", frozenset(Scope), now(hours=1)))
-    short = Grant("short", "mine", frozenset(Scope), now(seconds=0.1))
+    await asyncio.wait_for(kept.until_ended(Principal(record.id, "mine", frozenset(Scope))), 5)
+    assert not kept.has_ended(Principal("long", "mine", frozenset(Scope), now(hours=1)))
+    short = Principal("short", "mine", frozenset(Scope), now(seconds=0.1))
     await asyncio.wait_for(kept.until_ended(short), 5)
     assert kept.has_ended(short)
 
@@ -153,7 +153,7 @@ def test_requests_of_a_key_are_counted_apart_from_anothers() -> None:
     assert caught.value.kind == "too-many-requests"
     assert 0 < int(caught.value.headers["Retry-After"]) <= 30
     kept.count_request(two)
-    assert door().count_request(ANYBODY) == [], "this machine alone is not counted"
+    assert door().count_request(LOCAL_PRINCIPAL) == [], "this machine alone is not counted"
 
 
 def test_quota_may_be_spent_at_once_and_comes_back_evenly() -> None:

@@ -5,7 +5,7 @@ from itertools import permutations
 from typing import Any
 
 from ebb.contracts.alert_handling import Act, HandlingRecord, Outcome, Status, key_of
-from serving.projections.alert_handling import Desk
+from serving.projections.alert_handling import AlertHandlingView
 from tests.support.teller import AS_OF
 
 
@@ -20,20 +20,20 @@ def test_outcome_closes_whatever_else_is_read_after_it_and_a_snooze_ends_by_itse
     soon = AS_OF + timedelta(minutes=30)
     acts = [record(Act.ACKNOWLEDGE, 1), record(Act.SNOOZE, 2, until=soon)]
     for order in permutations(acts):
-        desk = Desk()
+        desk = AlertHandlingView()
         for one in order:
             desk.take(*one)
         assert desk.of("a/1", soon - timedelta(minutes=1)).status is Status.SNOOZED
         assert desk.of("a/1", soon).status is Status.ACKNOWLEDGED
     for order in permutations([*acts, record(Act.OUTCOME, 0, outcome=Outcome.LEFT)]):
-        desk = Desk()
+        desk = AlertHandlingView()
         for one in order:
             desk.take(*one)
         assert (desk.of("a/1").status, desk.of("a/1").outcome) == (Status.CLOSED, Outcome.LEFT)
 
 
 def test_what_is_withdrawn_or_no_act_leaves_nothing() -> None:
-    desk = Desk()
+    desk = AlertHandlingView()
     key, body = record(Act.ACKNOWLEDGE, 1)
     for odd in ((b"a/1/dance", body), (key, b"{"), (b"b/acknowledge", body), (None, body)):
         desk.take(*odd)

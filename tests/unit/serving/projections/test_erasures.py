@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ebb.contracts.erasures import Part, Report, Request, digest_of, key_of, partition_of
+from ebb.contracts.erasures import ErasurePart, ErasurePartReport, ErasureRequest, digest_of, key_of, partition_of
 from ebb.contracts.stream import Filter
 from serving.projections.alerts import RecentAlerts
-from serving.projections.erasures import Ledger
-from serving.projections.scores import Change, Held
+from serving.projections.erasures import ErasureView
+from serving.projections.scores import ScoreChange, ScoreFields
 from serving.streaming.hub import Hub
-from serving.streaming.message import Item
+from serving.streaming.message import StreamMessage
 from serving.streaming.subscriptions import Subscription
 from tests.support.teller import make_alert, make_score
 
@@ -19,7 +19,7 @@ Record = tuple[bytes, bytes]
 
 
 def asked(identity: str = "e1", customer: str | None = "c-1", at: datetime = AT) -> Record:
-    request = Request(
+    request = ErasureRequest(
         erasure_id=identity,
         customer_id=customer,
         digest=digest_of("c-1"),
@@ -27,31 +27,31 @@ def asked(identity: str = "e1", customer: str | None = "c-1", at: datetime = AT)
         requested_by="key",
         done_at=None if customer else at,
     )
-    return key_of(identity, Part.REQUEST).encode(), request.model_dump_json().encode()
+    return key_of(identity, ErasurePart.REQUEST).encode(), request.model_dump_json().encode()
 
 
-def told(part: Part, seconds: float, identity: str = "e1", customer: str | None = None) -> Record:
-    report = Report(at=AT + timedelta(seconds=seconds), customer_id=customer)
+def told(part: ErasurePart, seconds: float, identity: str = "e1", customer: str | None = None) -> Record:
+    report = ErasurePartReport(at=AT + timedelta(seconds=seconds), customer_id=customer)
     return key_of(identity, part).encode(), report.model_dump_json().encode()
 
 
 def test_erasure_is_done_when_every_part_has_reported_and_the_id_is_gone() -> None:
-    ledger = Ledger()
+    ledger = ErasureView()
     steps = [
         asked(),
-        told(Part.ORDER, 1),
-        told(Part.WORKER, 2, customer="c-1"),
-        told(Part.LEARNER, 4),
-        told(Part.HISTORY, 3),
+        told(ErasurePart.ORDER, 1),
+        told(ErasurePart.WORKER, 2, customer="c-1"),
+        told(ErasurePart.LEARNER, 4),
+        told(ErasurePart.HISTORY, 3),
     ]
     for step in steps:
         ledger.take([step])
         assert not ledger.open()[0].swept, "history was deleted before the learner had reported"
-    ledger.take([told(Part.HISTORY, 5)])
+    ledger.take([told(ErasurePart.HISTORY, 5)])
     assert ledger.open()[0].swept
     ledger.take([asked(customer=None)])
     assert ledger.open(), "the worker's report still names the customer"
-    ledger.take([told(Part.WORKER, 2)])
+    ledger.take([told(ErasurePart.WORKER, 2)])
     assert ledger.open() == []
     found = ledger.of("c-1")
     assert found is not None
@@ -60,18 +60,30 @@ def test_erasure_is_done_when_every_part_has_reported_and_the_id_is_gone() -> No
 
 
 def test_state_rebuilt_from_old_records_opens_an_erasure_again() -> None:
-    ledger = Ledger()
-    ledger.take([asked(customer=None), *(told(part, 1) for part in (Part.ORDER, Part.WORKER, Part.LEARNER))])
-    ledger.take([told(Part.HISTORY, 2)])
+    ledger = ErasureView()
+    ledger.take(
+        [
+            asked(customer=None),
+            *(told(part, 1) for part in (ErasurePart.ORDER, ErasurePart.WORKER, ErasurePart.LEARNER)),
+        ]
+    )
+    ledger.take([told(ErasurePart.HISTORY, 2)])
     assert ledger.open() == []
-    ledger.take([told(Part.WORKER, 3, customer="c-1")])
+    ledger.take([told(ErasurePart.WORKER, 3, customer="c-1")])
     assert [one.customer_id for one in ledger.open()] == ["c-1"]
     assert not ledger.open()[0].swept
 
 
 def test_reports_that_compaction_left_before_their_request_count() -> None:
-    ledger = Ledger()
-    ledger.take([told(Part.ORDER, 1), told(Part.WORKER, 1), told(Part.LEARNER, 1), told(Part.HISTORY, 2)])
+    ledger = ErasureView()
+    ledger.take(
+        [
+            told(ErasurePart.ORDER, 1),
+            told(ErasurePart.WORKER, 1),
+            told(ErasurePart.LEARNER, 1),
+            told(ErasurePart.HISTORY, 2),
+        ]
+    )
     assert ledger.open() == []
     ledger.take([asked(customer=None)])
     found = ledger.get("e1")
@@ -80,7 +92,7 @@ def test_reports_that_compaction_left_before_their_request_count() -> None:
 
 
 def test_latest_erasure_of_a_customer_counts() -> None:
-    ledger = Ledger()
+    ledger = ErasureView()
     ledger.take([asked("late", at=AT + timedelta(days=1)), asked("early")])
     found = ledger.of("c-1")
     assert found is not None
@@ -92,7 +104,7 @@ def test_latest_erasure_of_a_customer_counts() -> None:
 
 @pytest.mark.parametrize("key", [b"", b"e1", b"e1/", b"e1/nothing", b"\xff/request", b"e1/request"])
 def test_record_that_is_none_stops_nothing(key: bytes) -> None:
-    ledger = Ledger()
+    ledger = ErasureView()
     assert ledger.take([(key, b"{"), asked()]) == {digest_of("c-1")}
 
 
@@ -108,14 +120,14 @@ async def test_alerts_and_what_is_remembered_for_resuming_are_forgotten() -> Non
     assert len(alerts) == 1
     hub = Hub(10)
     scores = [make_score(name).model_dump_json().encode() for name in ("c-1", "c-2")]
-    hub.publish([Item.of_score(Change(_held(body), body)) for body in scores])
+    hub.publish([StreamMessage.of_score(ScoreChange(_held(body), body)) for body in scores])
     hub.forget({digest_of("c-1")})
     missed = hub.missed(hub.epoch, 0, Subscription(frozenset({"scores"}), Filter()))
     assert missed is not None
     assert [item.customer_id for item in missed] == ["c-2"]
 
 
-def _held(body: bytes) -> Held:
+def _held(body: bytes) -> ScoreFields:
     import msgspec  # noqa: PLC0415
 
-    return msgspec.json.decode(body, type=Held)
+    return msgspec.json.decode(body, type=ScoreFields)

@@ -8,13 +8,13 @@ import pytest
 from ebb.contracts.scores import Band
 from serving.http.page_tokens import page_token, read_token
 from serving.http.problems import ProblemError
-from serving.projections.ranking import Sort, Wanted, at_risk, movers
-from serving.projections.scores import Board
+from serving.projections.ranking import CustomerFilter, Sort, at_risk, movers
+from serving.projections.scores import ScoreView
 from tests.support.teller import make_score
 
 
-def board_of(*scores: object) -> Board:
-    board = Board()
+def board_of(*scores: object) -> ScoreView:
+    board = ScoreView()
     board.apply([(b"", score.model_dump_json().encode()) for score in scores])  # type: ignore[attr-defined]
     return board
 
@@ -23,7 +23,7 @@ def ids(bodies: list[bytes]) -> list[str]:
     return [json.loads(body)["customer_id"] for body in bodies]
 
 
-def walk(board: Board, wanted: Wanted, sort: Sort, size: int) -> list[str]:
+def walk(board: ScoreView, wanted: CustomerFilter, sort: Sort, size: int) -> list[str]:
     seen: list[str] = []
     after = None
     while True:
@@ -41,7 +41,7 @@ def test_pages_list_every_customer_exactly_once_in_order_even_with_many_ties(sor
     choose = random.Random(5)  # noqa: S311 - not for secrets
     scores = [make_score(f"c-{place}", choose.choice([0.1, 0.5, 0.5, 0.9])) for place in range(60)]
     expected = [one.customer_id for one in sorted(scores, key=lambda one: (-getattr(one, sort), one.customer_id))]
-    assert walk(board_of(*scores), Wanted(), sort, size) == expected
+    assert walk(board_of(*scores), CustomerFilter(), sort, size) == expected
 
 
 def test_filters_must_all_hold() -> None:
@@ -52,9 +52,11 @@ def test_filters_must_all_hold() -> None:
         make_score("d", 0.9, country="DE", channel="web", value_at_risk=50),
         make_score("e", 0.9, country="DE", channel="app", value_at_risk=10),
     )
-    wanted = Wanted(bands=(Band.CRITICAL,), country="DE", channel="app", min_value=20, min_churn=0.8)
+    wanted = CustomerFilter(bands=(Band.CRITICAL,), country="DE", channel="app", min_value=20, min_churn=0.8)
     assert ids(at_risk(board, wanted, "churn", None, 10).bodies) == ["a"]
-    assert ids(at_risk(board, Wanted(bands=(Band.HIGH, Band.CRITICAL), country="DE"), "churn", None, 10).bodies) == [
+    assert ids(
+        at_risk(board, CustomerFilter(bands=(Band.HIGH, Band.CRITICAL), country="DE"), "churn", None, 10).bodies
+    ) == [
         "a",
         "d",
         "e",
@@ -63,7 +65,7 @@ def test_filters_must_all_hold() -> None:
 
 
 def test_unknown_country_lists_nobody() -> None:
-    page = at_risk(board_of(make_score("a", 0.9, country=None)), Wanted(country="XX"), "churn", None, 10)
+    page = at_risk(board_of(make_score("a", 0.9, country=None)), CustomerFilter(country="XX"), "churn", None, 10)
     assert page.bodies == []
     assert page.following is None
 
@@ -71,11 +73,11 @@ def test_unknown_country_lists_nobody() -> None:
 def test_erased_customer_is_listed_no_more() -> None:
     board = board_of(make_score("a", 0.9), make_score("b", 0.8))
     board.apply([(b"a", None)])
-    assert walk(board, Wanted(), "churn", 1) == ["b"]
+    assert walk(board, CustomerFilter(), "churn", 1) == ["b"]
 
 
 def test_last_page_that_is_full_says_there_is_no_more() -> None:
-    page = at_risk(board_of(make_score("a", 0.9), make_score("b", 0.8)), Wanted(), "churn", None, 2)
+    page = at_risk(board_of(make_score("a", 0.9), make_score("b", 0.8)), CustomerFilter(), "churn", None, 2)
     assert page.following is None
 
 

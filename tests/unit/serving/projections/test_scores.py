@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.projections.scores import NO_BAND, Board
+from serving.projections.scores import NO_BAND, ScoreView
 from tests.support.teller import days_later, make_score
 
 
@@ -12,7 +12,7 @@ def record(customer: str, churn: float, **fields: object) -> tuple[bytes, bytes]
 
 
 def test_board_answers_with_the_bytes_that_were_on_the_topic() -> None:
-    board = Board()
+    board = ScoreView()
     key, body = record("c-1", 0.4)
     board.apply([(key, body)])
     assert board.score("c-1") is board.score("c-1")
@@ -20,7 +20,7 @@ def test_board_answers_with_the_bytes_that_were_on_the_topic() -> None:
 
 
 def test_board_keeps_the_latest_score_of_a_customer_even_within_one_batch() -> None:
-    board = Board()
+    board = ScoreView()
     changes = board.apply([record("c-1", 0.2), record("c-2", 0.3), record("c-1", 0.9)])
     assert len(board) == 2
     assert board.rows == 2
@@ -30,7 +30,7 @@ def test_board_keeps_the_latest_score_of_a_customer_even_within_one_batch() -> N
 
 
 def test_board_forgets_a_customer_at_a_tombstone() -> None:
-    board = Board()
+    board = ScoreView()
     board.apply([record("c-1", 0.9), record("c-2", 0.3)])
     board.apply([(b"c-1", None)])
     assert board.score("c-1") is None
@@ -39,14 +39,14 @@ def test_board_forgets_a_customer_at_a_tombstone() -> None:
 
 
 def test_board_applies_a_tombstone_between_two_scores_in_order() -> None:
-    board = Board()
+    board = ScoreView()
     board.apply([record("c-1", 0.9), (b"c-1", None), record("c-1", 0.1)])
     assert len(board) == 1
     assert b'"churn":0.1' in (board.score("c-1") or b"")
 
 
 def test_board_never_gives_an_erased_customers_row_to_another() -> None:
-    board = Board()
+    board = ScoreView()
     board.apply([record("c-1", 0.9)])
     board.apply([(b"c-1", None), record("c-2", 0.2)])
     assert board.customer(0) == "c-1"
@@ -55,13 +55,13 @@ def test_board_never_gives_an_erased_customers_row_to_another() -> None:
 
 
 def test_board_ignores_a_tombstone_of_an_unknown_customer() -> None:
-    board = Board()
+    board = ScoreView()
     assert board.apply([(b"nobody", None), (None, None)]) == []
     assert len(board) == 0
 
 
 def test_board_grows_past_its_first_rows_and_loses_nothing() -> None:
-    board = Board()
+    board = ScoreView()
     before = board.columns
     board.apply([record(f"c-{place}", place / 5_000) for place in range(5_000)])
     assert board.rows == 5_000
@@ -82,21 +82,21 @@ def test_board_grows_past_its_first_rows_and_loses_nothing() -> None:
     ],
 )
 def test_board_leaves_out_what_is_no_score_and_goes_on(body: bytes) -> None:
-    board = Board()
+    board = ScoreView()
     changes = board.apply([(b"x", body), record("c-1", 0.5)])
     assert [change.held.customer_id for change in changes] == ["c-1"]
     assert board.refused == 1
 
 
 def test_board_knows_the_latest_event_time_whatever_the_order() -> None:
-    board = Board()
+    board = ScoreView()
     board.apply([record("c-1", 0.5, as_of=days_later(3)), record("c-2", 0.5, as_of=days_later(1))])
     board.apply([record("c-3", 0.5, as_of=days_later(2))])
     assert board.latest_as_of == days_later(3).timestamp()
 
 
 def test_board_codes_countries_and_marks_what_is_missing() -> None:
-    board = Board()
+    board = ScoreView()
     board.apply([record("c-1", 0.5, country="FR"), record("c-2", 0.5, country=None, trend_7d=0.2)])
     assert board.columns.country[0] == board.label("FR") > 0
     assert board.columns.country[1] == 0

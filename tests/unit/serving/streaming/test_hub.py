@@ -6,10 +6,10 @@ import json
 import pytest
 
 from ebb.contracts.scores import Band
-from ebb.contracts.stream import SAID, CloseCode, Filter, Resume, Subscribe, Topic, may_reconnect
+from ebb.contracts.stream import CLIENT_MESSAGE, CloseCode, Filter, Resume, Subscribe, Topic, may_reconnect
 from serving.streaming.hub import REMEMBERED, Hub
-from serving.streaming.message import Item
-from serving.streaming.send_queue import CAPACITY, Outbox
+from serving.streaming.message import StreamMessage
+from serving.streaming.send_queue import CAPACITY, SendQueue
 from serving.streaming.subscriptions import Subscription
 
 BOTH: frozenset[Topic] = frozenset({"scores", "alerts"})
@@ -17,19 +17,21 @@ BOTH: frozenset[Topic] = frozenset({"scores", "alerts"})
 
 def item(
     topic: Topic = "scores", customer: str = "c-1", churn: float = 0.5, band: str = "medium", **fields: str
-) -> Item:
+) -> StreamMessage:
     body = json.dumps({"customer_id": customer, "churn": churn}).encode()
-    return Item(topic, customer_id=customer, band=band, churn=churn, country=fields.get("country", "DE"), body=body)
+    return StreamMessage(
+        topic, customer_id=customer, band=band, churn=churn, country=fields.get("country", "DE"), body=body
+    )
 
 
-def drained(outbox: Outbox) -> list[Item | str]:
-    taken: list[Item | str] = []
+def drained(outbox: SendQueue) -> list[StreamMessage | str]:
+    taken: list[StreamMessage | str] = []
     while (one := outbox.take()) is not None:
         taken.append(one if isinstance(one, str) else one[0])
     return taken
 
 
-def named(outbox: Outbox) -> list[tuple[int, tuple[str, ...]]]:
+def named(outbox: SendQueue) -> list[tuple[int, tuple[str, ...]]]:
     """Return the sequence and the subscriptions of each message that waits."""
     taken = []
     while (one := outbox.take()) is not None:
@@ -60,11 +62,15 @@ def test_hub_numbers_messages_without_a_gap_and_encodes_each_once() -> None:
     hub.add(second)
     hub.publish([item(), item("alerts"), item()])
     mine, yours = drained(first.outbox), drained(second.outbox)
-    assert [one.sequence for one in mine if isinstance(one, Item)] == [1, 2, 3]
-    assert [json.loads(one.text())["type"] for one in mine if isinstance(one, Item)] == ["score", "alert", "score"]
+    assert [one.sequence for one in mine if isinstance(one, StreamMessage)] == [1, 2, 3]
+    assert [json.loads(one.text())["type"] for one in mine if isinstance(one, StreamMessage)] == [
+        "score",
+        "alert",
+        "score",
+    ]
     for a, b in zip(mine, yours, strict=True):
-        assert isinstance(a, Item)
-        assert isinstance(b, Item)
+        assert isinstance(a, StreamMessage)
+        assert isinstance(b, StreamMessage)
         assert a.frame() is b.frame()
 
 
@@ -72,7 +78,7 @@ def test_subscription_gets_only_its_topics() -> None:
     hub, subscription = Hub(10), Subscription(frozenset({"alerts"}), Filter())
     hub.add(subscription)
     hub.publish([item(), item("alerts")])
-    assert [one.topic for one in drained(subscription.outbox) if isinstance(one, Item)] == ["alerts"]
+    assert [one.topic for one in drained(subscription.outbox) if isinstance(one, StreamMessage)] == ["alerts"]
 
 
 def test_hub_offers_nothing_to_a_subscription_that_left() -> None:
@@ -122,7 +128,7 @@ def test_hub_has_room_for_as_many_streams_as_it_may_and_no_more() -> None:
 
 
 def test_message_of_several_subscriptions_is_queued_once_and_names_them() -> None:
-    hub, outbox = Hub(10), Outbox()
+    hub, outbox = Hub(10), SendQueue()
     wanted = (
         ("", Filter()),
         ("mine", Filter(customers=frozenset({"c-1"}))),
@@ -144,20 +150,20 @@ def test_hub_asks_only_subscriptions_that_a_message_may_be_for(monkeypatch: pyte
         hub.add(Subscription(BOTH, Filter(customers=frozenset({f"c-{number}"}))))
         hub.add(Subscription(frozenset({"alerts"}), Filter()))
         hub.add(Subscription(BOTH, Filter(bands=frozenset({Band.HIGH}))))
-    passes = Item.passes
+    passes = StreamMessage.passes
 
-    def counted(one: Item, wanted: Filter) -> bool:
+    def counted(one: StreamMessage, wanted: Filter) -> bool:
         nonlocal asked
         asked += 1
         return passes(one, wanted)
 
-    monkeypatch.setattr(Item, "passes", counted)
+    monkeypatch.setattr(StreamMessage, "passes", counted)
     hub.publish([item(customer="c-7", band="low")])
     assert asked == 1
 
 
 def test_full_outbox_keeps_the_latest_score_of_each_subscription() -> None:
-    hub, outbox = Hub(10), Outbox(4)
+    hub, outbox = Hub(10), SendQueue(4)
     hub.add(Subscription(BOTH, Filter(minimum=0.5), outbox, "high"))
     hub.add(Subscription(BOTH, Filter(countries=frozenset({"FR"})), outbox, "french"))
     for churn, country in ((0.6, "DE"), (0.9, "DE"), (0.1, "FR"), (0.2, "FR"), (0.3, "FR")):
@@ -166,7 +172,7 @@ def test_full_outbox_keeps_the_latest_score_of_each_subscription() -> None:
 
 
 def test_outbox_below_its_bound_keeps_every_score() -> None:
-    outbox = Outbox(10)
+    outbox = SendQueue(10)
     for churn in range(10):
         outbox.put(item(churn=churn / 10))
     assert len(drained(outbox)) == 10
@@ -175,18 +181,18 @@ def test_outbox_below_its_bound_keeps_every_score() -> None:
 
 def test_full_outbox_lets_the_latest_score_of_a_customer_win_and_keeps_alerts_in_order() -> None:
     hub, subscription = Hub(10), Subscription(BOTH, Filter())
-    subscription.outbox = outbox = Outbox(8)
+    subscription.outbox = outbox = SendQueue(8)
     hub.add(subscription)
     hub.publish([item(churn=0.1), item("alerts"), *(item(churn=0.2) for _ in range(5)), item("alerts")])
     hub.publish([item(customer="c-2")])
-    kept = [one for one in drained(outbox) if isinstance(one, Item)]
+    kept = [one for one in drained(outbox) if isinstance(one, StreamMessage)]
     assert [one.sequence for one in kept] == [2, 7, 8, 9]
     assert outbox.coalesced == 5
     assert not outbox.overflown.is_set()
 
 
 def test_outbox_that_only_alerts_fill_overflows_and_holds_nothing_more() -> None:
-    outbox = Outbox(8)
+    outbox = SendQueue(8)
     for _ in range(9):
         outbox.put(item("alerts"))
     assert outbox.overflown.is_set()
@@ -195,7 +201,7 @@ def test_outbox_that_only_alerts_fill_overflows_and_holds_nothing_more() -> None
 
 
 def test_outbox_of_a_client_that_never_reads_stays_bounded() -> None:
-    outbox = Outbox(CAPACITY)
+    outbox = SendQueue(CAPACITY)
     for number in range(5 * CAPACITY):
         outbox.put(item(customer=f"c-{number % 100}"))
         assert len(outbox) <= CAPACITY
@@ -203,7 +209,7 @@ def test_outbox_of_a_client_that_never_reads_stays_bounded() -> None:
 
 
 async def test_outbox_wakes_its_sender_and_lets_it_look_up_in_time() -> None:
-    outbox = Outbox()
+    outbox = SendQueue()
     assert not await outbox.wait(0.01)
     waiting = asyncio.create_task(outbox.wait(5))
     await asyncio.sleep(0)
@@ -213,14 +219,14 @@ async def test_outbox_wakes_its_sender_and_lets_it_look_up_in_time() -> None:
 
 
 def test_short_form_of_bands_is_the_filter() -> None:
-    said = SAID.validate_json('{"type":"subscribe","bands":["high"]}')
+    said = CLIENT_MESSAGE.validate_json('{"type":"subscribe","bands":["high"]}')
     assert isinstance(said, Subscribe)
     assert said.wanted.bands == frozenset({Band.HIGH})
     assert said.topics == BOTH
 
 
 def test_key_of_a_subscription_is_not_shown_by_its_repr() -> None:
-    said = SAID.validate_json('{"type":"resume","epoch":"e","sequence":3,"api_key":"top-secret"}')
+    said = CLIENT_MESSAGE.validate_json('{"type":"resume","epoch":"e","sequence":3,"api_key":"top-secret"}')
     assert isinstance(said, Resume)
     assert "top-secret" not in repr(said)
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebb.contracts.erasures import ERASE_HEADER
-from ebb.contracts.features import Kind
+from ebb.contracts.features import EventKind
 from ebb.settings import Settings
 from stream_processors.batch import TICK
 from stream_processors.ingest.decoder import FEW, Decoder
-from stream_processors.ingest.record_batches import Poll
+from stream_processors.ingest.record_batches import FetchedBatch
 from tests.support.activity import START, Event, Record, Tick, record
 
 GOOD = {
@@ -89,7 +89,7 @@ def test_an_accepted_event_is_read_to_the_column() -> None:
     batch = Decoder(Settings()).decode([Record(7, b"c1", body())])
     assert not batch.refused
     assert batch.offsets.tolist() == [7]
-    assert batch.kinds.tolist() == [Kind.PURCHASE]
+    assert batch.kinds.tolist() == [EventKind.PURCHASE]
     assert batch.amounts.tolist() == [1_234]
     assert batch.times.tolist() == [1_702_119_600_000]
     assert batch.events["customer_id"].to_pylist() == ["c1"]
@@ -97,13 +97,13 @@ def test_an_accepted_event_is_read_to_the_column() -> None:
 
 def test_an_unknown_type_counts_as_activity() -> None:
     batch = Decoder(Settings()).decode([Record(0, b"c1", body(type="waved hello"))])
-    assert batch.kinds.tolist() == [Kind.OTHER]
+    assert batch.kinds.tolist() == [EventKind.OTHER]
 
 
 def test_types_are_mapped_by_the_settings() -> None:
     settings = Settings(kinds={"InvoicePaid": "purchase"})
     batch = Decoder(settings).decode([Record(0, b"c1", body(type="InvoicePaid")), Record(1, b"c1", body())])
-    assert batch.kinds.tolist() == [Kind.PURCHASE, Kind.OTHER]
+    assert batch.kinds.tolist() == [EventKind.PURCHASE, EventKind.OTHER]
 
 
 def test_the_future_is_judged_by_when_the_record_was_produced() -> None:
@@ -115,7 +115,7 @@ def test_the_future_is_judged_by_when_the_record_was_produced() -> None:
 
 def test_ticks_and_events_keep_their_order() -> None:
     batch = Decoder(Settings()).decode([record(0, Event("a", 5)), record(1, Tick(1_000)), record(2, Event("b", 7))])
-    assert batch.kinds.tolist() == [Kind.VIEW, TICK, Kind.VIEW]
+    assert batch.kinds.tolist() == [EventKind.VIEW, TICK, EventKind.VIEW]
     assert (batch.times - START * 86_400_000).tolist() == [5, 1_000, 7]
 
 
@@ -138,7 +138,7 @@ def test_polls_decoded_together_are_as_decoded_apart(polls: list[list[Event | Ti
     ]
     if many:  # enough for all to be read at once
         records.insert(0, [record(n, Event("d", n)) for n in range(FEW + 1)])
-    for together, poll in zip(decoder.decode_all(list(map(Poll.of, records))), records, strict=True):
+    for together, poll in zip(decoder.decode_all(list(map(FetchedBatch.of, records))), records, strict=True):
         apart = decoder.decode(poll)
         for name in ("offsets", "times", "kinds", "amounts", "discounted", "event_hashes"):
             assert getattr(together, name).tolist() == getattr(apart, name).tolist()

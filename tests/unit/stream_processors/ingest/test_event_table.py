@@ -17,7 +17,7 @@ from ebb.settings import Settings
 from stream_processors.ingest import event_table
 from stream_processors.ingest.decoder import FEW, Decoder
 from stream_processors.ingest.event_table import from_activities
-from stream_processors.ingest.record_batches import Poll
+from stream_processors.ingest.record_batches import FetchedBatch
 from stream_processors.ingest.records import Records, unpack
 from stream_processors.ingest.scanner import PROPERTIES, Flags
 from tests.support.activity import Record
@@ -119,7 +119,7 @@ def written(draw: st.DrawFn) -> bytes:
 
 def keyed(bodies: list[bytes | None]) -> Records:
     """Make records of bodies, each with the key that is right for it."""
-    return unpack(Poll.of([Record(place, key_for(body), body) for place, body in enumerate(bodies)]).batches)
+    return unpack(FetchedBatch.of([Record(place, key_for(body), body) for place, body in enumerate(bodies)]).batches)
 
 
 def key_for(body: bytes | None) -> bytes:
@@ -385,7 +385,7 @@ def test_what_nests_too_deeply_to_be_read_alone_is_not_read_at_once() -> None:
 
 @pytest.mark.parametrize("wrong", [None, b"", b"c", b"c2", b"c11", b"C1", b'c1"', b'c1","type":"purchase"'])
 def test_a_record_whose_key_is_not_its_customer_is_left(wrong: bytes | None) -> None:
-    poll = Poll.of([Record(place, key, dumped(GOOD)) for place, key in enumerate([b"c1", wrong, b"c1"])])
+    poll = FetchedBatch.of([Record(place, key, dumped(GOOD)) for place, key in enumerate([b"c1", wrong, b"c1"])])
     assert read_all(unpack(poll.batches))[1].tolist() == [True, False, True]
 
 

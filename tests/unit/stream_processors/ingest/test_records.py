@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ebb.errors import CorruptError
 from stream_processors.batch import Record
-from stream_processors.ingest.record_batches import Poll, RecordBatch, raw_batches, renewed, written
+from stream_processors.ingest.record_batches import FetchedBatch, RecordBatch, raw_batches, renewed, written
 from stream_processors.ingest.records import PADDING, unpack
 
 maybe_bytes = st.none() | st.binary(max_size=300)
@@ -143,7 +143,7 @@ def test_a_varint_that_never_ends_is_refused() -> None:
 
 def test_a_poll_knows_its_end_and_its_times_without_its_records() -> None:
     later = [record._replace(offset=record.offset + 10, timestamp=record.timestamp + 5_000) for record in GOOD]
-    poll = Poll([RecordBatch.of(memoryview(batch_of(records, 3)), 0) for records in (GOOD, later)])
+    poll = FetchedBatch([RecordBatch.of(memoryview(batch_of(records, 3)), 0) for records in (GOOD, later)])
     assert (len(poll), poll.last_offset) == (4, 19)
     assert (poll.waited_since, poll.produced_at) == (1_700_000_000_000, 1_700_000_005_001)
     poll.forget()
@@ -152,12 +152,12 @@ def test_a_poll_knows_its_end_and_its_times_without_its_records() -> None:
 
 def test_a_poll_that_was_cut_ends_where_it_was_cut() -> None:
     head, tail = RecordBatch.of(memoryview(batch_of(GOOD)), 0).cut(8)
-    assert (Poll([head]).last_offset, Poll([tail]).last_offset) == (7, 9)
+    assert (FetchedBatch([head]).last_offset, FetchedBatch([tail]).last_offset) == (7, 9)
 
 
 def test_what_is_made_of_records_is_what_a_producer_would_have_sent() -> None:
     assert by_the_client(written(GOOD)) == GOOD
-    assert list(unpack(Poll.of(GOOD).batches)) == GOOD
+    assert list(unpack(FetchedBatch.of(GOOD).batches)) == GOOD
 
 
 def test_what_was_fetched_is_cut_into_batches_where_the_client_cuts_it() -> None:

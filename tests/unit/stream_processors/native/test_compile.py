@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_processors.native.compile import entry
+from stream_processors.native.compile import native
 from stream_processors.native.hashing import hash_ids
 from tests.support.project import ROOT
 
@@ -33,7 +33,7 @@ def answer(number):
 """
 
 
-@entry(np.int64, None)
+@native(np.int64, None)
 def _last(numbers: "np.typing.NDArray[np.int64]", count: int) -> int:
     return int(numbers[count - 1])
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_processors.native import dictionary as repeated
-from stream_processors.native.dictionary import MOST, numbered
+from stream_processors.native.dictionary import MOST, dictionary_encode
 
 FEW = ("", "a", "web", "12345678", "123456789", "1234567890123456", "1234567890123456x", "é", "日本", "\0", "\0\0")
 LONG = ("begin---" + "m" * 40 + "---ended", "begin---" + "m" * 39 + "n---ended", "begin---" + "m" * 41 + "---ended")
@@ -23,7 +23,7 @@ def chunked(pieces: Sequence[Sequence[str | None]]) -> pa.ChunkedArray:
 @given(st.lists(TEXTS, max_size=4), st.integers(0, 9))
 def test_numbers_stand_for_the_same_texts(pieces: list[list[str | None]], skipped: int) -> None:
     texts = chunked(pieces).slice(skipped)
-    found = numbered(texts)
+    found = dictionary_encode(texts)
     assert found.to_pylist() == texts.to_pylist()
     assert found.null_count == texts.null_count
     if pa.types.is_dictionary(found.type):
@@ -33,7 +33,7 @@ def test_numbers_stand_for_the_same_texts(pieces: list[list[str | None]], skippe
 
 def test_a_slice_of_one_piece_is_read_from_its_own_beginning() -> None:
     texts = pa.chunked_array([pa.array(["a", None, "b", None, "a", "b", None, "c", "a", "c"]).slice(3, 6)])
-    found = numbered(texts)
+    found = dictionary_encode(texts)
     assert pa.types.is_dictionary(found.type)
     assert found.to_pylist() == [None, "a", "b", None, "c", "a"]
 
@@ -41,8 +41,8 @@ def test_a_slice_of_one_piece_is_read_from_its_own_beginning() -> None:
 @pytest.mark.parametrize("size", [0, 7, 8, 9, 16, 17])
 def test_as_many_texts_as_may_be_are_numbered_and_one_more_leaves_all_as_they_are(size: int) -> None:
     texts = [f"{number:x<{size}}" for number in range(MOST)]
-    assert numbered(chunked([texts, texts])).dictionary.to_pylist() == texts
-    more = numbered(chunked([texts, ["another"]]))
+    assert dictionary_encode(chunked([texts, texts])).dictionary.to_pylist() == texts
+    more = dictionary_encode(chunked([texts, ["another"]]))
     assert more.type == pa.utf8()
     assert more.to_pylist() == [*texts, "another"]
 
@@ -50,9 +50,9 @@ def test_as_many_texts_as_may_be_are_numbered_and_one_more_leaves_all_as_they_ar
 def test_a_column_too_large_for_one_piece_stays_in_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeated, "MOST_BYTES", 10)
     texts = chunked([["aaaaaa"], ["bbbbbb"]])
-    assert numbered(texts) is texts
+    assert dictionary_encode(texts) is texts
 
 
 def test_a_column_that_says_nothing_stays_as_it_is() -> None:
     texts = pa.chunked_array([pa.nulls(3, pa.utf8())])
-    assert numbered(texts).equals(texts.chunk(0))
+    assert dictionary_encode(texts).equals(texts.chunk(0))

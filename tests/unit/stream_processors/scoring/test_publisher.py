@@ -15,8 +15,8 @@ from ebb.settings import Settings
 from online_ml.scoring.cold_start import cold_start
 from online_ml.scoring.scorer import Scorer
 from stream_processors.native.hashing import hash_ids
-from stream_processors.scoring.history import Scoreboard
-from stream_processors.scoring.publisher import Due, Teller, Told
+from stream_processors.scoring.history import ScoreHistory
+from stream_processors.scoring.publisher import ScoreUpdates, ScoringRequest, Teller
 from stream_processors.scoring.split import Split
 from stream_processors.state.customers import DAY_MS, CustomerState
 
@@ -58,20 +58,20 @@ class Board:
         self.state = CustomerState()
         self.state.rows_of(pa.array(["c"], pa.utf8()))
         self.said = Said()
-        self.board = Scoreboard()
+        self.board = ScoreHistory()
         self.teller = Teller(Settings(**settings), self.said)
 
-    def tell(self, probability: float, day: float = DAY, *, always: bool = False, **features: float) -> Told:
+    def tell(self, probability: float, day: float = DAY, *, always: bool = False, **features: float) -> ScoreUpdates:
         row = np.zeros((1, WIDTH), np.float32)
         for name, value in features.items():
             row[0, INDEX[name]] = value
         self.said.probability = probability
-        due = Due(self.state, np.array([0]), int(day * DAY_MS), self.board, always)
+        due = ScoringRequest(self.state, np.array([0]), int(day * DAY_MS), self.board, always)
         (told,), columns = self.teller.tell([due], row)
         return checked(told, columns)
 
 
-def checked(told: Told, columns: dict[str, Any]) -> Told:
+def checked(told: ScoreUpdates, columns: dict[str, Any]) -> ScoreUpdates:
     """Return what is told; rows for ClickHouse must say the same."""
     messages = [orjson.loads(body) for body in told.bodies]
     rows = pa.table(columns, schema=SCHEMAS["scores"]).to_pylist() if messages else []
@@ -87,7 +87,7 @@ def checked(told: Told, columns: dict[str, Any]) -> Told:
     return told
 
 
-def said(told: Told) -> list[dict[str, Any]]:
+def said(told: ScoreUpdates) -> list[dict[str, Any]]:
     """Return the scores told."""
     return [orjson.loads(body) for body in told.bodies]
 
@@ -175,7 +175,7 @@ def _crowd(seed: int) -> Board:
     board.state.rows_of(pa.array([f"{seed}-{n}" for n in range(6)], pa.utf8()))
     board.state.start(DAY)
     told = rng.permutation(len(board.state))[:4]
-    due = Due(board.state, np.sort(told), DAY * DAY_MS + seed, board.board, always=True)
+    due = ScoringRequest(board.state, np.sort(told), DAY * DAY_MS + seed, board.board, always=True)
     board.teller.tell([due], rng.gamma(2.0, 3.0, (4, WIDTH)).astype(np.float32))
     return board
 
@@ -187,9 +187,9 @@ def test_partitions_scored_together_are_told_what_they_are_told_apart() -> None:
         rows = [np.array([0, 2, 5]), np.array([1]), np.array([0, 1, 2, 3, 4])]
         features = [rng.gamma(2.0, 3.0, (len(some), WIDTH)).astype(np.float32) for some in rows]
 
-        def due(boards: list[Board], place: int, rows: Any = rows, always: Any = always) -> Due:
+        def due(boards: list[Board], place: int, rows: Any = rows, always: Any = always) -> ScoringRequest:
             board = boards[place]
-            return Due(board.state, rows[place], DAY * DAY_MS + 100 * place, board.board, always[place])
+            return ScoringRequest(board.state, rows[place], DAY * DAY_MS + 100 * place, board.board, always[place])
 
         champions = Varied()
         teller = Teller(Settings(alert_cooldown_days=0.0), champions)
@@ -235,7 +235,7 @@ def test_in_a_split_each_score_is_of_the_model_that_it_names_and_says() -> None:
     split = Split(fixed("other", 0.7), 0.5)
     champions.splits["churn"] = split
     features = np.zeros((len(ids), WIDTH), np.float32)
-    due = Due(state, rows, DAY * DAY_MS, Scoreboard(), always=True)
+    due = ScoringRequest(state, rows, DAY * DAY_MS, ScoreHistory(), always=True)
     (told,), columns = Teller(Settings(), champions).tell([due], features)
     taken = dict(zip(ids, split.takes(hash_ids(ids)).tolist(), strict=True))
     assert 0 < sum(taken.values()) < len(ids)

@@ -12,8 +12,8 @@ from ebb.settings import Settings
 from online_ml.candidates import candidates
 from online_ml.scoring.cold_start import cold_start
 from stream_processors.native.hashing import hash_ids
-from stream_processors.scoring.champions import ModelWatcher
-from stream_processors.scoring.split import Arms, Split
+from stream_processors.scoring.champions import ModelFollower
+from stream_processors.scoring.split import Assignment, Split
 
 SETTINGS = Settings()
 IDS = [f"c{number:07d}" for number in range(20_000)]
@@ -58,7 +58,7 @@ def test_the_arms_of_one_target_say_nothing_of_anothers() -> None:
 
 
 def test_a_worker_splits_while_the_challenger_has_a_share_and_no_longer() -> None:
-    watcher = ModelWatcher(SETTINGS)
+    watcher = ModelFollower(SETTINGS)
     watcher.take(model("adam", "challenger", share=0.2))
     watcher.take(model("logistic", "champion"))
     assert (watcher.churn.name, watcher.splits["churn"].challenger.name) == ("churn.logistic", "churn.adam")
@@ -73,8 +73,8 @@ def test_a_worker_splits_while_the_challenger_has_a_share_and_no_longer() -> Non
 
 
 def test_a_challenger_that_becomes_champion_scores_everybody() -> None:
-    watcher = ModelWatcher(SETTINGS)
+    watcher = ModelFollower(SETTINGS)
     watcher.take(model("adam", "challenger", share=0.2))
     watcher.take(model("adam", "champion", version=2))
     assert (watcher.churn.version, watcher.splits) == (2, {})
-    assert Arms.of(watcher, "churn", hash_ids(IDS)).names() is None
+    assert Assignment.of(watcher, "churn", hash_ids(IDS)).names() is None

@@ -12,7 +12,7 @@ from ebb.settings import Settings
 from stream_processors.ingest.decoder import Decoder
 from stream_processors.state.engine import Engine
 from stream_processors.state.features import describe
-from stream_processors.state.labelling import Crossing
+from stream_processors.state.labelling import BoundaryResult
 from tests.support.activity import DAY_MS, START, Event, Log, Tick
 from tests.support.oracle import Oracle
 from tests.support.oracle import describe as describe_slowly
@@ -48,10 +48,10 @@ def logs(draw: st.DrawFn, *, disorder_ms: int = 3 * HOUR_MS, days: int = 45) -> 
     return items
 
 
-def run(items: Sequence[Event | Tick], cuts: Sequence[int] = ()) -> tuple[Engine, list[Crossing], int, int]:
+def run(items: Sequence[Event | Tick], cuts: Sequence[int] = ()) -> tuple[Engine, list[BoundaryResult], int, int]:
     """Process a log cut into polls; return the engine, the crossings, and the counts of late and doubled events."""
     engine, decoder = Engine(0, SETTINGS), Decoder(SETTINGS)
-    crossings: list[Crossing] = []
+    crossings: list[BoundaryResult] = []
     late = doubled = 0
     for poll in Log.of(items).cut(cuts):
         effects = engine.process(decoder.decode(poll))
@@ -129,7 +129,7 @@ def test_order_within_the_lateness_changes_nothing(data: st.DataObject) -> None:
     _, disordered, late_too, _ = run([*shuffled, *end])
     assert late == late_too == 0
 
-    def told(crossings: list[Crossing]) -> dict[int, dict[str, bytes]]:
+    def told(crossings: list[BoundaryResult]) -> dict[int, dict[str, bytes]]:
         return {
             crossing.boundary: dict(zip(crossing.ids, (row.tobytes() for row in crossing.features), strict=True))
             for crossing in crossings
