@@ -76,7 +76,7 @@ class EngineAnswer:
     seconds: float = 0.0
 
 
-class Engine:
+class EmbeddedEngine:
     """The engine over one directory.
 
     Parameters

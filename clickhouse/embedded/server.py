@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from clickhouse.embedded import encodings
-from clickhouse.embedded.engine import DEFAULT_FORMAT, Engine, EngineAnswer, EngineRequest
+from clickhouse.embedded.engine import DEFAULT_FORMAT, EmbeddedEngine, EngineAnswer, EngineRequest
 from clickhouse.embedded.faults import (
     AUTHENTICATION_FAILED,
     LIMIT_EXCEEDED,
@@ -69,7 +69,7 @@ class Server:
     def __init__(self, directory: Path, *, user: str = "default", password: str = "") -> None:
         self._user = user
         self._password = password
-        self._engine = Engine(directory)
+        self._engine = EmbeddedEngine(directory)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
         self._running = 0
         self.app = Starlette(

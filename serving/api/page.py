@@ -8,7 +8,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from serving.http.problem_types import KINDS, list_page, page_of
 from serving.http.problems import ProblemError
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parents[1] / "page"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

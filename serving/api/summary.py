@@ -80,7 +80,7 @@ class CalibrationBin(Answer):
     labels: int
 
 
-class Labels(Answer):
+class LabelCounts(Answer):
     """Labels of the churn target."""
 
     matured: int | None
@@ -132,7 +132,7 @@ class Summary(Answer):
     model: Model | None = Field(description="Champion of the churn target; null before the first.")
     accuracy: Accuracy | None
     calibration: list[CalibrationBin] | None
-    labels: Labels
+    labels: LabelCounts
     pipeline: PipelineHealth | None
     dead_letters: DeadLetters
     streams: int = Field(description="Clients connected to the streams of this replica.")

@@ -134,7 +134,7 @@ def test_compose_images_are_pinned_to_a_full_version(services: dict[str, dict[st
 
 
 def test_compose_kafka_is_the_version_that_the_embedded_runtime_pins(services: dict[str, dict[str, Any]]) -> None:
-    jars = (ROOT / "ebb" / "runtime" / "kafka-jars.txt").read_text(encoding="utf-8")
+    jars = (ROOT / "ebb_cli" / "local" / "kafka-jars.txt").read_text(encoding="utf-8")
     pinned = re.search(r"org\.apache\.kafka:kafka_2\.13:([\d.]+\d)", jars)
     assert pinned is not None
     assert services["kafka"]["image"] == f"apache/kafka:{pinned[1]}"

@@ -45,7 +45,7 @@ def test_compose_image_copies_only_what_exists_and_is_sent_to_the_build(dockerfi
 
 def test_compose_image_holds_every_package_of_the_project(dockerfile: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    rooms = {package.partition(".")[0] for package in project["tool"]["setuptools"]["packages"]}
+    rooms = {package.partition(".")[0] for package in project["tool"]["setuptools"]["packages"]["find"]["include"]}
     assert rooms <= set(_copied(dockerfile))
 
 

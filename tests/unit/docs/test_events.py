@@ -40,7 +40,7 @@ def test_docs_python_example_sends_an_event_that_is_accepted(page: str) -> None:
     assert decode_activity(json.dumps(event).encode(), latest=LATEST, max_bytes=65_536)[0].type == "login"
     # The same partitioner as the producers of the house, or one customer would live in two partitions.
     assert '"partitioner": "murmur2_random"' in found[1]
-    assert 'partitioner="murmur2_random"' in (ROOT / "ebb" / "clients.py").read_text(encoding="utf-8")
+    assert 'partitioner="murmur2_random"' in (ROOT / "ebb" / "kafka" / "config.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("field", ["event_id", "customer_id", "type", "occurred_at"])

@@ -62,7 +62,7 @@ def test_docs_decisions_are_numbered_in_turn_and_have_all_their_parts() -> None:
 
 
 def test_docs_decisions_that_code_cites_exist() -> None:
-    rooms = ("ebb", "producers", "stream_processors", "online_ml", "serving", "clickhouse")
+    rooms = ("ebb", "ebb_cli", "producers", "stream_processors", "online_ml", "serving", "clickhouse")
     for module in (path for room in rooms for path in (ROOT / room).rglob("*.py")):
         for number in re.findall(r"docs/adr/(\d{4})", module.read_text(encoding="utf-8")):
             assert any(path.name.startswith(number) for path in DECISIONS), f"{module.name} cites {number}"

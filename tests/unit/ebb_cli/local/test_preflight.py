@@ -51,8 +51,8 @@ def test_a_missing_package_is_said_with_the_command_that_installs_it() -> None:
 
 def test_an_interpreter_without_the_engine_is_told_so(tmp_path: Path) -> None:
     """A bare interpreter sees only what preflight itself imports; chdb is the first thing it misses."""
-    for name in ("psutil", "ebb"):
-        module = sys.modules["ebb" if name == "ebb" else "psutil"].__file__
+    for name in ("psutil", "ebb", "ebb_cli"):
+        module = sys.modules[name].__file__
         assert module is not None
         (tmp_path / name).symlink_to(Path(module).parent)
     code = (

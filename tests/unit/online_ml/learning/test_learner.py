@@ -231,7 +231,7 @@ def test_without_tree_labels_there_are_no_slow_candidates_and_the_others_are_the
 FOLD = """
 import numpy as np
 from ebb.settings import Settings
-from online_ml import sample
+from online_ml.learning import sample
 from online_ml.learning.learner import Learner
 from online_ml.scoring.inputs import design
 from tests.support.examples import World

@@ -16,18 +16,18 @@ from tests.support.project import ROOT
 ENTRY = """
 import numpy as np
 from helping import answer
-from stream_processors.native.compile import entry
+from stream_processors.native.compile import native
 
-@entry(np.int64, None)
+@native(np.int64, None)
 def told(numbers, count):
     return answer(numbers[count - 1])
 
 print(told(np.array([1, 2, 3]), 3))
 """
 HELPER = """
-from stream_processors.native.compile import helper
+from stream_processors.native.compile import native_helper
 
-@helper
+@native_helper
 def answer(number):
     return number * {factor}
 """
