@@ -92,7 +92,7 @@ class Stream:
             header = (TICK_HEADER, str(day * DAY).encode())
             self._queues[number].append(self._record(number, None, b"", (header,)))
         for number, queue in enumerate(self._queues):
-            for crossing in self._engines[number].process(self._decoder.decode(queue)).crossings:
+            for crossing in self._engines[number].process(self._decoder.decode(queue)).boundaries:
                 self._write(crossing)
             queue.clear()
         while (step := self.learner.advance()) is not None:

@@ -38,7 +38,7 @@ from producers.activity_producer import ActivityProducer
 from producers.simulator.population import CHANNELS, COUNTRIES
 from stream_processors.partition import PartitionWorker
 from stream_processors.scoring.champions import ModelFollower
-from stream_processors.scoring.publisher import Scoring
+from stream_processors.scoring.publisher import ScorePublisher
 from stream_processors.sink import Sink
 
 NUMBERS = tuple(int(number) for number in os.environ.get("BENCH_NUMBERS", "10000,100000,1000000").split(","))
@@ -172,12 +172,12 @@ def _restored(settings: Settings, number: int) -> dict[str, float]:
 
 def recover(settings: Settings, number: int, told: Any) -> None:
     """Restore all partitions in this process, sweep them; tell what it took."""
-    publisher, sink, champions = Publisher(settings), Sink(), ModelFollower(settings)
+    publisher, sink, models = Publisher(settings), Sink(), ModelFollower(settings)
     gc.collect()
     before = psutil.Process().memory_full_info().uss
     began = time.perf_counter()
     workers = [
-        PartitionWorker(partition, settings, publisher=publisher, sink=sink, champions=champions)
+        PartitionWorker(partition, settings, publisher=publisher, sink=sink, models=models)
         for partition in range(settings.partitions)
     ]
     recovery = time.perf_counter() - began
@@ -188,14 +188,14 @@ def recover(settings: Settings, number: int, told: Any) -> None:
         message = f"{kept:,} customers were restored where {number:,} were kept."
         raise SystemExit(message)
     for worker in workers:
-        worker.behind = False
-    scoring = Scoring(settings, publisher=publisher, sink=sink, champions=champions)
+        worker.has_backlog = False
+    scores = ScorePublisher(settings, publisher=publisher, sink=sink, models=models)
     sweeps = []
     for _ in range(2):  # the first tells what moved since the live worker's last
         began = time.perf_counter()
         for worker in workers:
             for rows in worker.sweep_ranges():
-                scoring.score([(worker, rows)], cause="sweep")
+                scores.publish([worker.request(rows)], cause="sweep")
             worker.count_bands()
         sweeps.append(time.perf_counter() - began)
         sink.take()

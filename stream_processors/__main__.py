@@ -12,11 +12,12 @@ from ebb.settings import settings
 from stream_processors.app import ActivityWorker
 
 COLLECT_EVERY = 100_000
-"""Objects made before Python looks for cycles: scores are many small ones, and looking took half the time of making."""
+"""Allocations between two runs of the garbage collector: scores are many small objects, and collecting took as long as
+making them."""
 
 SWITCH_SECONDS = 0.0001
-"""How long a thread that wants Python's lock waits before it is asked for: reading, decoding and inserting let go of it
-hundreds of times a poll, and Python's 5 ms, waited for each time, left both cores idle half of the time."""
+"""Seconds a thread waits for Python's lock before it requests it: reading, decoding and inserting release it hundreds
+of times per fetched batch, and the default of 5 ms, waited for each time, left both cores idle half of the time."""
 
 
 def main() -> None:

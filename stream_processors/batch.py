@@ -1,4 +1,4 @@
-"""One poll of one partition, decoded: columns of accepted events and ticks, and what is refused."""
+"""A decoded batch of one partition: columns of accepted events and ticks, and dead letters."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ _ROWS = ("offsets", "times", "kinds", "amounts", "discounted", "event_hashes")
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A record that cannot be accepted, with why."""
+    """A record that cannot be accepted, and the reason."""
 
     record: Record
     reason: str
@@ -38,7 +38,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class ErasureRecord:
-    """A record by which the partition forgets a customer."""
+    """A record that makes its partition erase a customer."""
 
     offset: int
     customer_id: str
@@ -47,7 +47,7 @@ class ErasureRecord:
 
 @dataclass(frozen=True)
 class DictionaryColumn:
-    """A column of text as numbers into its distinct values; -1 stands for none."""
+    """A dictionary-encoded column of text: codes into its distinct values, -1 for null."""
 
     numbers: npt.NDArray[np.intp]
     values: pa.StringArray
@@ -62,14 +62,14 @@ class DictionaryColumn:
         return cls(indices.to_numpy().astype(np.intp), coded.dictionary)
 
     def __getitem__(self, rows: slice) -> "DictionaryColumn":
-        """Return some neighbouring rows; the values stay whole."""
+        """Return a slice of rows; the values stay whole."""
         return DictionaryColumn(self.numbers[rows], self.values)
 
     def distinct(self, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], pa.StringArray]:
         """Encode some rows from scratch: return their codes and only their values, in order of appearance."""
         numbers = self.numbers[rows]
         count = len(numbers)
-        # A place more than there are values, which -1 finds. Of repeats numpy keeps the last: here the first row.
+        # One element more than there are values, for -1. Of repeats numpy keeps the last: here the first row.
         first = np.full(len(self.values) + 1, count)
         first[numbers[::-1]] = np.arange(count - 1, -1, -1)
         present = np.flatnonzero(first[:-1] < count)
@@ -81,7 +81,7 @@ class DictionaryColumn:
 
 @dataclass
 class Batch:
-    """The accepted records of one poll of one partition, in offset order, as columns of equal length.
+    """The accepted records of one fetched batch, in offset order, as columns of equal length.
 
     Ticks are rows too, of kind `TICK`: they move time on and touch no customer.
     """
@@ -95,7 +95,7 @@ class Batch:
     discounted: npt.NDArray[np.bool_]
     event_hashes: npt.NDArray[np.uint64]
     events: pa.Table
-    """Of schema `columnar.COLUMNS`: a row for each row above that is no tick, in the same order."""
+    """Of schema `event_table.COLUMNS`: a row for each row above that is no tick, in the same order."""
     customers: DictionaryColumn
     """Of the rows of `events`, as are the two below."""
     countries: DictionaryColumn
@@ -112,7 +112,7 @@ class Batch:
         return len(self.offsets)
 
     def parts(self) -> Iterator[tuple["Batch", ErasureRecord | None]]:
-        """Cut the batch at its erasings: each part comes with the one that follows it, the last with none."""
+        """Cut the batch at its erasure records: each part comes with the one that follows it, the last with none."""
         start = -1
         for erasing in self.erasings:
             yield self._between(start, erasing.offset), erasing
@@ -132,7 +132,7 @@ class Batch:
         )
 
     def rows(self, rows: slice) -> "Batch":
-        """Return a batch of some neighbouring rows; what it says besides stays."""
+        """Return a batch of a slice of rows; all else stays."""
         before, within = int((self.kinds[: rows.start] != TICK).sum()), int((self.kinds[rows] != TICK).sum())
         events = slice(before, before + within)
         return replace(

@@ -1,8 +1,8 @@
-"""Durable state: what a partition knows, as records on the compacted state topic, always as of one offset.
+"""Checkpoints: a partition's state as records on the compacted state topic, always as of one offset.
 
 A checkpoint is a manifest and its pieces (shards of rows, of the duplicate window, pending snapshots), of which those
-that changed are written. All that is written at a time is one transaction: it is there whole or not at all, and a
-worker that has lost the partition without knowing it can write nothing any more. Offsets of the activity topic are
+that changed are written. One write is one transaction: it is read whole or not at all, and a
+worker that lost the partition without knowing it can write no more (it is fenced). Offsets of the activity topic are
 committed only after that, never before.
 """
 
@@ -42,7 +42,7 @@ class PartitionCapture:
     """Record key → uncompressed body."""
     manifest: dict[str, Any]
     stale: list[str] = field(default_factory=list)
-    """Keys of pieces that are no more."""
+    """Keys of pieces that no longer exist."""
 
 
 class PartitionCheckpointer:
@@ -61,7 +61,7 @@ class PartitionCheckpointer:
         self._window_seen = 0
         self._snapshots: set[int] = set()
 
-    def capture(self, engine: Engine, board: ScoreHistory) -> PartitionCapture | None:
+    def capture(self, engine: Engine, history: ScoreHistory) -> PartitionCapture | None:
         """Copy what changed since the last capture; None if no record was processed since.
 
         Must be called between batches. A capture must be written before the next one is taken.
@@ -69,11 +69,11 @@ class PartitionCheckpointer:
         if engine.offset == self.offset:
             return None
         state = engine.state
-        board.table.grow(len(state))
+        history.table.grow(len(state))
         pieces: dict[str, bytes] = {}
         for shard in sorted(engine.dirty):
             start, stop = shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, len(state))
-            body = _pack_rows(state.table, board.table, state.ids, start, stop)
+            body = _pack_rows(state.table, history.table, state.ids, start, stop)
             pieces[f"shard/{shard}"] = body
         engine.dirty.clear()
         for piece in _window_pieces(self._window_seen, engine.window.seen, engine.window.size):
@@ -98,19 +98,19 @@ class PartitionCheckpointer:
             "channels": state.channels.names,
             "window": {"size": engine.window.size, "seen": engine.window.seen, "begun": engine.window.begun},
             "snapshots": sorted(pending),
-            "remembered": board.remembered,
+            "remembered": history.remembered,
         }
         return PartitionCapture(self.partition, pieces, manifest, stale)
 
     def resume(self, manifest: dict[str, Any], *, resized: bool) -> None:
-        """Go on from a checkpoint that was read back; a resized duplicate window is written whole next time."""
+        """Resume from a checkpoint that was read; a resized duplicate window is written whole next time."""
         self.offset = manifest["offset"]
         self._window_seen = 0 if resized else manifest["window"]["seen"]
         self._snapshots = set(manifest["snapshots"])
 
 
 def own(settings: Settings, partition: int) -> FencedWriter:
-    """Become the one writer of a partition's checkpoints; whoever was it before is shut out.
+    """Become the only writer of a partition's checkpoints; the former writer is fenced.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def write(capture: PartitionCapture, writer: FencedWriter) -> int:
     FencedError
         If the partition is another worker's now.
     UnavailableError
-        If the broker does not take it; the last checkpoint stands.
+        If the broker does not accept it; the last checkpoint stays valid.
     """
     records: dict[str, bytes | None] = dict.fromkeys(capture.stale)
     records |= {key: pack(body) for key, body in capture.pieces.items()}
@@ -139,7 +139,7 @@ def write(capture: PartitionCapture, writer: FencedWriter) -> int:
 
 
 def pack(body: bytes) -> bytes:
-    """Return a piece as it stands on the topic: its length, then itself compressed."""
+    """Encode a piece for the topic: its length, then its body compressed."""
     return _LENGTH.pack(len(body)) + bytes(_CODEC.compress(body, asbytes=True))
 
 
@@ -171,7 +171,7 @@ def restore(settings: Settings, partition: int) -> tuple[Engine, ScoreHistory, P
 def rebuild(
     settings: Settings, partition: int, latest: Mapping[str, bytes]
 ) -> tuple[Engine, ScoreHistory, PartitionCheckpointer]:
-    """Put a partition together from the latest record of each key.
+    """Rebuild a partition from the latest record of each key.
 
     Raises
     ------
@@ -180,9 +180,9 @@ def rebuild(
     CorruptError
         If a piece that the manifest names is missing or cannot be read.
     """
-    engine, board, checkpointer = new(settings, partition)
+    engine, history, checkpointer = new(settings, partition)
     if MANIFEST not in latest:
-        return engine, board, checkpointer
+        return engine, history, checkpointer
     manifest = orjson.loads(latest[MANIFEST])
     if manifest["layout"] != LAYOUT_HASH:
         what = (
@@ -203,9 +203,9 @@ def rebuild(
     state.countries, state.channels = Names(manifest["countries"]), Names(manifest["channels"])
     state.closed, state.opened = manifest["closed"], manifest["opened"]
     state.table.grow(manifest["rows"])
-    board.table.grow(manifest["rows"])
+    history.table.grow(manifest["rows"])
     for start in range(0, manifest["rows"], SHARD_ROWS):
-        state.restore(_unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, board.table, start))
+        state.restore(_unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, history.table, start))
     engine.offset, engine.newest = manifest["offset"], manifest["newest"]
     window = manifest["window"]
     pieces = range(-(-min(window["size"], window["seen"]) // WINDOW_PIECE))
@@ -216,23 +216,23 @@ def rebuild(
     engine.window.restore(ring, window["seen"], [(day, seen) for day, seen in window["begun"]])
     for boundary in manifest["snapshots"]:
         engine.labeller.pending[boundary] = np.frombuffer(piece(f"snapshot/{boundary}"), np.int32).astype(np.intp)
-    board.remembered = manifest["remembered"]
+    history.remembered = manifest["remembered"]
     checkpointer.resume(manifest, resized=window["size"] != engine.window.size)
-    return engine, board, checkpointer
+    return engine, history, checkpointer
 
 
-def _pack_rows(state: Table, board: Table, ids: Ids, start: int, stop: int) -> bytes:
+def _pack_rows(state: Table, history: Table, ids: Ids, start: int, stop: int) -> bytes:
     """Pack rows of both tables: the length of a head, the head as JSON, the columns' bytes one after another.
 
     The head names the ids, and the types of the columns that may have been widened since other shards were written.
     """
-    columns = [part for table in (state, board) for part in table.slices(start, stop)]
+    columns = [part for table in (state, history) for part in table.slices(start, stop)]
     types = {column.name: array.dtype.str for column, array in columns if column.widest}
     head = orjson.dumps({"ids": ids.take(np.arange(start, stop)), "types": types})
     return b"".join([_LENGTH.pack(len(head)), head, *(array.data for _, array in columns)])
 
 
-def _unpack_rows(body: bytes, state: Table, board: Table, start: int) -> list[str]:
+def _unpack_rows(body: bytes, state: Table, history: Table, start: int) -> list[str]:
     (size,) = _LENGTH.unpack_from(body)
     at = _LENGTH.size + size
     head = orjson.loads(body[_LENGTH.size : at])
@@ -240,7 +240,7 @@ def _unpack_rows(body: bytes, state: Table, board: Table, start: int) -> list[st
     stop = start + len(ids)
     for name, dtype in head["types"].items():
         state.widen(name, np.dtype(dtype))
-    for table in (state, board):
+    for table in (state, history):
         for column, array in table.slices(start, stop):
             stored = np.dtype(head["types"].get(column.name, column.dtype))
             flat: npt.NDArray[Any] = np.frombuffer(body, stored, count=array.size, offset=at)

@@ -1,4 +1,4 @@
-"""One assigned partition at work: batches become state, scores, alerts, blocks and rows for ClickHouse."""
+"""One assigned partition: batches become state, blocks of examples, dead letters and rows for ClickHouse."""
 
 import time
 from datetime import UTC, datetime
@@ -18,36 +18,35 @@ from ebb.metrics import CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVENTS, WATE
 from ebb.settings import Settings
 from stream_processors.batch import TICK, Batch, DeadLetter, ErasureRecord
 from stream_processors.checkpoint import PartitionCapture, new, own, restore
+from stream_processors.scoring.publisher import SLICE_ROWS
 from stream_processors.scoring.split import Assignment, ServingModels
+from stream_processors.scoring.updates import ScoringRequest
 from stream_processors.sink import (
     Accepted,
     Sink,
+    dead_letter_columns,
     feature_columns,
-    refusal_columns,
 )
 from stream_processors.state.customers import DAY_MS, Rows
 from stream_processors.state.engine import Erased
 from stream_processors.state.features import describe
 from stream_processors.state.labelling import BoundaryResult
 
-SLICE_ROWS = 2_048
-"""Customers scored in one go: some 5 ms, 20 if every one of them is told, so that no event waits long for a sweep."""
-
 
 class PartitionWorker:
-    """Owns one partition's engine and scoreboard. Not thread-safe; everything runs in the worker's event loop.
+    """Owns one partition's engine and score history. Not thread-safe; everything runs in the worker's event loop.
 
     Parameters
     ----------
     partition
         Number of the partition.
     publisher
-        Where scores, alerts, blocks and dead letters go.
+        Receives blocks, dead letters, ticks and reports.
     sink
-        Where rows for ClickHouse go.
-    champions
-        The models in use, whose word on each snapshot is kept.
-    anew
+        Receives rows for ClickHouse.
+    models
+        The models in use; their predictions are kept with each snapshot.
+    from_scratch
         Begin without the checkpoint, at the first record that the topic still holds.
 
     Raises
@@ -63,57 +62,65 @@ class PartitionWorker:
         *,
         publisher: Publisher,
         sink: Sink,
-        champions: ServingModels,
-        anew: bool = False,
+        models: ServingModels,
+        from_scratch: bool = False,
     ) -> None:
         self.partition = partition
         self._settings = settings
         self._publisher = publisher
         self._sink = sink
-        self._champions = champions
+        self._models = models
         self._speed = settings.clock.speed
         self._undescribed: list[Rows] = []
-        """Customers touched since their features were last kept."""
+        """Rows touched since their features were last kept."""
         self._unscored: list[Rows] = []
         self.writer = own(settings, partition)
-        """Writes its checkpoints. Made before they are read, so that nobody else adds to them any more."""
-        begin = new if anew else restore
-        self.engine, self.board, self._checkpointer = begin(settings, partition)
+        """Writes its checkpoints. Opened before they are read, so that the former owner can add no more."""
+        begin = new if from_scratch else restore
+        self.engine, self.history, self._checkpointer = begin(settings, partition)
         self.moved_at = time.time()
         """Wall time at which an event or a tick last moved the partition's time."""
         self.produced_at = self.moved_at
         """Wall time at which the last record processed was produced."""
-        self.behind = True
+        self.has_backlog = True
         """Whether records wait to be processed: meanwhile the clock must not move time on."""
         self.unacked: list[EventT[Any]] = []
-        """Polls processed since the last capture; they are acked once that is durable."""
+        """Batches processed since the last capture; they are acked once that is durable."""
         self._erased: list[tuple[ErasureRecord, int, bool]] = []
-        """Customers forgotten since the last capture: event time (ms) of it, and whether no event had come before."""
+        """Customers erased since the last capture: event time (ms) of it, and whether no event had come before."""
         self._reporting: list[tuple[ErasureRecord, int, bool]] = []
-        self.released = False
-        """Whether the partition was given up, or another worker was found to have it: nothing more is done for it."""
+        self.revoked = False
+        """Whether a rebalance revoked the partition, or another worker was found to own it: nothing more is done."""
 
     def process(self, batch: Batch) -> None:
-        """Apply one poll: its events, and between them the records by which customers are forgotten."""
+        """Apply a batch: its events, and between them the records by which customers are erased."""
         for part, erasing in batch.parts():
             self._apply(part)
             if erasing is not None and (erased := self.engine.erase(erasing)) is not None:
-                self._forget(erasing, erased)
+                self._withdraw(erasing, erased)
 
-    def due(self) -> Rows:
-        """Return, once, the rows of the customers whom events have touched: distinct and ascending."""
-        taken, self._unscored = self._unscored, []
-        return _together(taken)
+    def request(self, rows: Rows, *, force: bool = False) -> ScoringRequest:
+        """Ask for scores of some customers as of now; `force` publishes them even if they did not move."""
+        engine = self.engine
+        return ScoringRequest(engine.state, rows, self.now(), self.history, force, self.partition, engine.touch)
+
+    def touched_request(self) -> ScoringRequest:
+        """Ask, once, for scores of the customers whom events have touched.
+
+        Without a backlog they are published at once, moved or not, so that they are seen to be of now.
+        """
+        touched, self._unscored = self._unscored, []
+        return self.request(_union(touched), force=not self.has_backlog)
 
     def waiting(self) -> int:
         """Return how many customers whom events have touched are not scored yet, at most."""
         return min(sum(map(len, self._unscored)), len(self.engine.state))
 
-    def _forget(self, erasing: ErasureRecord, erased: Erased) -> None:
-        """Withdraw what was told of a customer who was forgotten; the next checkpoint reports it."""
+    def _withdraw(self, erasing: ErasureRecord, erased: Erased) -> None:
+        """Withdraw what was published about an erased customer; the next checkpoint reports it."""
         topics, state = self._settings.topics, self.engine.state
         if erased.row is not None:
-            self.board.forget(erased.row)
+            self.history.erase(erased.row)
         self._publisher.send(topics.scores, key=erasing.customer_id, value=None, partition=self.partition)
         self._erased.append((erasing, self.now(), state.closed is None))
         if state.closed is not None:
@@ -122,16 +129,16 @@ class PartitionWorker:
             self._publisher.send(topics.examples, key=None, value=blocks.encode(block), partition=self.partition)
 
     def report_erased(self) -> None:
-        """Report the customers whom the last capture no longer holds; rows of theirs must have been inserted before.
+        """Report the erased customers whom the last capture no longer holds; rows of theirs must be inserted before.
 
-        Called before that capture is written: what dies between the two is done, and reported, again.
+        Called before that capture is written: if the process dies between the two, it is done and reported again.
         """
-        taken, self._reporting = self._reporting, []
-        for erasing, event_time, timeless in taken:
+        reporting, self._reporting = self._reporting, []
+        for erasing, event_time, timeless in reporting:
             at = datetime.now(UTC)
             details = {"partition": self.partition, "offset": erasing.offset, "event_time_ms": event_time}
             reports = {ErasurePart.WORKER: ErasurePartReport(at=at, customer_id=erasing.customer_id, details=details)}
-            if timeless:  # a partition without events has no boundary by which the learner could come to know
+            if timeless:  # a partition without events closes no boundary through which the learner would report
                 reports[ErasurePart.LEARNER] = ErasurePartReport(at=at, details={"rows": 0})
             for part, report in reports.items():
                 self._publisher.send(
@@ -142,7 +149,7 @@ class PartitionWorker:
                 )
 
     def _apply(self, batch: Batch) -> None:
-        """Apply events: state, dead letters, blocks of the boundaries crossed."""
+        """Apply events: state, dead letters, blocks of the boundaries closed."""
         offset = self.engine.offset
         newest = self.engine.newest
         effects = self.engine.process(batch)
@@ -150,9 +157,9 @@ class PartitionWorker:
         now = time.time()
         if self.engine.newest != newest:
             self.moved_at = now
-        self._refuse([item for item in batch.refused if item.record.offset > offset])
-        for crossing in effects.crossings:
-            self._cross(crossing)
+        self._dead_letter([letter for letter in batch.refused if letter.record.offset > offset])
+        for result in effects.boundaries:
+            self._publish_boundary(result)
         if effects.accepted.any():
             self._sink.add_events(Accepted(batch, effects.accepted, effects.late, self.partition, now))
         if len(effects.touched):
@@ -164,7 +171,7 @@ class PartitionWorker:
         EVENTS.labels("duplicate").inc(effects.duplicates)
         EVENTS.labels("tick").inc(int((batch.kinds == TICK).sum()))
         label = str(self.partition)
-        CUSTOMERS.labels(label).set(len(self.engine.state.ids) - self.engine.state.ids.gone)
+        CUSTOMERS.labels(label).set(len(self.engine.state.ids) - self.engine.state.ids.erased_count)
         if (watermark := self.engine.watermark) is not None:
             WATERMARK.labels(label).set(watermark / 1000)
 
@@ -173,8 +180,8 @@ class PartitionWorker:
 
         Silence ages a customer only if time goes on without events; a replay, whose time is its log's, does not move.
         """
-        newest = self.engine.newest or 0  # before the first event there is nobody to score
-        if not newest or self.behind or not self._settings.idle_after_seconds:
+        newest = self.engine.newest or 0  # before the first event there is no customer to score
+        if not newest or self.has_backlog or not self._settings.idle_after_seconds:
             return newest
         return newest + int((time.time() - self.moved_at) * self._speed * 1000)
 
@@ -185,19 +192,19 @@ class PartitionWorker:
 
     def count_bands(self) -> None:
         """Bring the gauge of customers by band up to date."""
-        counts = np.bincount(self.board.table["band"] + 1, minlength=len(BANDS) + 1)
+        counts = np.bincount(self.history.table["band"] + 1, minlength=len(BANDS) + 1)
         for position, band in enumerate(BANDS, 1):
             CUSTOMERS_BY_BAND.labels(str(self.partition), band.value).set(int(counts[position]))
 
     def touched_ranges(self) -> list[Rows]:
-        """Cut the customers touched since this was last asked into slices, to describe one after another."""
-        taken, self._undescribed = self._undescribed, []
-        rows = _together(taken)
+        """Cut the customers touched since the last call into slices, to compute their features one after another."""
+        touched, self._undescribed = self._undescribed, []
+        rows = _union(touched)
         return [rows[start : start + SLICE_ROWS] for start in range(0, len(rows), SLICE_ROWS)]
 
     def keep_features(self, rows: Rows) -> None:
-        """Put the features of some customers, as of now, among the rows for ClickHouse."""
-        rows = self.engine.state.somebodys(rows)
+        """Add the features of some customers, as of now, to the rows for ClickHouse."""
+        rows = self.engine.state.live_rows(rows)
         if (now := self.engine.newest) is not None and len(rows):
             features = describe(self.engine.state, rows, now, minor_units=self._settings.minor_units)
             ids = self.engine.state.ids.take(rows)
@@ -207,7 +214,7 @@ class PartitionWorker:
         """Copy what changed since the last checkpoint."""
         self._reporting += self._erased
         self._erased = []
-        return self._checkpointer.capture(self.engine, self.board)
+        return self._checkpointer.capture(self.engine, self.history)
 
     def tick(self, newest_anywhere: int | None) -> None:
         """Move an idle partition's time on by a record of its own, so that its labels mature and its state follows.
@@ -215,7 +222,7 @@ class PartitionWorker:
         Parameters
         ----------
         newest_anywhere
-            Newest event time among the worker's partitions, ms: where a partition that never had an event begins.
+            Newest event time among the worker's partitions, ms: from it a partition that never had an event begins.
         """
         idle = time.time() - self.moved_at
         base = self.engine.newest if self.engine.newest is not None else newest_anywhere
@@ -233,33 +240,35 @@ class PartitionWorker:
         )
         self.moved_at = time.time()
 
-    def _cross(self, crossing: BoundaryResult) -> None:
-        rows = crossing.rows
-        self.board.table.grow(len(self.engine.state))
-        self.board.remember(crossing.boundary)
+    def _publish_boundary(self, result: BoundaryResult) -> None:
+        """Publish the snapshot of a boundary with the serving models' predictions, and the labels that matured."""
+        rows = result.rows
+        self.history.table.grow(len(self.engine.state))
+        self.history.remember(result.boundary)
         served: dict[Target, npt.NDArray[np.float32]] = {}
         split: dict[Target, list[str]] = {}
         hashes = self.engine.state.table["id_hash"][rows]
         for target in TARGETS if len(rows) else ():
-            arms = Assignment.of(self._champions, target, hashes)
-            served[target] = arms.say(lambda model, who: model.predict(crossing.features[who])).astype(np.float32)
-            if names := arms.names():
+            models = Assignment.of(self._models, target, hashes)
+            served[target] = models.apply(lambda model, who: model.predict(result.features[who])).astype(np.float32)
+            if names := models.names():
                 split[target] = names
         if len(rows):
-            as_of = crossing.boundary * DAY_MS
-            self._sink.add("features", feature_columns(crossing.ids, crossing.features, as_of, time.time()))
-        nobody = np.empty(0, np.float32)
-        for block in crossing.blocks(served.get("churn", nobody), served.get("purchase", nobody), split):
+            as_of = result.boundary * DAY_MS
+            self._sink.add("features", feature_columns(result.ids, result.features, as_of, time.time()))
+        none = np.empty(0, np.float32)
+        for block in result.blocks(served.get("churn", none), served.get("purchase", none), split):
             self._publisher.send(
                 self._settings.topics.examples, key=None, value=blocks.encode(block), partition=self.partition
             )
 
-    def _refuse(self, refused: list[DeadLetter]) -> None:
-        for item in refused:
-            record = item.record
+    def _dead_letter(self, letters: list[DeadLetter]) -> None:
+        """Send records that cannot be accepted to the dead-letter topic, bytes untouched, reason in the headers."""
+        for letter in letters:
+            record = letter.record
             headers = [
-                ("reason", item.reason),
-                ("detail", item.detail[:500]),
+                ("reason", letter.reason),
+                ("detail", letter.detail[:500]),
                 ("stage", "decode"),
                 ("topic", self._settings.topics.activity),
                 ("partition", str(self.partition)),
@@ -272,15 +281,14 @@ class PartitionWorker:
                 headers=[*record.headers, *((name, text.encode()) for name, text in headers)],
             )
             EVENTS.labels("dead_letter").inc()
-            DEAD_LETTERS.labels(item.reason).inc()
-        if refused:
-            self._sink.add(
-                "dead_letters", refusal_columns(refused, self._settings.topics.activity, self.partition, time.time())
-            )
+            DEAD_LETTERS.labels(letter.reason).inc()
+        if letters:
+            columns = dead_letter_columns(letters, self._settings.topics.activity, self.partition, time.time())
+            self._sink.add("dead_letters", columns)
 
 
-def _together(parts: list[Rows]) -> Rows:
-    """Return the rows of any of these, distinct and ascending; each of them is that already."""
+def _union(parts: list[Rows]) -> Rows:
+    """Return the rows of all parts, distinct and ascending, as each part is already."""
     if len(parts) > 1:
         return np.unique(np.concatenate(parts))
     return parts[0] if parts else np.empty(0, np.intp)

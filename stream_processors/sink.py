@@ -1,8 +1,9 @@
-"""What goes to ClickHouse: rows gathered as columns in memory, handed over in few large inserts.
+"""Rows for ClickHouse: collected as columns in memory, inserted in few large inserts.
 
-Every table takes a row twice without counting it twice, so an insert that may or may not have arrived is repeated.
+Every table merges a row that was inserted twice, so an insert that may or may not have arrived is repeated.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,18 +22,18 @@ from stream_processors.native.dictionary import dictionary_encode
 
 KIND_NAMES = pa.array([kind.name.lower() for kind in EventKind])
 REPEATED = ("type", "currency", "channel", "country", "category", "store", "payment_method")
-"""Columns of events that ClickHouse keeps as numbers of the texts in them (`LowCardinality`)."""
+"""Columns of events that ClickHouse stores dictionary-encoded (`LowCardinality`)."""
 MANY_ROWS = 5_000
-"""Events from which on it pays to number those texts here."""
+"""Events from which on it pays to encode those columns here."""
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The accepted events of a batch, as the engine found them."""
+    """The accepted events of a batch, as the engine returned them."""
 
     batch: Batch
     accepted: npt.NDArray[np.bool_]
-    """By row of the batch, as is `late`."""
+    """Shape (rows of the batch,), as is `late`."""
     late: npt.NDArray[np.bool_]
     partition: int
     ingested_at: float
@@ -40,13 +41,13 @@ class Accepted:
 
 
 class Sink:
-    """Gathers rows until a checkpoint takes them."""
+    """Collects rows until an insert takes them."""
 
     def __init__(self) -> None:
         self._events: list[Accepted] = []
         self._tables: dict[str, list[pa.Table]] = {}
         self.rows = 0
-        """Rows gathered and not yet taken."""
+        """Rows collected and not yet taken."""
 
     def add(self, table: str, columns: dict[str, Any]) -> None:
         """Add rows given as equally long columns."""
@@ -56,25 +57,56 @@ class Sink:
             self.rows += rows.num_rows
 
     def add_events(self, events: Accepted) -> None:
-        """Add events; they become rows when they are taken, many batches at once."""
+        """Add events; they become rows when they are taken, many batches together."""
         if count := int(events.accepted.sum()):
             self._events.append(events)
             self.rows += count
 
     def take(self) -> Callable[[], dict[str, pa.Table]]:
-        """Hand over all rows and begin anew; what is returned makes them an Arrow table each, in any thread."""
+        """Empty the sink; return a function that makes an Arrow table per table of its rows, in any thread."""
         events, tables = self._events, self._tables
         self._events, self._tables, self.rows = [], {}, 0
 
-        def made() -> dict[str, pa.Table]:
-            found = {name: pa.concat_tables(parts) for name, parts in tables.items()}
-            return found | ({"events": event_rows(events)} if events else {})
+        def build() -> dict[str, pa.Table]:
+            built = {name: pa.concat_tables(parts) for name, parts in tables.items()}
+            return built | ({"events": event_rows(events)} if events else {})
 
-        return made
+        return build
+
+
+class Backpressure:
+    """Limits of the sink: when an insert is due, and when the worker must take no further micro-batch.
+
+    While ClickHouse is away rows collect up to twice `sink_rows`; then `has_room` is cleared, offsets stay uncommitted
+    and memory stays bounded.
+    """
+
+    def __init__(self, sink: Sink, sink_rows: int) -> None:
+        self._sink = sink
+        self._rows = sink_rows
+        self.full = asyncio.Event()
+        """Set while enough rows for an insert wait."""
+        self.has_room = asyncio.Event()
+        """Cleared while so many rows wait that nothing may be added."""
+        self.has_room.set()
+
+    def update(self) -> None:
+        """Compare the sink with its limits."""
+        if self._sink.rows >= self._rows:
+            self.full.set()
+        if self._sink.rows >= 2 * self._rows:
+            self.has_room.clear()
+
+    def take(self) -> Callable[[], dict[str, pa.Table]]:
+        """Empty the sink and lift the limits."""
+        self.full.clear()
+        build = self._sink.take()
+        self.has_room.set()
+        return build
 
 
 def event_rows(parts: Sequence[Accepted]) -> pa.Table:
-    """Return accepted events as rows of table `events`; texts that repeat may be numbered (an Arrow dictionary).
+    """Return accepted events as rows of table `events`; columns of repeated strings may be dictionary-encoded.
 
     Parameters
     ----------
@@ -125,17 +157,17 @@ def alert_columns(alerts: list[dict[str, Any]]) -> dict[str, Any]:
     return columns
 
 
-def refusal_columns(refused: list[DeadLetter], topic: str, partition: int, seen_at: float) -> dict[str, Any]:
-    """Return refused records as columns of table `dead_letters`."""
+def dead_letter_columns(letters: list[DeadLetter], topic: str, partition: int, seen_at: float) -> dict[str, Any]:
+    """Return dead letters as columns of table `dead_letters`."""
     return {
-        "topic": [topic] * len(refused),
-        "partition": [partition] * len(refused),
-        "offset": [item.record.offset for item in refused],
-        "stage": ["decode"] * len(refused),
-        "reason": [item.reason for item in refused],
-        "detail": [item.detail[:500] for item in refused],
-        "size": [len(item.record.value or b"") for item in refused],
-        "seen_at": [utc(seen_at)] * len(refused),
+        "topic": [topic] * len(letters),
+        "partition": [partition] * len(letters),
+        "offset": [letter.record.offset for letter in letters],
+        "stage": ["decode"] * len(letters),
+        "reason": [letter.reason for letter in letters],
+        "detail": [letter.detail[:500] for letter in letters],
+        "size": [len(letter.record.value or b"") for letter in letters],
+        "seen_at": [utc(seen_at)] * len(letters),
     }
 
 

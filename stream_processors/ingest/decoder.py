@@ -1,4 +1,4 @@
-"""Records of polls → columns of accepted events, ticks, and what is refused."""
+"""Decode fetched batches into columns of accepted events, ticks and dead letters."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,12 +22,12 @@ from stream_processors.ingest.scanner import Flags
 from stream_processors.native.hashing import hash_texts
 
 FEW = 32
-"""Up to so many records, reading them one by one costs less than setting up for columns."""
+"""Up to so many records, decoding one by one costs less than setting up columns."""
 
 
 @dataclass
 class _Signals:
-    """Records that are no events, each with its place among all."""
+    """Records that are no events, each with its index among all."""
 
     ticks: list[tuple[int, int, int]] = field(default_factory=list)
     """With its offset and the event time that it announces, ms."""
@@ -36,7 +36,7 @@ class _Signals:
 
 
 _Found = tuple[npt.NDArray[np.intp], pa.Table]
-"""Events in order, and before them the place of each among all records."""
+"""Indices of the events among all records, and the events in order."""
 
 
 class Decoder:
@@ -59,10 +59,10 @@ class Decoder:
         """Decode some records of one partition, each with `offset`, `timestamp`, `key`, `value` and `headers`."""
         return self.decode_all([FetchedBatch.of(records)])[0]
 
-    def decode_all(self, polls: Sequence[FetchedBatch]) -> list[Batch]:
-        """Decode polls together, since most of what a small one costs does not depend on its size.
+    def decode_all(self, fetched: Sequence[FetchedBatch]) -> list[Batch]:
+        """Decode fetched batches together, since most of the cost of a small one does not depend on its size.
 
-        Nothing is raised for a bad record: it comes back in `Batch.refused`. Most of the time is spent outside the
+        Nothing is raised for a bad record: it is returned in `Batch.refused`. Most of the time is spent outside the
         interpreter lock, so it is worth a thread of its own.
 
         Raises
@@ -70,17 +70,17 @@ class Decoder:
         CorruptError
             If a producer's batch is damaged.
         """
-        records = unpack([batch for poll in polls for batch in poll.batches])
+        records = unpack([batch for one in fetched for batch in one.batches])
         signals = _Signals()
         events = np.ones(len(records), np.bool_)
         for place in np.flatnonzero(records.headers.sizes).tolist():
             events[place] = not self._is_signal(place, records[place], signals)
         places, table = self._read_all(records, events, signals.refused)
         rows = _with_ticks(places, self._batch(records, places, table), signals.ticks)
-        return list(_cut(polls, records.counts, *rows, signals))
+        return list(_cut(fetched, records.counts, *rows, signals))
 
     def _is_signal(self, place: int, record: Record, signals: _Signals) -> bool:
-        """Sort out a tick or a record that makes the partition forget, also one that cannot be read."""
+        """Sort out a tick or an erasure record, valid or not."""
         try:
             moment, erasing = tick_time(record.headers), erasing_of(record)
         except InvalidEventError as error:
@@ -93,7 +93,7 @@ class Decoder:
         return moment is not None or erasing is not None
 
     def _read_all(self, records: Records, events: Flags, refused: list[tuple[int, DeadLetter]]) -> _Found:
-        """Read all events at once; then, one by one, those that may have to be refused."""
+        """Decode all events at once; then, one by one, those that may have to be refused."""
         if len(records) <= FEW:
             return self._one_by_one(records, np.flatnonzero(events), refused)
         latest = self._latest(int(records.timestamps.min()))
@@ -149,21 +149,21 @@ class Decoder:
         return found
 
     def _latest(self, produced_ms: int) -> float:
-        """Greatest event time accepted: judged by when the record was produced, so that a replay judges alike."""
+        """Return the greatest event time accepted: it depends on when the record was produced, so a replay agrees."""
         return max(self._clock.at(produced_ms / 1000.0), self._clock.origin_event) + self._tolerance
 
 
 def _cut(
-    polls: Sequence[FetchedBatch], counts: list[int], places: npt.NDArray[np.intp], together: Batch, signals: _Signals
+    fetched: Sequence[FetchedBatch], counts: list[int], places: npt.NDArray[np.intp], together: Batch, signals: _Signals
 ) -> Iterator[Batch]:
-    """Cut what polls held together, by how many records each of their batches had, into a batch for each poll."""
+    """Cut records decoded together into one batch per fetched batch, by the number of records of each."""
     left = iter(counts)
     start = 0
-    for poll in polls:
+    for poll in fetched:
         stop = start + sum(islice(left, len(poll.batches)))
         rows = slice(*np.searchsorted(places, [start, stop]).tolist())
         yield replace(
-            together if len(polls) == 1 else together.rows(rows),
+            together if len(fetched) == 1 else together.rows(rows),
             refused=[item for place, item in signals.refused if start <= place < stop],
             erasings=[item for place, item in signals.erasings if start <= place < stop],
             last_offset=poll.last_offset,
@@ -176,7 +176,7 @@ def _cut(
 def _with_ticks(
     places: npt.NDArray[np.intp], batch: Batch, ticks: list[tuple[int, int, int]]
 ) -> tuple[npt.NDArray[np.intp], Batch]:
-    """Put ticks, as (place, offset, event time in ms), among the events."""
+    """Merge ticks, as (index, offset, event time in ms), into the events."""
     if not ticks:
         return places, batch
     places = np.concatenate([places, np.array([place for place, _, _ in ticks], np.intp)])
@@ -223,12 +223,12 @@ def tick_time(headers: Any) -> int | None:
 
 
 def erasing_of(record: Record) -> ErasureRecord | None:
-    """Return whom a record makes its partition forget, None if it is no such record.
+    """Parse an erasure record; None if it is no such record.
 
     Raises
     ------
     InvalidEventError
-        If it does not say whom, or for which erasure.
+        If it does not name the customer or the erasure.
     """
     named = next((value for name, value in record.headers if name == ERASE_HEADER), None)
     if named is None:
@@ -244,7 +244,7 @@ def erasing_of(record: Record) -> ErasureRecord | None:
 
 
 def check_key(key: bytes | None, customer_id: str) -> None:
-    """Refuse a record that does not lie in its customer's partition.
+    """Refuse a record whose key is not its customer: it would be in another partition.
 
     Raises
     ------

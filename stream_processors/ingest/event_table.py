@@ -1,6 +1,6 @@
-"""Values of many records → one Arrow table, outside Python's interpreter lock.
+"""Decode many event bodies into one Arrow table, outside Python's interpreter lock.
 
-It takes only what is surely fine. Each body that it has a doubt about it leaves to
+It accepts only what is certainly valid. Each doubtful body is left to
 `ebb.contracts.activity.decode_activity`, which alone decides what is refused and why; so an event's fate never depends
 on the events beside it.
 """
@@ -26,22 +26,22 @@ COLUMNS = pa.schema(
         ("body", pa.utf8()),
     ]
 )
-"""What a table of events holds; `body` is the record as it came, or empty if the other columns hold all of it."""
+"""Schema of events; `body` is the record as it came, or empty if the other columns hold all of it."""
 _TEXTS = frozenset(COLUMNS.names) - {*REALS, "occurred_at"}
 _NAMES = (*FIELDS, "body")
-"""Columns by the numbers that the scanner has for them."""
+"""Columns by the scanner's field numbers."""
 
 MOST_BYTES = 2**31 - 1
-"""A place in the text, like an offset into one of Arrow's columns, has 32 bits."""
+"""An offset into the text, like one into an Arrow column, has 32 bits."""
 BARE_QUOTES = 16
-"""Quotation marks of an event without properties: around four names and four texts."""
+"""Quotation marks of an event without properties: around four names and four values."""
 NAME_QUOTES = 2
 QUOTES = {name: NAME_QUOTES + (0 if name in REALS else 2) for name in PROPERTIES}
-"""Quotation marks of each property that an event has: a text has its own besides those of its name."""
+"""Quotation marks of each property: a string has its own besides those of its name."""
 
 
 def read_events(records: Records, wanted: Flags, *, latest: float, max_bytes: int) -> tuple[pa.Table, Flags]:
-    """Parse the values of records, in order, those aside that `decode_activity` might refuse or read otherwise.
+    """Parse the values of records, in order, except those that `decode_activity` might refuse or read otherwise.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ def read_events(records: Records, wanted: Flags, *, latest: float, max_bytes: in
     Returns
     -------
     events : pyarrow.Table
-        Of schema `COLUMNS`, each column in one piece; a row for each record that is surely fine, its key too.
+        Of schema `COLUMNS`, each column in one piece; a row for each record that is certainly valid, its key too.
     sure : ndarray of bool
-        Which records are.
+        Which records those are.
     """
     if len(records.text) > MOST_BYTES:
         return COLUMNS.empty_table(), np.zeros(len(records), np.bool_)
@@ -81,7 +81,7 @@ def read_events(records: Records, wanted: Flags, *, latest: float, max_bytes: in
 
 
 def _read_with_care(text: Bytes, scanned: Scanned) -> None:
-    """Read the numbers that the scanner has left."""
+    """Parse the numbers that the scanner left undecided."""
     for name, values in zip(REALS, scanned.reals, strict=True):
         number = FIELDS.index(name)
         for row in np.flatnonzero(scanned.sure & np.isnan(values)).tolist():
@@ -97,7 +97,7 @@ def _texts(offsets: Spans, written: Bytes, told: Flags) -> pa.StringArray:
 
 
 def from_activities(events: Sequence[tuple[Activity, Properties, bytes]]) -> pa.Table:
-    """Put events that were decoded one by one into the same columns.
+    """Build the same columns from events that were decoded one by one.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def from_activities(events: Sequence[tuple[Activity, Properties, bytes]]) -> pa.
 
 
 def _holds_all(event: Activity, known: Properties, body: bytes) -> bool:
-    """Tell whether an event's columns hold all that its body says; see `_quotes_held`."""
+    """Return whether an event's columns hold all that its body does; see `_quotes_held`."""
     quotes = BARE_QUOTES + (0 if event.properties is NO_PROPERTIES else NAME_QUOTES)
     quotes += sum(marks for name, marks in QUOTES.items() if getattr(known, name) is not None)
     return not event.occurred_at.utcoffset() and body.count(b'"') == quotes

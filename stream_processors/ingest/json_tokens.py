@@ -1,8 +1,8 @@
-"""The grammar of JSON in machine code: where strings, numbers and other values end, and what they say.
+"""JSON tokens in machine code: where strings, numbers and other values end, and their values.
 
-Each text ends in a NUL, which no JSON contains: no loop runs past it, so none has to look for the end. What is odd
-(half of a surrogate pair, a number of forty characters) is said to be no JSON, though some of it is: callers leave
-what they are told is none to a reader that knows better.
+Each text ends in a NUL, which no JSON contains, so no loop has to check for the end. Odd input (half of a surrogate
+pair, a number of forty characters) is reported as no JSON, though some of it is: callers pass what is reported so to a
+complete parser.
 """
 
 import math
@@ -12,9 +12,9 @@ import numpy as np
 from stream_processors.native.compile import Bytes, native_helper, native_inline
 
 NONE = -1
-"""In place of the end of what does not end well."""
+"""Returned in place of an end if there is none."""
 DEPTH = 60
-"""Brackets within brackets that are followed; a bit of a number each."""
+"""Nesting depth that is followed; one bit of a number each."""
 EXACT_DIGITS, EXACT_TENS = 15, 22
 """A number of so many digits, and a power of ten as great, are exact as 64-bit floats; so their product or quotient
 is rounded once (Clinger 1990, How to read floating point numbers accurately)."""
@@ -27,7 +27,7 @@ QUOTE, BACKSLASH, COMMA, COLON, PLUS, MINUS, POINT = b'"\\,:+-.'
 OPEN, CLOSE, OPEN_LIST, CLOSE_LIST = b"{}[]"
 ZERO, NINE, LETTER_A, LETTER_E, LETTER_F, LETTER_N, LETTER_U = b"09aefnu"
 LOWER = 0x20
-"""The bit that makes an ASCII letter a small one."""
+"""The bit that makes an ASCII letter lower-case."""
 
 _PLAIN = np.ones(256, np.bool_)
 """Bytes that stand for themselves within a string."""
@@ -35,7 +35,7 @@ _PLAIN[:32] = _PLAIN[128:] = _PLAIN[[QUOTE, BACKSLASH]] = False
 _SPACE = np.zeros(256, np.bool_)
 _SPACE[list(b" \t\n\r")] = True
 _ESCAPED = np.zeros(256, np.uint8)
-"""What a letter after a backslash stands for; 0 for none."""
+"""The character that an escape stands for, by the one after the backslash; 0 for none."""
 _ESCAPED[list(b'"\\/bfnrt')] = list(b'"\\/\b\f\n\r\t')
 _WORDS = np.array([list(word.ljust(5)) for word in (b"true", b"false", b"null")], np.uint8)
 _WORD_SIZES = np.array([4, 5, 4])
@@ -51,8 +51,8 @@ def past_space(text: Bytes, at: int) -> int:
 
 
 @native_helper
-def _letter_size(text: Bytes, at: int) -> int:
-    """Return the bytes of a letter beyond ASCII, 0 if it is not UTF-8 (The Unicode Standard, table 3-7)."""
+def _character_size(text: Bytes, at: int) -> int:
+    """Return the size of a character beyond ASCII, 0 if it is not UTF-8 (The Unicode Standard, table 3-7)."""
     first, second = text[at], text[at + 1]
     if 0xC2 <= first <= 0xDF:
         return 2 if second & 0xC0 == 0x80 else 0
@@ -70,7 +70,7 @@ def _letter_size(text: Bytes, at: int) -> int:
 
 @native_helper
 def _four_hex(text: Bytes, at: int) -> int:
-    """Return the number that four hexadecimal digits tell, or `NONE`."""
+    """Return the value of four hexadecimal digits, or `NONE`."""
     found = 0
     for place in range(at, at + 4):
         letter = text[place]
@@ -119,7 +119,7 @@ def string_end(text: Bytes, at: int) -> tuple[int, int, int]:
             escapes += 1
             quotes += text[at + 1] == QUOTE
         else:
-            size = _letter_size(text, at) if letter >= 0x80 else 0
+            size = _character_size(text, at) if letter >= 0x80 else 0
         if size == 0:
             return NONE, 0, 0
         at += size
@@ -127,7 +127,7 @@ def string_end(text: Bytes, at: int) -> tuple[int, int, int]:
 
 @native_helper
 def number_end(text: Bytes, at: int) -> tuple[int, float]:
-    """Return where a number ends, or `NONE`, and what it is, or NaN where that takes more than a division."""
+    """Return where a number ends, or `NONE`, and its value, NaN where that takes more than a division."""
     begin = at
     negative = text[at] == MINUS
     at += negative
@@ -192,7 +192,7 @@ def _scalar_end(text: Bytes, at: int) -> int:
 
 @native_helper
 def _next_value(text: Bytes, at: int, objects: int) -> int:
-    """Return where the next value of a list or object begins, behind its name if it has one; `NONE` if nowhere."""
+    """Return where the next value of a list or object begins, after its name if it has one; `NONE` if nowhere."""
     at = past_space(text, at)
     if not objects & 1:
         return at
@@ -207,7 +207,7 @@ def _next_value(text: Bytes, at: int, objects: int) -> int:
 
 @native_helper
 def _closed(text: Bytes, at: int, depth: int, objects: int) -> tuple[int, int, int]:
-    """Return where the next comma may stand, and how deep, behind all brackets that are closed here."""
+    """Return where the next comma may be, and the depth there, after all brackets that close here."""
     at = past_space(text, at) if depth else at
     while depth and text[at] == (CLOSE if objects & 1 else CLOSE_LIST):
         depth -= 1
@@ -220,7 +220,7 @@ def _closed(text: Bytes, at: int, depth: int, objects: int) -> tuple[int, int, i
 def value_end(text: Bytes, at: int) -> int:
     """Return where any value ends, or `NONE`.
 
-    The brackets around a place are so many bits of a number, the innermost the lowest: 1 for an object, 0 for a list.
+    The brackets around a position are the bits of a number, the innermost the lowest: 1 for an object, 0 for a list.
     """
     depth, objects = 0, 0
     while at != NONE:

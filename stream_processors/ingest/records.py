@@ -1,7 +1,7 @@
-"""Producers' batches → where the key and the value of each record stand, without an object for each.
+"""Unpack producers' batches: where the key and the value of each record are, without an object for each.
 
-Decompressing and looking through are outside Python's interpreter lock. A batch's checksum was verified when it was
-fetched; sizes within it are checked all the same, since machine code asks nobody where it may look.
+Decompressing and scanning run outside Python's interpreter lock. A batch's checksum was verified when it was
+fetched; sizes within it are checked all the same, since machine code reads wherever it is pointed to.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from stream_processors.ingest.record_batches import RecordBatch
 from stream_processors.native.compile import Bytes, native, native_helper, native_inline
 
 PADDING = 32
-"""Zeros behind all records: what looks at a value may look so far beyond its end before it knows of it."""
+"""Zeros after all records: a scan may read so far beyond a value's end before it notices."""
 CODECS: dict[int, Callable[[memoryview], bytes | memoryview]] = {
     0: lambda body: body,
     1: gzip_decode,
@@ -27,7 +27,7 @@ CODECS: dict[int, Callable[[memoryview], bytes | memoryview]] = {
     3: lz4_decode,
     4: zstd_decode,
 }
-"""By the number that a batch's head has for it."""
+"""By their numbers in a batch's header."""
 _COLUMNS = 8
 _LONGEST_VARINT = 64
 """Bits."""
@@ -36,11 +36,11 @@ Rows = npt.NDArray[np.int64]
 
 
 class Spans(NamedTuple):
-    """Where something of each record stands in the text."""
+    """Where a part of each record is in the text."""
 
     begins: Rows
     sizes: Rows
-    """Bytes, `NONE` where there is none; of headers, how many there are."""
+    """Bytes, `NONE` where there is none; of headers, their number."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Records:
     """Records of several batches, one after another, as columns of equal length."""
 
     text: Bytes
-    """All of them; a zero stands behind each value, and `PADDING` behind the last."""
+    """All bytes; a zero follows each value, and `PADDING` the last."""
     offsets: Rows
     timestamps: Rows
     """Milliseconds."""
@@ -72,7 +72,7 @@ class Records:
         )
 
     def __iter__(self) -> Iterator[Record]:
-        """Go through them, each as an object."""
+        """Yield the records as objects."""
         return map(self.__getitem__, range(len(self)))
 
     def _bytes(self, begin: int, size: int) -> bytes | None:
@@ -102,7 +102,7 @@ def unpack(batches: Sequence[RecordBatch]) -> Records:
     Raises
     ------
     CorruptError
-        If the records of one are not what its head says.
+        If the records of one are not what its header says.
     """
     bodies = [CODECS[batch.head.codec](batch.body) for batch in batches]
     ends = np.cumsum(list(map(len, bodies)))
@@ -126,7 +126,7 @@ def unpack(batches: Sequence[RecordBatch]) -> Records:
 
 
 class _Head(NamedTuple):
-    """A batch as the machine code knows it."""
+    """A batch as numbers, for machine code."""
 
     at: int
     end: int
@@ -134,12 +134,12 @@ class _Head(NamedTuple):
     records: int
     offset: int
     time: int
-    """What the differences that records tell are added to."""
+    """Base of the records' deltas."""
     tells_times: int
-    """Whether times are told by records: 1, or 0."""
+    """Whether records carry their own timestamps: 1, or 0."""
     first: int
     before: int
-    """Offsets between which records are wanted, the second not included."""
+    """Offsets of the records to return, the second not included."""
 
     @classmethod
     def of(cls, batch: RecordBatch, begin: int, end: int) -> "_Head":
@@ -153,7 +153,7 @@ _FIELDS = len(_Head._fields)
 
 @native_inline
 def _varint(text: Bytes, at: int, end: int) -> tuple[int, int]:
-    """Read a number of base 128, its sign in the last bit; return it and where it ends: beyond `end` if it does not."""
+    """Read a zig-zag varint; return it and where it ends: beyond `end` if it does not."""
     found = shift = 0
     while at < end and shift < _LONGEST_VARINT:
         letter = text[at]
@@ -167,7 +167,7 @@ def _varint(text: Bytes, at: int, end: int) -> tuple[int, int]:
 
 @native_helper
 def _span(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
-    """Read bytes with their size before them; return where they begin, the size, and where what follows begins."""
+    """Read bytes prefixed by their size; return where they begin, the size, and where the next part begins."""
     size, at = _varint(text, at, end)
     if size < NONE or size > end - at:
         return at, NONE, end + 1
@@ -184,7 +184,7 @@ def _past_headers(text: Bytes, at: int, end: int, count: int) -> int:
 
 
 class _Target(NamedTuple):
-    """Where what is found goes: columns, one behind the other, by their address."""
+    """Addresses of the columns to write to, one after another."""
 
     room: int
     """Rows of a column."""
@@ -199,7 +199,7 @@ def _read(text: Bytes, at: int, head: _Head, row: int, target: _Target) -> tuple
     if size < 0 or size > head.end - at:
         return NONE, row
     end = at + size
-    later, at = _varint(text, at + 1, end)  # behind a byte of attributes that mean nothing yet
+    later, at = _varint(text, at + 1, end)  # after a byte of attributes that are unused
     further, at = _varint(text, at, end)
     key, key_size, at = _span(text, at, end)
     value, value_size, behind = _span(text, at, end)
@@ -212,7 +212,7 @@ def _read(text: Bytes, at: int, head: _Head, row: int, target: _Target) -> tuple
     found[2 * room + row], found[3 * room + row] = key, key_size
     found[4 * room + row], found[5 * room + row] = value, value_size
     found[6 * room + row], found[7 * room + row] = at, count
-    text[behind] = 0  # the number of headers stood there; it has been read, and nobody else sees this text
+    text[behind] = 0  # the number of headers was there; it has been read, and this text is our own copy
     return end, row + 1
 
 

@@ -1,13 +1,13 @@
-"""Faust's aiokafka transport, handing over each poll of a partition as one message that holds all its records.
+"""Faust's aiokafka transport, delivering each fetched batch of a partition as one message with all its records.
 
-Stock Faust spends far more on a message (object, event, queue, tasks, ack) than Ebb spends on an event; one message a
-poll keeps all that Faust is good for and pays that price once for thousands of records.
+Stock Faust spends far more on a message (object, event, queue, tasks, ack) than Ebb spends on an event; one message
+per fetched batch keeps all that Faust is good for and pays that price once for thousands of records.
 
 The contract, for topics named in `Transport.batched`; every other topic behaves as in stock Faust:
 
-- A message's `value` is a `FetchedBatch`: the records of one poll of one partition, in offset order, in their
-  producers' batches as the broker sent them. Its `offset` is the last record's. To make an object of each record
-  would take longer than all else that reading it takes.
+- A message's `value` is a `FetchedBatch`: records of one partition, in offset order, in their producers' batches as the
+  broker sent them. Its `offset` is the last record's. An object for each record would cost more than all else about
+  reading it.
 - Acks are per message and committed as ranges: the offset committed is one past the last record of the longest run of
   acked messages from the oldest one delivered. A message that was not acked holds back all after it.
 - A gap between offsets (compaction, aborted transactions) is no lost message and needs no bookkeeping.
@@ -26,23 +26,23 @@ from faust import Schema
 from faust.types import TP, ConsumerMessage
 
 from ebb.kafka.faust_transport import Begin, CheckpointConsumer, CheckpointThread, CheckpointTransport
-from stream_processors.ingest.record_batches import FetchedBatch, RecordBatch, raw_batches, renewed
+from stream_processors.ingest.record_batches import FetchedBatch, RecordBatch, raw_batches, upgraded
 
 
 class RawSchema(Schema[Any, Any]):
-    """Hands over keys and values untouched; decoding is the agent's business."""
+    """Passes keys and values on untouched; the agent decodes."""
 
     def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ARG002
         """Return the key as it came."""
         return message.key
 
     def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ARG002
-        """Return the value as it came: the poll of a batched topic."""
+        """Return the value as it came: the fetched batch of a batched topic."""
         return message.value
 
 
 class BatchingThread(CheckpointThread):
-    """Consumer thread that hands over the batches of batched topics as they were fetched."""
+    """Consumer thread that delivers the batches of batched topics as they were fetched."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -66,7 +66,7 @@ class BatchingThread(CheckpointThread):
 
 
 class _Answers:
-    """What the broker last sent of each partition; the fetcher asks for no more of one before it has taken that."""
+    """The broker's last answer for each partition; the fetcher requests no more of one before it has taken that."""
 
     def __init__(self, batched: frozenset[str]) -> None:
         self._batched = batched
@@ -78,12 +78,12 @@ class _Answers:
                 self._bytes.update(((topic, partition), fetched) for partition, *_, fetched in partitions)
 
     def take(self, tp: Any) -> bytes | None:
-        """Return what came of a partition, None if its topic is not batched."""
+        """Return the answer for a partition, None if its topic is not batched."""
         return self._bytes.pop((tp.topic, tp.partition), None)
 
 
 class _Fetched(OrderedDict[Any, Any]):
-    """What the fetcher has read and nobody has asked for yet, by partition."""
+    """Fetches not consumed yet, by partition."""
 
     def __init__(self, answers: _Answers, found: Mapping[Any, Any]) -> None:
         self._answers = answers
@@ -97,9 +97,9 @@ class _Fetched(OrderedDict[Any, Any]):
 
 
 class _InWhole:
-    """Takes the batches out of a fetch of one partition.
+    """Extracts the batches of one partition's fetch.
 
-    aiokafka's own iterator decides what of each batch is to be seen (control batches, aborted transactions, checksums)
+    aiokafka's own iterator decides which batches are visible (control batches, aborted transactions, checksums)
     and where the next fetch begins; to it, a batch is one record.
     """
 
@@ -111,7 +111,7 @@ class _InWhole:
         records._consumer_record = lambda _tp, batch: batch.since(records.next_fetch_offset)
 
     def __call__(self, max_records: int | None = None) -> list[RecordBatch]:
-        """Return batches of at most so many records, none if the consumer has moved elsewhere."""
+        """Return batches of at most so many records, none if the consumer has moved to another position."""
         fetched, records = self._fetched, self._fetched._partition_records
         if not fetched.check_assignment(fetched._topic_partition) or not fetched.has_more():
             return []
@@ -131,14 +131,14 @@ class _InWhole:
                 room -= len(batch)
         fetched._update_position()
         if ended:
-            # Each knows the other; together they would keep what was fetched until Python looks for such circles.
+            # A reference cycle would keep the fetched bytes until the garbage collector runs.
             del fetched.getall, records._consumer_record
             fetched._partition_records = None
         return found
 
 
 class _Batches:
-    """The batches of a fetch, each of which gives itself as its only record."""
+    """The batches of a fetch, each of which yields itself as its only record."""
 
     def __init__(self, records: Any, raw: bytes) -> None:
         self._records = records
@@ -150,7 +150,7 @@ class _Batches:
 
 
 class _Batch:
-    """A producer's batch: all that it tells of itself, and as a record that stands for its records."""
+    """A producer's batch, and one record that stands for all of its records."""
 
     def __init__(self, batch: Any, raw: memoryview) -> None:
         self._batch = batch
@@ -167,11 +167,11 @@ class _Batch:
         return iter((self,))
 
     def since(self, offset: int) -> RecordBatch:
-        return RecordBatch.of(renewed(self._raw, self._batch), offset)
+        return RecordBatch.of(upgraded(self._raw, self._batch), offset)
 
 
 class BatchingConsumer(CheckpointConsumer):
-    """Consumer that delivers one message per (partition, poll) for the batched topics."""
+    """Consumer that delivers one message per fetched batch of a partition for the batched topics."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -223,23 +223,23 @@ class BatchingConsumer(CheckpointConsumer):
             newest = delivered.popleft()
         if newest is None:
             return None
-        # Whatever lies at or below the committed offset need not be remembered.
+        # Acks at or below the committed offset need not be kept.
         acked.difference_update([offset for offset in acked if offset <= newest])
         self._acked[tp][:] = sorted(acked)
         return newest + 1
 
     async def seek(self, partition: TP, offset: int) -> None:
-        """Move to an offset; what was delivered before no longer counts."""
+        """Seek to an offset; messages delivered before no longer count."""
         self._forget([partition])
         await super().seek(partition, offset)
 
     async def perform_seek(self) -> None:
-        """Move every partition to where it begins; what was delivered before no longer counts."""
+        """Seek every partition to its start; messages delivered before no longer count."""
         self._forget(list(self._delivered))
         await super().perform_seek()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Forget what was delivered from partitions that move away."""
+        """Drop the bookkeeping of revoked partitions."""
         await super().on_partitions_revoked(revoked)
         self._forget(revoked)
 
@@ -249,14 +249,14 @@ class BatchingConsumer(CheckpointConsumer):
 
 
 class Transport(CheckpointTransport):
-    """Transport whose consumer batches the topics it is told to.
+    """Transport whose consumer batches some topics.
 
     Parameters
     ----------
     begin
         As for `CheckpointTransport`.
     batched
-        Names of the topics to hand over by the poll.
+        Names of the topics to deliver in batches.
     """
 
     Consumer: ClassVar[type[CheckpointConsumer]] = BatchingConsumer

@@ -1,8 +1,8 @@
-"""Python functions made machine code by Numba, for what has to look at every byte or every event.
+"""Compile Python functions to machine code (Numba), for work on every byte or every event.
 
-Such a function sees numbers and arrays only, each array by its address alone: nothing is checked when it runs, and
-nothing is counted, which is what makes it quick. What is compiled is kept beside its module, or in the user's cache,
-until a module that it is made of changes or another processor runs it.
+Such a function sees numbers and arrays only, each array by its address alone: no bounds are checked and no references
+counted, which makes it fast. Compiled code is cached beside its module, or in the user's cache, until a module that it
+is made of changes or another processor runs it.
 """
 
 import ctypes
@@ -27,12 +27,12 @@ _modules: set[str] = set()
 
 
 def native_helper(function: _Function) -> _Function:
-    """Make a function that entries and other helpers of its module may call."""
+    """Compile a function that native functions and other helpers may call."""
     return _helping(function)
 
 
 def native_inline(function: _Function) -> _Function:
-    """Make a helper whose code is repeated wherever it is called: for small ones, since that takes long to compile."""
+    """Compile a helper that is inlined at each call: for small ones, since that takes long to compile."""
     return _helping(function, forceinline=True)
 
 
@@ -42,13 +42,13 @@ def _helping(function: _Function, *, forceinline: bool = False) -> _Function:
 
 
 def native(*kinds: type[np.generic] | None) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Make a function that Python calls, which lets go of the interpreter lock while it runs.
+    """Compile a function for Python to call; it releases the interpreter lock while it runs.
 
     Parameters
     ----------
     kinds
-        What each argument is: of a contiguous array the type of its numbers, None for an integer. An array of another
-        type is refused with `ctypes.ArgumentError`. The function returns an integer.
+        Type of each argument: the dtype of a contiguous array, None for an integer. An array of another dtype is
+        refused with `ctypes.ArgumentError`. The function returns an integer.
     """
     types: Any = numba.types
     arguments = (types.int64 if kind is None else types.CPointer(numba.from_dtype(np.dtype(kind))) for kind in kinds)
@@ -59,10 +59,10 @@ def native(*kinds: type[np.generic] | None) -> Callable[[Callable[..., int]], Ca
     )
 
     def compiled(function: Callable[..., int]) -> Callable[..., int]:
-        # Numba looks at the entry's own module for changes; its helpers may stand in others.
+        # Numba watches the function's own module for changes; its helpers may be in others.
         made_of = b"".join(Path(module).read_bytes() for module in sorted(_modules))
         function.__qualname__ += f"_{hashlib.sha256(made_of).hexdigest()[:8]}"
-        with suppress(RuntimeError):  # nowhere to keep it: it is made anew by each process
+        with suppress(RuntimeError):  # no place to cache it: each process compiles it again
             return _called(prototype, cfunc(signature, cache=True, error_model="numpy")(function))
         return _called(prototype, cfunc(signature, error_model="numpy")(function))
 
@@ -86,5 +86,5 @@ def _address_of(kind: type[np.generic]) -> Any:
 
 def _called(prototype: Any, made: Any) -> Callable[..., int]:
     native = prototype(made.address)
-    native.made = made  # as long as it can be called, its code stays
+    native.made = made  # keeps the code alive as long as it can be called
     return cast("Callable[..., int]", native)

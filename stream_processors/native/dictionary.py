@@ -1,4 +1,4 @@
-"""Columns of few texts that repeat, as numbers of those texts: ClickHouse need not look at each of them again."""
+"""Dictionary encoding of columns of few distinct strings, so that ClickHouse need not hash each row's string."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,11 +8,11 @@ from stream_processors.native.compile import Bytes, native, native_inline
 from stream_processors.native.strings import string_buffers
 
 MOST = 2048
-"""Texts that a column may have; one of more is left as it is, for it would not repeat."""
+"""Most distinct strings of a column; one with more is left as it is."""
 MOST_BYTES = 2**28
-"""Size of a column; one that is larger does not hold short texts, and one of eight times that has no one piece."""
+"""Most bytes of a column; a larger one does not hold short strings, and one of eight times that is not contiguous."""
 _SLOTS = 4 * MOST
-"""Slots of the table by which a text is found, few enough to stay in the nearest cache."""
+"""Slots of the hash table, few enough to stay in the nearest cache."""
 _TOP = np.uint64(64 - _SLOTS.bit_length() + 1)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio: products with it differ in their highest bits (Knuth, TAOCP, 6.4)."""
@@ -25,9 +25,9 @@ Numbers = npt.NDArray[np.int32]
 
 
 def dictionary_encode(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return texts as numbers of the different ones among them (an Arrow dictionary), in one piece.
+    """Return strings dictionary-encoded, in one chunk.
 
-    Nulls stay. A column of more than `MOST` different texts, or of more than `MOST_BYTES`, keeps its texts.
+    Nulls stay. A column of more than `MOST` distinct strings, or of more than `MOST_BYTES`, is returned as it is.
     """
     if texts.nbytes > MOST_BYTES:
         return texts
@@ -36,15 +36,15 @@ def dictionary_encode(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     present, _, given = column.buffers()
     if column.null_count == count or given is None:
         return column
-    letters, offsets = string_buffers(column)
-    told = np.frombuffer(present, np.uint8) if column.null_count else np.zeros(1, np.uint8)
+    data, offsets = string_buffers(column)
+    valid = np.frombuffer(present, np.uint8) if column.null_count else np.zeros(1, np.uint8)
     numbers = np.zeros(count, np.int16)
     rows = np.empty(MOST, np.int32)
     different = _number(
-        letters,
-        len(letters),
+        data,
+        len(data),
         offsets,
-        told,
+        valid,
         column.offset if column.null_count else _MANY,
         count,
         np.zeros(3 * _SLOTS, np.uint64),
@@ -58,42 +58,42 @@ def dictionary_encode(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
 
 @native_inline
-def _word(letters: Bytes, at: int, size: int, end: int) -> np.uint64:
-    """Return up to eight letters as one number."""
+def _word(data: Bytes, at: int, size: int, end: int) -> np.uint64:
+    """Return up to eight bytes as one number."""
     if at + _WORD <= end:
-        # All in one term, so that the compiler makes one instruction of it.
+        # All in one expression, so that the compiler makes one instruction of it.
         whole: np.uint64 = (
-            np.uint64(letters[at])
-            | np.uint64(letters[at + 1]) << np.uint64(8)
-            | np.uint64(letters[at + 2]) << np.uint64(16)
-            | np.uint64(letters[at + 3]) << np.uint64(24)
-            | np.uint64(letters[at + 4]) << np.uint64(32)
-            | np.uint64(letters[at + 5]) << np.uint64(40)
-            | np.uint64(letters[at + 6]) << np.uint64(48)
-            | np.uint64(letters[at + 7]) << np.uint64(56)
+            np.uint64(data[at])
+            | np.uint64(data[at + 1]) << np.uint64(8)
+            | np.uint64(data[at + 2]) << np.uint64(16)
+            | np.uint64(data[at + 3]) << np.uint64(24)
+            | np.uint64(data[at + 4]) << np.uint64(32)
+            | np.uint64(data[at + 5]) << np.uint64(40)
+            | np.uint64(data[at + 6]) << np.uint64(48)
+            | np.uint64(data[at + 7]) << np.uint64(56)
         )
         return np.uint64(whole & _MASKS[min(size, _WORD)])
     value = np.uint64(0)
     for place in range(min(size, _WORD)):
-        value |= np.uint64(letters[at + place]) << np.uint64(8 * place)
+        value |= np.uint64(data[at + place]) << np.uint64(8 * place)
     return value
 
 
 @native_inline
-def _same(letters: Bytes, one: int, other: int, size: int) -> bool:
-    """Tell whether the letters between the first and the last eight are the same."""
+def _same(data: Bytes, one: int, other: int, size: int) -> bool:
+    """Return whether the bytes between the first and the last eight are equal."""
     place = _WORD
-    while place < size - _WORD and letters[one + place] == letters[other + place]:
+    while place < size - _WORD and data[one + place] == data[other + place]:
         place += 1
     return place >= size - _WORD
 
 
 @native(np.uint8, None, np.int32, np.uint8, None, None, np.uint64, np.int32, np.int16)
 def _number(  # noqa: PLR0917 - machine code is called by position
-    letters: Bytes,
+    data: Bytes,
     end: int,
     offsets: Numbers,
-    told: Bytes,
+    valid: Bytes,
     first: int,
     count: int,
     slots: Words,
@@ -105,21 +105,21 @@ def _number(  # noqa: PLR0917 - machine code is called by position
     Returns
     -------
     int
-        How many different ones there are, whose first rows are in `rows`; `_MANY` if more than `MOST`.
+        Number of distinct strings, whose first rows are in `rows`; `_MANY` if more than `MOST`.
     """
     different = 0
     for row in range(count):
         bit = first + row
-        if first >= 0 and not told[bit >> 3] >> (bit & 7) & 1:
+        if first >= 0 and not valid[bit >> 3] >> (bit & 7) & 1:
             continue
         at = offsets[row]
         size = offsets[row + 1] - at
-        head = _word(letters, at, size, end)
-        tail = _word(letters, at + size - _WORD, _WORD, end) if size > _WORD else np.uint64(0)
+        head = _word(data, at, size, end)
+        tail = _word(data, at + size - _WORD, _WORD, end) if size > _WORD else np.uint64(0)
         slot = np.int64((head ^ (tail + np.uint64(size)) * _SPREAD) * _SPREAD >> _TOP)
         while True:
             place = 3 * slot
-            # In the third number of a slot: size of the text, and its own number counted from one.
+            # The third number of a slot holds the string's size and its code, counted from one.
             held = slots[place + 2]
             if not held:
                 if different == MOST:
@@ -136,7 +136,7 @@ def _number(  # noqa: PLR0917 - machine code is called by position
                 slots[place] == head
                 and slots[place + 1] == tail
                 and np.int64(held >> np.uint64(32)) == size
-                and _same(letters, at, offsets[rows[number]], size)
+                and _same(data, at, offsets[rows[number]], size)
             ):
                 numbers[row] = number
                 break

@@ -13,7 +13,7 @@ Hashes = npt.NDArray[np.uint64]
 State = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
 KEY = np.frombuffer(b"0123456789123456", np.uint64)
-"""Any would do; this one, which is pandas' own, is in what checkpoints keep."""
+"""Any key would do; this one, pandas' own, is in the hashes that checkpoints keep."""
 _BEGIN = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
 _V0, _V1, _V2, _V3 = (KEY[number % 2] ^ np.uint64(value) for number, value in enumerate(_BEGIN))
 _WORD = 8
@@ -22,7 +22,7 @@ _ROUNDS, _LAST_ROUNDS = 2, 4
 
 
 def hash_texts(texts: pa.StringArray) -> Hashes:
-    """Return 64-bit hashes of texts, shape (len(texts),); none of them may be null.
+    """Return 64-bit hashes of strings, shape (len(texts),); none may be null.
 
     They are SipHash-2-4 (Aumasson and Bernstein 2012) with a fixed key, mixed once more: pandas' `hash_array`.
     """
@@ -43,7 +43,7 @@ def _finish(z: Any) -> Any:
 
 
 _finished = native_inline(_finish)
-"""For one hash within machine code, as `_finish` is for an array of them."""
+"""`_finish` for one hash, within machine code."""
 
 
 @native_inline
@@ -67,17 +67,17 @@ def _mixed(state: State) -> State:
 
 
 @native(np.uint8, np.int32, None, np.uint64)
-def _hash(letters: Bytes, offsets: npt.NDArray[np.int32], count: int, found: Hashes) -> int:
+def _hash(data: Bytes, offsets: npt.NDArray[np.int32], count: int, found: Hashes) -> int:
     for number in range(count):
         at, end = offsets[number], offsets[number + 1]
         size = end - at
         state = (_V0, _V1, _V2, _V3)
         for word in range(size // _WORD + 1):
-            # The last word holds what is left, and the size in its highest byte.
+            # The last word holds the remaining bytes, and the size in its highest byte.
             left = min(size - word * _WORD, _WORD)
             value = np.uint64(0)
             for place in range(left):
-                value |= np.uint64(letters[at + place]) << np.uint64(8 * place)
+                value |= np.uint64(data[at + place]) << np.uint64(8 * place)
             if left < _WORD:
                 value |= np.uint64(size & 0xFF) << _LAST_BYTE
             at += left

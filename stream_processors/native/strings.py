@@ -1,4 +1,4 @@
-"""Columns of text as machine code sees them: letters, one text behind another, and where each of them ends."""
+"""Arrow's string columns as machine code sees them: one buffer of bytes, and the offsets of each string."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,20 +8,20 @@ from stream_processors.native.compile import Bytes, native_inline
 
 
 def string_buffers(texts: pa.StringArray) -> tuple[Bytes, npt.NDArray[np.int32]]:
-    """Return the letters of texts, at least one byte, and where each text begins and the last one ends.
+    """Return the bytes of strings, at least one byte, and the offsets where each begins and the last ends.
 
-    Of nulls and of no texts at all it tells the places that they have in memory, where nothing stands.
+    Nulls have an empty span; an empty column has one zero byte.
     """
-    _, ends, letters = texts.buffers()
-    if letters is None or not letters.size:
+    _, ends, data = texts.buffers()
+    if data is None or not data.size:
         return np.zeros(1, np.uint8), np.zeros(len(texts) + 1, np.int32)
-    return np.frombuffer(letters, np.uint8), np.frombuffer(ends, np.int32)[texts.offset :]
+    return np.frombuffer(data, np.uint8), np.frombuffer(ends, np.int32)[texts.offset :]
 
 
 @native_inline
-def are_same(letters: Bytes, at: int, others: Bytes, other: int, size: int) -> bool:
-    """Tell whether so many letters are the same in both places."""
+def are_same(data: Bytes, at: int, others: Bytes, other: int, size: int) -> bool:
+    """Return whether `size` bytes are equal at both positions."""
     for place in range(size):  # noqa: SIM110 - machine code has no generators
-        if letters[at + place] != others[other + place]:
+        if data[at + place] != others[other + place]:
             return False
     return True

@@ -1,4 +1,4 @@
-"""What was last told about each customer of a partition."""
+"""Scores and alerts last published about each customer of a partition."""
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,15 @@ class ScoreHistory:
     def __init__(self) -> None:
         self.table = Table(SERVED)
         self.remembered = 0
-        """Last boundary whose scores stand in `history`."""
+        """Last boundary whose scores are in `history`."""
 
-    def forget(self, row: int) -> None:
-        """Forget what was told of a row."""
+    def erase(self, row: int) -> None:
+        """Erase what was published about the customer of a row."""
         if row < self.table.rows:
             self.table.clear(row)
 
     def remember(self, boundary: int) -> None:
-        """Keep the scores as they stand at a boundary, for the trend."""
+        """Keep the current scores as those of a boundary, for the trend."""
         first = max(self.remembered + 1, boundary - HISTORY + 1)
         for day in range(first, boundary + 1):
             self.table["history"][:, day % HISTORY] = self.table["churn"]
@@ -34,14 +34,14 @@ class ScoreHistory:
     def week_ago(self, rows: Rows, now: int) -> npt.NDArray[np.float32]:
         """Return the scores of seven days before `now` (event time, ms); NaN where there is none."""
         day = min(now // DAY_MS, self.remembered + 1) - TREND_DAYS
-        found: npt.NDArray[np.float32] = self.table["history"][rows, day % HISTORY]
-        return found
+        scores: npt.NDArray[np.float32] = self.table["history"][rows, day % HISTORY]
+        return scores
 
-    def alerted(self, row: int) -> tuple[int, int] | None:
-        """Return when (event time, ms) and for which band somebody was last paged for a customer."""
+    def last_alert(self, row: int) -> tuple[int, int] | None:
+        """Return when (event time, ms) and for which level of band the last alert about a customer was raised."""
         at = int(self.table["alerted_at"][row])
         return None if at == NEVER else (at, int(self.table["alerted_band"][row]))
 
-    def page(self, row: int, band: int, now: int) -> None:
-        """Note that somebody is paged."""
-        self.table["alerted_at"][row], self.table["alerted_band"][row] = now, band
+    def record_alert(self, row: int, level: int, now: int) -> None:
+        """Record that an alert was raised."""
+        self.table["alerted_at"][row], self.table["alerted_band"][row] = now, level

@@ -1,4 +1,4 @@
-"""Who scores whom: the champion, or in a split a challenger for a share of the customers, always the same ones."""
+"""Assign a model to each customer: the champion, or in a split a challenger for a fixed share of them."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -14,19 +14,19 @@ from stream_processors.native.hashing import mixed
 
 Rows = npt.NDArray[np.intp]
 ARM_SALTS: dict[Target, int] = {target: zlib.crc32(f"arm of {target}".encode()) for target in TARGETS}
-"""So that who is in the share of one target says nothing of another's, nor of whom a snapshot samples."""
+"""Keep the share of one target independent of another's, and of the customers that a snapshot samples."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """A challenger that scores a share of the customers in the champion's place: the same ones for good."""
+    """A challenger that scores a fixed share of the customers in the champion's place."""
 
     challenger: Scorer
     share: float
     """Above 0, below 1."""
 
     def takes(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-        """Tell which customers it scores, by the hashes of their ids (`hash_ids`)."""
+        """Return which customers it scores, by the hashes of their ids (`hash_ids`)."""
         taken = mixed(hashes, ARM_SALTS[self.challenger.target]) < np.uint64(int(self.share * 2**64))
         return np.asarray(taken)
 
@@ -52,40 +52,40 @@ class ServingModels(Protocol):
 
 @dataclass(frozen=True)
 class Assignment:
-    """Who scores which of some customers for one target."""
+    """Which model scores each of some customers, for one target."""
 
     champion: Scorer
     split: Split | None
     taken: npt.NDArray[np.bool_]
-    """Shape (n,): whom the challenger of the split scores."""
+    """Shape (n,): customers whom the challenger of the split scores."""
 
     @classmethod
-    def of(cls, champions: ServingModels, target: Target, hashes: npt.NDArray[np.uint64]) -> Self:
-        """Say who scores customers whose ids have these hashes, shape (n,)."""
-        champion = champions.churn if target == "churn" else champions.purchase
-        split = champions.splits.get(target)
+    def of(cls, models: ServingModels, target: Target, hashes: npt.NDArray[np.uint64]) -> Self:
+        """Assign models to customers whose ids have these hashes, shape (n,)."""
+        champion = models.churn if target == "churn" else models.purchase
+        split = models.splits.get(target)
         return cls(champion, split, np.zeros(len(hashes), np.bool_) if split is None else split.takes(hashes))
 
-    def say(self, score: Callable[[Scorer, Rows | slice], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """Return what `score` makes of each model and the rows of its customers, shape (n,)."""
+    def apply(self, score: Callable[[Scorer, Rows | slice], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Call `score` with each model and the indices of its customers; return the results in order, shape (n,)."""
         if self.split is None:
             return score(self.champion, slice(None))
-        found = None
-        for scorer, theirs in ((self.champion, ~self.taken), (self.split.challenger, self.taken)):
-            rows = np.flatnonzero(theirs)
+        results = None
+        for scorer, own in ((self.champion, ~self.taken), (self.split.challenger, self.taken)):
+            rows = np.flatnonzero(own)
             if len(rows):
-                said = score(scorer, rows)
-                found = np.empty(len(theirs), said.dtype) if found is None else found
-                found[rows] = said
-        return score(self.champion, slice(None)) if found is None else found
+                part = score(scorer, rows)
+                results = np.empty(len(own), part.dtype) if results is None else results
+                results[rows] = part
+        return score(self.champion, slice(None)) if results is None else results
 
     def rows(self, chosen: npt.NDArray[Any]) -> Self:
-        """Return the same of some of the customers."""
+        """Return the assignment of some of the customers."""
         return replace(self, taken=self.taken[chosen])
 
     @property
     def models(self) -> list[Scorer]:
-        """The champion, and in a split the challenger: `taken` counts them."""
+        """The champion, and in a split the challenger; `taken` is the index into them."""
         return [self.champion] if self.split is None else [self.champion, self.split.challenger]
 
     def names(self) -> list[str] | None:

@@ -1,7 +1,7 @@
-"""The ids of a partition's customers, and the row at which each of them stands.
+"""The ids of a partition's customers, and the row of each.
 
-They are kept as letters in a row rather than as Python's objects: these would take four times as much memory, and each
-would keep the megabyte of small objects that it happens to lie in from going back to the system.
+They are kept as bytes in one array rather than as Python objects: objects would take four times as much memory, and
+each would keep the megabyte of small objects around it from being returned to the system.
 """
 
 from collections.abc import Iterator
@@ -21,39 +21,39 @@ Slots = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.intp]
 
 LETTERS = 16
-"""Letters of an id for which there is room at first."""
+"""Bytes allocated per id at first."""
 LEAST_SLOTS = 2 * SHARD_ROWS
 FULLEST = 0.7
-"""Share of the slots in use at which there are made twice as many."""
+"""Share of used slots above which their number is doubled."""
 
 
 class Ids:
     """Ids by row, and rows by id.
 
-    The ids stand one behind another in `_letters`, that of a row up to where `_ends` says. One is looked up by open
-    addressing: `_slots` hold rows, one more each, or 0. Who was forgotten has an empty id, which nobody else has.
+    The ids are stored one after another in `_data`; `_ends` holds the end of each row's. Look-up is by open addressing:
+    `_slots` hold row + 1, or 0. An erased customer's id is empty, which no other id is.
 
     Parameters
     ----------
     table
-        Its column `id_hash` holds the hash of each row's id, 0 for who was forgotten.
+        Its column `id_hash` holds the hash of each row's id, 0 for an erased customer.
     """
 
     def __init__(self, table: Table) -> None:
         self._table = table
         self._rows = 0
-        self.gone = 0
-        """Rows that are nobody's."""
+        self.erased_count = 0
+        """Rows of erased customers."""
         self._ends: Offsets = allocate((SHARD_ROWS + 1,), np.dtype(np.int64))
         """Where each id begins, and the last one ends."""
-        self._letters: Bytes = allocate((SHARD_ROWS * LETTERS,), np.dtype(np.uint8))
+        self._data: Bytes = allocate((SHARD_ROWS * LETTERS,), np.dtype(np.uint8))
         self._slots: Slots = allocate((LEAST_SLOTS,), np.dtype(np.int32))
 
     def __len__(self) -> int:
         return self._rows
 
     def __getitem__(self, row: int) -> str:
-        """Return the id of a row, empty if it is nobody's."""
+        """Return the id of a row, empty if the customer was erased."""
         return self.take(np.array([row], np.intp))[0]
 
     def __iter__(self) -> Iterator[str]:
@@ -64,7 +64,7 @@ class Ids:
 
     def take(self, rows: Rows) -> list[str]:
         """Return the ids of rows."""
-        ends, letters = pa.py_buffer(self._ends), pa.py_buffer(self._letters)
+        ends, letters = pa.py_buffer(self._ends), pa.py_buffer(self._data)
         every = pa.LargeStringArray.from_buffers(self._rows, ends, letters)
         found: list[str] = every.take(pa.array(rows)).to_numpy(zero_copy_only=False).tolist()
         return found
@@ -85,33 +85,33 @@ class Ids:
         rows = np.empty(len(texts), np.intp)
         _find(
             *(*string_buffers(texts), np.ascontiguousarray(hashes), len(texts)),
-            *(self._letters, self._ends, self._table["id_hash"], self._slots, len(self._slots), rows),
+            *(self._data, self._ends, self._table["id_hash"], self._slots, len(self._slots), rows),
         )
         return rows
 
     def append(self, texts: pa.StringArray) -> None:
-        """Give ids the rows that follow; their hashes are in the table already. An empty one is nobody's."""
+        """Append ids as the next rows; their hashes are in the table already. An empty id is an erased customer's."""
         letters, ends = string_buffers(texts)
         first, rows = self._rows, self._rows + len(texts)
         begin, taken = int(self._ends[first]), int(ends[len(texts)] - ends[0])
         self._ends = _with_room(self._ends, first + 1, rows + 1)
-        self._letters = _with_room(self._letters, begin, begin + taken)
-        self._letters[begin : begin + taken] = letters[ends[0] : ends[0] + taken]
+        self._data = _with_room(self._data, begin, begin + taken)
+        self._data[begin : begin + taken] = letters[ends[0] : ends[0] + taken]
         self._ends[first + 1 : rows + 1] = begin - ends[0] + ends[1 : len(texts) + 1].astype(np.int64)
         self._rows = rows
-        self.gone += int((np.diff(ends[: len(texts) + 1]) == 0).sum())
+        self.erased_count += int((np.diff(ends[: len(texts) + 1]) == 0).sum())
         if rows > FULLEST * len(self._slots):
             self._slots = allocate((1 << int(rows / FULLEST).bit_length(),), np.dtype(np.int32))
             first = 0
         _fill(first, rows, self._ends, self._table["id_hash"], self._slots, len(self._slots))
 
-    def forget(self, row: int) -> None:
-        """Make a row nobody's, and leave no letter of its id; the caller clears its hash."""
+    def erase(self, row: int) -> None:
+        """Remove a row's id, leaving no byte of it; the caller clears its hash."""
         begin, end, last = (int(self._ends[place]) for place in (row, row + 1, self._rows))
-        self._letters[begin : begin + last - end] = self._letters[end:last]
-        self._letters[begin + last - end : last] = 0
+        self._data[begin : begin + last - end] = self._data[end:last]
+        self._data[begin + last - end : last] = 0
         self._ends[row + 1 : self._rows + 1] -= end - begin
-        self.gone += 1
+        self.erased_count += 1
 
 
 def _with_room(array: npt.NDArray[Any], used: int, wanted: int) -> npt.NDArray[Any]:

@@ -1,8 +1,8 @@
-"""Customer state of one partition: events in, exact day counters, bitmaps and closed aggregates kept.
+"""Customer state of one partition: events in, exact day counters, bitmaps and closed aggregates out.
 
 A day is *open* while late events may still change it and *closed* when the watermark has passed its end. Counters and
 bitmaps are exact per day; closing a day folds it into the aggregates. So every number depends on the set of events of
-each day, never on the order within the allowed lateness nor on how polls cut the stream.
+each day, never on the order within the allowed lateness nor on how fetches cut the stream.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ from stream_processors.state.table import (
 
 DAY_MS = DAY * 1000
 UNSEEN = np.iinfo(np.int64).max
-"""`first_seen` of a row that is nobody's."""
+"""`first_seen` of an erased customer's row."""
 DECAY = np.array([0.5 ** (1 / days) for days in HALF_LIVES])
-"""What a day leaves of each decayed rate."""
+"""Share of each decayed rate that is left after a day."""
 PURCHASED = COUNTED.index(EventKind.PURCHASE)
 
 Rows = npt.NDArray[np.intp]
@@ -41,7 +41,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Touch:
-    """Accepted events of one segment, no day boundary crossed among them, as columns of equal length."""
+    """Accepted events of one segment, without a day boundary among them, as columns of equal length."""
 
     rows: Rows
     times: npt.NDArray[np.int64]
@@ -56,7 +56,7 @@ class CustomerState:
     Attributes
     ----------
     closed
-        Day number of the last boundary crossed: every day before it is folded. None before the first event.
+        Day number of the last boundary closed: every day before it is folded. None before the first event.
     opened
         Newest day whose counters are in use.
     """
@@ -91,20 +91,20 @@ class CustomerState:
         return rows
 
     def restore(self, ids: list[str]) -> None:
-        """Take over the ids of the saved rows that follow, which the table holds; an empty one is nobody's."""
+        """Load the ids of the next saved rows, which the table holds; an empty id is an erased customer's."""
         self.ids.append(pa.array(ids, pa.utf8()))
 
-    def forget(self, customer_id: str) -> int | None:
-        """Clear a customer's row, which stays nobody's for ever; return it, None if there is none."""
+    def erase(self, customer_id: str) -> int | None:
+        """Clear a customer's row, which is never used again; return it, None if there is none."""
         row = self.ids.row(customer_id)
         if row is not None:
-            self.ids.forget(row)
+            self.ids.erase(row)
             self.table.clear(row)
         return row
 
-    def somebodys(self, rows: Rows) -> Rows:
-        """Leave out the rows of customers who were forgotten."""
-        return rows[self.table["first_seen"][rows] != UNSEEN] if self.ids.gone else rows
+    def live_rows(self, rows: Rows) -> Rows:
+        """Leave out the rows of erased customers."""
+        return rows[self.table["first_seen"][rows] != UNSEEN] if self.ids.erased_count else rows
 
     def start(self, day: int) -> None:
         """Begin with `day` as the oldest open day; called once, before the first event."""
@@ -112,7 +112,7 @@ class CustomerState:
         self.opened = day
 
     def open_until(self, day: int) -> None:
-        """Bring days up to `day` into use, clearing the counters that they take over."""
+        """Open the days up to `day`, clearing the counters that they reuse."""
         if day <= self.opened:
             return
         for opening in range(max(self.opened + 1, day - BITMAP_DAYS + 1), day + 1):
@@ -163,7 +163,7 @@ class CustomerState:
         self.table[name].reshape(-1)[touched] = sums
 
     def close_day(self) -> int:
-        """Fold the oldest open day into the aggregates and return the boundary that is now crossed."""
+        """Fold the oldest open day into the aggregates and return the boundary that is now closed."""
         if self.closed is None:
             message = "a day is closed before the first event"
             raise RuntimeError(message)
@@ -178,7 +178,7 @@ class CustomerState:
         return self.closed
 
     def skip_to(self, day: int) -> None:
-        """Cross many boundaries over days without events at once; all open days must be empty."""
+        """Close many boundaries over days without events at once; all open days must be empty."""
         if self.closed is None:
             return
         power = DECAY ** (day - self.closed)
@@ -192,13 +192,13 @@ class CustomerState:
         found = hashlib.sha256(repr((self.closed, self.opened, list(self.ids))).encode())
         found.update(repr((self.countries.names, self.channels.names)).encode())
         for column in STATE:
-            # As wide as can be: how wide a column is now tells of the past, not of the state.
+            # As wide as can be: a column's present width depends on the past, not on the state.
             found.update(self.table[column.name].astype(column.widest or column.dtype).tobytes())
         return found.hexdigest()
 
 
 class Names:
-    """Numbers for the few distinct values of a text attribute, in order of appearance."""
+    """Codes for the few distinct values of a text attribute, in order of appearance."""
 
     def __init__(self, names: list[str] | None = None) -> None:
         self.names = names or []

@@ -11,18 +11,18 @@ Hashes = npt.NDArray[np.uint64]
 Slots = npt.NDArray[np.int32]
 
 STEP = 32_768
-"""Events admitted between two looks at whether there is room for them."""
+"""Events admitted between two checks of whether the slots are full."""
 LEAST_SLOTS = 1_024
 FULLEST, FULLNESS = 0.7, 0.5
-"""Share of the slots in use at which they are made anew, and at most after that."""
+"""Share of used slots above which they are rebuilt, and at most after that."""
 
 
 class DuplicateWindow:
     """Remembers the hashes of the last `size` accepted events of a partition that came within the last `days`.
 
-    Each event remembered has a number, counted from 0, and stands at place number % size of `ring`, which is what
-    checkpoints keep. A hash is looked up by open addressing: `_slots` hold places, one more each, or 0; a place that
-    another event has taken since is passed by.
+    Each event remembered has a number, counted from 0, and is stored at index number % size of `ring`, which is
+    what checkpoints keep. A hash is looked up by open addressing: `_slots` hold index + 1, or 0; an index that another
+    event has overwritten since is skipped.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class DuplicateWindow:
         self.days = days
         self.ring: Hashes = np.zeros(size, np.uint64)
         self.seen = 0
-        """Events remembered ever; the next goes to place `seen % size`."""
+        """Events remembered so far; the next goes to index `seen % size`."""
         self.begun: list[tuple[int, int]] = []
         """The days that count, as (day, events remembered before its first record), in order."""
         self._slots: Slots = np.zeros(LEAST_SLOTS, np.int32)
@@ -45,7 +45,7 @@ class DuplicateWindow:
         """Slots that are not 0, at most."""
 
     def restore(self, ring: Hashes, seen: int, begun: list[tuple[int, int]]) -> None:
-        """Take over a checkpointed window; one of another size keeps the newest events that fit."""
+        """Load a checkpointed window; one of another size keeps the newest events that fit."""
         kept = min(seen, len(ring), self.size)
         numbers = np.arange(seen - kept, seen)
         if kept:
@@ -55,7 +55,7 @@ class DuplicateWindow:
         self._make_slots(kept, kept)
 
     def admit(self, hashes: Hashes, days: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Say which events are new, and remember those.
+        """Return which events are new, and remember those.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class DuplicateWindow:
         if self.begun and day <= self.begun[-1][0]:
             return
         self.begun.append((day, self.seen))
-        # The day before all that count says where they begin.
+        # The day before all that count marks where they begin.
         while len(self.begun) > 1 and self.begun[1][0] <= day - self.days:
             del self.begun[0]
 
@@ -104,7 +104,7 @@ class DuplicateWindow:
         self._used += self.seen - before
 
     def _make_slots(self, kept: int, wanted: int) -> None:
-        """Make slots anew for the newest events, with room for so many in all."""
+        """Rebuild the slots for the newest events, with capacity for `wanted` in all."""
         count = max(LEAST_SLOTS, 1 << int(wanted / FULLNESS).bit_length())
         self._slots = np.zeros(count, np.int32)
         self._used = kept
@@ -129,7 +129,7 @@ def _admit(  # noqa: PLR0917 - machine code is called by position
         known = False
         while slots[slot] != 0 and not known:
             place = slots[slot] - 1
-            newest = seen - 1 - (seen - 1 - place) % size  # of the numbers that have stood at that place
+            newest = seen - 1 - (seen - 1 - place) % size  # of the numbers that were stored at that index
             known = ring[place] == value and newest >= oldest
             slot = (slot + 1) & (slot_count - 1)
         fresh[number] = not known
@@ -148,7 +148,7 @@ def _fill(  # noqa: PLR0917 - as above
     for number in range(first, stop):
         place = number % size
         slot = np.int64(ring[place]) & (slot_count - 1)
-        # The newest of equal ones is enough. A window that has grown holds many: the zeros where nothing has stood yet.
+        # The newest of equal hashes is enough. A window that has grown holds many: zeros that no event has overwritten.
         while slots[slot] != 0 and ring[slots[slot] - 1] != ring[place]:
             slot = (slot + 1) & (slot_count - 1)
         slots[slot] = place + 1

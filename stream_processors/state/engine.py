@@ -1,4 +1,4 @@
-"""One partition's stream engine: batches in offset order in, state moved on, boundary crossings out."""
+"""One partition's stream engine: batches in offset order in; state, snapshots and labels out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ LONG_AGO = -(2**62)
 
 @dataclass
 class BatchEffects:
-    """What a batch did."""
+    """Effects of a batch."""
 
     touched: Rows
     """Rows of the customers whose state changed, ascending."""
@@ -27,15 +27,15 @@ class BatchEffects:
     """Per row of the batch: counted, or late (stored but not counted). False for duplicates and ticks."""
     late: npt.NDArray[np.bool_]
     duplicates: int = 0
-    crossings: list[BoundaryResult] = field(default_factory=list)
+    boundaries: list[BoundaryResult] = field(default_factory=list)
 
 
 @dataclass
 class Erased:
-    """What was forgotten of a customer."""
+    """What was erased of a customer."""
 
     row: int | None = None
-    """None if nothing was known."""
+    """None if the customer was not known."""
     snapshots: list[int] = field(default_factory=list)
     """Boundaries of the snapshots that wait for their labels and held the customer."""
     places: list[int] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Engine:
         self.offset = -1
         """Last offset whose effect the state includes."""
         self.newest: int | None = None
-        """Greatest event time seen, ms; the watermark lies `lateness` behind it."""
+        """Greatest event time seen, ms; the watermark is the allowed lateness behind it."""
         self.dirty: set[int] = set()
         """Shards whose rows changed since the last checkpoint."""
         self._lateness = int(settings.allowed_lateness_seconds * 1000)
@@ -100,7 +100,7 @@ class Engine:
         rows = self._rows(batch, known, counted)
         days_before = (self.state.closed, self.state.opened)
         for start, stop in self._segments(newest):
-            effects.crossings.extend(self._advance(int(newest[start]), int(newest[stop - 1])))
+            effects.boundaries.extend(self._advance(int(newest[start]), int(newest[stop - 1])))
             chosen = np.flatnonzero(counted[start:stop]) + start
             if len(chosen):
                 places = chosen + known
@@ -116,30 +116,30 @@ class Engine:
         effects.touched = np.unique(rows[counted])
         self.touch(effects.touched)
         if (self.state.closed, self.state.opened) != days_before:
-            # Folding a day or taking over its counters for another changes every row.
+            # Folding a day or reusing its counters for another changes every row.
             self.dirty.update(range(-(-len(self.state) // SHARD_ROWS)))
         return effects
 
     def erase(self, erasing: ErasureRecord) -> Erased | None:
-        """Forget a customer, as if the stream had never held them; None if the state includes that already.
+        """Erase a customer, as if the stream had never held them; None if the state includes that already.
 
-        Called between the parts of a batch that the record lies between, so the effect stands in the order of offsets.
+        Called between the parts of a batch around the record, so the effect takes its place in the order of offsets.
         """
         if erasing.offset <= self.offset:
             return None
         self.offset = erasing.offset
-        row = self.state.forget(erasing.customer_id)
+        row = self.state.erase(erasing.customer_id)
         if row is None:
             return Erased()
         self.touch(np.array([row], np.intp))
         return Erased(row, *self.labeller.withdraw(row))
 
     def touch(self, rows: Rows) -> None:
-        """Note that these rows changed, so that the next checkpoint holds them."""
+        """Mark rows as changed, so that the next checkpoint includes them."""
         self.dirty.update(np.flatnonzero(np.bincount(rows // SHARD_ROWS)).tolist())
 
     def _days(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Newest day that any record has brought, by record: duplicates and ticks count too."""
+        """Return the newest day seen up to each record; duplicates and ticks count too."""
         before = [day for day, _ in self.window.begun[-1:]]
         if self.newest is not None:
             before.append(self.newest // DAY_MS)
@@ -170,13 +170,13 @@ class Engine:
         return rows
 
     def _segments(self, newest: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-        """Cut where the watermark enters another day, so that no segment holds a crossing but at its start."""
+        """Cut where the watermark enters another day, so that a segment closes boundaries at its start only."""
         days = (newest - self._lateness) // DAY_MS
         cuts = np.flatnonzero(np.diff(days)) + 1
         yield from zip([0, *cuts.tolist()], [*cuts.tolist(), len(newest)], strict=True)
 
     def _advance(self, newest: int, last: int) -> Iterator[BoundaryResult]:
-        """Cross the boundaries up to the watermark that `newest` brings; open the days up to `last`."""
+        """Close the boundaries up to the watermark of `newest`; open the days up to `last`."""
         if newest == LONG_AGO:
             return
         target = (newest - self._lateness) // DAY_MS
@@ -188,12 +188,12 @@ class Engine:
                 state.skip_to(target)
                 break
             boundary = state.close_day()
-            yield self.labeller.cross(state, boundary)
+            yield self.labeller.close_boundary(state, boundary)
         self.newest = max(newest, last) if self.newest is None else max(self.newest, newest, last)
         state.open_until(self.newest // DAY_MS)
 
     def _empty(self, closed: int) -> bool:
-        """Tell whether nothing is left to label, to snapshot or to fold before the next event: days may be skipped."""
+        """Return whether nothing is left to label, snapshot or fold before the next event: days may be skipped."""
         if self.labeller.pending or self.newest is None:
             return False
         return closed - self.newest // DAY_MS > self.labeller.lookback_days

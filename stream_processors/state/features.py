@@ -14,7 +14,7 @@ from stream_processors.state.table import COUNTED, NEVER, NO_DAY, RING_DAYS, STA
 _NEEDED = tuple(column.name for column in STATE if column.name not in {"cancel_days", "id_hash", "country", "channel"})
 _SPEND_WINDOWS = (7, 30)
 _COUNTED = slice(INDEX["events_1d"], INDEX["events_1d"] + len(COUNTED) * len(WINDOWS))
-"""Where the windows of all events and of each kind but `OTHER` lie, in the order of `COUNTED`."""
+"""Columns of the windows of all events and of each kind but `OTHER`, in the order of `COUNTED`."""
 if NAMES[_COUNTED] != tuple(
     f"{kind}s_{days}d" for kind in ("event", "session", "view", "cart", "purchase", "support") for days in WINDOWS
 ):  # pragma: no cover - the catalogue and the counters are changed together
@@ -44,15 +44,15 @@ def describe_all(subjects: Sequence[Subjects], *, minor_units: int) -> npt.NDArr
     Parameters
     ----------
     subjects
-        At least one. Partitions on the same day are computed together: for few customers the cost is one a call.
+        At least one. Partitions on the same day are computed together: for few customers the cost is one per call.
     minor_units
         Minor units in one unit of money.
 
     Returns
     -------
     array of float32, shape (n, `ebb.contracts.features.WIDTH`)
-        In the order of `subjects`. Each feature's numbers lie together in memory. Windows hold the last whole days and
-        today so far; decayed rates step at midnight.
+        In the order of `subjects`. Each feature's numbers are contiguous in memory. Windows hold the last whole days
+        and today so far; decayed rates step at midnight.
     """
     days = {(_closed(one.state), one.state.opened, one.now // DAY_MS) for one in subjects}
     if len(days) > 1:
@@ -75,7 +75,7 @@ def describe_all(subjects: Sequence[Subjects], *, minor_units: int) -> npt.NDArr
 
 
 def describe_at_boundary(state: CustomerState, rows: Rows, *, minor_units: int) -> npt.NDArray[np.float32]:
-    """Compute features at the boundary last crossed: nothing that occurred at or after it is in them.
+    """Compute features at the boundary last closed: nothing that occurred at or after it is included.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def _copies(subjects: Sequence[Subjects]) -> Columns:
     taken = [_taken(one.state, one.rows) for one in subjects]
     if len(taken) == 1:
         return taken[0]
-    # Partitions may have widened a column each on its own; numpy takes the widest for all.
+    # Each partition widens its columns by itself; numpy takes the widest type for all.
     return {name: np.concatenate([columns[name] for columns in taken]) for name in _NEEDED}
 
 
@@ -113,7 +113,7 @@ def _vector(
 ) -> npt.NDArray[np.float32]:
     """Fill the matrix from aggregates that include `last_day`, the newest day whose counters may be read.
 
-    `now`, shape (n,), lies in `today`.
+    `now`, shape (n,), is within `today`.
     """
     n = len(columns["first_seen"])
     out = np.empty((WIDTH, n), np.float32)
@@ -170,7 +170,7 @@ def _vector(
 
 
 def _days_in(windows: tuple[int, ...], today: int, last_day: int) -> npt.NDArray[np.float64]:
-    """Return which places of the ring belong to each window up to `last_day`: 1 or 0, shape (`RING_DAYS`, windows)."""
+    """Return which ring indices belong to each window up to `last_day`: 1 or 0, shape (`RING_DAYS`, windows)."""
     found = np.zeros((RING_DAYS, len(windows)))
     for place, window in enumerate(windows):
         found[np.arange(today - window, last_day + 1) % RING_DAYS, place] = 1

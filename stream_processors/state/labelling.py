@@ -1,4 +1,4 @@
-"""What a partition writes when it crosses a day boundary: matured labels, the snapshot, and the closing."""
+"""Snapshots and labels of a partition: what it publishes when it closes a day boundary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from stream_processors.native.hashing import mixed
 from stream_processors.state.customers import DAY_MS, CustomerState, Rows, bitmap_count
 from stream_processors.state.features import describe_at_boundary
 
-NOBODY = -1
-"""Row of a snapshot's customer who was forgotten since."""
+ERASED = -1
+"""Row of a snapshot's customer who was erased since."""
 
 
 @dataclass(frozen=True)
 class BoundaryResult:
-    """One boundary crossed in one partition."""
+    """A boundary that one partition closed: its snapshot and the labels that matured."""
 
     partition: int
     boundary: int
@@ -42,9 +42,9 @@ class BoundaryResult:
         Parameters
         ----------
         served_churn, served_purchase
-            What the models in use say of the snapshot's rows, shape (rows,).
+            Predictions of the models in use for the snapshot's rows, shape (rows,).
         arms
-            Candidate that says so of each row, of the targets whose customers are split.
+            Candidate that predicted each row, of the targets whose customers are split.
         """
         blocks: list[Block] = list(self.labels)
         starts = range(0, len(self.rows), SNAPSHOT_ROWS)
@@ -87,7 +87,7 @@ class Labeller:
         self.pending: dict[int, Rows] = {}
         """Rows of each snapshot that has a label to come, by boundary, in the order of the snapshot."""
         self.changed: set[int] = set()
-        """Snapshots of which a row was withdrawn since the last checkpoint."""
+        """Snapshots with a row withdrawn since the last checkpoint."""
         self._horizons: dict[Target, int] = {
             "churn": settings.horizon_days,
             "purchase": settings.purchase_horizon_days,
@@ -97,8 +97,8 @@ class Labeller:
         self._by_cancellation = settings.churn_label == "cancel"
         self._minor = settings.minor_units
 
-    def cross(self, state: CustomerState, boundary: int) -> BoundaryResult:
-        """Return what the boundary that `state` has just closed brings."""
+    def close_boundary(self, state: CustomerState, boundary: int) -> BoundaryResult:
+        """Return the snapshot and the matured labels of the boundary that `state` has just closed."""
         labels = [
             Labels(self.partition, boundary, target, boundary - horizon, self._label(state, target, boundary - horizon))
             for target, horizon in self._horizons.items()
@@ -123,12 +123,12 @@ class Labeller:
         )
 
     def withdraw(self, row: int) -> tuple[list[int], list[int]]:
-        """Take a row out of the snapshots that wait for labels; return their boundaries and its place in each."""
+        """Remove a row from the snapshots that wait for labels; return their boundaries and its index in each."""
         boundaries, places = [], []
         for boundary, rows in self.pending.items():
             for place in np.flatnonzero(rows == row).tolist():
                 rows = self.pending[boundary] = rows.copy()  # noqa: PLW2901 - the snapshot's own rows stay
-                rows[place] = NOBODY
+                rows[place] = ERASED
                 boundaries.append(boundary)
                 places.append(place)
                 self.changed.add(boundary)
@@ -156,5 +156,5 @@ class Labeller:
             label = days("cancel_days") > 0
         else:
             label = days("active_days") == 0
-        found: npt.NDArray[np.uint8] = np.where(rows == NOBODY, WITHDRAWN, label).astype(np.uint8)
+        found: npt.NDArray[np.uint8] = np.where(rows == ERASED, WITHDRAWN, label).astype(np.uint8)
         return found

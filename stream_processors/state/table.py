@@ -1,4 +1,4 @@
-"""The columns of one partition's customers: one numpy array each, a row a customer, grown by doubling."""
+"""The columns of one partition's customers: one numpy array each, one row per customer, grown by doubling."""
 
 import hashlib
 import math
@@ -17,12 +17,12 @@ RING_DAYS = 32
 BITMAP_DAYS = 128
 """Days of the activity bitmaps: the longest horizon or look-back (120) and the days still open, in whole words."""
 OPEN_DAYS = 2
-"""Days that events may still change: that of the watermark and, lateness being at most a day, the next."""
+"""Days that events may still change: the watermark's and, since lateness is at most a day, the next."""
 COUNTED = (EventKind.OTHER, EventKind.SESSION, EventKind.VIEW, EventKind.CART, EventKind.PURCHASE, EventKind.SUPPORT)
-"""Kinds that have a counter a day; a cancellation, which has its own bitmap, counts as `OTHER`."""
+"""Kinds with a counter per day; a cancellation, which has its own bitmap, counts as `OTHER`."""
 COUNTER_OF_KIND: npt.NDArray[np.intp] = np.array([COUNTED.index(k) if k in COUNTED else 0 for k in EventKind], np.intp)
 NEVER = np.iinfo(np.int64).min
-"""Time (ms) of what has not happened."""
+"""Time (ms) of what has not happened yet."""
 NO_DAY = np.iinfo(np.int32).min
 SHARD_ROWS = 1_024
 """Rows checkpointed together: small enough that a few touched customers do not rewrite a partition."""
@@ -35,7 +35,7 @@ class Column:
     """Shape and meaning of one column.
 
     A column with a `widest` type begins narrow and is widened as a whole, for its partition, by the first number that
-    does not fit: a day's count is small for all but a few, and what it takes is most of a customer's memory.
+    does not fit: a day's count is small for all but a few, and day counters are most of a customer's memory.
     """
 
     name: str
@@ -85,7 +85,7 @@ SERVED: tuple[Column, ...] = (
     Column("alerted_at", np.int64, (), NEVER),
     Column("history", np.float32, (8,), np.nan),
 )
-"""What was last told about a customer. It depends on models and sweeps, so it is no part of the state's digest."""
+"""What was last published about a customer: depends on models and sweeps, no part of the state's digest."""
 
 LAYOUT_HASH = hashlib.sha256(
     repr([(column.name, np.dtype(column.dtype).str, column.shape) for column in (*STATE, *SERVED)]).encode()
@@ -99,8 +99,8 @@ WIDER = {np.dtype(a): np.dtype(b) for a, b in ((np.uint8, np.uint16), (np.uint16
 class Table:
     """Rows of named columns in arrays that double when they are full.
 
-    Each array has memory of its own from the system, which does not back room that no row has taken yet, and gets all
-    of it back when the array is replaced by a larger one.
+    Each array has memory of its own from the system, which does not back rows that are unused yet, and is
+    returned whole when the array is replaced by a larger one.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class Table:
         return self._arrays[name][: self.rows]
 
     def grow(self, rows: int) -> None:
-        """Make it at least `rows` rows long; new rows hold the fill values."""
+        """Extend to at least `rows` rows; new rows hold the fill values."""
         if rows <= self.rows:
             return
         for column in self.columns:
@@ -133,7 +133,7 @@ class Table:
         self.rows = rows
 
     def clear(self, row: int) -> None:
-        """Give a row the fill values."""
+        """Reset a row to the fill values."""
         for column in self.columns:
             self._arrays[column.name][row] = column.fill
 
@@ -164,6 +164,6 @@ class Table:
 
 
 def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return an array of zeros outside the process's heap, where a small object behind it would keep it for good."""
+    """Return zeros outside the process's heap, where a small object behind the array would keep it from being freed."""
     memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return np.frombuffer(memory, dtype).reshape(shape)

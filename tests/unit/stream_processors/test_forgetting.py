@@ -44,16 +44,16 @@ def records(items: list[Item]) -> list[Record]:
 
 def run(log: list[Record], cuts: list[int] = [], engine: Engine | None = None) -> tuple[Engine, list[BoundaryResult]]:  # noqa: B006
     engine, decoder = engine or Engine(0, SETTINGS), Decoder(SETTINGS)
-    crossings: list[BoundaryResult] = []
+    boundaries: list[BoundaryResult] = []
     edges = [0, *sorted(min(cut, len(log)) for cut in cuts), len(log)]
     for start, stop in pairwise(edges):
         if start == stop:
             continue
         for part, one in decoder.decode(log[start:stop]).parts():
-            crossings += engine.process(part).crossings
+            boundaries += engine.process(part).boundaries
             if one is not None:
                 engine.erase(one)
-    return engine, crossings
+    return engine, boundaries
 
 
 @st.composite
@@ -109,7 +109,7 @@ def test_nothing_before_an_erasure_is_left_and_nothing_else_is_touched(items: li
         np.testing.assert_array_equal(described(whole, customer), described(never, customer))
     assert all("" not in crossing.ids for crossing in crossed)
     gone = [row for row, customer in enumerate(whole.state.ids) if not customer]
-    assert len(whole.state.somebodys(np.arange(len(whole.state.ids)))) == len(whole.state.ids) - len(gone)
+    assert len(whole.state.live_rows(np.arange(len(whole.state.ids)))) == len(whole.state.ids) - len(gone)
 
 
 def described(engine: Engine, customer: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ebb.errors import CorruptError
 from stream_processors.batch import Record
-from stream_processors.ingest.record_batches import FetchedBatch, RecordBatch, raw_batches, renewed, written
+from stream_processors.ingest.record_batches import FetchedBatch, RecordBatch, encode_batch, raw_batches, upgraded
 from stream_processors.ingest.records import PADDING, unpack
 
 maybe_bytes = st.none() | st.binary(max_size=300)
@@ -146,7 +146,7 @@ def test_a_poll_knows_its_end_and_its_times_without_its_records() -> None:
     poll = FetchedBatch([RecordBatch.of(memoryview(batch_of(records, 3)), 0) for records in (GOOD, later)])
     assert (len(poll), poll.last_offset) == (4, 19)
     assert (poll.waited_since, poll.produced_at) == (1_700_000_000_000, 1_700_000_005_001)
-    poll.forget()
+    poll.release()
     assert (len(poll), poll.last_offset) == (0, 19)
 
 
@@ -156,7 +156,7 @@ def test_a_poll_that_was_cut_ends_where_it_was_cut() -> None:
 
 
 def test_what_is_made_of_records_is_what_a_producer_would_have_sent() -> None:
-    assert by_the_client(written(GOOD)) == GOOD
+    assert by_the_client(encode_batch(GOOD)) == GOOD
     assert list(unpack(FetchedBatch.of(GOOD).batches)) == GOOD
 
 
@@ -175,7 +175,7 @@ def test_a_batch_of_old_is_written_anew_and_one_of_today_is_not() -> None:
     builder = LegacyRecordBatchBuilder(1, 0, 2**20)
     builder.append(0, timestamp=5, key=b"k", value=b"v")
     raw = memoryview(bytes(builder.build()))
-    anew = renewed(raw, LegacyRecordBatch(raw, 1))
+    anew = upgraded(raw, LegacyRecordBatch(raw, 1))
     assert list(unpack([RecordBatch.of(anew, 0)])) == [Record(0, 5, b"k", b"v", ())]
     today = memoryview(batch_of(GOOD))
-    assert renewed(today, ()) is today
+    assert upgraded(today, ()) is today

@@ -25,7 +25,7 @@ def test_rows_are_given_in_order_and_found_again_until_they_are_forgotten(steps:
     for step in steps:
         if isinstance(step, str):
             row = rows.pop(step, None)
-            assert state.forget(step) == row
+            assert state.erase(step) == row
             if row is not None:
                 ids[row] = ""
             continue
@@ -35,14 +35,14 @@ def test_rows_are_given_in_order_and_found_again_until_they_are_forgotten(steps:
                 ids.append(one)
         assert rows_of(state, step) == [rows[one] for one in step]
     assert list(state.ids) == ids
-    assert state.ids.gone == ids.count("")
+    assert state.ids.erased_count == ids.count("")
     assert {one: state.ids.row(one) for one in rows} == rows
     again = CustomerState()
     again.table.grow(len(ids))
     again.table["id_hash"][:] = state.table["id_hash"]
     again.restore(ids)
     assert list(again.ids) == ids
-    assert again.ids.gone == state.ids.gone
+    assert again.ids.erased_count == state.ids.erased_count
     assert rows_of(again, [*rows]) == [*rows.values()]
     assert rows_of(again, ["somebody new" * 4]) == [len(ids)]
 
@@ -73,12 +73,12 @@ def test_ids_of_one_hash_are_told_apart() -> None:
 def test_no_letter_is_left_of_who_was_forgotten() -> None:
     state = CustomerState()
     state.rows_of(pa.array(["first", "secret", "last"], pa.utf8()))
-    state.forget("secret")
-    assert state.ids._letters.tobytes().rstrip(b"\0") == b"firstlast"
+    state.erase("secret")
+    assert state.ids._data.tobytes().rstrip(b"\0") == b"firstlast"
     assert [state.ids[row] for row in range(3)] == ["first", "", "last"]
 
 
-def test_an_id_takes_little_more_than_its_letters() -> None:
+def test_an_id_takes_little_more_than_its_data() -> None:
     state, number = CustomerState(), 100 * SHARD_ROWS
     ids = [f"load-{one:07d}" for one in range(number)]
     for start in range(0, number, SHARD_ROWS):

@@ -49,16 +49,16 @@ def logs(draw: st.DrawFn, *, disorder_ms: int = 3 * HOUR_MS, days: int = 45) -> 
 
 
 def run(items: Sequence[Event | Tick], cuts: Sequence[int] = ()) -> tuple[Engine, list[BoundaryResult], int, int]:
-    """Process a log cut into polls; return the engine, the crossings, and the counts of late and doubled events."""
+    """Process a log cut into polls; return the engine, the boundaries, and the counts of late and doubled events."""
     engine, decoder = Engine(0, SETTINGS), Decoder(SETTINGS)
-    crossings: list[BoundaryResult] = []
+    boundaries: list[BoundaryResult] = []
     late = doubled = 0
     for poll in Log.of(items).cut(cuts):
         effects = engine.process(decoder.decode(poll))
-        crossings.extend(effects.crossings)
+        boundaries.extend(effects.boundaries)
         late += int(effects.late.sum())
         doubled += effects.duplicates
-    return engine, crossings, late, doubled
+    return engine, boundaries, late, doubled
 
 
 @settings(max_examples=60, deadline=None)
@@ -77,14 +77,14 @@ def test_state_is_the_same_however_polls_cut_the_log(items: list[Event | Tick], 
 @given(logs())
 def test_features_labels_and_counts_equal_a_linear_recomputation(items: list[Event | Tick]) -> None:
     oracle = Oracle().run(items)
-    engine, crossings, late, doubled = run(items)
+    engine, boundaries, late, doubled = run(items)
     assert (late, doubled) == (oracle.late, oracle.duplicates)
 
-    taken = {crossing.boundary - START: crossing for crossing in crossings if len(crossing.rows)}
+    taken = {crossing.boundary - START: crossing for crossing in boundaries if len(crossing.rows)}
     assert {boundary: crossing.ids for boundary, crossing in taken.items()} == oracle.snapshots
     labels = {
         (found.target, found.snapshot_boundary - START): found.labels.tolist()
-        for crossing in crossings
+        for crossing in boundaries
         for found in crossing.labels
     }
     assert labels == oracle.labels
@@ -129,10 +129,10 @@ def test_order_within_the_lateness_changes_nothing(data: st.DataObject) -> None:
     _, disordered, late_too, _ = run([*shuffled, *end])
     assert late == late_too == 0
 
-    def told(crossings: list[BoundaryResult]) -> dict[int, dict[str, bytes]]:
+    def told(boundaries: list[BoundaryResult]) -> dict[int, dict[str, bytes]]:
         return {
             crossing.boundary: dict(zip(crossing.ids, (row.tobytes() for row in crossing.features), strict=True))
-            for crossing in crossings
+            for crossing in boundaries
             if len(crossing.rows)
         }
 
@@ -160,24 +160,24 @@ def test_an_event_after_a_year_of_silence_is_counted_in_a_clean_window() -> None
         Event("a", 400 * DAY_MS, "view"),
         Tick(401 * DAY_MS + HOUR_MS),
     ]
-    engine, crossings, _, _ = run(items)
+    engine, boundaries, _, _ = run(items)
     assert engine.newest is not None
     (vector,) = describe(engine.state, np.array([0]), engine.newest, minor_units=100)
     assert vector[INDEX["events_30d"]] == 1
     assert vector[INDEX["purchases_30d"]] == 0
     assert vector[INDEX["spend_total"]] == 5.0
     # Boundaries are crossed while somebody is in the look-back or a label is pending, and again from the new event on.
-    assert len(crossings) < 100
+    assert len(boundaries) < 100
 
 
 def test_both_classes_of_a_label_mature_at_the_horizon_and_not_before() -> None:
     items: list[Event | Tick] = [Event("stays", 0), Event("leaves", 1), Event("stays", 2 * DAY_MS)]
     items_until: list[Event | Tick] = [*items, Tick(14 * DAY_MS + HOUR_MS)]
-    _, crossings, _, _ = run(items_until)
+    _, boundaries, _, _ = run(items_until)
     first = START + 1
-    assert not [label for c in crossings for label in c.labels if label.target == "churn"]
-    _, crossings, _, _ = run([*items, Tick(15 * DAY_MS + HOUR_MS)])
-    (labels,) = [label for c in crossings for label in c.labels if label.target == "churn"]
+    assert not [label for c in boundaries for label in c.labels if label.target == "churn"]
+    _, boundaries, _, _ = run([*items, Tick(15 * DAY_MS + HOUR_MS)])
+    (labels,) = [label for c in boundaries for label in c.labels if label.target == "churn"]
     assert labels.snapshot_boundary == first
     assert labels.labels.tolist() == [0, 1]
 
@@ -191,10 +191,10 @@ def test_a_label_looks_at_the_days_of_its_horizon_and_at_no_other(day: int, labe
         [Event("returns", 0), Event("other", 0), returns, *(Event("other", n * DAY_MS + 1) for n in range(1, 17))],
         key=lambda event: event.at,
     )
-    _, crossings, _, _ = run([*items, Tick(17 * DAY_MS)])
+    _, boundaries, _, _ = run([*items, Tick(17 * DAY_MS)])
     (found,) = [
         found
-        for crossing in crossings
+        for crossing in boundaries
         for found in crossing.labels
         if found.target == "churn" and found.snapshot_boundary == START + 1
     ]
@@ -204,10 +204,10 @@ def test_a_label_looks_at_the_days_of_its_horizon_and_at_no_other(day: int, labe
 def test_a_day_does_not_see_what_happened_a_round_of_the_bitmap_before() -> None:
     # Day 128 takes over the bit of day 0; the snapshot of boundary 120 looks at the days 120 to 133.
     ticks = [Tick(day * DAY_MS) for day in range(1, 140)]
-    _, crossings, _, _ = run([Event("a", HOUR_MS), *ticks[:114], Event("a", 115 * DAY_MS), *ticks[115:]])
+    _, boundaries, _, _ = run([Event("a", HOUR_MS), *ticks[:114], Event("a", 115 * DAY_MS), *ticks[115:]])
     labels = {
         found.snapshot_boundary - START: found.labels.tolist()
-        for crossing in crossings
+        for crossing in boundaries
         for found in crossing.labels
         if found.target == "churn"
     }
@@ -244,8 +244,8 @@ def test_too_many_customers_for_a_snapshot_are_sampled_stably() -> None:
     def sample(order: list[Event], days: int) -> dict[int, set[str]]:
         engine, decoder = Engine(0, small), Decoder(small)
         log = Log.of([*order, Tick(days * DAY_MS + HOUR_MS)])
-        crossings = engine.process(decoder.decode(log.records)).crossings
-        return {crossing.boundary: set(crossing.ids) for crossing in crossings if crossing.ids}
+        boundaries = engine.process(decoder.decode(log.records)).boundaries
+        return {crossing.boundary: set(crossing.ids) for crossing in boundaries if crossing.ids}
 
     forwards = sample(events, 2)
     backwards = sample(list(reversed(events)), 2)
