@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from clickhouse.store import Store
 from clickhouse.tables import SCHEMAS
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 PATIENCE_SECONDS = 5.0
 """How long an act waits for its record before it is refused."""
@@ -29,7 +29,7 @@ class AuditEntry:
     address: str = ""
 
 
-def record_audit(settings: Settings, act: AuditEntry) -> None:
+def record_audit(settings: PlaceSettings, act: AuditEntry) -> None:
     """Store an act; blocks for at most `PATIENCE_SECONDS` or so.
 
     Raises

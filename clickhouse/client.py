@@ -11,7 +11,7 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 from clickhouse.errors import reraise
 from ebb.errors import SettingsError
 from ebb.loopback import LOOPBACK
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 120
@@ -20,12 +20,12 @@ CONNECTIONS = 16
 """Connections kept open; more threads than that at once open more and drop them."""
 
 
-def is_near(settings: Settings) -> bool:
+def is_near(settings: PlaceSettings) -> bool:
     """Tell whether ClickHouse runs on this machine, so that to compress what goes there costs more than it saves."""
     return urlsplit(settings.clickhouse_url).hostname in LOOPBACK
 
 
-def connect(settings: Settings, *, database: str | None = None) -> Client:
+def connect(settings: PlaceSettings, *, database: str | None = None) -> Client:
     """Open a client that several threads may share.
 
     Parameters

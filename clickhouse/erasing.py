@@ -1,4 +1,4 @@
-"""Deleting a customer's rows, and counting that none is left."""
+"""Delete a customer's rows, and count them."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
 from clickhouse.client import connect
 from clickhouse.errors import reraise
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 _UNTIL = "customer_id = {customer:String} AND as_of <= fromUnixTimestamp64Milli({time:Int64})"
 _OF_CUSTOMER: dict[str, str] = {
-    # What a customer does after having been forgotten is theirs anew, so each table is deleted up to the erasure.
+    # What a customer does after the erasure is kept, so each table is deleted up to it.
     "events": "customer_id = {customer:String} AND (partition != {partition:Int64} OR offset <= {offset:UInt64})",
     "features": _UNTIL,
     "scores": _UNTIL,
@@ -18,26 +18,28 @@ _OF_CUSTOMER: dict[str, str] = {
     "alert_handling": _UNTIL,
     "outcomes": "customer_id = {customer:String} AND snapshot_day <= "
     "toDate(toDateTime(intDiv({time:Int64}, 1000), 'UTC'))",
-    "dead_letters": "position(detail, {quoted:String}) > 0",
+    # Rows from before the column, and those of a wrong key, which name two customers, are found by the id they quote.
+    "dead_letters": "customer_id = {customer:String} AND (partition != {partition:Int64} OR offset <= {offset:UInt64}) "
+    "OR (customer_id = '' OR reason = 'wrong_key') AND position(detail, {quoted:String}) > 0",
 }
 
 
 @dataclass(frozen=True)
 class Until:
-    """Where in the stream a customer was forgotten; the default is the end of everything."""
+    """Where in the stream a customer was erased; by default at the end of everything."""
 
     partition: int = -1
     offset: int = 2**63
-    """Of the record in the activity topic; rows of other partitions go whatever their offset."""
+    """Of the record in the activity topic; rows of other partitions are deleted whatever their offset."""
     event_time_ms: int = 4_102_444_800_000
-    """Greatest event time of what was told before; 2100-01-01 if nobody has said."""
+    """Greatest event time of rows written before; 2100-01-01 if unknown."""
 
 
-def erase_rows(settings: Settings, customer_id: str, until: Until) -> dict[str, int]:
+def erase_rows(settings: PlaceSettings, customer_id: str, until: Until) -> dict[str, int]:
     """Delete the rows of a customer from every table; return how many each held.
 
-    The parts that held them are written anew without them before this returns, so nothing is left but what ClickHouse
-    keeps of replaced parts for some minutes. Doing it twice deletes nothing the second time.
+    The parts that held them are rewritten without them before this returns, so nothing is left but what ClickHouse
+    keeps of replaced parts for some minutes. A second call deletes nothing.
 
     Raises
     ------
@@ -48,7 +50,7 @@ def erase_rows(settings: Settings, customer_id: str, until: Until) -> dict[str, 
     """
     parameters: dict[str, object] = {
         "customer": customer_id,
-        # Refusals quote the id that they are about, cut as `stream_processors.ingest.decoder` cuts it.
+        # Texts quote an id cut as `stream_processors.ingest.decoder` cuts it.
         "quoted": repr(customer_id[:80]),
         "partition": until.partition,
         "offset": until.offset,

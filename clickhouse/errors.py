@@ -6,7 +6,7 @@ from typing import NoReturn
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
 from ebb.errors import EbbError, UnavailableError
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 TRANSIENT = {
     159: "TIMEOUT_EXCEEDED",
@@ -45,7 +45,7 @@ class InsertRefusedError(RefusedError):
         self.reason = reason
 
 
-def unavailable(settings: Settings, reason: object) -> UnavailableError:
+def unavailable(settings: PlaceSettings, reason: object) -> UnavailableError:
     """Make the error for a server that does not answer."""
     what = f"ClickHouse at {settings.clickhouse_url} is not available: {reason}."
     return UnavailableError(what, "Check that it runs and that EBB_CLICKHOUSE_URL names it.")
@@ -60,7 +60,7 @@ def is_transient(error: ClickHouseError) -> bool:
     return status is None or int(status.group(1)) >= 500 or status.group(1) == "429"
 
 
-def hint_for(error: ClickHouseError, settings: Settings) -> str:
+def hint_for(error: ClickHouseError, settings: PlaceSettings) -> str:
     """Return what the reader can do about a refusal."""
     if error.code in _ABSENT:
         return f"Database {settings.database} was reset or never migrated; start the part again, it migrates first."
@@ -69,7 +69,7 @@ def hint_for(error: ClickHouseError, settings: Settings) -> str:
     return ""
 
 
-def reraise(error: ClickHouseError, settings: Settings) -> NoReturn:
+def reraise(error: ClickHouseError, settings: PlaceSettings) -> NoReturn:
     """Raise what a failed statement means to Ebb.
 
     Raises

@@ -8,7 +8,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 from clickhouse.client import connect
 from clickhouse.errors import reraise
 from ebb.errors import UnavailableError
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS migrations (name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))
@@ -34,7 +34,7 @@ def _statements(text: str) -> list[str]:
     wait=wait_exponential_jitter(multiplier=0.1, max=3),
     reraise=True,
 )
-def migrate(settings: Settings) -> list[str]:
+def migrate(settings: PlaceSettings) -> list[str]:
     """Create the database of the settings and apply the migrations that it lacks.
 
     Each statement says `IF NOT EXISTS`, so callers at the same time, or one that follows a crash, do no harm.

@@ -19,7 +19,7 @@ from clickhouse.tables import DEFAULTED, SCHEMAS
 from ebb.errors import UnavailableError
 from ebb.log import get_logger
 from ebb.metrics import INSERT_RETRIES, INSERT_ROWS, INSERT_SECONDS
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 __all__ = ["InsertRefusedError", "Store", "statement"]
 
@@ -66,7 +66,7 @@ class Store:
         Asked while an insert waits; once true, the insert gives up with `UnavailableError`.
     """
 
-    def __init__(self, settings: Settings, *, stopping: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, settings: PlaceSettings, *, stopping: Callable[[], bool] = lambda: False) -> None:
         self._settings = settings
         self._stopping = stopping
         self._opening = threading.Lock()

@@ -227,6 +227,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "detail": _TEXT,
             "size": pa.uint32(),
             "seen_at": _TIME,
+            "customer_id": _TEXT,
         }
     ),
 }

@@ -1,4 +1,4 @@
-"""The one tree of errors. Each says what happened, to what, and what to do about it."""
+"""The one tree of errors. Each says what happened, to what, and what to do."""
 
 
 class EbbError(Exception):
@@ -27,11 +27,24 @@ class SetupError(EbbError):
 
 
 class InvalidEventError(EbbError):
-    """An activity record cannot be accepted; `reason` is the label it is counted and dead-lettered under."""
+    """An activity record cannot be accepted.
 
-    def __init__(self, *, reason: str, what: str) -> None:
+    Parameters
+    ----------
+    reason
+        Label under which it is counted and dead-lettered.
+    customer_id
+        Customer that its body names, where that is known and differs from its key.
+    """
+
+    def __init__(self, *, reason: str, what: str, customer_id: str | None = None) -> None:
         super().__init__(what)
         self.reason = reason
+        self.customer_id = customer_id
+
+
+class IllegalTransitionError(EbbError):
+    """A state machine was asked for a step that its present state does not allow."""
 
 
 class SchemaMismatchError(EbbError):
@@ -47,7 +60,7 @@ class SourceError(EbbError):
 
 
 class UnavailableError(EbbError):
-    """A service that Ebb depends on (Kafka, ClickHouse) does not answer; trying again later may help."""
+    """A service that Ebb depends on (Kafka, ClickHouse) does not answer; a retry may help."""
 
 
 class StreamRefusedError(EbbError):
@@ -59,4 +72,4 @@ class StreamRefusedError(EbbError):
 
 
 class KeyRefusedError(StreamRefusedError):
-    """An API asks for another key: the one shown is missing, unknown, revoked, expired or may not read."""
+    """An API refused the key: it is missing, unknown, revoked, expired or may not read."""

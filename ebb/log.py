@@ -5,10 +5,10 @@ import sys
 
 import structlog
 
-from ebb.settings import Settings
+from ebb.settings import ProcessSettings
 
 
-def configure_logging(settings: Settings, part: str) -> None:
+def configure_logging(settings: ProcessSettings, part: str) -> None:
     """Send structlog's and the libraries' records to standard error in the format of the settings.
 
     Parameters

@@ -1,6 +1,7 @@
 """Every setting of Ebb, read from the environment as `EBB_…`.
 
-One object serves all parts, so that a worker, the learner and the API started from one environment agree.
+One object serves all parts, so that a worker, the learner and the API started from one environment agree. Its fields
+are declared in sections; a constructor takes the section that it uses.
 """
 
 import json
@@ -48,12 +49,15 @@ Days = Annotated[int, Field(ge=1, le=120)]
 """Whole days; at most 120, the width of the activity bitmaps less the days still open to late events."""
 
 
-class Settings(BaseSettings):
-    """Settings shared by all parts. Units are in the names: seconds, days (of event time), bytes, events."""
+class _Section(BaseSettings):
+    """Base of the sections."""
 
-    model_config = SettingsConfigDict(env_prefix="EBB_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="EBB_", frozen=True, extra="ignore", use_attribute_docstrings=True)
 
-    # Places
+
+class PlaceSettings(_Section):
+    """Where things are, and how they are named and divided."""
+
     home: Path = Path(".ebb")
     """Data of the embedded runtime; `ebb reset` empties it."""
     lib: Path = Path(".ebb/lib")
@@ -87,7 +91,24 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Workers that `ebb up` starts."""
 
-    # Time
+    @property
+    def topics(self) -> Topics:
+        """Names of the topics in this namespace."""
+        return Topics(f"ebb.{self.namespace}." if self.namespace else "ebb.")
+
+    @property
+    def database(self) -> str:
+        """ClickHouse database of this namespace."""
+        return f"ebb_{self.namespace}" if self.namespace else "ebb"
+
+    def group(self, part: str) -> str:
+        """Name of the Kafka consumer group of a part (`worker`, `learner`, `api`)."""
+        return f"{self.topics.prefix}{part}"
+
+
+class TimeSettings(_Section):
+    """Event time."""
+
     day_seconds: Positive = 86_400.0
     """Real seconds that one day of event time takes; below 86,400 time is compressed (the demo)."""
     clock_origin_wall: float = 0.0
@@ -101,7 +122,15 @@ class Settings(BaseSettings):
     idle_after_seconds: Annotated[float, Field(ge=0)] = 5.0
     """Real seconds without an event after which a worker moves its partition's time on; 0: never (replay)."""
 
-    # Labels and features
+    @property
+    def clock(self) -> Clock:
+        """The clock of event time."""
+        return Clock(self.clock_origin_wall, self.clock_origin_event, DAY / self.day_seconds)
+
+
+class LabelSettings(_Section):
+    """What a label and a feature are."""
+
     horizon_days: Days = 14
     """Days without activity after a snapshot that make its customer one who left: a churn label matures then."""
     purchase_horizon_days: Days = 7
@@ -124,7 +153,20 @@ class Settings(BaseSettings):
     minor_units: Annotated[int, Field(ge=1)] = 100
     """Minor units in one unit of money; amounts are summed as whole minor units."""
 
-    # Stream engine
+    @field_validator("kinds")
+    @classmethod
+    def _known_kinds(cls, value: dict[str, str]) -> dict[str, str]:
+        known = {"other", "session", "view", "cart", "purchase", "support", "cancel"}
+        wrong = {kind for kind in value.values() if kind not in known}
+        if wrong:
+            message = f"kinds maps to {sorted(wrong)}; the kinds are {sorted(known)}"
+            raise ValueError(message)
+        return value
+
+
+class EngineSettings(_Section):
+    """How a worker processes activity."""
+
     max_event_bytes: Annotated[int, Field(ge=256)] = 65_536
     """Largest event accepted; a larger one is dead-lettered."""
     dedupe_events: Annotated[int, Field(ge=0)] = 200_000
@@ -140,7 +182,10 @@ class Settings(BaseSettings):
     poll_records: Annotated[int, Field(ge=1)] = 20_000
     """Most records in one polled batch of a partition."""
 
-    # Scores
+
+class ScoreSettings(_Section):
+    """Bands, alerts and what they are worth."""
+
     band_thresholds: tuple[float, float, float] = (0.3, 0.6, 0.8)
     """Churn probability from which a customer is medium, high, critical."""
     band_hysteresis: Annotated[float, Field(ge=0, lt=0.2)] = 0.05
@@ -156,7 +201,18 @@ class Settings(BaseSettings):
     save_rate: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Share of leaving customers whom an offer keeps; expected gain = churn x save rate x value - offer cost."""
 
-    # Serving
+    @field_validator("band_thresholds")
+    @classmethod
+    def _rising(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not 0 < value[0] < value[1] < value[2] < 1:
+            message = f"band_thresholds must rise within (0, 1), not {value}"
+            raise ValueError(message)
+        return value
+
+
+class ServingSettings(_Section):
+    """The API, its streams and its webhooks."""
+
     api_keys: str = ""
     """Comma-separated keys that may do everything; none means that the API listens on loopback only."""
     require_key: bool = False
@@ -184,30 +240,6 @@ class Settings(BaseSettings):
     """Let webhooks be delivered to addresses that are not public: this machine, the own network."""
     webhook_attempts: Annotated[int, Field(ge=1, le=15)] = 8
     """Attempts at an alert before a webhook's receiver counts as dead for it; waits double from 1 s to 300 s."""
-    log_format: Literal["console", "json"] = "console"
-    """Lines for a person, or JSON for a log collector."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe lines that are written."""
-    seed: int = 7
-    """Seed of everything random: the simulator, sampling, the models."""
-
-    @field_validator("band_thresholds")
-    @classmethod
-    def _rising(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
-        if not 0 < value[0] < value[1] < value[2] < 1:
-            message = f"band_thresholds must rise within (0, 1), not {value}"
-            raise ValueError(message)
-        return value
-
-    @field_validator("kinds")
-    @classmethod
-    def _known_kinds(cls, value: dict[str, str]) -> dict[str, str]:
-        known = {"other", "session", "view", "cart", "purchase", "support", "cancel"}
-        wrong = {kind for kind in value.values() if kind not in known}
-        if wrong:
-            message = f"kinds maps to {sorted(wrong)}; the kinds are {sorted(known)}"
-            raise ValueError(message)
-        return value
 
     @field_validator("webhooks")
     @classmethod
@@ -226,6 +258,42 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
+
+class ProcessSettings(_Section):
+    """Logs and chance, alike in every process."""
+
+    log_format: Literal["console", "json"] = "console"
+    """Lines for a person, or JSON for a log collector."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe lines that are written."""
+    seed: int = 7
+    """Seed of everything random: the simulator, sampling, the models."""
+
+
+SECTIONS: dict[str, type[_Section]] = {
+    "Places": PlaceSettings,
+    "Time": TimeSettings,
+    "Labels and features": LabelSettings,
+    "Stream engine": EngineSettings,
+    "Scores": ScoreSettings,
+    "Serving": ServingSettings,
+    "Every process": ProcessSettings,
+}
+"""Sections by the title that documentation gives them."""
+TUNING = frozenset(
+    {
+        "dedupe_events", "drift_pace", "heartbeat_seconds", "idle_after_seconds", "poll_records", "publish_change",
+        "sink_rows", "snapshot_limit", "stream_clients", "tree_labels",
+    }
+)  # fmt: skip
+"""Settings whose defaults were measured and that no operator need judge: documentation lists them apart."""
+
+
+class Settings(
+    PlaceSettings, TimeSettings, LabelSettings, EngineSettings, ScoreSettings, ServingSettings, ProcessSettings
+):
+    """Settings shared by all parts. Units are in the names: seconds, days (of event time), bytes, events."""
+
     @model_validator(mode="after")
     def _keys_before_open_door(self) -> Self:
         if self.api_host not in LOOPBACK and not (self.api_keys or self.require_key):
@@ -235,25 +303,6 @@ class Settings(BaseSettings):
             )
             raise ValueError(message)
         return self
-
-    @property
-    def topics(self) -> Topics:
-        """Names of the topics in this namespace."""
-        return Topics(f"ebb.{self.namespace}." if self.namespace else "ebb.")
-
-    @property
-    def clock(self) -> Clock:
-        """The clock of event time."""
-        return Clock(self.clock_origin_wall, self.clock_origin_event, DAY / self.day_seconds)
-
-    @property
-    def database(self) -> str:
-        """ClickHouse database of this namespace."""
-        return f"ebb_{self.namespace}" if self.namespace else "ebb"
-
-    def group(self, part: str) -> str:
-        """Name of the Kafka consumer group of a part (`worker`, `learner`, `api`)."""
-        return f"{self.topics.prefix}{part}"
 
     def environment(self) -> dict[str, str]:
         """Return the `EBB_…` variables from which a child process reads exactly these settings."""

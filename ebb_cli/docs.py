@@ -18,11 +18,14 @@ import typer
 from prometheus_client.metrics import MetricWrapperBase
 
 from ebb import metrics
-from ebb import settings as settings_module
 from ebb.contracts.features import FEATURES, HALF_LIVES, SCHEMA_HASH, WIDTH, WINDOWS
-from ebb.settings import DEFAULT_KINDS, Settings
+from ebb.settings import DEFAULT_KINDS, SECTIONS, TUNING, Settings
 from serving.http.problem_types import KINDS
 
+TUNING_NOTE = (
+    "The defaults of these were measured (`make bench`) and may stay as they are. Change one only when a "
+    "measurement of your own says so."
+)
 GENERATED = "<!-- Written by `make docs` from {source}. Change that, not this page. -->"
 _SECTION = re.compile(r"^ {0,4}# (?P<title>\S.*)$")
 
@@ -127,24 +130,20 @@ def problems_page() -> str:
 
 
 def settings_page() -> str:
-    """Return the page of the `EBB_` settings."""
-    schema: dict[str, dict[str, Any]] = Settings.model_json_schema()["properties"]
-    described = [entry for entry in describe(settings_module, "Settings") if entry.name in Settings.model_fields]
+    """Return the page of the `EBB_` settings: a chapter per section, and last those that may stay as they are."""
     parts = []
-    for section in dict.fromkeys(entry.section for entry in described):
-        rows = [
-            (
-                f"`EBB_{entry.name.upper()}`",
-                _holds(schema[entry.name]),
-                _default(Settings.model_fields[entry.name].get_default(call_default_factory=True)),
-                entry.meaning,
-            )
-            for entry in described
-            if entry.section == section
-        ]
-        parts += [f"## {section}", _table(("variable", "holds", "default", "meaning"), rows)]
+    for title, section in SECTIONS.items():
+        names = [name for name in section.model_fields if name not in TUNING]
+        parts += [f"## {title}", _settings_table(names)]
     kinds = [(f"`{name}`", kind) for name, kind in DEFAULT_KINDS.items()]
-    parts += ["## Default of `EBB_KINDS`", _table(("event type", "kind"), kinds)]
+    tuning = [name for section in SECTIONS.values() for name in section.model_fields if name in TUNING]
+    parts += [
+        "## Default of `EBB_KINDS`",
+        _table(("event type", "kind"), kinds),
+        "## Tuning",
+        TUNING_NOTE,
+        _settings_table(tuning),
+    ]
     return _page(
         "ebb/settings.py",
         "Settings",
@@ -153,6 +152,20 @@ def settings_page() -> str:
         "part at its start with a line that names the variable.",
         *parts,
     )
+
+
+def _settings_table(names: Iterable[str]) -> str:
+    schema: dict[str, dict[str, Any]] = Settings.model_json_schema()["properties"]
+    rows = [
+        (
+            f"`EBB_{name.upper()}`",
+            _holds(schema[name]),
+            _default(Settings.model_fields[name].get_default(call_default_factory=True)),
+            " ".join((Settings.model_fields[name].description or "").split()),
+        )
+        for name in names
+    ]
+    return _table(("variable", "holds", "default", "meaning"), rows)
 
 
 def metrics_page() -> str:
@@ -203,16 +216,14 @@ def exported_metrics() -> list[ExportedMetric]:
     return exported
 
 
-def describe(module: ModuleType, class_name: str | None = None) -> list[Described]:
-    """Return what a module, or a class of it, assigns: each name with its docstring and section comment.
+def describe(module: ModuleType) -> list[Described]:
+    """Return what a module assigns: each name with its docstring and section comment.
 
-    The string that stands under an assignment documents it for a reader of the code; Python itself does not keep it,
+    The string under an assignment documents it for a reader of the code; Python itself does not keep it,
     so it is read from the source.
     """
     source = inspect.getsource(module)
     body: list[ast.stmt] = ast.parse(source).body
-    if class_name is not None:
-        body = next(node.body for node in body if isinstance(node, ast.ClassDef) and node.name == class_name)
     return list(_described(body, source.splitlines()))
 
 

@@ -15,7 +15,7 @@ from ebb.contracts.activity import TICK_HEADER
 from ebb.errors import UnavailableError
 from ebb.kafka.config import producer_config
 from ebb.metrics import PRODUCE_FAILURES, PRODUCED
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 QUEUE_EVENTS = 100_000
 """Events that may wait for the broker; some 30 MB of memory, half a second of work for it."""
@@ -43,7 +43,7 @@ class ActivityProducer:
     """
 
     def __init__(
-        self, settings: Settings, *, source: str, linger_ms: float = 5.0, answer_seconds: float = 60.0
+        self, settings: PlaceSettings, *, source: str, linger_ms: float = 5.0, answer_seconds: float = 60.0
     ) -> None:
         self._settings = settings
         self._topic = settings.topics.activity

@@ -58,8 +58,8 @@ class Context:
             collector=Collector(settings, clock),
             delivery=AcknowledgedProducer(settings),
             eraser=ErasureWorker(settings, feed.ledger, feed.desk),
-            couriers=WebhookDispatchers(settings, feed.ledger.hides),
-            archive=HandlingArchiver(settings, feed.ledger.hides),
+            couriers=WebhookDispatchers(settings, feed.ledger.is_erased),
+            archive=HandlingArchiver(settings, feed.ledger.is_erased),
         )
 
     def start(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from confluent_kafka import Message
 
 from ebb.contracts.stream import ALERTS_HELD
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 from serving.projections.alert_handling import AlertHandlingView
 from serving.projections.alerts import RecentAlerts
 from serving.projections.api_keys import ApiKeyView
@@ -26,7 +26,7 @@ _UNDER_WAY = 20
 class Feed:
     """Owns the reader thread and what it fills."""
 
-    def __init__(self, settings: Settings, hub: Hub) -> None:
+    def __init__(self, settings: PlaceSettings, hub: Hub) -> None:
         self.board = ScoreView()
         self.registry = ModelView()
         self.alerts = RecentAlerts(ALERTS_HELD)
@@ -69,8 +69,8 @@ class Feed:
     def _take_alerts(self, records: Sequence[Message], fresh: bool) -> None:
         raised = self.alerts.add([body for record in records if (body := _bytes(record.value())) is not None])
         if self.ledger.known:
-            raised = [one for one in raised if not self.ledger.hides(one[0].customer_id, one[0].raised_at)]
-            self.alerts.forget(lambda alert: self.ledger.hides(alert.customer_id, alert.raised_at))
+            raised = [one for one in raised if not self.ledger.is_erased(one[0].customer_id, one[0].raised_at)]
+            self.alerts.forget(lambda alert: self.ledger.is_erased(alert.customer_id, alert.raised_at))
         if fresh:
             self._publish([StreamMessage.of_alert(alert, body) for alert, body in raised])
 
@@ -87,9 +87,9 @@ class Feed:
             self.desk.take(_bytes(record.key()), _bytes(record.value()))
 
     def _take_erasures(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
-        digests = self.ledger.take([(_bytes(record.key()), _bytes(record.value())) for record in records])
+        digests = self.ledger.apply([(_bytes(record.key()), _bytes(record.value())) for record in records])
         if digests:
-            self.alerts.forget(lambda alert: self.ledger.hides(alert.customer_id, alert.raised_at))
+            self.alerts.forget(lambda alert: self.ledger.is_erased(alert.customer_id, alert.raised_at))
         loop = self._loop
         if digests and loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has closed, and what it remembered with it

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from ebb.contracts.stream import MAX_CLIENT_BYTES
 from ebb.errors import SetupError
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 from serving.http.limits import LimitedHttpProtocol
 from serving.streaming.frames import FrameProtocol
 from serving.streaming.hub import Hub
@@ -76,7 +76,7 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(settings: PlaceSettings) -> socket.socket:
     """Open the socket of the API.
 
     Raises

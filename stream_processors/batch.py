@@ -34,6 +34,8 @@ class DeadLetter:
     record: Record
     reason: str
     detail: str
+    customer_id: str
+    """Customer that its body names, or its key; empty if neither is known."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.fenced_writer import FencedWriter
 from ebb.kafka.reader import read_to_end
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings, Settings
 from stream_processors.scoring.history import ScoreHistory
 from stream_processors.state.customer_ids import Ids
 from stream_processors.state.customers import Names
@@ -109,7 +109,7 @@ class PartitionCheckpointer:
         self._snapshots = set(manifest["snapshots"])
 
 
-def own(settings: Settings, partition: int) -> FencedWriter:
+def own(settings: PlaceSettings, partition: int) -> FencedWriter:
     """Become the only writer of a partition's checkpoints; the former writer is fenced.
 
     Raises

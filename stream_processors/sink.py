@@ -168,6 +168,7 @@ def dead_letter_columns(letters: list[DeadLetter], topic: str, partition: int, s
         "detail": [letter.detail[:500] for letter in letters],
         "size": [len(letter.record.value or b"") for letter in letters],
         "seen_at": [utc(seen_at)] * len(letters),
+        "customer_id": [letter.customer_id for letter in letters],
     }
 
 

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ebb.errors import EbbError, UnavailableError
 from ebb.kafka.config import producer_config
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 IN_FLIGHT = 50_000
 """Records that may wait for the broker at once, of all requests together; some 50 MB."""
@@ -33,7 +33,7 @@ class AcknowledgedProducer:
     thread of its own.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: PlaceSettings) -> None:
         self._bootstrap = settings.kafka_bootstrap
         self._producer = Producer(
             producer_config(

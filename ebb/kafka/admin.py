@@ -8,7 +8,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 from ebb.contracts.topics import MAX_MESSAGE_BYTES, Topics
 from ebb.errors import SettingsError, UnavailableError
 from ebb.kafka.config import client_config
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 
 def topic_specs(topics: Topics, partitions: int, replication: int) -> list[NewTopic]:
@@ -43,7 +43,7 @@ def topic_specs(topics: Topics, partitions: int, replication: int) -> list[NewTo
     wait=wait_exponential(0.2, max=3),
     reraise=True,
 )
-def create_topics(settings: Settings) -> list[str]:
+def create_topics(settings: PlaceSettings) -> list[str]:
     """Create the topics that do not exist yet and wait until the broker knows them.
 
     Returns

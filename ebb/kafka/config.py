@@ -1,19 +1,17 @@
 """What every librdkafka client of Ebb is told, whatever else it is for."""
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
-
-if TYPE_CHECKING:
-    from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 LOG = logging.getLogger("librdkafka")
 # What matters of librdkafka's log arrives as an error; whoever configures logging sees the rest.
 LOG.addHandler(logging.NullHandler())
 
 
-def client_config(settings: "Settings", **more: Any) -> dict[str, Any]:
+def client_config(settings: PlaceSettings, **more: Any) -> dict[str, Any]:
     """Return the configuration of a producer, consumer or admin client.
 
     It tries a broker that is away less and less often, and says so in the log of the process rather than on its own.
@@ -33,7 +31,7 @@ def client_config(settings: "Settings", **more: Any) -> dict[str, Any]:
     }
 
 
-def producer_config(settings: "Settings", **more: Any) -> dict[str, Any]:
+def producer_config(settings: PlaceSettings, **more: Any) -> dict[str, Any]:
     """Return the configuration of a producer: idempotent, and agreeing with all others where a customer lives.
 
     Parameters

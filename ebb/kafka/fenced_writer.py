@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import EbbError, UnavailableError
 from ebb.kafka.config import client_config
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 TRANSACTION_SECONDS = 300
 """Longest that one write may take; a process that hangs in the middle of one holds readers up no longer."""
@@ -39,7 +39,7 @@ class FencedWriter:
         If the broker does not answer.
     """
 
-    def __init__(self, settings: Settings, name: str, *, topic: str, partition: int, patience: float = 60) -> None:
+    def __init__(self, settings: PlaceSettings, name: str, *, topic: str, partition: int, patience: float = 60) -> None:
         self._name, self._topic, self._partition = name, topic, partition
         self._bootstrap = settings.kafka_bootstrap
         self._fenced = False

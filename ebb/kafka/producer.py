@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from ebb.errors import UnavailableError
 from ebb.kafka.config import producer_config
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 
 class Publisher:
@@ -22,7 +22,7 @@ class Publisher:
         How long a record may wait for company: throughput against latency.
     """
 
-    def __init__(self, settings: Settings, *, linger_ms: float = 5) -> None:
+    def __init__(self, settings: PlaceSettings, *, linger_ms: float = 5) -> None:
         self._bootstrap = settings.kafka_bootstrap
         self._failure: KafkaError | None = None
         self._lock = Lock()

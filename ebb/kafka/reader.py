@@ -8,11 +8,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import UnavailableError
 from ebb.kafka.config import client_config
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 
 def read_to_end(
-    settings: Settings, topic: str, partitions: Sequence[int], *, timeout: float = 30.0
+    settings: PlaceSettings, topic: str, partitions: Sequence[int], *, timeout: float = 30.0
 ) -> Iterator[Message]:
     """Yield every record of some partitions, from the first kept to the last that stood there when reading began.
 

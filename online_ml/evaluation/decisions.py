@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ebb.contracts.models import Target
-from ebb.settings import Settings
+from ebb.settings import ScoreSettings
 from online_ml.evaluation.metrics import Outcomes, Probabilities
 
 EVEN = 0.5
@@ -28,7 +28,7 @@ class Policy:
     """Days of spend that count as value."""
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: ScoreSettings) -> Self:
         """Take the policy from the settings."""
         return cls(settings.band_thresholds[1], settings.save_rate, settings.offer_cost, settings.value_horizon_days)
 

@@ -11,13 +11,13 @@ import math
 import numpy as np
 
 from ebb.contracts.models import Target
-from ebb.settings import Settings
+from ebb.settings import LabelSettings
 from online_ml.scoring.scorer import Scorer, payload
 
 CANDIDATE = "cold_start"
 
 
-def cold_start(target: Target, settings: Settings) -> Scorer:
+def cold_start(target: Target, settings: LabelSettings) -> Scorer:
     """Return the scorer of a target for the time before its first champion."""
     if target == "churn":
         names = ["log_active_hl14", "log_recency_days", "log_recency_over_gap"]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ebb.errors import SourceError
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 from producers.simulator.world import Truth
 
 DAYS_KEPT = 400
@@ -27,7 +27,7 @@ SCHEMA = pa.schema(
 """Columns as in `simulation.Truth`."""
 
 
-def truth_folder(settings: Settings) -> Path:
+def truth_folder(settings: PlaceSettings) -> Path:
     """Return where the truth of this namespace lies."""
     return settings.home / "truth" / settings.namespace
 

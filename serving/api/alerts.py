@@ -277,7 +277,7 @@ async def _find(here: Context, alert_id: str) -> tuple[Alert, bytes]:
         raise UnavailableError(what, "Ask again in a moment; see /readyz.")
     rows = await run_in_threadpool(here.analytics.rows, "alert_by_id", alert=alert_id)
     found = [Alert.model_validate(row) for row in rows]
-    if not found or here.feed.ledger.hides(found[0].customer_id, found[0].raised_at):
+    if not found or here.feed.ledger.is_erased(found[0].customer_id, found[0].raised_at):
         what = f"There is no alert {alert_id[:80]!r}."
         raise ProblemError(what, "GET /v1/alerts lists the newest.", kind="unknown-alert")
     return found[0], found[0].model_dump_json().encode()

@@ -11,20 +11,20 @@ from starlette.responses import Response
 
 from clickhouse.audit import AuditEntry, record_audit
 from ebb.contracts import erasures
-from ebb.contracts.erasures import ErasurePart, digest_of, key_of, partition_of
+from ebb.contracts.erasures import Erasure, ErasurePart, digest_of, key_of, partition_of
 from ebb.kafka.acknowledged_producer import BusyError
 from serving.api.types import CustomerId
 from serving.context import ContextDep
 from serving.http.auth import AdminPrincipal
 from serving.http.problems import ProblemError
-from serving.projections.erasures import REPORTING, Erasure
+from serving.projections.erasures import REPORTING
 
 router = APIRouter(prefix="/v1", tags=["erasure"])
 _KEPT = timedelta(days=7)
 """Retention of the topics whose records cannot be taken out one by one."""
 _MEANING = {
-    ErasurePart.ORDER: "The partition of the customer has been told to forget.",
-    ErasurePart.WORKER: "State, its checkpoint and the score are gone.",
+    ErasurePart.ORDER: "The record that erases the customer is in their partition.",
+    ErasurePart.WORKER: "State, its checkpoint and the score are erased.",
     ErasurePart.LEARNER: "Predictions that waited for their labels are withdrawn.",
     ErasurePart.HISTORY: "Events, features, scores, alerts, outcomes and refusals in ClickHouse are deleted.",
 }

@@ -1,8 +1,8 @@
-"""Carries erasures through: one replica each, from whatever state it finds, until every part has reported.
+"""Advance open erasures, each by one replica, until every part has reported (`ebb.contracts.erasures`).
 
 Membership of the consumer group decides which replica works on which partition of `ebb.erasures`; nothing is committed
-there. What is to be done follows from the reports alone, so a replica that dies midway is followed by another that
-goes on, and doing a step twice is harmless.
+there. The next step follows from an erasure's state alone, so that another replica resumes where one died, and
+repeating a step is harmless.
 """
 
 import contextlib
@@ -12,32 +12,40 @@ from datetime import UTC, datetime
 from confluent_kafka import Consumer, KafkaException
 
 from clickhouse.erasing import Until, erase_rows
-from ebb.contracts.erasures import ERASE_HEADER, ErasurePart, ErasurePartReport, key_of, partition_of
+from ebb.contracts.erasures import (
+    ERASE_HEADER,
+    Erasure,
+    ErasurePart,
+    ErasurePartReport,
+    ErasureState,
+    key_of,
+    partition_of,
+)
 from ebb.errors import EbbError
 from ebb.kafka.config import client_config
 from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 from serving.projections.alert_handling import AlertHandlingView
-from serving.projections.erasures import Erasure, ErasureView
+from serving.projections.erasures import ErasureView
 
 LOOK_SECONDS = 0.5
 _log = get_logger(__name__)
 
 
 class ErasureWorker:
-    """A thread that works on the open erasures of the partitions that are this replica's."""
+    """A thread that advances the open erasures of the partitions assigned to this replica."""
 
-    def __init__(self, settings: Settings, ledger: ErasureView, desk: AlertHandlingView) -> None:
+    def __init__(self, settings: PlaceSettings, ledger: ErasureView, desk: AlertHandlingView) -> None:
         self._settings = settings
         self._ledger = ledger
         self._desk = desk
         self._publisher: Publisher | None = None
         self._stopping = threading.Event()
         self._early: set[str] = set()
-        """Erasures whose history was deleted once before the others had forgotten the customer."""
-        self._told: set[tuple[str, datetime, bool]] = set()
-        """Steps done that may not have come back through the topic yet."""
+        """Erasures whose order was sent and whose history was deleted once, by this process."""
+        self._steps: dict[str, tuple[datetime, ErasureState]] = {}
+        """Latest step done of each erasure: the time of the reports that it answered, and the state."""
         self._thread = threading.Thread(target=self._run, name="eraser", daemon=True)
 
     def start(self) -> None:
@@ -80,68 +88,89 @@ class ErasureWorker:
                 mine = {place.partition for place in consumer.assignment()}
                 for erasure in self._ledger.open():
                     if partition_of(erasure.request.erasure_id, self._settings.partitions) in mine:
-                        self._carry(erasure)
+                        self._advance(erasure)
         finally:
             with contextlib.suppress(KafkaException):
                 consumer.close()
 
-    def _carry(self, erasure: Erasure) -> None:
+    def _advance(self, erasure: Erasure) -> None:
         try:
             self._step(erasure)
         except EbbError as error:
-            _log.warning("erasure_waits", erasure=erasure.request.erasure_id, error=str(error))
+            _log.warning("erasure waits", erasure=erasure.request.erasure_id, error=str(error))
             self._stopping.wait(LOOK_SECONDS)
 
     def _step(self, erasure: Erasure) -> None:
-        identity, customer, reports = erasure.request.erasure_id, erasure.customer_id, erasure.reports
+        """Do what the state of an erasure asks for; every step may be repeated without harm."""
+        customer = erasure.customer_id
         if customer is None:
             return
-        if ErasurePart.ORDER not in reports and identity not in self._early:
-            # Once per run of this process until it has come back through the topic; a second record would do no harm.
-            publisher = self._publish()
-            headers = [(ERASE_HEADER, identity.encode())]
-            publisher.send(self._settings.topics.activity, key=customer, value=b"", headers=headers)
-            publisher.flush()
-            self._report(erasure, ErasurePart.ORDER, {})
-        worker, learner = reports.get(ErasurePart.WORKER), reports.get(ErasurePart.LEARNER)
-        if worker is None and identity not in self._early:
-            # So that nobody reads on meanwhile; what the worker still writes goes when it has reported.
-            self._forget_acts(erasure, customer)
-            erase_rows(self._settings, customer, Until())
-        self._early.add(identity)
-        if worker is None or learner is None:
-            return
-        step = (identity, max(worker.at, learner.at), erasure.swept)
-        if step in self._told:
-            return
-        if erasure.swept:
-            self._finish(erasure)
-        else:
-            told = worker.details
-            until = Until(told["partition"], told["offset"], told["event_time_ms"]) if told else Until()
-            self._forget_acts(erasure, customer)
-            self._report(erasure, ErasurePart.HISTORY, erase_rows(self._settings, customer, until))
-        self._told.add(step)
+        match erasure.state:
+            case ErasureState.REQUESTED:
+                self._order(erasure, customer)
+                self._delete_early(erasure, customer)
+            case ErasureState.ORDERED:
+                self._delete_early(erasure, customer)
+            case ErasureState.UNLEARNED | ErasureState.DELETED as state:
+                reported_at = max(erasure.reports[part].at for part in (ErasurePart.WORKER, ErasurePart.LEARNER))
+                step = (reported_at, state)
+                if self._steps.get(erasure.request.erasure_id) == step:
+                    return  # done by this process, and its record not read back yet
+                if state is ErasureState.UNLEARNED:
+                    self._delete(erasure, customer)
+                else:
+                    self._finish(erasure)
+                self._steps[erasure.request.erasure_id] = step
+            case ErasureState.UNTRACKED | ErasureState.DONE:
+                return
 
-    def _forget_acts(self, erasure: Erasure, customer: str) -> None:
-        """Withdraw what was done about the customer's alerts: it names them, and its notes may tell of them."""
+    def _order(self, erasure: Erasure, customer: str) -> None:
+        """Put the record that erases the customer on their partition."""
+        identity = erasure.request.erasure_id
+        if identity in self._early:
+            return  # sent by this process, and not read back yet; a second record would do no harm
+        headers = [(ERASE_HEADER, identity.encode())]
+        publisher = self._publish()
+        publisher.send(self._settings.topics.activity, key=customer, value=b"", headers=headers)
+        publisher.flush()
+        self._report(erasure, ErasurePart.ORDER, {})
+
+    def _delete_early(self, erasure: Erasure, customer: str) -> None:
+        """Delete history once at the start, so that it cannot be read meanwhile; later rows go at the end."""
+        if erasure.request.erasure_id in self._early:
+            return
+        self._withdraw_handling(erasure, customer)
+        erase_rows(self._settings, customer, Until())
+        self._early.add(erasure.request.erasure_id)
+
+    def _delete(self, erasure: Erasure, customer: str) -> None:
+        """Delete history up to the point in the stream at which the worker erased the customer."""
+        where = erasure.reports[ErasurePart.WORKER].details
+        until = Until(where["partition"], where["offset"], where["event_time_ms"]) if where else Until()
+        self._withdraw_handling(erasure, customer)
+        self._report(erasure, ErasurePart.HISTORY, erase_rows(self._settings, customer, until))
+
+    def _withdraw_handling(self, erasure: Erasure, customer: str) -> None:
+        """Withdraw what people did about the customer's alerts: the records name them, notes may describe them."""
         publisher = self._publish()
         for key in self._desk.keys_of(customer, erasure.request.requested_at):
             publisher.send(self._settings.topics.handling, key=key, value=None, partition=0)
         publisher.flush()
 
     def _report(self, erasure: Erasure, part: ErasurePart, details: dict[str, int]) -> None:
+        erasure.check(part)
         report = ErasurePartReport(at=datetime.now(UTC), details=details)
         self._put(erasure, part, report.model_dump_json().encode())
 
     def _finish(self, erasure: Erasure) -> None:
-        """Write the records that name the customer anew without the name; compaction drops the old ones."""
+        """Rewrite the records that name the customer without the name; compaction drops the old ones."""
+        erasure.check(ErasurePart.REQUEST)
         worker = erasure.reports[ErasurePart.WORKER].model_copy(update={"customer_id": None})
         done_at = erasure.reports[ErasurePart.HISTORY].at
         request = erasure.request.model_copy(update={"customer_id": None, "done_at": done_at})
         self._put(erasure, ErasurePart.WORKER, worker.model_dump_json().encode())
         self._put(erasure, ErasurePart.REQUEST, request.model_dump_json().encode())
-        _log.info("customer_erased", erasure=erasure.request.erasure_id)
+        _log.info("customer erased", erasure=erasure.request.erasure_id)
 
     def _put(self, erasure: Erasure, part: ErasurePart, body: bytes) -> None:
         identity = erasure.request.erasure_id

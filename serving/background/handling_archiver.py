@@ -20,7 +20,7 @@ from ebb.errors import EbbError
 from ebb.kafka.admin import create_topics
 from ebb.kafka.config import client_config
 from ebb.log import get_logger
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 _AGAIN_SECONDS = 2.0
 _TABLE = "alert_handling"
@@ -33,7 +33,7 @@ Hides = Callable[[str, datetime], bool]
 class HandlingArchiver:
     """A thread that follows `ebb.handling` in a consumer group and inserts what it reads."""
 
-    def __init__(self, settings: Settings, hides: Hides) -> None:
+    def __init__(self, settings: PlaceSettings, hides: Hides) -> None:
         self._settings = settings
         self._hides = hides
         self._stopping = threading.Event()

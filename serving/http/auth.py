@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 from ebb.contracts.api_keys import Scope, split_key
 from ebb.errors import UnavailableError
 from ebb.loopback import LOOPBACK
-from ebb.settings import Settings
+from ebb.settings import ServingSettings
 from serving.http.problems import ProblemError
 from serving.http.rate_limit import Rate, Rates
 from serving.projections.api_keys import ApiKeyView
@@ -76,7 +76,7 @@ class Authenticator:
     """
 
     def __init__(
-        self, settings: Settings, ring: ApiKeyView | None = None, *, complete: Callable[[], bool] = lambda: True
+        self, settings: ServingSettings, ring: ApiKeyView | None = None, *, complete: Callable[[], bool] = lambda: True
     ) -> None:
         self.ring = ring or ApiKeyView()
         self._complete = complete

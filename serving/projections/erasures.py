@@ -1,51 +1,22 @@
-"""Erasures as every replica knows them: asked for, reported on, done."""
+"""Erasures as every replica reads them from `ebb.erasures`."""
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydantic import ValidationError
 
-from ebb.contracts.erasures import ErasurePart, ErasurePartReport, ErasureRequest, digest_of
+from ebb.contracts.erasures import Erasure, ErasurePart, ErasurePartReport, ErasureRequest, digest_of
 from ebb.log import get_logger
 from ebb.metrics import ERASURES_OPEN
 
 _log = get_logger(__name__)
 REPORTING = (ErasurePart.ORDER, ErasurePart.WORKER, ErasurePart.LEARNER, ErasurePart.HISTORY)
-"""The parts that report, in the order in which they do."""
-
-
-@dataclass
-class Erasure:
-    """One erasure with what was reported on it."""
-
-    request: ErasureRequest
-    reports: dict[ErasurePart, ErasurePartReport] = field(default_factory=dict)
-
-    @property
-    def customer_id(self) -> str | None:
-        """Who is to be forgotten; None once nobody needs to know any more."""
-        told = self.reports.get(ErasurePart.WORKER)
-        return self.request.customer_id or (told.customer_id if told is not None else None)
-
-    @property
-    def swept(self) -> bool:
-        """Whether history was deleted after all those who write it had forgotten the customer."""
-        history = self.reports.get(ErasurePart.HISTORY)
-        writers = [
-            one.at for part in (ErasurePart.WORKER, ErasurePart.LEARNER) if (one := self.reports.get(part)) is not None
-        ]
-        return history is not None and len(writers) == 2 and history.at >= max(writers)
-
-    @property
-    def done(self) -> bool:
-        """Whether every part has reported and the id is known no more."""
-        return self.swept and ErasurePart.ORDER in self.reports and self.customer_id is None
+"""The parts that report, in order."""
 
 
 class ErasureView:
-    """All erasures by id. One thread takes, any number read."""
+    """All erasures by id. One thread applies records, any number read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,26 +24,26 @@ class ErasureView:
         self._of_customer: dict[str, str] = {}
         """Digest of a customer → id of their latest erasure."""
         self._early: dict[str, dict[ErasurePart, ErasurePartReport]] = {}
-        """Reports read before their request, which compaction may have moved behind them."""
+        """Reports read before their request, which compaction may have moved after them."""
 
-    def take(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> set[str]:
-        """Take up records of the topic; return the digests of customers who are to be forgotten now."""
-        told: set[str] = set()
+    def apply(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> set[str]:
+        """Apply records of the topic; return the digests of customers to erase from memory now."""
+        digests: set[str] = set()
         with self._lock:
             for key, body in records:
                 identity, _, name = (key or b"").decode(errors="replace").partition("/")
                 try:
                     part = ErasurePart(name)
-                    digest = self._take(identity, part, body) if body is not None else None
+                    digest = self._apply(identity, part, body) if body is not None else None
                 except (ValidationError, ValueError):
-                    _log.warning("erasure_record_refused", key=identity[:40])
+                    _log.warning("erasure record refused", key=identity[:40])
                     continue
                 if digest is not None:
-                    told.add(digest)
+                    digests.add(digest)
             ERASURES_OPEN.set(sum(not one.done for one in self._erasures.values()))
-        return told
+        return digests
 
-    def _take(self, identity: str, part: ErasurePart, body: bytes) -> str | None:
+    def _apply(self, identity: str, part: ErasurePart, body: bytes) -> str | None:
         if part is ErasurePart.REQUEST:
             request = ErasureRequest.model_validate_json(body)
             reports = self._early.pop(identity, {})
@@ -83,12 +54,12 @@ class ErasureView:
                 self._of_customer[request.digest] = identity
             return request.digest
         report = ErasurePartReport.model_validate_json(body)
-        found = self._erasures.get(identity)
-        if found is None:
+        known = self._erasures.get(identity)
+        if known is None:
             self._early.setdefault(identity, {})[part] = report
             return None
-        found.reports[part] = report
-        return found.request.digest if part is ErasurePart.WORKER else None
+        known.reports[part] = report
+        return known.request.digest if part is ErasurePart.WORKER else None
 
     @property
     def known(self) -> bool:
@@ -106,13 +77,13 @@ class ErasureView:
                 return None
             return self._erasures.get(self._of_customer.get(digest_of(customer_id), ""))
 
-    def hides(self, customer_id: str, at: datetime) -> bool:
-        """Say whether something that was told of a customer at a wall time has since been erased."""
+    def is_erased(self, customer_id: str, at: datetime) -> bool:
+        """Return whether data about a customer, created at that wall time, has since been erased."""
         erasure = self.of(customer_id)
         return erasure is not None and at <= erasure.request.requested_at
 
     def open(self) -> list[Erasure]:
         """Return the erasures that are not done, the oldest first."""
         with self._lock:
-            under_way = [one for one in self._erasures.values() if not one.done]
-        return sorted(under_way, key=lambda one: one.request.requested_at)
+            open_ = [one for one in self._erasures.values() if not one.done]
+        return sorted(open_, key=lambda one: one.request.requested_at)

@@ -13,7 +13,7 @@ from ebb.errors import UnavailableError
 from ebb.kafka.admin import create_topics
 from ebb.kafka.config import client_config
 from ebb.log import get_logger
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings
 
 BATCH = 2_000
 """Records handed on at once: large enough to be cheap, small enough to leave the interpreter to others."""
@@ -39,7 +39,7 @@ class TopicReader:
     turns back. After a lost connection it goes on where it was.
     """
 
-    def __init__(self, settings: Settings, sources: Mapping[str, Source]) -> None:
+    def __init__(self, settings: PlaceSettings, sources: Mapping[str, Source]) -> None:
         self._settings = settings
         self._sources = dict(sources)
         self._next: dict[tuple[str, int], int] = {}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ebb.contracts.activity import TICK_HEADER, Activity, Properties, decode_activity
+from ebb.contracts.activity import TEXT_LIMIT, TICK_HEADER, Activity, Properties, decode_activity
 from ebb.contracts.erasures import ERASE_HEADER
 from ebb.contracts.features import KIND_BY_NAME, EventKind
 from ebb.errors import InvalidEventError
@@ -84,7 +84,7 @@ class Decoder:
         try:
             moment, erasing = tick_time(record.headers), erasing_of(record)
         except InvalidEventError as error:
-            signals.refused.append((place, DeadLetter(record, error.reason, error.what)))
+            signals.refused.append((place, _dead_letter(record, error)))
             return True
         if moment is not None:
             signals.ticks.append((place, record.offset, moment))
@@ -120,7 +120,7 @@ class Decoder:
             try:
                 event, known = self._read(record)
             except InvalidEventError as error:
-                refused.append((place, DeadLetter(record, error.reason, error.what)))
+                refused.append((place, _dead_letter(record, error)))
                 continue
             accepted.append(place)
             events.append((event, known, record.value or b""))
@@ -204,6 +204,12 @@ def _filled(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return found
 
 
+def _dead_letter(record: Record, error: InvalidEventError) -> DeadLetter:
+    key = (record.key or b"").decode(errors="replace")
+    customer_id = key if error.customer_id is None else error.customer_id
+    return DeadLetter(record, error.reason, error.what, customer_id[:TEXT_LIMIT])
+
+
 def tick_time(headers: Any) -> int | None:
     """Return the event time in milliseconds that a tick announces, or None if the headers hold no tick.
 
@@ -252,7 +258,8 @@ def check_key(key: bytes | None, customer_id: str) -> None:
         With reason `missing_key` or `wrong_key`.
     """
     if key is None:
-        raise InvalidEventError(reason="missing_key", what="The record has no key; it must be the customer_id.")
+        what = "The record has no key; it must be the customer_id."
+        raise InvalidEventError(reason="missing_key", what=what, customer_id=customer_id)
     if key != customer_id.encode():
         what = f"The record's key is {key[:80]!r}, its customer_id {customer_id[:80]!r}; they must be the same."
-        raise InvalidEventError(reason="wrong_key", what=what)
+        raise InvalidEventError(reason="wrong_key", what=what, customer_id=customer_id)

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from ebb.settings import Settings
+from ebb.settings import ScoreSettings
 from stream_processors.scoring.bands import HIGH, NAMES
 from stream_processors.scoring.history import ScoreHistory
 from stream_processors.state.customers import DAY_MS
@@ -16,7 +16,7 @@ class AlertRule:
     higher than the one alerted does. A first score is no change.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ScoreSettings) -> None:
         self._cooldown = int(settings.alert_cooldown_days * DAY_MS)
 
     def raises(self, history: ScoreHistory, row: int, *, old: int, new: int, now: int) -> bool:

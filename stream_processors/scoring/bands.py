@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ebb.contracts.scores import BANDS
-from ebb.settings import Settings
+from ebb.settings import ScoreSettings
 
 NAMES: tuple[str, ...] = tuple(band.value for band in BANDS)
 """Names by level: 0 is the lowest band."""
@@ -18,7 +18,7 @@ class BandRule:
     A customer rises at the thresholds and falls only below them by the hysteresis, so that noise does not flip a band.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ScoreSettings) -> None:
         self._thresholds = np.array(settings.band_thresholds)
         self._hysteresis = settings.band_hysteresis
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from ebb.contracts.features import INDEX
 from ebb.contracts.models import TARGETS
 from ebb.contracts.scores import utc
-from ebb.settings import Settings
+from ebb.settings import ScoreSettings
 from online_ml.scoring.inputs import design
 from online_ml.scoring.reasons import explain
 from online_ml.scoring.scorer import Scorer
@@ -92,7 +92,7 @@ class ScoreUpdater:
         The models that score.
     """
 
-    def __init__(self, settings: Settings, models: ServingModels) -> None:
+    def __init__(self, settings: ScoreSettings, models: ServingModels) -> None:
         self._models = models
         self._bands = BandRule(settings)
         self._alerts = AlertRule(settings)

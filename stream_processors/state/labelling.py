@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ebb.contracts.examples import SNAPSHOT_ROWS, WITHDRAWN, Block, Close, Labels, Snapshot
 from ebb.contracts.models import Target
-from ebb.settings import Settings
+from ebb.settings import LabelSettings
 from stream_processors.native.hashing import mixed
 from stream_processors.state.customers import DAY_MS, CustomerState, Rows, bitmap_count
 from stream_processors.state.features import describe_at_boundary
@@ -81,7 +81,7 @@ class Labeller:
         Horizons, look-back, definition of churn, sampling.
     """
 
-    def __init__(self, partition: int, settings: Settings) -> None:
+    def __init__(self, partition: int, settings: LabelSettings) -> None:
         self.partition = partition
         self.lookback_days = settings.lookback_days
         self.pending: dict[int, Rows] = {}

@@ -110,7 +110,7 @@ async def test_many_scores_are_looked_up_in_the_order_asked(app: FastAPI, client
     gone = ErasureRequest(
         erasure_id="e", customer_id=None, digest=digest_of("gone"), requested_at=asked_at, requested_by="k"
     )
-    app.state.context.feed.ledger.take([(b"e/request", gone.model_dump_json().encode())])
+    app.state.context.feed.ledger.apply([(b"e/request", gone.model_dump_json().encode())])
     asked = ["never", 'c"2', "gone", "c-1", "c-1"]
     response = await client.post("/v1/customers/scores", json={"customer_ids": asked})
     found = LookedUp.model_validate_json(response.content).results

@@ -117,7 +117,7 @@ def test_an_absent_server_is_named_with_its_address_and_setting(tmp_path: Path) 
     store = Store(absent.settings)
     assert not store.ping()
     with pytest.raises(UnavailableError):
-        store.query("events_distinct")
+        store.query("dead_letters_by_reason")
 
 
 def test_a_database_that_somebody_reset_is_an_error_at_once_and_not_a_wait(embedded: Embedded) -> None:

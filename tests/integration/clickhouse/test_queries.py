@@ -17,35 +17,23 @@ MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 SNAPSHOT = date(2026, 1, 5)
 
 ASKED = {
-    "accuracy_by_country",
     "accuracy_by_label_date",
-    "accuracy_by_lead_time",
     "accuracy_by_segment",
-    "accuracy_from_outcomes",
     "alert_by_id",
-    "alerts_recent",
-    "band_counts",
     "bands_over_time",
     "candidate_metrics",
-    "customer_events",
     "daily_actives",
     "dead_letters_by_reason",
     "drift_latest",
-    "events_distinct",
-    "events_per_day",
     "expected_and_realised",
-    "features_latest",
     "labels_by_day",
-    "metrics_by_label_date",
     "model_version",
     "model_versions",
     "model_versions_page",
-    "models_registry",
     "movers",
     "promotions",
     "reliability",
     "retention",
-    "score_history",
     "score_history_page",
     "spend_by_channel",
     "spend_by_country",
@@ -142,25 +130,6 @@ def test_every_query_in_the_folder_is_asked_here() -> None:
     assert {path.name for path in (files("clickhouse") / "queries").iterdir()} == {f"{name}.sql" for name in ASKED}
 
 
-def test_events_are_counted_once_each(events: Store) -> None:
-    assert events.query("events_distinct") == [
-        {"events": 7, "customers": 3, "first_at": at(0.1), "last_at": at(8.5)},
-    ]
-
-
-def test_no_events_are_zero_events_without_times(store: Store) -> None:
-    assert store.query("events_distinct") == [{"events": 0, "customers": 0, "first_at": None, "last_at": None}]
-
-
-def test_events_by_day_and_kind_over_the_last_days(events: Store) -> None:
-    rows = events.query("events_per_day", days=2)
-    assert [(row["day"].day, row["kind"], row["events"], row["customers"], row["amount"]) for row in rows] == [
-        (12, "view", 1, 1, None),
-        (13, "purchase", 2, 2, 25.0),
-    ]
-    assert sum(row["events"] for row in events.query("events_per_day", days=100)) == 7
-
-
 def test_daily_actives_are_distinct_customers(events: Store) -> None:
     rows = events.query("daily_actives", days=100)
     assert [(row["day"].day, row["customers"], row["events"]) for row in rows] == [
@@ -194,33 +163,16 @@ def test_cohorts_are_followed_from_the_week_of_the_first_activity(events: Store)
     assert [(row["cohort"].day, row["week"], row["customers"]) for row in rows] == [(5, 0, 2), (5, 1, 1), (12, 0, 1)]
 
 
-def test_a_customers_events_come_newest_first(events: Store) -> None:
-    assert [row["event_id"] for row in events.query("customer_events", customer="ann", limit=2)] == ["e3", "e2"]
-
-
-def test_a_customers_scores_come_newest_first(scores: Store) -> None:
-    rows = scores.query("score_history", customer="ann", limit=10)
-    assert [(row["as_of"], row["churn"], row["band"]) for row in rows] == [
-        (at(6), 0.9, "critical"),
-        (at(0), 0.2, "low"),
-    ]
-    assert scores.query("score_history", customer="nobody", limit=10) == []
-
-
 def test_a_page_of_scores_begins_before_the_last_one_seen(scores: Store) -> None:
     seen = int(at(6).timestamp() * 1000)
     rows = scores.query("score_history_page", customer="ann", before=seen, limit=10)
     assert [row["as_of"] for row in rows] == [at(0)]
-    assert len(scores.query("score_history_page", customer="ann", before=seen + 1, limit=10)) == 2
-
-
-def test_band_counts_use_the_latest_score_of_each_customer(scores: Store) -> None:
-    rows = scores.query("band_counts")
-    assert [(row["band"], row["customers"], row["total_value_at_risk"]) for row in rows] == [
-        ("low", 1, 30.0),
-        ("medium", 1, 40.0),
-        ("critical", 1, 90.0),
+    whole = scores.query("score_history_page", customer="ann", before=seen + 1, limit=10)
+    assert [(row["as_of"], row["churn"], row["band"]) for row in whole] == [
+        (at(6), 0.9, "critical"),
+        (at(0), 0.2, "low"),
     ]
+    assert scores.query("score_history_page", customer="eve", before=seen, limit=10) == []
 
 
 def test_bands_over_time_carry_everyone_on_until_their_next_score(scores: Store) -> None:
@@ -248,42 +200,6 @@ def test_movers_compare_with_the_score_of_days_ago_and_leave_newcomers_out(score
     assert [row["customer_id"] for row in scores.query("movers", days=1, limit=1)] == ["ann"]
 
 
-def test_the_latest_features_are_those_of_the_latest_day(store: Store) -> None:
-    plain = dict.fromkeys(NAMES, 1.0)
-    rows = [
-        {"customer_id": "ann", "day": SNAPSHOT, "as_of": at(0), **plain},
-        {"customer_id": "ann", "day": SNAPSHOT + timedelta(days=1), "as_of": at(1), **plain, "recency_days": 3.5},
-    ]
-    put(store, "features", rows, computed_at=MONDAY)
-    found = store.query("features_latest", customer="ann")
-    assert [(row["as_of"], row["recency_days"], row["spend_total"]) for row in found] == [(at(1), 3.5, 1.0)]
-
-
-def test_accuracy_from_outcomes_is_what_a_hand_works_out(outcomes: Store) -> None:
-    rows = outcomes.query("accuracy_from_outcomes", target="churn", days=30)
-    day, prior, single = rows
-    assert (day["matured_day"], day["candidate"], day["labels"], day["positives"]) == (
-        date(2026, 1, 19),
-        "logistic",
-        4,
-        2,
-    )
-    # Of the four pairs three are ranked rightly and one is tied: (3 + 1/2) / 4.
-    assert day["roc_auc"] == pytest.approx(0.875)
-    assert day["brier"] == pytest.approx((0.1**2 + 0.6**2 + 0.4**2 + 0.1**2) / 4, rel=1e-6)
-    assert day["log_loss"] == pytest.approx(-(2 * math.log(0.9) + math.log(0.4) + math.log(0.6)) / 4, rel=1e-6)
-    assert (prior["candidate"], prior["labels"]) == ("prior", 1)
-    # One class alone has no ranking.
-    assert (single["matured_day"], single["labels"], single["roc_auc"]) == (date(2026, 1, 20), 1, None)
-    recent = outcomes.query("accuracy_from_outcomes", target="churn", days=1)
-    assert [row["matured_day"] for row in recent] == [date(2026, 1, 20)]
-
-
-def test_accuracy_by_country_leaves_withdrawn_labels_out(outcomes: Store) -> None:
-    rows = outcomes.query("accuracy_by_country", target="churn", candidate="logistic", days=30)
-    assert [(row["country"], row["labels"], row["roc_auc"]) for row in rows] == [("DE", 4, 0.875), ("US", 1, None)]
-
-
 def test_reliability_sets_promised_beside_realised(outcomes: Store) -> None:
     rows = outcomes.query("reliability", target="churn", candidate="logistic", days=30)
     told = [(row["bin"], round(row["predicted"], 4), row["observed"], row["labels"]) for row in rows]
@@ -306,11 +222,6 @@ def test_metrics_come_as_the_learner_reported_them_last(store: Store) -> None:
     row = {"target": "churn", "candidate": "logistic", "matured_day": SNAPSHOT, "window": "day", "metric": "roc_auc"}
     put(store, "model_metrics", [{**row, "value": 0.7, "labels": 10, "computed_at": at(0)}])
     put(store, "model_metrics", [{**row, "value": 0.8, "labels": 11, "computed_at": at(1)}])
-    asked = {"target": "churn", "window": "day", "metric": "roc_auc"}
-    assert store.query("metrics_by_label_date", **asked) == [
-        {"matured_day": SNAPSHOT, "candidate": "logistic", "value": 0.8, "labels": 11}
-    ]
-    assert store.query("metrics_by_label_date", **asked | {"window": "all"}) == []
     of_one = {"target": "churn", "candidate": "logistic", "window": "day", "days": 1}
     assert store.query("candidate_metrics", **of_one) == [
         {"matured_day": SNAPSHOT, "metric": "roc_auc", "value": 0.8, "labels": 11}
@@ -357,37 +268,13 @@ def test_dead_letters_are_counted_by_stage_and_reason(store: Store) -> None:
     ]
 
 
-def test_recent_alerts_come_newest_first(store: Store) -> None:
+def test_an_alert_is_found_by_its_id(store: Store) -> None:
     rows = [
         {"alert_id": f"{number}", "as_of": at(number), "raised_at": at(number), "churn": 0.9} for number in range(4)
     ]
     put(store, "alerts", rows, kind="band", customer_id="ann", band="high", why="silence", value_at_risk=1.0)
-    assert [row["alert_id"] for row in store.query("alerts_recent", limit=2)] == ["3", "2"]
     assert [row["raised_at"] for row in store.query("alert_by_id", alert="1")] == [at(1)]
     assert store.query("alert_by_id", alert="none") == []
-
-
-def test_the_registry_holds_the_latest_version_of_each_model_champions_first(store: Store) -> None:
-    rows = [
-        {"name": f"churn.{name}", "candidate": name, "version": version, "role": role}
-        for name, version, role in [
-            ("recency", 3, "challenger"),
-            ("logistic", 1, "challenger"),
-            ("logistic", 2, "champion"),
-            ("count", 10, "challenger"),
-            ("count", 9, "champion"),
-        ]
-    ]
-    put(
-        store, "models", rows, target="churn", schema_hash="h", trained_until=SNAPSHOT, examples=5, metrics="{}",
-        checksum="c", published_at=MONDAY, config="{}", payload="{}",
-    )  # fmt: skip
-    told = [(row["name"], row["version"], row["role"]) for row in store.query("models_registry")]
-    assert told == [
-        ("churn.logistic", 2, "champion"),
-        ("churn.count", 10, "challenger"),
-        ("churn.recency", 3, "challenger"),
-    ]
 
 
 def test_a_version_is_found_whole_and_the_versions_of_a_model_come_newest_first(store: Store) -> None:
@@ -434,24 +321,6 @@ def test_accuracy_by_segment_is_that_of_the_latest_day(store: Store) -> None:
         ("DE", 90, 0.7, 0.1),
     ]
     assert store.query("accuracy_by_segment", target="churn", candidate="logistic", kind="tenure") == []
-
-
-def test_lead_time_counts_from_the_first_day_of_the_silence(store: Store) -> None:
-    # ann is there on days 0 to 2 and silent from 3 on; bob and cem stay throughout, with scores of 0.5 and 0.2.
-    said = {"ann": [0.1, 0.5, 0.9, 0.9, 0.95], "bob": [0.5] * 5, "cem": [0.2] * 5}
-    rows = [
-        outcome(name, int(name == "ann" and day >= 3), probability, matured=14 + day)
-        for name, many in said.items()
-        for day, probability in enumerate(many)
-    ]
-    put(store, "outcomes", rows)
-    told = store.query("accuracy_by_lead_time", target="churn", candidate="logistic", days=3)
-    assert [(row["lead_days"], row["departures"], round(row["mean_probability"], 4)) for row in told] == [
-        (3, 1, 0.1), (2, 1, 0.5), (1, 1, 0.9), (0, 1, 0.9), (-1, 1, 0.95),
-    ]  # fmt: skip
-    assert [row["roc_auc"] for row in told] == pytest.approx([0.0, 0.75, 1.0, 1.0, 1.0])
-    near = store.query("accuracy_by_lead_time", target="churn", candidate="logistic", days=1)
-    assert [row["lead_days"] for row in near] == [1, 0, -1]
 
 
 def test_promises_stand_beside_what_came_true(store: Store) -> None:

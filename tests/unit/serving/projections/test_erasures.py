@@ -45,13 +45,13 @@ def test_erasure_is_done_when_every_part_has_reported_and_the_id_is_gone() -> No
         told(ErasurePart.HISTORY, 3),
     ]
     for step in steps:
-        ledger.take([step])
-        assert not ledger.open()[0].swept, "history was deleted before the learner had reported"
-    ledger.take([told(ErasurePart.HISTORY, 5)])
-    assert ledger.open()[0].swept
-    ledger.take([asked(customer=None)])
+        ledger.apply([step])
+        assert not ledger.open()[0].history_deleted, "history was deleted before the learner had reported"
+    ledger.apply([told(ErasurePart.HISTORY, 5)])
+    assert ledger.open()[0].history_deleted
+    ledger.apply([asked(customer=None)])
     assert ledger.open(), "the worker's report still names the customer"
-    ledger.take([told(ErasurePart.WORKER, 2)])
+    ledger.apply([told(ErasurePart.WORKER, 2)])
     assert ledger.open() == []
     found = ledger.of("c-1")
     assert found is not None
@@ -61,22 +61,22 @@ def test_erasure_is_done_when_every_part_has_reported_and_the_id_is_gone() -> No
 
 def test_state_rebuilt_from_old_records_opens_an_erasure_again() -> None:
     ledger = ErasureView()
-    ledger.take(
+    ledger.apply(
         [
             asked(customer=None),
             *(told(part, 1) for part in (ErasurePart.ORDER, ErasurePart.WORKER, ErasurePart.LEARNER)),
         ]
     )
-    ledger.take([told(ErasurePart.HISTORY, 2)])
+    ledger.apply([told(ErasurePart.HISTORY, 2)])
     assert ledger.open() == []
-    ledger.take([told(ErasurePart.WORKER, 3, customer="c-1")])
+    ledger.apply([told(ErasurePart.WORKER, 3, customer="c-1")])
     assert [one.customer_id for one in ledger.open()] == ["c-1"]
-    assert not ledger.open()[0].swept
+    assert not ledger.open()[0].history_deleted
 
 
 def test_reports_that_compaction_left_before_their_request_count() -> None:
     ledger = ErasureView()
-    ledger.take(
+    ledger.apply(
         [
             told(ErasurePart.ORDER, 1),
             told(ErasurePart.WORKER, 1),
@@ -85,7 +85,7 @@ def test_reports_that_compaction_left_before_their_request_count() -> None:
         ]
     )
     assert ledger.open() == []
-    ledger.take([asked(customer=None)])
+    ledger.apply([asked(customer=None)])
     found = ledger.get("e1")
     assert found is not None
     assert found.done
@@ -93,19 +93,19 @@ def test_reports_that_compaction_left_before_their_request_count() -> None:
 
 def test_latest_erasure_of_a_customer_counts() -> None:
     ledger = ErasureView()
-    ledger.take([asked("late", at=AT + timedelta(days=1)), asked("early")])
+    ledger.apply([asked("late", at=AT + timedelta(days=1)), asked("early")])
     found = ledger.of("c-1")
     assert found is not None
     assert found.request.erasure_id == "late"
-    assert ledger.hides("c-1", AT + timedelta(hours=1))
-    assert not ledger.hides("c-1", AT + timedelta(days=2)), "what they do afterwards is theirs anew"
-    assert not ledger.hides("c-2", AT)
+    assert ledger.is_erased("c-1", AT + timedelta(hours=1))
+    assert not ledger.is_erased("c-1", AT + timedelta(days=2)), "what they do afterwards is theirs anew"
+    assert not ledger.is_erased("c-2", AT)
 
 
 @pytest.mark.parametrize("key", [b"", b"e1", b"e1/", b"e1/nothing", b"\xff/request", b"e1/request"])
 def test_record_that_is_none_stops_nothing(key: bytes) -> None:
     ledger = ErasureView()
-    assert ledger.take([(key, b"{"), asked()]) == {digest_of("c-1")}
+    assert ledger.apply([(key, b"{"), asked()]) == {digest_of("c-1")}
 
 
 def test_all_records_of_an_erasure_lie_in_one_partition_of_those_there_are() -> None:

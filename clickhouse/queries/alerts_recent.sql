@@ -1,7 +1,0 @@
--- The newest alerts.
-SELECT
-    alert_id, kind, customer_id, band, previous_band, churn, previous, why, value_at_risk, country, channel, as_of,
-    raised_at
-FROM v_alerts
-ORDER BY as_of DESC, alert_id
-LIMIT {limit:UInt32}
