@@ -120,7 +120,7 @@ class Stream:
                     block.snapshot_boundary,
                     rng.permutation(block.labels),
                 )
-            self.learner.offer(dealt, self._blocks[crossing.partition])
+            self.learner.add(dealt, self._blocks[crossing.partition])
             self._blocks[crossing.partition] += 1
 
     def _take(self, step: Step) -> None:

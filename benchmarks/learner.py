@@ -98,7 +98,7 @@ def _learner(settings: Settings) -> tuple[int, float]:
         blocks = list(_boundary(day))
         began = time.process_time()
         for block in blocks:
-            learner.offer(block, offset)
+            learner.add(block, offset)
             offset += 1
         while (step := learner.advance()) is not None:
             for judged in step.judged:

@@ -1,1 +1,1 @@
-"""ClickHouse: migrations, named queries, the store that other rooms write to, and the embedded server over chDB."""
+"""History: tables, migrations, named queries, and the store that other rooms use."""

@@ -21,7 +21,7 @@ CONNECTIONS = 16
 
 
 def is_near(settings: PlaceSettings) -> bool:
-    """Tell whether ClickHouse runs on this machine, so that to compress what goes there costs more than it saves."""
+    """Return whether ClickHouse runs on this machine, where compression costs more than it saves."""
     return urlsplit(settings.clickhouse_url).hostname in LOOPBACK
 
 
@@ -46,7 +46,7 @@ def connect(settings: PlaceSettings, *, database: str | None = None) -> Client:
     if url.scheme not in {"http", "https"} or not url.hostname:
         what = f"EBB_CLICKHOUSE_URL is {settings.clickhouse_url!r}, which is not an HTTP address."
         raise SettingsError(what, "Write it as http://host:8123.")
-    # The driver logs each failed request with a traceback; here a failure is an exception that says it all.
+    # The driver logs each failed request with a traceback; here a failure is an exception that describes it.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
         client = clickhouse_connect.get_client(

@@ -37,7 +37,7 @@ class RefusedError(EbbError):
 
 
 class InsertRefusedError(RefusedError):
-    """ClickHouse, or the check before it, refuses rows; `table` and `reason` say which and why."""
+    """ClickHouse, or the check before it, refused rows of `table`, for `reason`."""
 
     def __init__(self, table: str, reason: str, hint: str = "") -> None:
         super().__init__(f"An insert into {table} was refused: {reason}", hint)
@@ -52,7 +52,7 @@ def unavailable(settings: PlaceSettings, reason: object) -> UnavailableError:
 
 
 def is_transient(error: ClickHouseError) -> bool:
-    """Tell whether the same request may succeed later."""
+    """Return whether the same request may succeed later."""
     if error.code is not None:
         return error.code in TRANSIENT
     status = _STATUS.search(str(error))

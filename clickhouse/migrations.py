@@ -37,7 +37,7 @@ def _statements(text: str) -> list[str]:
 def migrate(settings: PlaceSettings) -> list[str]:
     """Create the database of the settings and apply the migrations that it lacks.
 
-    Each statement says `IF NOT EXISTS`, so callers at the same time, or one that follows a crash, do no harm.
+    Each statement has `IF NOT EXISTS`, so concurrent calls, or one after a crash, do no harm.
 
     Returns
     -------

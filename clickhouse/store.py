@@ -63,7 +63,7 @@ class Store:
     Parameters
     ----------
     stopping
-        Asked while an insert waits; once true, the insert gives up with `UnavailableError`.
+        Called while an insert waits; once true, the insert fails with `UnavailableError`.
     """
 
     def __init__(self, settings: PlaceSettings, *, stopping: Callable[[], bool] = lambda: False) -> None:
@@ -129,9 +129,9 @@ class Store:
             If it refuses the query.
         """
         text = statement(name)
-        wanted = set(_PARAMETER.findall(text))
-        if wanted != set(parameters):
-            message = f"query {name} takes {sorted(wanted)}, not {sorted(parameters)}"
+        expected = set(_PARAMETER.findall(text))
+        if expected != set(parameters):
+            message = f"query {name} takes {sorted(expected)}, not {sorted(parameters)}"
             raise TypeError(message)
         try:
             return list(self._connected().query(text, parameters=parameters).named_results())
@@ -139,7 +139,7 @@ class Store:
             reraise(error, self._settings)
 
     def ping(self) -> bool:
-        """Tell whether ClickHouse answers now."""
+        """Return whether ClickHouse answers now."""
         try:
             return self._connected().ping()
         except UnavailableError:
@@ -167,19 +167,21 @@ class Store:
         if unknown or missing:
             reason = f"columns missing: {sorted(missing)}, columns unknown: {sorted(unknown)}."
             raise InsertRefusedError(table, reason)
-        wanted = pa.schema([_wanted(column, rows.field(column.name)) for column in schema if column.name in given])
+        expected = pa.schema([_expected(column, rows.field(column.name)) for column in schema if column.name in given])
         try:
-            fitting = rows.select(wanted.names).cast(wanted).combine_chunks()
+            fitting = rows.select(expected.names).cast(expected).combine_chunks()
         except (pa.ArrowException, ValueError) as error:
             raise InsertRefusedError(table, f"{error}.") from error
-        empty = [name for name in wanted.names if not wanted.field(name).nullable and fitting.column(name).null_count]
+        empty = [
+            name for name in expected.names if not expected.field(name).nullable and fitting.column(name).null_count
+        ]
         if empty:
             raise InsertRefusedError(table, f"nulls in {empty}.")
         options = pa.ipc.IpcWriteOptions(compression=None if is_near(self._settings) else "lz4")
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, wanted, options=options) as writer:
+        with pa.ipc.new_stream(sink, expected, options=options) as writer:
             writer.write_table(fitting)
-        return wanted.names, memoryview(sink.getvalue())
+        return expected.names, memoryview(sink.getvalue())
 
     def _send(self, table: str, names: list[str], body: memoryview) -> None:
         try:
@@ -196,8 +198,8 @@ class Store:
             time.sleep(min(left, NAP_SECONDS))
 
 
-def _wanted(column: pa.Field, given: pa.Field) -> pa.Field:
-    """Return how a column is to be sent: as its schema says, but numbers of its values may stay numbers."""
+def _expected(column: pa.Field, given: pa.Field) -> pa.Field:
+    """Return the field to send for a column: that of its schema, but dictionary-encoded values may stay encoded."""
     if pa.types.is_dictionary(given.type) and given.type.value_type == column.type:
         return column.with_type(given.type)
     return column

@@ -85,7 +85,7 @@ COLLECTED = Counter("ebb_collected_total", "Calls to the collector, by what beca
 """`verdict`: accepted, refused, ignored."""
 WEBHOOKS = Counter("ebb_webhooks_total", "Alerts to webhooks, by what became of them", ["endpoint", "result"])
 """`result`: delivered, retried, dead."""
-ERASURES_OPEN = Gauge("ebb_erasures_open", "Erasures asked for and not yet done everywhere")
+ERASURES_OPEN = Gauge("ebb_erasures_open", "Erasures requested and not yet done everywhere")
 
 # Producers
 PRODUCED = Counter("ebb_produced_total", "Events acknowledged by the broker", ["source"])
@@ -93,9 +93,9 @@ PRODUCE_FAILURES = Counter("ebb_produce_failures_total", "Events the broker refu
 
 
 def forget_partition(partition: int) -> None:
-    """Withdraw a worker's gauges of a partition that it hands over.
+    """Remove a worker's gauges of a partition that was revoked.
 
-    Left behind, each would show its last value for as long as the process lives: a lag that nobody has.
+    Otherwise each would show its last value for as long as the process lives: a lag that no longer exists.
     """
     for gauge in (LAG_EVENTS, LAG_SECONDS, WATERMARK, CUSTOMERS, CUSTOMERS_BY_BAND):
         gauge.remove_by_labels({"partition": str(partition)})

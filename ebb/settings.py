@@ -147,7 +147,7 @@ class LabelSettings(_Section):
     """How many times as fast the past fades, for 14 boundaries after a model's error rose; 1: as ever."""
     tree_labels: Annotated[int, Field(ge=0, le=4_000)] = 40
     """Most labels of a boundary and target that River's tree and forest learn, a millisecond each; 0: neither is there.
-    Another number has the learner begin anew from the first label."""
+    Another number makes the learner start again from the first label."""
     kinds: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_KINDS))
     """Event type to kind, as a JSON object; a type that is not listed counts as activity of kind `other`."""
     minor_units: Annotated[int, Field(ge=1)] = 100
@@ -231,8 +231,8 @@ class ServingSettings(_Section):
     heartbeat_seconds: Positive = 15.0
     """Real seconds between two heartbeats of a stream."""
     drain_seconds: Annotated[float, Field(ge=0, le=300)] = 0.0
-    """Real seconds for which a stopping API goes on serving while `/readyz` says no: as long as whatever sends requests
-    to it (a load balancer) takes to look there."""
+    """Real seconds for which a stopping API keeps serving while `/readyz` answers 503: as long as a load balancer takes
+    to notice."""
     webhooks: tuple[Webhook, ...] = ()
     """Receivers of alerts, as a JSON list of objects with `name`, `url`, `kind` (`standard` or `slack`), `secret`,
     `bands`; see docs/webhooks.md."""

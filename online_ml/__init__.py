@@ -1,6 +1,5 @@
-"""From labelled examples to models: candidates that learn online, their honest evaluation, and scoring.
+"""From labels to models: the learner's process, its checkpoint, the registry, the model card.
 
-The scoring side (`scoring`, `reasons`, `transforms`, `linear`, `cold_start`, `card`) is what workers and the API
-import; it needs numpy alone. The learning side (`learner` and what it stands on) is a deterministic fold over
-`ebb.examples`; `app` runs it as a Faust app: `python -m online_ml`.
+`scoring` and `model_card` are what workers and the API import. `learning` is a deterministic fold over `ebb.examples`;
+`app` runs it as a Faust app: `python -m online_ml`.
 """

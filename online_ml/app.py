@@ -26,7 +26,7 @@ HELD_ROWS = 500_000
 """Outcome rows held in memory before they are made durable, whatever the time."""
 LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 10.0
-"""How long a partition may hold back the others before it is said."""
+"""How long a partition may hold back the others before a warning."""
 HANDOVER_SECONDS = 10.0
 
 
@@ -76,13 +76,13 @@ class LearnerApp:
         async def closing(_app: Any, /, *_args: Any, **_: Any) -> None:
             await self._close()
 
-        # Signals hold their receivers weakly unless told otherwise.
+        # Signals hold their receivers weakly by default.
         app.on_partitions_revoked.connect(revoked, weak=False)
         app.on_before_shutdown.connect(closing, weak=False)
         app.task(self._looking_after)
 
     async def _release(self) -> None:
-        """Let go of the partitions: what was done is made durable if that is quick, and done again otherwise."""
+        """Release the partitions: checkpoint what was done if that is quick; otherwise it is done again."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HANDOVER_SECONDS), self._busy:
                 if self._session is not None and self._session.pending:
@@ -93,7 +93,7 @@ class LearnerApp:
         self._unacked.clear()
 
     async def _begin(self, assigned: set[TP]) -> dict[TP, int]:
-        """Take up from the newest checkpoint, and say where to read on."""
+        """Restore the newest checkpoint; return the offsets from which to resume."""
         mine = {tp for tp in assigned if tp.topic == self.settings.topics.examples}
         if len(mine) < self.settings.partitions:
             log.error(

@@ -1,9 +1,9 @@
 """The learner's durable state on the compacted topic `ebb.learner`: arrays only, nothing that loading would execute.
 
 A checkpoint is a manifest and the pieces that it names. Pending predictions, the parts of the metric windows and the
-lessons of the slow candidates never change once made: each is written once. What learning changes (`core`) is written
-whole, to the slot that the last manifest does not name, and the manifest last. So the newest manifest on the topic
-always names pieces that are whole, wherever a crash falls. Pieces are cut below a megabyte and verified by their
+training batches of the slow candidates never change once made: each is written once. What learning changes (`core`) is
+written whole, to the slot that the last manifest does not name, and the manifest last. So the newest manifest on the
+topic always names pieces that are whole, wherever a crash falls. Pieces are cut below a megabyte and verified by their
 SHA-256.
 """
 
@@ -37,7 +37,7 @@ FORMAT = 4
 MANIFEST = "manifest"
 PIECE_BYTES = 900_000
 _CODEC = pa.Codec("zstd", compression_level=1)
-REBUILD = "The learner begins anew from the first block on the examples topic."
+REBUILD = "The learner starts again from the first block on the examples topic."
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -67,7 +67,7 @@ class LearnerCheckpointer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._named: dict[str, dict[str, Any]] = {}
-        """Piece → what the last manifest says of it."""
+        """Piece → its entry in the last manifest."""
 
     def capture(self, learner: Learner) -> LearnerCapture:
         """Copy what changed since the last capture."""
@@ -92,9 +92,9 @@ class LearnerCheckpointer:
             for part in learned.window.parts:
                 name = f"window/{target}/{part.boundary}"
                 keep(name, name, None if name in self._named else _window_arrays(part))
-            for lesson in learned.sample.lessons:
-                name = f"lesson/{target}/{lesson.boundary}"
-                keep(name, name, None if name in self._named else {"inputs": lesson.inputs, "labels": lesson.labels})
+            for batch in learned.sample.batches:
+                name = f"lesson/{target}/{batch.boundary}"
+                keep(name, name, None if name in self._named else {"inputs": batch.inputs, "labels": batch.labels})
             core |= {f"{target}.{key}": array for key, array in learned.state().items()}
         slot = 1 - int(self._named["core"]["slot"]) if "core" in self._named else 0
         keep("core", f"core/{slot}", core)
@@ -107,7 +107,7 @@ class LearnerCheckpointer:
             "offsets": sorted(progress.offsets.items()),
             "requests": learner.requests.state(),
             "windows": {t: [part.boundary for part in lt.window.parts] for t, lt in learner.targets.items()},
-            "lessons": {t: [one.boundary for one in lt.sample.lessons] for t, lt in learner.targets.items()},
+            "lessons": {t: [one.boundary for one in lt.sample.batches] for t, lt in learner.targets.items()},
             "pieces": pieces,
         }
         stale = [key for name in self._named.keys() - pieces.keys() for key in self._named[name]["keys"]]
@@ -120,7 +120,7 @@ class LearnerCheckpointer:
         Raises
         ------
         UnavailableError
-            If the broker does not take it; the last checkpoint stands.
+            If the broker does not accept it; the last checkpoint stays valid.
         """
         topic = self._settings.topics.learner
         for key, body in capture.records:
@@ -196,7 +196,7 @@ class LearnerCheckpointer:
             learner.targets[target].restore(
                 own,
                 (_window_part(piece(f"window/{target}/{day}"), day) for day in manifest["windows"][target]),
-                (_lesson(piece(f"lesson/{target}/{day}"), day) for day in manifest["lessons"][target]),
+                (_training_batch(piece(f"lesson/{target}/{day}"), day) for day in manifest["lessons"][target]),
             )
         prefix = "drift."
         learner.drift.restore({k.removeprefix(prefix): array for k, array in core.items() if k.startswith(prefix)})
@@ -214,7 +214,7 @@ class LearnerCheckpointer:
 
 
 def made_with(settings: Settings) -> dict[str, Any]:
-    """Return what must be the same for a checkpoint to go on from: the fold's definition."""
+    """Return what must be equal for a checkpoint to be resumed: the fold's definition."""
     inputs = hashlib.sha256("\n".join(item.name for item in INPUTS).encode()).hexdigest()[:16]
     fresh = Learner(settings)
     return {
@@ -287,5 +287,5 @@ def _window_part(arrays: Arrays, boundary: int) -> MaturedPredictions:
     return MaturedPredictions(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"], about)
 
 
-def _lesson(arrays: Arrays, boundary: int) -> TrainingBatch:
+def _training_batch(arrays: Arrays, boundary: int) -> TrainingBatch:
     return TrainingBatch(boundary, arrays["inputs"], arrays["labels"])

@@ -35,19 +35,19 @@ def card(one: ModelSnapshot, others: Sequence[ModelSnapshot], ask: Ask) -> str:
     Parameters
     ----------
     others
-        The models on the topic; those of the same target stand beside it.
+        The models on the topic; those of the same target are listed beside it.
     ask
-        Runs a named query: segments, promises and drift are read by it.
+        Runs a named query: segments, expected metrics and drift are read by it.
     """
     beside = [other for other in others if other.target == one.target and other.name != one.name]
     sections = [
         f"# {one.name}, version {one.version}",
         _identity(one),
-        "## What it says\n\n" + _meaning(one),
+        "## What it predicts\n\n" + _meaning(one),
         "## How well it does\n\n" + _accuracy(one, beside),
         "## What acting on it would have brought\n\n" + _decisions(one),
         "## For whom\n\n" + "\n\n".join(_segments(one, ask, kind) for kind in ("country", "channel", "tenure")),
-        "## Promised and realised\n\n" + _promises(one, ask),
+        "## Expected and realised\n\n" + _expected(one, ask),
         "## Has the world changed?\n\n" + _drift(one, ask),
         "## What it weighs most\n\n" + _weights(one),
         "## Limits\n\n" + _limits(one),
@@ -101,7 +101,7 @@ def _accuracy(one: ModelSnapshot, beside: Sequence[ModelSnapshot]) -> str:
         if metric in one.metrics
     ]
     low, high = one.metrics.get("roc_auc_low"), one.metrics.get("roc_auc_high")
-    span = f" Its ROC-AUC lies between {low:.3f} and {high:.3f} (95 %, resampling customers)." if low and high else ""
+    span = f" Its ROC-AUC is between {low:.3f} and {high:.3f} (95 %, resampling customers)." if low and high else ""
     base = one.metrics.get("base_rate", 0.0)
     whole = (
         "Every prediction was made at its snapshot and judged when its label matured; over the window of the latest "
@@ -112,31 +112,33 @@ def _accuracy(one: ModelSnapshot, beside: Sequence[ModelSnapshot]) -> str:
 
 
 def _on_its_sample(one: ModelSnapshot) -> str:
-    told = one.metrics
+    metrics = one.metrics
     return (
-        f"{one.candidate} spoke for a sample, {told['labels']:,.0f} of these labels. On the same ones: ROC-AUC "
-        f"{number(told.get('roc_auc'), 4)}, the champion's {told['champion_roc_auc']:.4f}; log-loss "
-        f"{told['log_loss']:.4f}, the champion's {told['champion_log_loss']:.4f}."
+        f"{one.candidate} predicted a sample, {metrics['labels']:,.0f} of these labels. On the same ones: ROC-AUC "
+        f"{number(metrics.get('roc_auc'), 4)}, the champion's {metrics['champion_roc_auc']:.4f}; log-loss "
+        f"{metrics['log_loss']:.4f}, the champion's {metrics['champion_log_loss']:.4f}."
     )
 
 
 def _decisions(one: ModelSnapshot) -> str:
-    told = one.metrics
-    if "true_positives" not in told:
+    metrics = one.metrics
+    if "true_positives" not in metrics:
         return NOTHING
     counts = _table(
-        (f"at {told['threshold']:g}", "happened", "did not"),
+        (f"at {metrics['threshold']:g}", "happened", "did not"),
         [
-            ("called", f"{told['true_positives']:.0f}", f"{told['false_positives']:.0f}"),
-            ("not called", f"{told['false_negatives']:.0f}", f"{told['true_negatives']:.0f}"),
+            ("called", f"{metrics['true_positives']:.0f}", f"{metrics['false_positives']:.0f}"),
+            ("not called", f"{metrics['false_negatives']:.0f}", f"{metrics['true_negatives']:.0f}"),
         ],
     )
-    shares = ", ".join(f"{name} {told[name]:.3f}" for name in ("accuracy", "precision", "recall", "f1") if name in told)
+    shares = ", ".join(
+        f"{name} {metrics[name]:.3f}" for name in ("accuracy", "precision", "recall", "f1") if name in metrics
+    )
     money = ""
-    if "profit" in told:
+    if "profit" in metrics:
         money = (
-            f"\n\nOffers where the expected gain is positive would have brought {told['profit']:.2f} a customer; with "
-            f"the outcome known {told['profit_best']:.2f}; to everybody {told['profit_all']:.2f} (units of money, "
+            f"\n\nOffers where the expected gain is positive would have brought {metrics['profit']:.2f} per customer; "
+            f"with the outcome known {metrics['profit_best']:.2f}; to all {metrics['profit_all']:.2f} (units of money, "
             "under the save rate and the cost of an offer in the settings: assumptions until they are measured)."
         )
     return f"{counts}\n\n{shares[:1].upper()}{shares[1:]}.{money}"
@@ -144,24 +146,24 @@ def _decisions(one: ModelSnapshot) -> str:
 
 def _segments(one: ModelSnapshot, ask: Ask, kind: str) -> str:
     rows = ask("accuracy_by_segment", target=one.target, candidate=one.candidate, kind=kind)
-    told = [
+    metrics = [
         (row["segment"], str(row["labels"]), *(number(row[name], 3) for name in ("base_rate", "roc_auc", "ece")))
         for row in rows
     ]
     head = (kind, "labels", "base rate", "ROC-AUC", "calibration error")
-    return _table(head, told, "It is told of what serves alone.")
+    return _table(head, metrics, "Segments are reported for the model that serves.")
 
 
-def _promises(one: ModelSnapshot, ask: Ask) -> str:
-    asked = {"target": one.target, "candidate": one.candidate, "metric": "roc_auc", "limit": DAYS}
-    rows = ask("expected_and_realised", **asked)
+def _expected(one: ModelSnapshot, ask: Ask) -> str:
+    query = {"target": one.target, "candidate": one.candidate, "metric": "roc_auc", "limit": DAYS}
+    rows = ask("expected_and_realised", **query)
     both = [(row["expected"], row["realised"]) for row in rows if row["realised"] is not None]
     if not both:
-        return "No snapshot has both a promise and its labels yet."
-    promised, realised = (sum(values) / len(both) for values in zip(*both, strict=True))
+        return "No snapshot has both an expected value and its labels yet."
+    expected, realised = (sum(values) / len(both) for values in zip(*both, strict=True))
     return (
-        f"Over {len(both)} label dates the probabilities promised a ROC-AUC of {promised:.3f}; {realised:.3f} came "
-        f"true. The latest snapshot promises {rows[0]['expected']:.3f}; its labels mature on {rows[0]['due_day']}."
+        f"Over {len(both)} label dates the expected ROC-AUC was {expected:.3f}; {realised:.3f} was "
+        f"realised. The latest snapshot expects {rows[0]['expected']:.3f}; its labels mature on {rows[0]['due_day']}."
     )
 
 
@@ -204,5 +206,5 @@ def _limits(one: ModelSnapshot) -> str:
     if _judged_only(one):
         limits.append("It can never serve: no form publishes it that loading would not execute.")
     if one.role == "challenger":
-        limits.append("It does not serve: nobody has acted on its scores.")
+        limits.append("It does not serve: its scores have not been acted on.")
     return "\n".join(f"- {line}" for line in limits)

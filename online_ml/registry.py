@@ -24,7 +24,7 @@ from online_ml.learning.target import TargetLearner
 from online_ml.reporting import ByCandidate, table
 
 BY_ARM = ("base_rate", "base_rate_low", "base_rate_high", "roc_auc", "roc_auc_low", "roc_auc_high", "ece")
-"""Measures of an arm that its model tells beside its own."""
+"""Metrics of an arm that are published beside its model's own."""
 
 
 def snapshots(
@@ -164,7 +164,7 @@ def request_rows(decisions: list[Decision]) -> list[dict[str, Any]]:
 
 
 def _asked(request: ChampionRequest) -> str:
-    """Return what was asked beyond the champion's name, and why."""
+    """Return a request's cause, beyond the champion's name."""
     if request.share is None:
         return request.why
     return ": ".join(

@@ -1,4 +1,4 @@
-"""What the learner tells of accuracy: rows for ClickHouse, gauges for Prometheus. Models are in `registry`."""
+"""Report accuracy and drift: rows for ClickHouse, gauges for Prometheus. Models are in `registry`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ def outcome_rows(judged: MaturedLabels, names: list[str]) -> pa.Table:
     Parameters
     ----------
     names
-        Names of the candidates, as the rows of the probabilities stand.
+        Names of the candidates, in the order of the rows of probabilities.
     """
     part = judged.part
     n = len(part.labels)
@@ -162,7 +162,7 @@ def count_step(step: Step, learner: Learner) -> None:
 
 
 def show_segments(learner: TargetLearner, found: Sequence[SegmentMeasures], serving: str | None) -> None:
-    """Set the gauges of what serves, by segment; of a frozen version they tell what it served."""
+    """Set the gauges of the serving model by segment; for a frozen version, of what it served."""
     shown = SERVED if serving == HELD else serving
     for one in found:
         for metric in SHOWN_BY_SEGMENT if one.kind != ARM else ():  # a split ends, its series would not
@@ -183,8 +183,8 @@ def expected_rows(step: Step, learner: Learner, policy: Policy) -> list[dict[str
     if not step.taken:
         return rows
     for target, learned in learner.targets.items():
-        said = np.concatenate([chunk.probabilities[target] for chunk in step.taken], axis=1)
-        for name, probabilities in zip(learned.names, said, strict=True):
+        predicted = np.concatenate([chunk.probabilities[target] for chunk in step.taken], axis=1)
+        for name, probabilities in zip(learned.names, predicted, strict=True):
             count = int((~np.isnan(probabilities)).sum())
             for metric, value in expected_metrics(probabilities, policy.threshold(target)).items():
                 EXPECTED_METRIC.labels(target, name, metric).set(value)
@@ -206,22 +206,22 @@ def drift_rows(step: Step, learner: Learner) -> list[dict[str, Any]]:
     """Return rows of `drift` as of a boundary, and set the gauges of the same."""
     drift, rows = learner.drift, []
 
-    def tell(target: str, kind: str, name: str, statistic: str, value: float) -> None:
+    def add(target: str, kind: str, name: str, statistic: str, value: float) -> None:
         row = {"target": target, "kind": kind, "name": name, "statistic": statistic, "value": value}
         rows.append({**row, "day": step.boundary})
 
     shifted = drift.features.psi() if step.taken else None
     for name, value in zip(NAMES, () if shifted is None else shifted.tolist(), strict=shifted is not None):
         FEATURE_DRIFT.labels(name).set(value)
-        tell("", "feature", name, "psi", value)
+        add("", "feature", name, "psi", value)
     for target, profile in drift.scores.items():
         moved = profile.psi() if step.taken else None
         if moved is not None:
             SCORE_DRIFT.labels(target).set(float(moved[0]))
-            tell(target, "score", "champion", "psi", float(moved[0]))
+            add(target, "score", "champion", "psi", float(moved[0]))
     for target, change in step.changes.items():
-        tell(target, "error", "champion", "adwin_shift", change.shift)
-        tell(target, "error", "champion", "adwin_since", change.since)
+        add(target, "error", "champion", "adwin_shift", change.shift)
+        add(target, "error", "champion", "adwin_since", change.since)
     return rows
 
 

@@ -36,7 +36,7 @@ log = get_logger(__name__)
 ROLLING_SHARE = 0.05
 """Rolling measures are taken again when this share of the window is new: they are the costly ones."""
 LEFT_OUT_EVERY = 30
-"""Boundaries from one line that says what the trees leave out to the next."""
+"""Boundaries between two log lines about what the trees leave out."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class LearnerEffects:
     decided: set[Target] = field(default_factory=set)
     """Targets about which a request was decided."""
     withdrawn: dict[str, int] = field(default_factory=dict)
-    """Erasure → rows let go of."""
+    """Erasure → number of rows dropped."""
     steps: int = 0
 
     @property
@@ -126,7 +126,7 @@ class LearnerSession:
         except (CorruptError, SchemaMismatchError) as error:
             self._refuse(partition, offset, len(body or b""), error)
             return False
-        self.learner.offer(block, offset)
+        self.learner.add(block, offset)
         if not isinstance(block, Close):
             return False
         LEARNER_CLOSED.labels(str(partition)).set(block.boundary * DAY)
@@ -137,7 +137,7 @@ class LearnerSession:
         if partition != PARTITION:
             what = f"A request lies in partition {partition} of the examples topic."
             raise CorruptError(what, f"Requests belong in partition {PARTITION}, where they have one order.")
-        return self.learner.requests.offer(request, offset, self.learner.progress)
+        return self.learner.requests.add(request, offset, self.learner.progress)
 
     def _refuse(self, partition: int, offset: int, size: int, error: CorruptError | SchemaMismatchError) -> None:
         reason = "schema" if isinstance(error, SchemaMismatchError) else "corrupt"
@@ -217,7 +217,7 @@ class LearnerSession:
         return found
 
     def _followed(self, learned: TargetLearner) -> set[str]:
-        """Return whose accuracy is told by segment: of what serves or would, and of what was served."""
+        """Return the candidates whose accuracy is reported by segment: what serves or would, and what was served."""
         return {self.learner.requests.serving(learned) or PREFERRED, SERVED}
 
     def make_durable(self) -> int:
@@ -238,8 +238,8 @@ class LearnerSession:
             effects.metrics += reporting.rolling_metrics(learned, rolling)
             by_segment = self._validators[target].by_segment(learned.window, learned.names, self._followed(learned))
             segments.append(reporting.segment_rows(learned, by_segment))
-            told = registry.with_arms(rolling, by_segment)
-            models += registry.snapshots(learned, told, requests, registry.model_config(target, self.settings))
+            metrics = registry.with_arms(rolling, by_segment)
+            models += registry.snapshots(learned, metrics, requests, registry.model_config(target, self.settings))
             reporting.show_rolling(learned, rolling)
             reporting.show_segments(learned, by_segment, requests.serving(learned))
             registry.show_models(learned, requests)
@@ -263,7 +263,7 @@ class LearnerSession:
             if requests.serving(self.learner.targets[target]) != HELD:
                 self._publisher.send(topic, key=registry.held_name(target), value=None, partition=0)
         for erasure_id, withdrawn in effects.withdrawn.items():
-            # Before the checkpoint: what dies between the two is done, and told, again.
+            # Before the checkpoint: if the process dies between the two, it is done and published again.
             report = ErasurePartReport(at=datetime.now(UTC), details={"rows": withdrawn})
             self._publisher.send(
                 self.settings.topics.erasures,
@@ -272,7 +272,7 @@ class LearnerSession:
                 partition=partition_of(erasure_id, self.settings.partitions),
             )
         self._publisher.flush()
-        # Who asked for a champion waits for this row, and is told by it that what it names is what is published.
+        # The requester of a champion waits for this row, which means that the champion it names is published.
         self._store.insert("promotions", reporting.table("promotions", effects.changes))
         self._changed.clear()
         if self.released or not (effects.steps or effects.decided):

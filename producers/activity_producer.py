@@ -85,7 +85,7 @@ class ActivityProducer:
         self._queue(self._topic, key=customer_id.encode(), value=body)
 
     def send_tick(self, event_time: float) -> None:
-        """Tell every partition that all events before `event_time` (Unix seconds) have been sent."""
+        """Send a tick to every partition: all events before `event_time` (Unix seconds) have been sent."""
         headers: list[tuple[str, str | bytes | None]] = [(TICK_HEADER, str(int(event_time)).encode())]
         for partition in range(self.partitions):
             self._queue(self._topic, key=None, value=b"", partition=partition, headers=headers)

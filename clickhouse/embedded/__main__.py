@@ -39,7 +39,7 @@ def listen(port: int) -> socket.socket:
 
 
 def main() -> None:
-    """Serve until told to stop; exit 0 after a clean stop, 1 with one line of why otherwise."""
+    """Serve until SIGTERM or SIGINT; exit 0 after a clean stop, 1 with a one-line reason otherwise."""
     try:
         config = settings()
         configure_logging(config, "clickhouse")

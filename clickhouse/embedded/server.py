@@ -222,7 +222,7 @@ class _Result:
 
 
 class BrokenOff(logging.Filter):
-    """Tells of a result that broke off in one line, where uvicorn prints a traceback of our own machinery."""
+    """Logs an interrupted result in one line, where uvicorn prints a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Turn the record of a `FaultError` into a warning of one line."""

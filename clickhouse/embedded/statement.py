@@ -37,13 +37,13 @@ class Statement:
 
     kind: StatementKind
     sql: bytes
-    """All of it, or for `INSERT_DATA` what stands before `SETTINGS` and `FORMAT`."""
+    """The whole text, or for `INSERT_DATA` what precedes `SETTINGS` and `FORMAT`."""
     settings: bytes = b""
     """For `INSERT_DATA`: the clause `SETTINGS …`, if any."""
     format: str | None = None
     """Format named in the text."""
     rows: bytes = b""
-    """For `INSERT_DATA`: the rows that stand behind the statement."""
+    """For `INSERT_DATA`: the rows that follow the statement."""
 
 
 def parse(text: bytes) -> Statement:

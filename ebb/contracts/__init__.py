@@ -1,1 +1,1 @@
-"""What lies on each topic and wire, and how it is encoded and checked: one module each."""
+"""What is on each topic and wire, and how it is encoded and checked: one module each."""

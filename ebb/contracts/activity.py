@@ -45,7 +45,7 @@ NO_PROPERTIES = msgspec.Raw(b"{}")
 
 
 class Activity(msgspec.Struct, frozen=True, gc=False):
-    """One event as it stands on `ebb.activity`. `occurred_at` has a zone; the ids are opaque and not empty."""
+    """One event on `ebb.activity`. `occurred_at` has a zone; the ids are opaque and not empty."""
 
     event_id: Identifier
     customer_id: Identifier

@@ -1,4 +1,4 @@
-"""What people did about alerts: acknowledged, put off, closed with an outcome; what stands on `ebb.handling`.
+"""What people did about alerts (acknowledged, snoozed, closed with an outcome): the records on `ebb.handling`.
 
 Each act is a record of its own under the key `<alert>/<act>`, and the status of an alert follows from the latest of
 each. So two people who act at once overwrite nothing of each other's, and compaction loses nothing (docs/adr/0017).
@@ -29,13 +29,13 @@ class Outcome(StrEnum):
     LEFT = "left"
     """The customer has gone."""
     NOT_REACHED = "not_reached"
-    """Nobody could be spoken to."""
+    """The customer could not be reached."""
     NO_ACTION = "no_action"
     """It was decided to do nothing."""
 
 
 class Status(StrEnum):
-    """Where an alert stands."""
+    """Status of an alert."""
 
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
@@ -44,7 +44,7 @@ class Status(StrEnum):
 
 
 class HandlingRecord(BaseModel):
-    """One act, as it stands on the topic."""
+    """One act: a record of the topic."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

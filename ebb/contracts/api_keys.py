@@ -30,7 +30,7 @@ class Scope(StrEnum):
 
 
 class KeyRecord(BaseModel):
-    """A key as it stands on `ebb.keys`."""
+    """A key: a record of `ebb.keys`."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -43,7 +43,7 @@ class KeyRecord(BaseModel):
     revoked_at: AwareDatetime | None = None
 
     def fits(self, secret: str) -> bool:
-        """Say, in constant time, whether a secret is this key's."""
+        """Return, in constant time, whether a secret is this key's."""
         return hmac.compare_digest(self.digest, digest(self.id, secret))
 
     def ended(self, now: datetime) -> str | None:

@@ -2,7 +2,7 @@
 
 A worker that crosses day boundary `D` in a partition writes, in this order: the labels that mature at `D` (one block
 per target, for the snapshots taken at `D - horizon`), the snapshot taken at `D` (cut into chunks), one closing. Labels
-stand in the order of the rows of their snapshot. All of it follows from the partition's events alone, except
+are in the order of the rows of their snapshot. All of it follows from the partition's events alone, except
 `served_*`, so a block that is written again after a crash carries the same rows; the learner drops what belongs to a
 closed boundary.
 """
@@ -211,12 +211,12 @@ def decode(body: bytes) -> Block:
 
 
 PARTITION = 0
-"""Partition of the examples topic in which requests lie, so that they have one order among themselves."""
+"""Partition of the examples topic that holds all requests, so that they have one order."""
 _MARK = b'{"request'
 
 
 class ChampionRequest(BaseModel):
-    """What shall serve a target from now on, whatever the rule says; or that the rule shall decide again.
+    """Which candidate is to serve a target from now on, whatever the rule decides; or that the rule is to decide again.
 
     A split lets a challenger score a share of the customers in the place of what serves, until `unsplit`.
     """
@@ -227,7 +227,7 @@ class ChampionRequest(BaseModel):
     target: Target
     action: Literal["hold", "release", "split", "unsplit"]
     candidate: str | None = None
-    """Candidate to hold, or to score a share, as it goes on learning."""
+    """Candidate to hold, or to score a share, while it continues to learn."""
     snapshot: ModelSnapshot | None = None
     """Version to hold, frozen; carried whole, so that the fold needs nothing but the topic."""
     share: float | None = Field(default=None, gt=0, lt=1)
@@ -267,5 +267,5 @@ class ChampionRequest(BaseModel):
 
 
 def is_request(body: bytes) -> bool:
-    """Tell a request from a block, which is an Arrow stream."""
+    """Return whether a record is a request; a block is an Arrow stream."""
     return body.startswith(_MARK)

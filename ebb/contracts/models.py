@@ -1,4 +1,4 @@
-"""Model snapshots as they stand on `ebb.models`: JSON that loading never executes, with a checksum."""
+"""Model snapshots on `ebb.models`: JSON that loading never executes, with a checksum."""
 
 import hashlib
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ class ModelSnapshot(BaseModel):
     metrics: dict[str, float]
     """Progressive validation over matured labels (`roc_auc`, `pr_auc`, `log_loss`, `brier`, `ece`, `base_rate`)."""
     payload: dict[str, Any]
-    """What the scoring side needs, as plain JSON; its `kind` says how to read it."""
+    """What the scoring side needs, as plain JSON; its `kind` determines how to read it."""
     config: dict[str, Any] = {}
     """How it was made: definition of the label, seed, versions. Empty in records older than this field."""
     share: float = 0.0

@@ -1,4 +1,4 @@
-"""What Ebb tells: scores and alerts, as they stand on their topics and leave by REST and WebSocket."""
+"""Scores and alerts, as they are on their topics and leave by REST and WebSocket."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -72,7 +72,7 @@ class Score(PublishedMessage):
 
 
 class Alert(PublishedMessage):
-    """A change of band that somebody should know of."""
+    """A change of band that someone should act on."""
 
     alert_id: str
     """The same for the same fact, so that a replay does not page twice."""

@@ -1,7 +1,7 @@
 """Where alerts are sent besides the streams, and how such a message is made and signed.
 
 Signed by the Standard Webhooks scheme, version 1: `webhook-signature` is `v1,` and the base64 of HMAC-SHA256 over
-`<id>.<timestamp>.<body>`, so that a receiver can tell who sent a message, that it was not changed, and how old it is.
+`<id>.<timestamp>.<body>`, so that a receiver can verify who sent a message, that it was not changed, and how old it is.
 """
 
 import base64
@@ -57,7 +57,7 @@ def make_secret() -> str:
 
 
 def secret_bytes(secret: str) -> bytes:
-    """Return the key that a secret stands for; nothing if it is none."""
+    """Return the key that a secret encodes; empty if it is none."""
     try:
         return base64.b64decode(secret.removeprefix(SECRET_PREFIX).encode(), validate=True)
     except binascii.Error:
@@ -65,7 +65,7 @@ def secret_bytes(secret: str) -> bytes:
 
 
 def message(webhook: Webhook, alert: dict[str, Any]) -> bytes:
-    """Return the body that tells a receiver of an alert."""
+    """Return the body of an alert for a receiver."""
     if webhook.kind == "slack":
         return orjson.dumps({"text": _line(alert)})
     return orjson.dumps({"type": "alert.band", "timestamp": alert["raised_at"], "data": alert})
@@ -87,7 +87,7 @@ def sign(secret: str, identity: str, moment: str, body: bytes) -> str:
     Parameters
     ----------
     moment
-        Unix seconds, as they stand in the header.
+        Unix seconds, as in the header.
     """
     signed = f"{identity}.{moment}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(secret_bytes(secret), signed, "sha256")).decode()

@@ -13,20 +13,20 @@ from ebb.kafka.config import producer_config
 from ebb.settings import PlaceSettings
 
 IN_FLIGHT = 50_000
-"""Records that may wait for the broker at once, of all requests together; some 50 MB."""
+"""Records in flight at most, of all requests together; some 50 MB."""
 ACK_TIMEOUT_SECONDS = 5.0
-"""A broker that has not taken a record by then does not answer; the client still waits for its own answer."""
+"""A broker that has not acknowledged a record by then counts as away; the HTTP client is still waiting."""
 _RECENTLY = "it did not answer a moment ago"
 DOWN_SECONDS = 1.0
-"""After a failure nobody waits for the broker again for this long."""
+"""For this long after a failure, calls fail at once instead of waiting for the broker."""
 
 
 class BusyError(EbbError):
-    """As many records wait for the broker as may."""
+    """Too many records are in flight."""
 
 
 class AcknowledgedProducer:
-    """Produces records and tells each caller when all of its own are durable.
+    """Produces records and lets each caller await that all of its own are durable.
 
     Guarantee: when `deliver` returns, every record is acknowledged; if it raises, any of them may be on the topic, and
     sending them again is harmless where they carry the same event ids. Lives in the event loop; reports come from a
@@ -50,11 +50,11 @@ class AcknowledgedProducer:
         self._thread = threading.Thread(target=self._serve, name="delivery", daemon=True)
 
     def start(self) -> None:
-        """Begin to take delivery reports."""
+        """Start to poll for delivery reports."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Wait a moment for what is under way, and stop."""
+        """Wait a moment for records in flight, and stop."""
         with contextlib.suppress(KafkaException):
             self._producer.flush(ACK_TIMEOUT_SECONDS)
         self._stopping.set()
@@ -83,12 +83,12 @@ class AcknowledgedProducer:
             raise BusyError(what, "Send again in a moment.")
         if time.monotonic() < self._down_until:
             raise self._unavailable(_RECENTLY)
-        ticket = _PendingAck(len(records))
+        pending = _PendingAck(len(records))
         self._waiting += len(records)
         try:
             for key, value in records:
-                self._producer.produce(topic, value, key, partition, on_delivery=ticket.delivered)
-            await ticket.done
+                self._producer.produce(topic, value, key, partition, on_delivery=pending.delivered)
+            await pending.done
         except BufferError:
             what = "The queue of records for Kafka is full."
             raise BusyError(what, "Send again in a moment.") from None
@@ -121,7 +121,7 @@ class _PendingAck:
         self._left -= 1
         self._failure = self._failure or error
         if self._left == 0:
-            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop has closed: no caller waits any more
                 self._loop.call_soon_threadsafe(self._resolve)
 
     def _resolve(self) -> None:

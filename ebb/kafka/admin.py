@@ -1,4 +1,4 @@
-"""Creates the topics, and refuses those that were created in another shape."""
+"""Create the topics, and refuse those that were created with other partitions."""
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -82,7 +82,7 @@ def create_topics(settings: PlaceSettings) -> list[str]:
 
 
 def _check_partitions(specs: list[NewTopic], found: dict[str, int]) -> None:
-    """Refuse topics that were created with another partition count: customers would lie in two partitions."""
+    """Refuse topics that were created with another partition count: customers would be in two partitions."""
     for spec in specs:
         if found[spec.topic] != spec.num_partitions:
             what = f"Topic {spec.topic} has {found[spec.topic]} partitions; the settings say {spec.num_partitions}."

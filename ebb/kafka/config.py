@@ -1,4 +1,4 @@
-"""What every librdkafka client of Ebb is told, whatever else it is for."""
+"""Configuration that every librdkafka client of Ebb shares."""
 
 import logging
 from typing import Any
@@ -7,14 +7,14 @@ from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.settings import PlaceSettings
 
 LOG = logging.getLogger("librdkafka")
-# What matters of librdkafka's log arrives as an error; whoever configures logging sees the rest.
+# What matters of librdkafka's log arrives as an error; configured logging shows the rest.
 LOG.addHandler(logging.NullHandler())
 
 
 def client_config(settings: PlaceSettings, **more: Any) -> dict[str, Any]:
     """Return the configuration of a producer, consumer or admin client.
 
-    It tries a broker that is away less and less often, and says so in the log of the process rather than on its own.
+    It reconnects to a lost broker with back-off, and logs to the process's log rather than to stderr.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def client_config(settings: PlaceSettings, **more: Any) -> dict[str, Any]:
 
 
 def producer_config(settings: PlaceSettings, **more: Any) -> dict[str, Any]:
-    """Return the configuration of a producer: idempotent, and agreeing with all others where a customer lives.
+    """Return the configuration of a producer: idempotent, with the partitioner that all producers share.
 
     Parameters
     ----------

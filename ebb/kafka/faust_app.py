@@ -56,11 +56,11 @@ def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
 
 
 async def guarded(app: faust.App, work: Awaitable[None]) -> None:
-    """Let no error of ours pass as an agent's: Faust would skip the message. The process ends and is restarted."""
+    """Crash the app if `work` raises. Faust acknowledges a message whose agent failed, which would lose it."""
     try:
         await work
     except Exception as error:
-        log.exception("cannot go on", reason=str(error))
+        log.exception("worker crashed", reason=str(error))
         await app.crash(error)
         raise
 

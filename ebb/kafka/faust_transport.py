@@ -1,7 +1,7 @@
 """Faust's aiokafka transport as Ebb needs it: reading on from a checkpoint, and no idle topic in the way of a busy one.
 
 A part whose state lives in checkpoints must read on from what its checkpoint includes. The group's committed offsets
-trail behind that and tell others how far the part is; the part itself never trusts them.
+trail behind that and show others how far the part is; the part itself never relies on them.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -35,7 +35,7 @@ class CheckpointThread(driver.AIOKafkaConsumerThread):
 
 
 class CheckpointConsumer(driver.Consumer):
-    """Consumer that begins each partition where the transport's `begin` says."""
+    """Consumer that starts each partition at the offset that the transport's `begin` returns."""
 
     def _new_consumer_thread(self) -> CheckpointThread:
         return CheckpointThread(self, loop=self.loop, beacon=self.beacon)
@@ -50,7 +50,7 @@ class CheckpointConsumer(driver.Consumer):
 
 
 class CheckpointTransport(driver.Transport):
-    """aiokafka transport that begins where it is told to.
+    """aiokafka transport that starts at given offsets.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Writing that only one process at a time can do: a Kafka transaction for each write, fenced by whoever takes over."""
+"""Writes that only one process at a time can make: one Kafka transaction per write, fenced by the next owner."""
 
 from collections.abc import Callable, Mapping
 from typing import cast
@@ -16,14 +16,14 @@ _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PR
 
 
 class FencedError(EbbError):
-    """Another process has taken over what this one was about to write."""
+    """Another process owns what this one was about to write."""
 
 
 class FencedWriter:
     """Writes records to one partition, all of them or none, until another writer of the same name is made.
 
     From the moment that a writer is made, no earlier one of its name can write anything more, however long it hung
-    and whatever it believes; what it had begun is undone. Readers see whole writes only (`read_committed`, which is
+    whatever it believes; its unfinished write is aborted. Readers see whole writes only (`read_committed`, which is
     librdkafka's default).
 
     Parameters
@@ -85,7 +85,9 @@ class FencedWriter:
                 return
 
     def _do(self, work: Callable[[], None]) -> None:
-        lost = FencedError(f"{self._name} belongs to another process now.", "This one lets go of it.")
+        lost = FencedError(
+            f"Another process owns {self._name} now; this one released it.", "No action is needed: its owner continues."
+        )
         if self._fenced:
             raise lost
         try:

@@ -1,4 +1,4 @@
-"""Kafka as every part uses it: an idempotent producer that loses nothing in silence, and reading a topic to its end."""
+"""An idempotent producer that loses nothing in silence."""
 
 from collections.abc import Iterable, Sequence
 from threading import Lock
@@ -12,14 +12,14 @@ from ebb.settings import PlaceSettings
 
 
 class Publisher:
-    """Sends records and remembers the first that the broker refused, until `flush` tells of it.
+    """Sends records and remembers the first that the broker refused, until `flush` raises it.
 
     Safe for several threads. The producer is idempotent: a retry neither doubles nor reorders.
 
     Parameters
     ----------
     linger_ms
-        How long a record may wait for company: throughput against latency.
+        How long a record may wait to be batched: throughput against latency.
     """
 
     def __init__(self, settings: PlaceSettings, *, linger_ms: float = 5) -> None:
@@ -31,7 +31,7 @@ class Publisher:
                 settings,
                 linger_ms=linger_ms,
                 queue_buffering_max_messages=500_000,
-                # Calling back for each of so many records costs more than all else about them.
+                # A callback per record costs more than all else about it.
                 delivery_report_only_error=True,
                 delivery_timeout_ms=120_000,
             )
@@ -47,7 +47,7 @@ class Publisher:
         partition: int | None = None,
         headers: Sequence[tuple[str, bytes | None]] | None = None,
     ) -> None:
-        """Hand over a record; waits while the local queue is full."""
+        """Queue a record; waits while the local queue is full."""
         placed: dict[str, Any] = {} if partition is None else {"partition": partition}
         if headers:
             placed["headers"] = list(headers)
@@ -61,7 +61,7 @@ class Publisher:
                 return
 
     def send_all(self, topic: str, records: Iterable[tuple[str, bytes]], *, partition: int) -> None:
-        """Hand over many records, as (key, value), to one partition; waits while the local queue is full."""
+        """Queue many records, as (key, value), for one partition; waits while the local queue is full."""
         produce = self._producer.produce
         for key, value in records:
             try:
@@ -71,7 +71,7 @@ class Publisher:
         self._producer.poll(0)
 
     def flush(self, timeout: float = 130.0) -> None:
-        """Wait until every record handed over is acknowledged.
+        """Wait until every queued record is acknowledged.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Reading a topic to its end."""
+"""Read a topic to its end."""
 
 from collections.abc import Iterator, Sequence
 from typing import cast
@@ -14,7 +14,7 @@ from ebb.settings import PlaceSettings
 def read_to_end(
     settings: PlaceSettings, topic: str, partitions: Sequence[int], *, timeout: float = 30.0
 ) -> Iterator[Message]:
-    """Yield every record of some partitions, from the first kept to the last that stood there when reading began.
+    """Yield every record of some partitions, from the first kept to the last at the time of the call.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def read_to_end(
             auto_offset_reset="earliest",
             fetch_message_max_bytes=MAX_MESSAGE_BYTES,
             fetch_wait_max_ms=20,
-            # Behind the last record there may be the end of a transaction, which no position ever tells of.
+            # After the last record there may be a transaction marker, which no position ever shows.
             enable_partition_eof=True,
         )
     )
@@ -41,9 +41,9 @@ def read_to_end(
                 ends[partition] = high
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
         while ends:
-            # It waits this long for a thousand, also when fewer are left to come.
-            found = consumer.consume(1_000, timeout=0.1)
-            for message in found:
+            # It waits this long for a thousand, also when fewer are left.
+            messages = consumer.consume(1_000, timeout=0.1)
+            for message in messages:
                 if (error := message.error()) is None:
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
@@ -51,9 +51,9 @@ def read_to_end(
                 else:
                     raise KafkaException(error)
             positions = consumer.position([TopicPartition(topic, partition) for partition in ends])
-            for place in positions:
-                if place.offset >= ends[place.partition]:
-                    del ends[place.partition]
+            for position in positions:
+                if position.offset >= ends[position.partition]:
+                    del ends[position.partition]
     except KafkaException as error:
         what = f"Kafka at {settings.kafka_bootstrap} cannot be read ({topic}): {error.args[0]}."
         raise UnavailableError(what, "Check that the broker runs and that EBB_KAFKA_BOOTSTRAP names it.") from error

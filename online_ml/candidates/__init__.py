@@ -17,7 +17,7 @@ PREFERRED = "logistic"
 """The first champion once there is evidence, and what stays champion while nothing beats it."""
 
 BRIEF_HORIZONS = 0.5
-"""Memory of the candidate that is there for a world that has changed: it forgets four times as fast, knows less well
+"""Memory of the candidate for a world that has changed: it forgets four times as fast, is less accurate
 what has stayed, and is promoted when that is the smaller fault (docs/accuracy.md)."""
 
 

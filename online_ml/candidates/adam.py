@@ -61,7 +61,7 @@ class Standardiser:
         return {"count": np.array(self.count), "mean": self.mean.copy(), "variance": self.variance.copy()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over saved moments."""
+        """Load saved moments."""
         self.count = int(state["count"])
         self.mean = state["mean"].astype(np.float64)
         self.variance = state["variance"].astype(np.float64)
@@ -169,7 +169,7 @@ class AdamLogistic:
         }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over saved arrays; see `Candidate.restore`."""
+        """Load saved arrays; see `Candidate.restore`."""
         prefix = "inputs_"
         self._standardiser.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
         adam = self._model.optimizer

@@ -60,21 +60,21 @@ class FullCandidate(Candidate, Protocol):
         ...
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Become what `state` describes; learning goes on bit for bit as if it had never stopped."""
+        """Load `state`; learning continues bit for bit as if it had never stopped."""
         ...
 
 
 class SampledCandidate(Candidate, Protocol):
     """A candidate too slow for every label: it learns a sample of them and speaks for a sample of the customers.
 
-    It is saved as the labels that it has learned (`online_ml.learning.sample`): taught again in their order, it must
-    become the same bit for bit, in any process. So that those stay few, it is begun anew from time to time.
+    It is saved as the labels that it has learned (`online_ml.learning.sample`): trained again in their
+    order, it must become the same bit for bit, in any process. So that they stay few, it is renewed from time to time.
     """
 
     def renew(self) -> None:
-        """Speak from now on as one that has learned only what came since the last call, and forget what was before.
+        """Predict from now on as a model that has learned only the labels since the last call, and drop those before.
 
-        The first call changes nothing of what it says: it only marks from where the next one counts.
+        The first call changes no prediction: it only marks the point from which the next one counts.
         """
         ...
 

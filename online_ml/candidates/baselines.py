@@ -64,5 +64,5 @@ class PriorRate:
         return {"counts": np.array([self.positives, self.labels])}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over saved counts."""
+        """Load saved counts."""
         self.positives, self.labels = (int(value) for value in state["counts"])

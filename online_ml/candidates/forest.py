@@ -37,7 +37,7 @@ INPUTS = (
 
 
 def forest_model(seed: int) -> RowModel:
-    """Return an untaught forest; the leaves of its trees tell the share of their labels."""
+    """Return an untrained forest; the leaves of its trees predict the share of their labels."""
     return RowModel(
         forest.ARFClassifier(
             n_models=TREES, lambda_value=REPEATS, grace_period=GRACE, delta=DELTA, leaf_prediction="mc", seed=seed

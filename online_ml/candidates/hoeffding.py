@@ -9,7 +9,7 @@ NAME = "tree"
 GRACE = 50
 """Labels between two attempts to split a leaf; River's 200 leave a stump of what a sample holds."""
 DELTA = 0.05
-"""Chance that a split is not the best one. River's 1e-7 asks for tens of thousands of labels before the first."""
+"""Chance that a split is not the best one. River's 1e-7 takes tens of thousands of labels before the first split."""
 TIE = 0.1
 """Splits closer to each other than this are taken to be equally good."""
 INPUTS: dict[Target, tuple[str, ...]] = {
@@ -34,7 +34,7 @@ INPUTS: dict[Target, tuple[str, ...]] = {
 
 
 def tree_model(seed: int) -> RowModel:
-    """Return an untaught tree; its leaves tell the share of their labels (naive Bayes in them is far too sure)."""
+    """Return an untrained tree; its leaves predict the share of their labels (naive Bayes in them is overconfident)."""
     return RowModel(
         tree.HoeffdingAdaptiveTreeClassifier(grace_period=GRACE, delta=DELTA, tau=TIE, leaf_prediction="mc", seed=seed)
     )

@@ -23,7 +23,7 @@ MEAN_MEMORY = 500_000
 class Logistic:
     """Second-order logistic regression on the inputs named.
 
-    Neighbouring snapshots of one customer share most of their horizon, so that `horizon / every` labels say about as
+    Neighbouring snapshots of one customer share most of their horizon, so that `horizon / every` labels carry about as
     much as one independent label: that is the weight that a label gets against the ridge.
 
     Parameters
@@ -104,7 +104,7 @@ class Logistic:
         return self._model.state() | {"mean": self._mean.copy(), "seen": np.array(self._seen)}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over saved arrays; see `Candidate.restore`."""
+        """Load saved arrays; see `Candidate.restore`."""
         self._model.restore(state)
         self._mean = state["mean"].astype(np.float64)
         self._seen = int(state["seen"])

@@ -64,7 +64,7 @@ class Newton:
         return {"curvature": self._curvature.copy(), "moment": self._moment.copy(), "weights": self.weights.copy()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over saved arrays."""
+        """Load saved arrays."""
         self._curvature, self._moment, self.weights = (
             state[key].astype(np.float64) for key in ("curvature", "moment", "weights")
         )

@@ -1,4 +1,4 @@
-"""A slow model as a candidate: judged beside the others on a sample, begun anew from time to time, never served."""
+"""A slow model as a candidate: judged beside the others on a sample, renewed from time to time, never served."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -28,9 +28,9 @@ class RowModel:
 
     def predict(self, inputs: Inputs) -> Floats:
         """Return P(1) of each row, shape (n,)."""
-        said = [self._classifier.predict_proba_one(row) for row in _rows(inputs)]
+        predicted = [self._classifier.predict_proba_one(row) for row in _rows(inputs)]
         # A forest none of whose trees has earned a vote yet gives no class a chance: it knows nothing.
-        chances = [(one.get(0, 0.0), one.get(1, 0.0)) for one in said]
+        chances = [(one.get(0, 0.0), one.get(1, 0.0)) for one in predicted]
         return np.array([one / (none + one) if none + one > 0 else UNKNOWN for none, one in chances], dtype=np.float64)
 
     def learn(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
@@ -44,7 +44,7 @@ def _rows(inputs: Inputs) -> Iterator[dict[int, float]]:
 
 
 CERTAIN = 0.005
-"""A leaf of few labels says 0 or 1; its logit is taken this far from them."""
+"""A leaf of few labels predicts 0 or 1; its probability is kept this far from them."""
 
 
 class RenewingModel:
@@ -84,7 +84,7 @@ class RenewingModel:
             self._younger.learn(chosen, labels)
 
     def renew(self) -> None:
-        """Let the successor take over; see `SampledCandidate.renew`."""
+        """Replace the model by its successor; see `SampledCandidate.renew`."""
         if self._younger is not None:
             self._elder = self._younger
         self._younger = self._make()

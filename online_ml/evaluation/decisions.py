@@ -11,7 +11,7 @@ from ebb.settings import ScoreSettings
 from online_ml.evaluation.metrics import Outcomes, Probabilities
 
 EVEN = 0.5
-"""Threshold of a purchase: nobody acts on it by bands, so the likelier outcome is called."""
+"""Threshold of a purchase: it has no bands to act on, so the likelier outcome is called."""
 DECILE = 0.1
 
 

@@ -61,7 +61,7 @@ class Resampling:
         self._weights = drawn.astype(np.float32)
 
     def interval(self, measure: float, moves: Floats) -> tuple[float, float]:
-        """Return the bounds between which `LEVEL` of the resampled values lie, within [0, 1].
+        """Return the bounds between which `LEVEL` of the resampled values are, within [0, 1].
 
         Parameters
         ----------

@@ -68,7 +68,7 @@ def ece(probabilities: Probabilities, labels: Outcomes) -> float:
 def measure(probabilities: Probabilities, labels: Outcomes) -> dict[str, float]:
     """Return every measure that the labels allow, by name.
 
-    Rows whose probability is NaN (nobody predicted) are left out; without any row the result is empty, and `roc_auc`
+    Rows whose probability is NaN (no prediction) are left out; without any row the result is empty, and `roc_auc`
     and `pr_auc` are absent while one class lacks.
     """
     known = ~np.isnan(probabilities)

@@ -1,4 +1,4 @@
-"""By which customers are told apart where accuracy is judged: country, channel, tenure, arm of a split."""
+"""Segments of customers by which accuracy is judged: country, channel, tenure, arm of a split."""
 
 import zlib
 from collections.abc import Iterator, Sequence

@@ -47,7 +47,7 @@ class Learns(Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """One pass: what each candidate said of each row before it learned it."""
+    """One pass: each candidate's prediction of each row before it learned it."""
 
     order: npt.NDArray[np.intp]
     """Row of the table at each place of the stream."""
@@ -93,7 +93,7 @@ class Spread:
     model
         What learns.
     rows
-        Rows to come, so that it can be said beforehand which of them are learned.
+        Rows to come, so that the sample to learn can be drawn beforehand.
     """
 
     def __init__(self, model: RowModel, *, rows: int) -> None:
@@ -160,7 +160,7 @@ QUANTILES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 REACH = 1e100
 """Numbers beyond are cut here, so that their squares are numbers too."""
 IDENTIFYING = 0.5
-"""A column of names of which more than this share is distinct tells rows apart, and nothing about them."""
+"""A column of names of which more than this share is distinct identifies rows and describes nothing."""
 
 
 @dataclass
@@ -194,7 +194,7 @@ def encode(columns: Mapping[str, Sequence[Any]]) -> Encoded:
         elif all(isinstance(value, float) for value in present):
             parts.append(_numbers(name, cleaned, found.names))
         elif len(distinct) > max(IDENTIFYING * len(present), LEVELS):
-            found.left_out[name] = "tells rows apart and nothing about them"
+            found.left_out[name] = "identifies rows and describes nothing"
         else:
             parts.append(_flags(name, cleaned, Counter(str(value) for value in present), found.names))
     found.inputs = np.concatenate([found.inputs, *parts], axis=1)
@@ -238,7 +238,7 @@ def _numbers(name: str, values: list[Any], names: list[str]) -> Floats:
 
 
 def _flags(name: str, values: list[Any], counts: Counter[str], names: list[str]) -> Floats:
-    # Ties by name, so that the order of rows has no say.
+    # Ties by name, so that the order of rows does not matter.
     levels = [level for level, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:LEVELS]]
     place = {level: number for number, level in enumerate(levels)}
     flags = np.zeros((len(values), len(levels) + 1))

@@ -69,6 +69,6 @@ class Tally:
         }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over saved sums."""
+        """Load saved sums."""
         self.labels = int(state["labels"])
         self._cells, self._bins, self._sums = (state[key].copy() for key in ("cells", "bins", "sums"))

@@ -1,6 +1,6 @@
 """Progressive validation made whole: every measure of every candidate, overall and by segment, with intervals.
 
-All are exact in their window: taken over each of its labels and the prediction made at that label's snapshot.
+All are exact in their window: computed over each of its labels and the prediction made at that label's snapshot.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,7 +18,7 @@ from online_ml.evaluation.window import MaturedPredictions, Window
 
 Measures = dict[str, float]
 BESIDE = ("roc_auc", "pr_auc", "log_loss", "brier", "ece")
-"""Measures of the champion that are told beside those of a candidate that spoke for a sample."""
+"""Metrics of the champion that are reported beside those of a candidate that predicted a sample."""
 LEAST = 50
 """Labels that a segment needs before its measures mean anything."""
 
@@ -62,8 +62,8 @@ class Validator:
     def rolling(self, window: Window, names: Sequence[str], *, champion: str | None = None) -> dict[str, Measures]:
         """Return the measures of the window's labels by name of candidate, with intervals where it is known of whom.
 
-        Who spoke for a sample of the customers alone stands beside the champion on that sample, not on all: `labels`
-        says how many rows it holds, `champion_…` how the champion did on them.
+        A candidate that predicted a sample of the customers is compared with the champion on that sample: `labels` is
+        its number of rows, `champion_…` are the champion's metrics on it.
         """
         labels, about = window.labels(), window.about()
         if len(labels) == 0:
@@ -74,12 +74,12 @@ class Validator:
         rival = None if champion is None else window.probabilities(names.index(champion))
         found = {}
         for place, name in enumerate(names):
-            said = window.probabilities(place)
-            found[name] = self.judge(said, labels, about)
+            predicted = window.probabilities(place)
+            found[name] = self.judge(predicted, labels, about)
             if rival is not None and name != SERVED:
-                found[name] |= _beside(said, rival, labels)
+                found[name] |= _beside(predicted, rival, labels)
             if resampling is not None:
-                found[name] |= _interval(resampling, said, labels, found[name].get("roc_auc"))
+                found[name] |= _interval(resampling, predicted, labels, found[name].get("roc_auc"))
         return found
 
     def by_segment(self, window: Window, names: Sequence[str], chosen: Collection[str]) -> list[SegmentMeasures]:
@@ -92,15 +92,15 @@ class Validator:
         for place, candidate in enumerate(names):
             if candidate not in chosen:
                 continue
-            said = window.probabilities(place)
+            predicted = window.probabilities(place)
             for kind, name, rows in every:
-                known = rows & ~np.isnan(said)
+                known = rows & ~np.isnan(predicted)
                 if (count := int(known.sum())) >= LEAST:
                     whom = about.rows(known)
-                    measures = self.judge(said[known], labels[known], whom)
+                    measures = self.judge(predicted[known], labels[known], whom)
                     if kind == ARM:
                         resampling = Resampling(whom.customers, [self.seed, window.parts[-1].boundary])
-                        measures |= _interval(resampling, said[known], labels[known], measures.get("roc_auc"))
+                        measures |= _interval(resampling, predicted[known], labels[known], measures.get("roc_auc"))
                         measures |= _rate(resampling, labels[known])
                     found.append(SegmentMeasures(candidate, kind, name, count, measures))
         return found
@@ -120,15 +120,15 @@ class Validator:
         return found
 
 
-def _beside(said: Probabilities, rival: Probabilities, labels: Outcomes) -> Measures:
+def _beside(predicted: Probabilities, rival: Probabilities, labels: Outcomes) -> Measures:
     """Return the champion's measures on the rows of a candidate that spoke for some of the champion's rows only."""
-    rows = ~np.isnan(said)
+    rows = ~np.isnan(predicted)
     shared = rows & ~np.isnan(rival)
     if not shared.any() or (~np.isnan(rival)).sum() == shared.sum():
         return {}
     measures = measure(rival[shared], labels[shared])
-    told = {f"champion_{name}": measures[name] for name in BESIDE if name in measures}
-    return {"labels": int(rows.sum()), **told}
+    metrics = {f"champion_{name}": measures[name] for name in BESIDE if name in measures}
+    return {"labels": int(rows.sum()), **metrics}
 
 
 def _rate(resampling: Resampling, labels: Outcomes) -> Measures:
@@ -139,7 +139,7 @@ def _rate(resampling: Resampling, labels: Outcomes) -> Measures:
 
 
 def _interval(resampling: Resampling, probabilities: Probabilities, labels: Outcomes, area: float | None) -> Measures:
-    """Return the bounds of the ROC-AUC; nothing where it cannot be told. Unpredicted rows move nothing."""
+    """Return the bounds of the ROC-AUC; empty where it is undefined. Rows without a prediction do not count."""
     if area is None:
         return {}
     known = ~np.isnan(probabilities)

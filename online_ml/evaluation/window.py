@@ -38,7 +38,7 @@ class Window:
         self.size = 0
 
     def add(self, part: MaturedPredictions) -> None:
-        """Append a boundary's labels and let go of boundaries that are no longer needed."""
+        """Append a boundary's labels and drop boundaries that are no longer needed."""
         self.parts.append(part)
         self.size += len(part.labels)
         while self.size - len(self.parts[0].labels) >= LABELS or len(self.parts) > BOUNDARIES:

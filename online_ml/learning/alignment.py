@@ -54,7 +54,7 @@ class BoundaryAligner:
         self.duplicates = 0
         self._waiting: dict[int, dict[int, BoundaryBlocks]] = {number: {} for number in range(partitions)}
 
-    def offer(self, block: Block, offset: int) -> bool:
+    def add(self, block: Block, offset: int) -> bool:
         """Take in a block; return False if it is a duplicate (its boundary is closed, or it is there already)."""
         number = block.partition
         if block.boundary <= self.closed.get(number, -1) or offset <= self.offsets.get(number, -1):
@@ -64,7 +64,7 @@ class BoundaryAligner:
         bundle = waiting.setdefault(block.boundary, BoundaryBlocks(number, block.boundary))
         match block:
             case Snapshot():
-                # A worker that crashed midway writes the boundary again; what it said first is what was served.
+                # A worker that crashed midway writes the boundary again; what it wrote first is what was served.
                 fresh = block.chunk not in bundle.snapshots
                 bundle.snapshots.setdefault(block.chunk, block)
             case Labels():
@@ -81,7 +81,7 @@ class BoundaryAligner:
         self.duplicates += not fresh
         return fresh
 
-    def ready(self) -> int | None:
+    def next_complete(self) -> int | None:
         """Return the earliest boundary with blocks that all partitions have closed, or None."""
         if len(self.closed) < self.partitions:
             return None

@@ -78,5 +78,5 @@ class Calibration:
         return self._model.state()
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over saved arrays."""
+        """Load saved arrays."""
         self._model.restore(state)

@@ -2,14 +2,14 @@
 
 1. No champion before `MIN_LABELS` labels have matured in the window, `MIN_CLASS` of each class: until then workers use
    the cold-start score.
-2. Then the preferred candidate (`candidates.PREFERRED`) begins.
-3. A challenger takes over when, on the labels in the window that both predicted, its mean log-loss is lower and the
+2. Then the preferred candidate (`candidates.PREFERRED`) begins. 3. A challenger replaces the champion when, on the
+labels in the window that both predicted, its mean log-loss is lower and the
    mean of the differences is more than `EVIDENCE` standard errors from zero. Of several, the lowest log-loss wins.
    Labels of snapshots that share a horizon count as one: a week of a large shop is one season, not 20,000 proofs. And
    they are of `MIN_BOUNDARIES` boundaries at least: on the first, models are judged that had hardly learned.
 
 Log-loss judges order and calibration together, and the paired difference cancels what made a day hard for all. Rolling
-back is nothing special: the former champion takes over again by rule 3. What cannot serve takes no part: the prior
+back is nothing special: the former champion returns by rule 3. What cannot serve takes no part: the prior
 rate, a yardstick, and the trees, which nothing publishes in a form that loading would not execute.
 """
 
@@ -65,7 +65,7 @@ def choose(current: str | None, candidates: Sequence[Candidate], window: Window,
 
 
 def evidence(former: str | None, champion: str, candidates: Sequence[Candidate], window: Window) -> str:
-    """Say in words why the rule put a candidate in the place of another."""
+    """Describe why the rule promoted a candidate in place of another."""
     if former is None:
         return f"first champion: {window.size} labels have matured, at least {MIN_CLASS} of each class"
     places = {candidate.name: place for place, candidate in enumerate(candidates)}
@@ -74,5 +74,5 @@ def evidence(former: str | None, champion: str, candidates: Sequence[Candidate],
     def loss(name: str) -> float:
         return float(log_losses(window.probabilities(places[name])[known], labels[known]).mean())
 
-    told = f"log-loss {loss(champion):.4f} against {loss(former):.4f} of {former}"
-    return f"{told} on {int(known.sum())} labels, beyond {EVIDENCE:g} standard errors"
+    difference = f"log-loss {loss(champion):.4f} against {loss(former):.4f} of {former}"
+    return f"{difference} on {int(known.sum())} labels, beyond {EVIDENCE:g} standard errors"

@@ -20,7 +20,7 @@ from online_ml.scoring.scorer import load
 
 log = get_logger(__name__)
 HELD = "held"
-"""Name under which a frozen version is published: its candidate goes on learning under its own."""
+"""Name under which a frozen version is published: its candidate continues to learn under its own name."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class Requests:
         self.done_until = -1
         """Offset of the last request carried out or refused."""
         self.decisions: list[Decision] = []
-        """What was decided and nobody has collected yet."""
+        """Decisions not collected yet."""
         self._waiting: list[tuple[int, int, ChampionRequest]] = []
 
-    def offer(self, request: ChampionRequest, offset: int, progress: BoundaryAligner) -> bool:
+    def add(self, request: ChampionRequest, offset: int, progress: BoundaryAligner) -> bool:
         """Take in a request as it comes; return False if it was seen before."""
         known = self._waiting[-1][0] if self._waiting else self.done_until
         if offset <= known:
@@ -74,10 +74,8 @@ class Requests:
         self._waiting.append((offset, progress.closed.get(PARTITION, -1), request))
         return True
 
-    def carry_out(
-        self, progress: BoundaryAligner, targets: Mapping[Target, TargetLearner], boundary: int | None
-    ) -> None:
-        """Decide the requests whose moment has come: every boundary closed before them is learned."""
+    def apply(self, progress: BoundaryAligner, targets: Mapping[Target, TargetLearner], boundary: int | None) -> None:
+        """Decide the requests that are due: every boundary closed before them is learned."""
         while self._waiting and self._waiting[0][1] <= progress.taken.get(PARTITION, -1):
             offset, _, request = self._waiting.pop(0)
             self.done_until = offset
@@ -105,7 +103,7 @@ class Requests:
         return {"done_until": self.done_until, "held": held, "splits": splits}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Load what `state` returned."""
         self.done_until = int(state["done_until"])
         self.held = {
             target: Hold(one["candidate"], one["snapshot"] and ModelSnapshot.model_validate(one["snapshot"]))

@@ -1,4 +1,4 @@
-"""Drift: do features, scores and errors still lie where they lay? All of it is part of the fold.
+"""Drift of features, scores and errors against a reference. All of it is part of the fold.
 
 Features and scores are compared by the population stability index, sum of (p - q) ln(p / q) over ten bins of a
 reference (Siddiqi, "Credit Risk Scorecards", 2006: below 0.1 stable, above 0.25 shifted). Both sides are counts that
@@ -29,7 +29,7 @@ ROWS = 4_000
 LATEST_DAYS, REFERENCE_DAYS = 2.0, 42.0
 """Half-lives, boundaries: a week-end weighs little in the first, a season much in the second."""
 WARM_UP = 10
-"""Boundaries before an index is told: until then both sides are the same days."""
+"""Boundaries before an index is reported: until then both sides are the same days."""
 SAMPLE = 400
 """Most errors of a boundary that ADWIN sees."""
 MEMORY = 90
@@ -39,11 +39,11 @@ DELTA = 0.002
 FLOOR = 0.001
 """Share that every bin is taken to have at least, so that an empty one is no infinite drift."""
 HURRY_BOUNDARIES = 14
-"""Boundaries for which learning is faster after the error has risen, where `drift_pace` asks for it."""
+"""Boundaries for which learning is faster after the error has risen, if `drift_pace` is set."""
 
 
 class Profile:
-    """Where the values of some quantities lie: the latest days and the reference.
+    """Distribution of some quantities: the latest days and the reference.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class Profile:
         }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over saved arrays."""
+        """Load saved arrays."""
         self.boundaries = int(state["boundaries"])
         self._edges, self._latest, self._reference = (state[key] for key in ("edges", "latest", "reference"))
 
@@ -134,7 +134,7 @@ class Errors:
         rows = np.flatnonzero(~np.isnan(errors))
         if part.about is not None:
             rows = rows[(part.about.customers[rows].astype(np.int64) + part.boundary) % horizon == 0]
-        # Shuffled, since rows stand by age of the customer and ADWIN would find a change from old to young.
+        # Shuffled, since rows are in order of the customer's age and ADWIN would find a change from old to young.
         rows = np.random.default_rng([seed, part.boundary]).permutation(rows)[:SAMPLE]
         if len(rows) == 0:
             return None
@@ -169,7 +169,7 @@ class Errors:
         }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over saved arrays."""
+        """Load saved arrays."""
         parts = np.split(state["errors"], np.cumsum(state["sizes"])[:-1]) if len(state["sizes"]) else []
         self._parts = deque(zip(state["days"].tolist(), parts, strict=True), maxlen=MEMORY)
         found = state["change"].tolist()
@@ -197,18 +197,18 @@ class DriftMonitor:
         self.scores: dict[Target, Profile] = {target: Profile(1) for target in TARGETS}
         self.errors: dict[Target, Errors] = {target: Errors() for target in TARGETS}
 
-    def snapshot(self, features: npt.NDArray[np.float32], said: Mapping[Target, npt.NDArray[np.float32]]) -> None:
+    def snapshot(self, features: npt.NDArray[np.float32], predicted: Mapping[Target, npt.NDArray[np.float32]]) -> None:
         """Count a boundary's snapshots.
 
         Parameters
         ----------
         features
             Shape (n, `features.WIDTH`), n ≥ 1.
-        said
+        predicted
             Probabilities of each target's champion, shape (n,); targets without one are left out.
         """
         self.features.add(np.nan_to_num(features))
-        for target, probabilities in said.items():
+        for target, probabilities in predicted.items():
             known = probabilities[~np.isnan(probabilities)]
             if len(known):
                 self.scores[target].add(known[:, None])
@@ -228,7 +228,7 @@ class DriftMonitor:
         return {f"{name}.{key}": array for name, one in self._named() for key, array in one.state().items()}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over saved arrays."""
+        """Load saved arrays."""
         for name, one in self._named():
             start = f"{name}."
             one.restore({key.removeprefix(start): array for key, array in state.items() if key.startswith(start)})

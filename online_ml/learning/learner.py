@@ -56,7 +56,7 @@ class Step:
     changes: dict[Target, DriftChange] = field(default_factory=dict)
     """Changes of the error found now."""
     withdrawn: dict[str, int] = field(default_factory=dict)
-    """Erasure → rows let go of."""
+    """Erasure → number of rows dropped."""
 
     @property
     def snapshotted(self) -> int:
@@ -98,14 +98,14 @@ class Learner:
         self.unmatched = 0
         """Label blocks whose snapshot is not known, or has another number of rows."""
 
-    def offer(self, block: Block, offset: int) -> bool:
+    def add(self, block: Block, offset: int) -> bool:
         """Take in a block as it comes; return False if it was seen before."""
-        return self.progress.offer(block, offset)
+        return self.progress.add(block, offset)
 
     def advance(self) -> Step | None:
         """Process the earliest boundary that every partition has closed; None if there is none yet."""
-        self.requests.carry_out(self.progress, self.targets, self.boundary)
-        boundary = self.progress.ready()
+        self.requests.apply(self.progress, self.targets, self.boundary)
+        boundary = self.progress.next_complete()
         if boundary is None:
             return None
         bundles = self.progress.take(boundary)
@@ -127,7 +127,7 @@ class Learner:
         self.pending.drop_until(boundary - max(self.horizons.values()))
         self._predict(bundles, step)
         self.boundary = boundary
-        self.requests.carry_out(self.progress, self.targets, self.boundary)
+        self.requests.apply(self.progress, self.targets, self.boundary)
         return step
 
     def _mature(self, target: Target, bundles: list[BoundaryBlocks], step: Step) -> None:
@@ -219,9 +219,9 @@ class Learner:
                 found.update(repr(part.boundary).encode())
                 for array in (part.labels, part.logits, part.probabilities):
                     found.update(np.ascontiguousarray(array).tobytes())
-            for lesson in learner.sample.lessons:
-                found.update(repr(lesson.boundary).encode())
-                for array in (lesson.inputs, lesson.labels):
+            for batch in learner.sample.batches:
+                found.update(repr(batch.boundary).encode())
+                for array in (batch.inputs, batch.labels):
                     found.update(np.ascontiguousarray(array).tobytes())
         for key, array in sorted(self.drift.state().items()):
             found.update(f"{key}{array.dtype}{array.shape}".encode())

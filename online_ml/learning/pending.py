@@ -12,13 +12,13 @@ from ebb.contracts.models import Target
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """One snapshot chunk with what every candidate said of it. Never changed once made."""
+    """One snapshot chunk with every candidate's predictions. Immutable."""
 
     snapshot: Snapshot
     logits: dict[Target, npt.NDArray[np.float32]]
     """By target, shape (candidates, rows): uncalibrated."""
     probabilities: dict[Target, npt.NDArray[np.float32]]
-    """By target, shape (candidates + 1, rows): calibrated; the last row is what the worker's champion said."""
+    """By target, shape (candidates + 1, rows): calibrated; the last row is the worker's champion."""
     withdrawn: int = 0
     """How often rows of it were withdrawn: a chunk with fewer rows known is another one."""
 
@@ -43,7 +43,7 @@ class PendingStore:
         return [self._chunks[key] for key in sorted(self._chunks) if key[:2] == (boundary, partition)]
 
     def withdraw(self, block: Withdraw) -> int:
-        """Let go of who is in some rows and what was known of them; return how many rows that were.
+        """Drop ids and features of some rows; return how many rows that were.
 
         The rows stay, nameless and empty, so that the others keep their places; their labels come as `WITHDRAWN`.
         """
@@ -59,7 +59,7 @@ class PendingStore:
         return found
 
     def drop_until(self, boundary: int) -> None:
-        """Let go of snapshots taken at or before a boundary."""
+        """Drop snapshots taken at or before a boundary."""
         for key in [key for key in self._chunks if key[0] <= boundary]:
             del self._chunks[key]
 

@@ -1,10 +1,10 @@
-"""What the slow candidates learn and speak of: a sample, drawn by boundary, and kept so that it can be taught again.
+"""The sample that the slow candidates learn and predict: drawn by boundary, and kept so that it can be learned again.
 
 River's trees take hundreds of microseconds a label, and no form publishes one that loading would not execute. So they
 learn `limit` labels of a boundary at most and speak for `SPOKEN` times as many customers, both drawn by seed and
 boundary: what is drawn follows from the topic alone, as all in the fold does. Their state is no tree but the labels
-they were taught, plain arrays; a restart teaches them again, in order. So that they stay few, a candidate is begun
-anew from the latest `GENERATION` labels: its successor learns them beside it and takes over when it has them all.
+they were trained on, plain arrays; a restart trains them again, in order. So that they stay few, a candidate is renewed
+from the latest `GENERATION` labels: its successor learns them beside it and replaces it when it has them all.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,8 +17,8 @@ from online_ml.candidates import SampledCandidate
 from online_ml.scoring.inputs import design
 
 GENERATION = 2_000
-"""Labels that a candidate has learned when it takes over; it has twice as many when it is relieved. Six thousand rows
-of learning, some 2.5 seconds a target, is what a restart takes at most."""
+"""Labels that a candidate has learned when it starts to predict; it has twice as many when it is replaced. A
+restart learns six thousand rows at most, some 2.5 seconds per target."""
 SPOKEN = 6
 """Customers predicted at a snapshot for each label learned at a boundary: a prediction costs a tenth of a label."""
 _SALT = 53
@@ -36,7 +36,7 @@ class TrainingBatch:
 
 
 class Sample:
-    """The slow candidates of one target and what they were taught.
+    """The slow candidates of one target and their training batches.
 
     Parameters
     ----------
@@ -54,12 +54,12 @@ class Sample:
         self.left_out = 0
         """Labels that matured meanwhile and were not learned."""
         self._former: list[TrainingBatch] = []
-        """What the candidates were taught before their successors began."""
+        """Training batches from before the successors began."""
         self._latest: list[TrainingBatch] = []
 
     @property
-    def lessons(self) -> list[TrainingBatch]:
-        """What the candidates were taught, oldest first: all that they are."""
+    def batches(self) -> list[TrainingBatch]:
+        """All training batches, oldest first: they determine the candidates."""
         return [*self._former, *self._latest]
 
     def split(self, labels: int) -> tuple[int, int]:
@@ -84,26 +84,26 @@ class Sample:
         some, left_out = self.split(len(order))
         if some:
             rows = order[:some]
-            lesson = TrainingBatch(boundary, np.ascontiguousarray(design(features[rows])), labels[rows])
-            self.learn(lesson, left_out=left_out)
+            batch = TrainingBatch(boundary, np.ascontiguousarray(design(features[rows])), labels[rows])
+            self.learn(batch, left_out=left_out)
 
-    def learn(self, lesson: TrainingBatch, *, left_out: int) -> None:
+    def learn(self, batch: TrainingBatch, *, left_out: int) -> None:
         """Teach a boundary's sample, and count what was left out of it."""
-        self.learned += len(lesson.labels)
+        self.learned += len(batch.labels)
         self.left_out += left_out
-        self._teach(lesson)
+        self._train(batch)
 
-    def restore(self, counts: npt.NDArray[np.int64], lessons: Iterable[TrainingBatch]) -> None:
+    def restore(self, counts: npt.NDArray[np.int64], batches: Iterable[TrainingBatch]) -> None:
         """Teach untaught candidates what is kept, oldest first: they become bit for bit what they were."""
         self.learned, self.left_out = (int(value) for value in counts)
-        for lesson in lessons:
-            self._teach(lesson)
+        for batch in batches:
+            self._train(batch)
 
-    def _teach(self, lesson: TrainingBatch) -> None:
+    def _train(self, batch: TrainingBatch) -> None:
         for candidate in self.candidates:
-            candidate.learn_many(lesson.inputs, lesson.labels)
-        self._latest.append(lesson)
-        # When to renew follows from the lessons kept, so that teaching them again renews at the same place.
+            candidate.learn_many(batch.inputs, batch.labels)
+        self._latest.append(batch)
+        # When to renew follows from the batches kept, so that training again renews at the same point.
         if sum(len(one.labels) for one in self._latest) >= GENERATION:
             for candidate in self.candidates:
                 candidate.renew()
@@ -111,7 +111,7 @@ class Sample:
 
 
 def draw_sample(sizes: Sequence[int], limit: int, *, seed: int, boundary: int) -> list[npt.NDArray[np.intp]]:
-    """Return of which rows of a boundary's chunks the slow candidates are asked, in rising order.
+    """Draw the rows of a boundary's chunks that the slow candidates predict, in rising order.
 
     Parameters
     ----------

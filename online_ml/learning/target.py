@@ -77,18 +77,18 @@ class TargetLearner:
         return self.sample.learned if candidate in self.sample.candidates else self.examples
 
     def predict(
-        self, inputs: Inputs, served: npt.NDArray[np.float32], asked: npt.NDArray[np.intp]
+        self, inputs: Inputs, served: npt.NDArray[np.float32], sampled_rows: npt.NDArray[np.intp]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return what every candidate says now; who has learned nothing, or is not asked, says nothing (NaN).
+        """Return every candidate's predictions; NaN where it has learned nothing or the row is not in its sample.
 
         Parameters
         ----------
         inputs
             Design matrix, shape (n, `len(INPUTS)`).
         served
-            What the worker's champion said, shape (n,), NaN where there was none.
+            Predictions of the worker's champion, shape (n,), NaN where there was none.
         asked
-            Rows of which the slow candidates are asked too.
+            Rows that the slow candidates predict too.
 
         Returns
         -------
@@ -101,7 +101,7 @@ class TargetLearner:
             for place, candidate in enumerate(self.thorough):
                 logits[place] = candidate.logits(inputs)
             for place, slow in enumerate(self.sample.candidates, start=len(self.thorough)):
-                logits[place, asked] = slow.logits(inputs[asked])
+                logits[place, sampled_rows] = slow.logits(inputs[sampled_rows])
         lines = np.array(self.calibrations)
         calibrated = sigmoid(logits * lines[:, :1] + lines[:, 1:])
         probabilities = np.concatenate([calibrated.astype(np.float32), served.astype(np.float32)[None, :]])
@@ -155,7 +155,7 @@ class TargetLearner:
         return {name: (tally.measure(), tally.labels) for name, tally in zip(self.names, self.tallies, strict=True)}
 
     def state(self) -> State:
-        """Return all but the window and the lessons of the slow candidates as arrays."""
+        """Return all but the window and the training batches of the slow candidates as arrays."""
         arrays: State = {
             "champion": np.array([-1 if self.champion is None else self.names.index(self.champion)]),
             "counts": np.array([self.version, self.examples, self.trained_until]),
@@ -173,9 +173,9 @@ class TargetLearner:
         self,
         arrays: Mapping[str, npt.NDArray[Any]],
         window: Iterable[MaturedPredictions],
-        lessons: Iterable[TrainingBatch],
+        batches: Iterable[TrainingBatch],
     ) -> None:
-        """Take over saved arrays, the window's parts and the lessons, oldest first, into an untaught learner."""
+        """Load saved arrays, the window's parts and the training batches, oldest first, into an untrained learner."""
         champion = int(arrays["champion"][0])
         self.champion = None if champion < 0 else self.names[champion]
         self.version, self.examples, self.trained_until = (int(value) for value in arrays["counts"])
@@ -188,7 +188,7 @@ class TargetLearner:
         self.window = Window()
         for part in window:
             self.window.add(part)
-        self.sample.restore(arrays["sample"], lessons)
+        self.sample.restore(arrays["sample"], batches)
 
 
 def _prefixed(prefix: str, arrays: State) -> State:

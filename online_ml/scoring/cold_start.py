@@ -1,8 +1,8 @@
 """The score before any label has matured: how much of the customer's rhythm is left.
 
-Written by hand, not learned. A customer whose active days come like a Poisson stream at the rate that the decayed
-count `active_hl14` implies is silent for the next 14 days with probability 2^-active_hl14: even odds at one such day.
-That alone forgives a sudden silence of somebody who came every day, so silence, absolute and against the own mean gap,
+Written by hand, not learned. A customer whose active days come like a Poisson stream at the rate that the decayed count
+`active_hl14` implies is silent for the next 14 days with probability 2^-active_hl14: even odds at one such day. That
+alone forgives a sudden silence of a customer who came every day, so silence, absolute and against the own mean gap,
 weighs beside it. Version 0 marks this score wherever it names its model; the first champion replaces it.
 """
 

@@ -23,7 +23,7 @@ CAP = np.float32(1e9)
 RAMPS: dict[str, tuple[float, ...]] = {
     "recency_days": (0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 150),
     "recency_over_gap": (0, 0.5, 1, 2, 3, 5, 8, 15),
-    # The first month alone: beyond it, the tenure of customers who came together tells the calendar, which does not
+    # The first month alone: beyond it, the tenure of customers who came together reveals the calendar, which does not
     # come back, and a model that learned it drifts.
     "tenure_days": (0, 1, 2, 4, 7, 14, 30),
     "active_days_7": (0, 1, 2, 3, 4, 5, 6, 7, 8),

@@ -1,7 +1,7 @@
-"""Why a score stands where it stands: the strongest contributions, in words, against the customer's own baseline.
+"""Reasons for a score: the strongest contributions, in words, against the customer's own baseline.
 
-Contributions are exact shares of the linear model's logit. The words say what is seen and that it is associated with
-a higher or lower risk; they never say what causes it.
+Contributions are exact shares of the linear model's logit. The words describe what is seen and that it is associated
+with a higher or lower risk; they never claim a cause.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ from online_ml.scoring.scorer import Scorer
 NEGLIGIBLE = 0.01
 """Shares of the logit below this move a probability by less than a quarter of a point: no reason to name them."""
 PHRASES = 16_384
-"""Phrases of each group kept ready: numbers are rounded before they are said, so the same few come again and again."""
+"""Phrases cached per group: numbers are rounded before they are worded, so the same few recur."""
 
-Said = list[str]
+Phrases = list[str]
 
 
 def explain(
@@ -44,7 +44,7 @@ def explain(
     Returns
     -------
     list of list of dict
-        Each validates as `ebb.contracts.scores.Reason`. Equal contributions stand in the order of the groups, so equal
+        Each validates as `ebb.contracts.scores.Reason`. Equal contributions are in the order of the groups, so equal
         customers get equal reasons.
     """
     shares = scorer.contributions(design(features) if inputs is None else inputs)
@@ -54,10 +54,10 @@ def explain(
     for group, name in enumerate(GROUPS):
         rows, places = np.nonzero(order == group)
         if len(rows):
-            said = WORDS[name](features[rows].astype(np.float64))
+            worded = WORDS[name](features[rows].astype(np.float64))
             endings = ENDINGS[scorer.target]
             rising = (strongest[rows, places] > 0).tolist()
-            texts[rows, places] = [phrase + endings[up] for phrase, up in zip(said, rising, strict=True)]
+            texts[rows, places] = [phrase + endings[up] for phrase, up in zip(worded, rising, strict=True)]
     return [
         [
             {"feature": GROUPS[group], "contribution": value, "text": text}
@@ -75,7 +75,7 @@ ENDINGS = {
 """How a reason ends, by target and by whether it raises the chance."""
 
 
-def _said(phrase: Callable[..., str], *columns: npt.NDArray[Any]) -> Said:
+def _said(phrase: Callable[..., str], *columns: npt.NDArray[Any]) -> Phrases:
     return [phrase(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
 
@@ -85,7 +85,7 @@ def _of(rows: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
 
 
 def _rounded(spans: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Round spans in days to what `days` says of them."""
+    """Round spans in days to the precision of `days`."""
     hours = np.maximum(np.round(spans * 24), 1) / 24
     tenths = np.round(spans, 1)
     return np.where(spans < 1 / 24, 0, np.where(spans < 1, hours, np.where(spans < 3, tenths, np.round(spans))))
@@ -98,7 +98,7 @@ def _weekly(rows: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]
 
 
 def days(number: float) -> str:
-    """Say a span: `less than an hour`, `5 hours`, `1 day`, `12 days`, `1.5 days`."""
+    """Word a span: `less than an hour`, `5 hours`, `1 day`, `12 days`, `1.5 days`."""
     if number < 1 / 24:
         return "less than an hour"
     if number < 1:
@@ -112,7 +112,7 @@ def _count(number: float, noun: str, plural: str = "") -> str:
     return f"{shown} {noun}" if shown == "1" else f"{shown} {plural or noun + 's'}"
 
 
-def _recency(rows: npt.NDArray[np.float64]) -> Said:
+def _recency(rows: npt.NDArray[np.float64]) -> Phrases:
     gap = np.where(_of(rows, "active_days_total") < 2, 0, _rounded(np.maximum(_of(rows, "gap_mean_days"), 1)))
     return _said(_quiet, _rounded(_of(rows, "recency_days")), gap)
 
@@ -123,7 +123,7 @@ def _quiet(recency: float, gap: float) -> str:
     return f"{start}; usually every {days(gap)}" if gap else f"{start}; seen on one day only"
 
 
-def _tenure(rows: npt.NDArray[np.float64]) -> Said:
+def _tenure(rows: npt.NDArray[np.float64]) -> Phrases:
     return _said(_known_for, _rounded(_of(rows, "tenure_days")))
 
 
@@ -132,7 +132,7 @@ def _known_for(tenure: float) -> str:
     return f"Customer for {days(tenure)}"
 
 
-def _frequency(rows: npt.NDArray[np.float64]) -> Said:
+def _frequency(rows: npt.NDArray[np.float64]) -> Phrases:
     return _said(_busy, _of(rows, "events_7d"), _weekly(rows, "events_30d"))
 
 
@@ -141,7 +141,7 @@ def _busy(week: float, usual: float) -> str:
     return f"{_count(week, 'event')} in the last 7 days; {_count(usual, 'event')} a week over the last 30"
 
 
-def _purchases(rows: npt.NDArray[np.float64]) -> Said:
+def _purchases(rows: npt.NDArray[np.float64]) -> Phrases:
     bought, tenure = _of(rows, "purchases_total"), _rounded(_of(rows, "tenure_days"))
     return _said(_bought, bought, _rounded(_of(rows, "purchase_recency_days")), tenure)
 
@@ -153,7 +153,7 @@ def _bought(purchases: float, since: float, tenure: float) -> str:
     return f"Last purchase {days(since)} ago; {_count(purchases, 'purchase')} in {days(tenure)}"
 
 
-def _browsing(rows: npt.NDArray[np.float64]) -> Said:
+def _browsing(rows: npt.NDArray[np.float64]) -> Phrases:
     return _said(_looked, _of(rows, "views_7d"), _of(rows, "carts_7d"), _weekly(rows, "views_30d"))
 
 
@@ -163,7 +163,7 @@ def _looked(views: float, carts: float, usual: float) -> str:
     return f"{seen} and {put} to the cart in the last 7 days; {_count(usual, 'view')} a week usually"
 
 
-def _support(rows: npt.NDArray[np.float64]) -> Said:
+def _support(rows: npt.NDArray[np.float64]) -> Phrases:
     return _said(_asked, _of(rows, "supports_30d"), _of(rows, "supports_7d"))
 
 
@@ -172,7 +172,7 @@ def _asked(month: float, week: float) -> str:
     return f"{_count(month, 'support contact')} in the last 30 days, {week:.0f} in the last 7"
 
 
-def _spend(rows: npt.NDArray[np.float64]) -> Said:
+def _spend(rows: npt.NDArray[np.float64]) -> Phrases:
     return _said(_spent, np.round(_of(rows, "spend_7d"), 2), np.round(_of(rows, "spend_30d") * 7 / 30, 2))
 
 
@@ -181,7 +181,7 @@ def _spent(week: float, usual: float) -> str:
     return f"Spent {week:.2f} in the last 7 days; {usual:.2f} a week over the last 30"
 
 
-def _rhythm(rows: npt.NDArray[np.float64]) -> Said:
+def _rhythm(rows: npt.NDArray[np.float64]) -> Phrases:
     gap = np.where(_of(rows, "active_days_total") < 2, 0, _rounded(np.maximum(_of(rows, "gap_mean_days"), 1)))
     return _said(_paced, _of(rows, "active_days_30"), gap)
 
@@ -192,7 +192,7 @@ def _paced(active_days: float, gap: float) -> str:
     return f"{active}; gaps of {days(gap)} on average" if gap else f"{active}; no rhythm known yet"
 
 
-WORDS: dict[str, Callable[[npt.NDArray[np.float64]], Said]] = {
+WORDS: dict[str, Callable[[npt.NDArray[np.float64]], Phrases]] = {
     "recency": _recency,
     "tenure": _tenure,
     "purchases": _purchases,
@@ -202,4 +202,4 @@ WORDS: dict[str, Callable[[npt.NDArray[np.float64]], Said]] = {
     "spend": _spend,
     "rhythm": _rhythm,
 }
-"""What is said of each group, of rows of shape (n, `features.WIDTH`)."""
+"""Phrases of each group, for rows of shape (n, `features.WIDTH`)."""

@@ -20,7 +20,7 @@ CHUNK_ROWS = 1_024
 
 
 def sigmoid(logit: Floats) -> Floats:
-    """Return 1 / (1 + exp(-logit)), cut where it could not be told from 0 or 1."""
+    """Return 1 / (1 + exp(-logit)), clipped where it would equal 0 or 1 in floating point."""
     bounded = np.clip(logit, -LOGIT_LIMIT, LOGIT_LIMIT)
     result: Floats = 1.0 / (1.0 + np.exp(-bounded))
     return result

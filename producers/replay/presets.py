@@ -1,4 +1,4 @@
-"""How to read a log: which column is which field, what its events mean, over which days churn is asked.
+"""How to read a log: which column is which field, what its events mean, over which days churn is measured.
 
 A preset also states the published figures of its log, to print beside what the system reaches. Protocol of the
 figures: cut T at 70 % of the time range; population, customers with an event in (T - look-back, T]; churn, none in

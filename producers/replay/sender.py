@@ -48,7 +48,7 @@ def replay(
 ) -> ReplayTally:
     """Send a log.
 
-    The first tick, at the start of the first day, and one at every further boundary tell all partitions the time, so
+    The first tick, at the start of the first day, and one at every further boundary move the time of all partitions, so
     that a partition without events keeps up. The last is the first boundary after the last event: what can mature by
     then does, and nothing beyond the end of the log.
 
@@ -59,9 +59,9 @@ def replay(
     speed
         Seconds of event time per real second; None: as fast as the broker takes it.
     progress
-        Told how many more rows are done, every few hundred.
+        Receives how many more rows are done, every few hundred.
     stopping
-        Asked now and then; once true, the replay flushes and returns.
+        Called now and then; once true, the replay flushes and returns.
 
     Raises
     ------

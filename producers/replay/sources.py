@@ -27,7 +27,7 @@ class RejectedRow:
     reason: str
     what: str
     body: bytes
-    """The row as it stands in the file, or as JSON where the file is not text."""
+    """The row as it is in the file, or as JSON where the file is not text."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _csv(path: Path, wanted: Sequence[str] | None, delimiter: str) -> Log:
     # The header by Arrow's own parser, which knows quoting.
     present = pa_csv.read_csv(pa.BufferReader(f"{header}\n".encode()), parse_options=parse).column_names
     names = _check(path, wanted, present)
-    # All as text: what a value is is for the mapping to say, and one odd value must not fail a file.
+    # All as text: the mapping decides what a value is, and one odd value must not fail a file.
     convert = pa_csv.ConvertOptions(
         include_columns=names, column_types=dict.fromkeys(names, pa.utf8()), strings_can_be_null=True, null_values=[""]
     )

@@ -1,7 +1,7 @@
 """The simulator as a process: a history as fast as the broker takes it, then life at the pace of the clock.
 
 Guarantees: no event before its time by the clock; a day boundary is ticked to every partition after all events before
-it; stopped and started again it goes on where it was, with the same customers. After a crash the last second's events
+it; stopped and started again it resumes where it was, with the same customers. After a crash the last second's events
 may be sent twice, with the same ids.
 """
 
@@ -142,7 +142,7 @@ def command(
         shifts = tuple(Shift.parse(text) for text in shift or ())
         simulate(shared, Options(customers, rate, seed, history_days, shifts))
     except EbbError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the last word of a process to whoever started it
+        print(error, file=sys.stderr)  # noqa: T201 - the last message of a process to its parent
         raise typer.Exit(1) from error
 
 
@@ -159,7 +159,7 @@ def simulate(shared: Settings, options: Options) -> None:
 
 @contextmanager
 def _alone(shared: Settings) -> Iterator[None]:
-    """Hold the home's simulator lock, which the system lets go of however the process ends."""
+    """Hold the home's simulator lock, which the system releases however the process ends."""
     shared.home.mkdir(parents=True, exist_ok=True)
     name = f"simulator-{shared.namespace}.lock" if shared.namespace else "simulator.lock"
     with (shared.home / name).open("w") as lock:

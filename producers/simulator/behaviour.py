@@ -118,17 +118,17 @@ def behave(
     bought = np.flatnonzero(buying)
     amount, discount = _amounts(rng, customers, visitors[owner[bought]])
     bought_product = product[np.cumsum(views)[bought] - 1]
-    asked = np.flatnonzero(complains)
+    complaining = np.flatnonzero(complains)
 
-    session = np.concatenate([np.arange(len(owner)), seen, seen[carted], bought, asked])
-    kind = np.repeat(np.arange(5), [len(owner), len(seen), int(carted.sum()), len(bought), len(asked)])
+    session = np.concatenate([np.arange(len(owner)), seen, seen[carted], bought, complaining])
+    kind = np.repeat(np.arange(5), [len(owner), len(seen), int(carted.sum()), len(bought), len(complaining)])
     at = np.concatenate(
         [
             start,
             viewed,
             viewed[carted] + 0.3 * gap[seen[carted]],
             start[bought] + gap[bought] * (views[bought] + 1.2),
-            start[asked] + gap[asked] * (views[asked] + 1.8),
+            start[complaining] + gap[complaining] * (views[complaining] + 1.8),
         ]
     )
     nothing = np.full(len(at), np.nan)

@@ -77,7 +77,7 @@ def disappointed(rng: np.random.Generator, fatigue: Floats) -> Floats:
 def silence(
     customers: SimulatedCustomers, day: int, horizon: int, shifts: Shifts, *, first_day: int
 ) -> tuple[Floats, Floats]:
-    """Return what the state at the start of `day` says of the coming `horizon` days, exactly.
+    """Return the exact probability of silence over the coming `horizon` days, given the state at the start of `day`.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ CUSTOMERS = 5_000
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for on the command line; None: as before, or the default."""
+    """Options of the command line; None: as before, or the default."""
 
     customers: int | None = None
     rate: float | None = None
@@ -36,7 +36,7 @@ class Journal:
 
     @classmethod
     def open(cls, settings: Settings, options: Options, *, today: int) -> "Journal":
-        """Go on with the world that `settings.home` holds, or begin one that has `history_days` behind it.
+        """Resume the world that `settings.home` holds, or create one with `history_days` of history.
 
         Parameters
         ----------
@@ -46,7 +46,7 @@ class Journal:
         Raises
         ------
         SettingsError
-            If other customers, rate, seed or history are asked for than the world has, or a shift in its past.
+            If customers, rate, seed or history differ from the world's, or a shift is in its past.
         CorruptError
             If the file cannot be read.
         """
@@ -61,9 +61,9 @@ class Journal:
             "seed": (options.seed, known.world.seed),
             "history-days": (options.history_days, known.history_days),
         }
-        for option, (wanted, has) in asked.items():
-            if wanted is not None and wanted != has:
-                what = f"--{option} {wanted} is not what the simulated world in {settings.home} has ({has})."
+        for option, (given, has) in asked.items():
+            if given is not None and given != has:
+                what = f"--{option} {given} is not what the simulated world in {settings.home} has ({has})."
                 raise SettingsError(
                     what, "Leave the option out to go on with that world, or `ebb reset` to begin anew."
                 )

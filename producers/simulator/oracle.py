@@ -1,4 +1,4 @@
-"""The best score that anyone could give: what the simulator's own law says, and how well it does.
+"""The best possible score: the simulator's own law, and how well it ranks.
 
 `python -m producers.simulator.oracle` prints the ROC-AUC of the oracle and of recency over all labels that have
 matured; the gap between the oracle and a model is what that model has yet to learn.
@@ -43,9 +43,9 @@ class Oracle:
 
 
 def read_oracle(folder: Path) -> Oracle:
-    """Read the truth and say what became of everyone.
+    """Read the truth and what became of every customer.
 
-    The label of day `t` follows from the truth of day `t + horizon`: silent are those whose last event lies before
+    The label of day `t` follows from the truth of day `t + horizon`: silent are those whose last event is before
     `t`, and those who are no longer in the look-back.
 
     Raises

@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
 
 
 def truth_folder(settings: PlaceSettings) -> Path:
-    """Return where the truth of this namespace lies."""
+    """Return the folder of this namespace's truth."""
     return settings.home / "truth" / settings.namespace
 
 
@@ -80,6 +80,6 @@ def read_truth(folder: Path) -> tuple[pa.Table, int, int]:
     tables = [pq.read_table(path) for path in files]
     if len({(t.schema.metadata[b"horizon_days"], t.schema.metadata[b"lookback_days"]) for t in tables}) > 1:
         what = f"The ground truth in {folder} was written for different horizons or look-backs."
-        raise SourceError(what, "Start anew with `ebb reset`, or keep EBB_HORIZON_DAYS and EBB_LOOKBACK_DAYS.")
+        raise SourceError(what, "Start again with `ebb reset`, or keep EBB_HORIZON_DAYS and EBB_LOOKBACK_DAYS.")
     metadata = tables[0].schema.metadata
     return pa.concat_tables(tables), int(metadata[b"horizon_days"]), int(metadata[b"lookback_days"])

@@ -1,7 +1,7 @@
 """The simulated world, a day at a time. Deterministic: the same parameters give the same days, bit for bit.
 
 Every day draws from a generator seeded by (seed, day), so that a restarted simulator steps through the days it has
-already sent, without sending them, and stands where it stood.
+already sent, without sending them, and is where it was.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from producers.simulator.population import NEVER, Floats, Ints, SimulatedCustome
 from producers.simulator.shifts import Shifts
 
 MEMORY_DAYS = 120
-"""Customers who left and were last seen longer ago are dropped from the arrays: they are in nobody's look-back."""
+"""Customers who left and were last seen longer ago are dropped from the arrays: they are beyond any look-back."""
 ARRIVALS = 0.0019
 """Newcomers per day and initial customer: about as many as leave."""
 
@@ -52,7 +52,7 @@ class Truth:
     leaving: Floats
     """Probability of leaving within the horizon, for one who is there and meets no disappointment."""
     silence: Floats
-    """P(no event in the horizon | traits, all that the customer did until now): the best that an observer can say."""
+    """P(no event in the horizon | traits, all that the customer did until now): an observer's best prediction."""
     silence_clairvoyant: Floats
     """The same for one who also knows whether the customer has already left."""
     last_seen: Ints
@@ -129,7 +129,7 @@ class Simulation:
         need_age[buyers] = 0.0
         still = customers.belief * (1.0 - leave) * (1.0 - visit)
         gone = 1.0 - customers.belief * (1.0 - leave)
-        begun = Day(day, customers, events)
+        started = Day(day, customers, events)
         self._customers = SimulatedCustomers(
             **{
                 **vars(customers),
@@ -142,7 +142,7 @@ class Simulation:
             }
         )
         self.day += 1
-        return begun
+        return started
 
     def _welcome(self, rng: np.random.Generator, since: int) -> None:
         """Let newcomers in and forget those who left long ago."""

@@ -110,7 +110,7 @@ def test_models_are_listed_shown_exported_held_and_released(
     assert told.count("request to hold") == 3
 
     card = ebb("card", "churn.logistic")
-    for section in ("What it says", "How well it does", "For whom", "Promised and realised", "Limits"):
+    for section in ("What it predicts", "How well it does", "For whom", "Expected and realised", "Limits"):
         assert f"## {section}" in card
     assert "| DE |" in card
     assert "no activity within 3 days" in card

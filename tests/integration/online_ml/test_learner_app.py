@@ -46,7 +46,7 @@ def uninterrupted(settings: Settings, world: World) -> Learner:
     made = Learner(settings)
     for number in range(world.partitions):
         for offset, block in enumerate(world.partition(number)):
-            made.offer(block, offset)
+            made.add(block, offset)
     while made.advance():
         pass
     return made

@@ -22,7 +22,7 @@ def learner(days: int = 8) -> Learner:
     made = Learner(SETTINGS)
     for offset, block in enumerate(WORLD.partition(0)):
         if block.boundary < FIRST_DAY + days:
-            made.offer(block, offset)
+            made.add(block, offset)
     while made.advance():
         pass
     return made

@@ -218,7 +218,7 @@ def fold(*, restart: bool = False) -> tuple[Learner, dict[str, int]]:
     withdrawn: dict[str, int] = {}
     for number in range(2):
         for offset, block in enumerate(erased_world(number)):
-            learner.offer(block, offset)
+            learner.add(block, offset)
     while (step := learner.advance()) is not None:
         withdrawn |= step.withdrawn
         if step.boundary == GONE:

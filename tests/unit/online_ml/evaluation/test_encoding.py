@@ -53,7 +53,7 @@ def test_columns_that_say_nothing_are_left_out_with_why() -> None:
         }
     )
     assert table.left_out == {
-        "id": "tells rows apart and nothing about them",
+        "id": "identifies rows and describes nothing",
         "country": "has one value",
         "note": "is empty",
     }

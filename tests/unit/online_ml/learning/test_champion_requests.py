@@ -46,9 +46,9 @@ def feed(learner: Learner, items: list[list[Item]], *, order: list[int] | None =
     for number in order or [0] * len(items[0]) + [1] * len(items[1]):
         for offset, item in queues[number]:
             if isinstance(item, ChampionRequest):
-                learner.requests.offer(item, offset, learner.progress)
+                learner.requests.add(item, offset, learner.progress)
             else:
-                learner.offer(item, offset)
+                learner.add(item, offset)
             break
         while learner.advance() is not None:
             pass
@@ -157,7 +157,7 @@ def test_what_cannot_serve_is_refused_and_changes_nothing(what: dict[str, str], 
         "alien": good.model_copy(update={"schema_hash": "0" * 16}).sealed(),
     }
     given: dict[str, Any] = {key: bad[value] if key == "snapshot" else value for key, value in what.items()}
-    learner.requests.offer(asked(**given), 10_000, learner.progress)
+    learner.requests.add(asked(**given), 10_000, learner.progress)
     learner.advance()
     [decision] = learner.requests.collect()
     assert said in decision.refusal
@@ -168,7 +168,7 @@ def test_what_cannot_serve_is_refused_and_changes_nothing(what: dict[str, str], 
 
 def test_a_hold_before_anything_is_learned_is_refused() -> None:
     learner = Learner(SETTINGS)
-    learner.requests.offer(asked(candidate="recency"), 0, learner.progress)
+    learner.requests.add(asked(candidate="recency"), 0, learner.progress)
     learner.advance()
     [decision] = learner.requests.collect()
     assert "has learned a label yet" in decision.refusal
@@ -180,7 +180,7 @@ def test_the_rules_promotions_are_recorded_with_their_evidence_and_yield_to_a_ho
     changes = []
     for number in range(2):
         for offset, block in enumerate(WORLD.partition(number)):
-            learner.offer(block, offset)
+            learner.add(block, offset)
     while (step := learner.advance()) is not None:
         changes += rule_rows(step, learner)
     first = next(row for row in changes if row["target"] == "churn")
@@ -212,7 +212,7 @@ def test_a_split_gives_its_challenger_a_share_until_it_is_ended_and_outlives_a_r
     again = LearnerCheckpointer(SETTINGS).rebuild(dict(capture.records) | {"manifest": capture.manifest})
     assert again.digest() == learner.digest()
     assert again.requests.splits == learner.requests.splits
-    again.requests.offer(asked("unsplit"), 10_000, again.progress)
+    again.requests.add(asked("unsplit"), 10_000, again.progress)
     again.advance()
     assert not any(one.share for one in snapshots(again.targets["churn"], {}, again.requests, {}))
 

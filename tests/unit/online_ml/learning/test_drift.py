@@ -189,7 +189,7 @@ def test_what_leaves_the_learner_is_dated_and_named() -> None:
     learner = Learner(Settings(partitions=1, horizon_days=3, purchase_horizon_days=2))
     steps: list[Step] = []
     for offset, block in enumerate(world.partition(0)):
-        learner.offer(block, offset)
+        learner.add(block, offset)
         while (step := learner.advance()) is not None:
             steps.append(step)
     last = steps[-1]
@@ -210,7 +210,7 @@ def test_learning_that_hurries_is_another_fold_and_still_one() -> None:
         learner = Learner(Settings(partitions=1, horizon_days=3, purchase_horizon_days=2, drift_pace=pace))
         learner.drift.errors["churn"].change = DriftChange(FIRST_DAY + 3, FIRST_DAY + 2, 0.1)
         for offset, block in enumerate(world.partition(0)):
-            learner.offer(block, offset)
+            learner.add(block, offset)
         while learner.advance() is not None:
             pass
         return learner

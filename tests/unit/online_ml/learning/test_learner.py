@@ -52,7 +52,7 @@ def configured(world: World) -> Settings:
 def run(learner: Learner, blocks: Iterator[tuple[int, Block]]) -> list[Step]:
     steps = []
     for offset, block in blocks:
-        learner.offer(block, offset)
+        learner.add(block, offset)
         while (step := learner.advance()) is not None:
             steps.append(step)
     return steps
@@ -179,7 +179,7 @@ def test_restarts_and_interleaving_change_nothing(world: World, mixing: int, eve
     place, count = 0, 0
     while place < len(blocks):
         offset, block = blocks[place]
-        learner.offer(block, offset)
+        learner.add(block, offset)
         while learner.advance() is not None:
             pass
         place, count = place + 1, count + 1
@@ -187,7 +187,7 @@ def test_restarts_and_interleaving_change_nothing(world: World, mixing: int, eve
             learner = restarted(learner, settings, topic, checkpointer)
             # A new process reads again from the committed offsets: some records it has, some it lacks.
             for offset, block in blocks[:place]:
-                learner.offer(block, offset)
+                learner.add(block, offset)
             while learner.advance() is not None:
                 pass
     assert learner.digest() == straight.digest()
@@ -212,7 +212,7 @@ def test_slow_candidates_speak_for_a_sample_that_differs_by_boundary_and_learn_n
     for target, known in learner.targets.items():
         assert known.sample.learned == (world.days - world.horizon(target)) * TREE_LABELS
         assert known.sample.left_out == known.examples - known.sample.learned
-        assert 12 <= sum(len(lesson.labels) for lesson in known.sample.lessons) < 2 * (12 + TREE_LABELS)
+        assert 12 <= sum(len(batch.labels) for batch in known.sample.batches) < 2 * (12 + TREE_LABELS)
 
 
 def test_without_tree_labels_there_are_no_slow_candidates_and_the_others_are_the_same() -> None:
@@ -308,7 +308,7 @@ def test_a_boundary_waits_for_every_partition_and_names_the_one_that_lags() -> N
     learner = Learner(configured(world))
     for number in (0, 2):
         for offset, block in enumerate(world.partition(number)):
-            learner.offer(block, offset)
+            learner.add(block, offset)
     assert learner.advance() is None
     assert learner.progress.waiting_for() == [1]
     assert [step.boundary for step in run(learner, enumerate(world.partition(1)))] == [FIRST_DAY, FIRST_DAY + 1]

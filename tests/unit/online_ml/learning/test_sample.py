@@ -37,7 +37,7 @@ class Remembering:
         return {"calibration": calibration}
 
 
-def lesson(boundary: int, rows: int) -> TrainingBatch:
+def batch(boundary: int, rows: int) -> TrainingBatch:
     inputs = (boundary * 1_000 + np.arange(rows, dtype=np.float32))[:, None]
     return TrainingBatch(boundary, inputs, np.zeros(rows, np.uint8))
 
@@ -69,8 +69,8 @@ def test_what_is_beyond_the_limit_is_left_out_and_counted() -> None:
     assert some.split(30) == (30, 0)
     assert some.split(1_000) == (40, 960)
     assert Sample([], 40).split(30) == (0, 30)
-    some.learn(lesson(1, 40), left_out=960)
-    some.learn(lesson(2, 30), left_out=0)
+    some.learn(batch(1, 40), left_out=960)
+    some.learn(batch(2, 30), left_out=0)
     assert (some.learned, some.left_out) == (70, 960)
 
 
@@ -80,9 +80,9 @@ def test_a_candidate_is_relieved_by_one_that_has_learned_a_generation(monkeypatc
     some = Sample([candidate], 40)
     sizes = []
     for boundary in range(1, 30):
-        some.learn(lesson(boundary, 40 if boundary % 2 else 30), left_out=0)
+        some.learn(batch(boundary, 40 if boundary % 2 else 30), left_out=0)
         sizes.append(len(candidate.elder))
-        kept = [value for one in some.lessons for value in one.inputs[:, 0].tolist()]
+        kept = [value for one in some.batches for value in one.inputs[:, 0].tolist()]
         assert candidate.elder == kept  # what is kept is what the candidate is, no more and no less
     assert max(sizes) < 2 * (100 + 40)
     assert min(sizes[4:]) >= 100
@@ -96,13 +96,13 @@ def test_taught_again_a_candidate_is_what_it_was_wherever_it_is_cut(
     one, other = Remembering(), Remembering()
     straight, again = Sample([one], 40), Sample([other], 40)
     for boundary in range(1, 30):
-        straight.learn(lesson(boundary, 33), left_out=5)
+        straight.learn(batch(boundary, 33), left_out=5)
         if boundary == until:
-            again.restore(np.array([straight.learned, straight.left_out]), straight.lessons)
+            again.restore(np.array([straight.learned, straight.left_out]), straight.batches)
         elif boundary > until:
-            again.learn(lesson(boundary, 33), left_out=5)
+            again.learn(batch(boundary, 33), left_out=5)
     assert (other.elder, other.younger) == (one.elder, one.younger)
-    assert [kept.boundary for kept in again.lessons] == [kept.boundary for kept in straight.lessons]
+    assert [kept.boundary for kept in again.batches] == [kept.boundary for kept in straight.batches]
     assert (again.learned, again.left_out) == (29 * 33, 29 * 5)
 
 
