@@ -40,7 +40,7 @@ class TopicFollower:
     name
         Of the thread, and in its log lines.
     handle
-        Called in the thread with the records of a batch; with an empty one if none came for `idle_seconds`. It may raise.
+        Called in the thread with the records of a batch; an empty one if none came for `idle_seconds`. It may raise.
     begin
         Subscribes or assigns a new consumer.
     group

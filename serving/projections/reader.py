@@ -18,7 +18,7 @@ BATCH = 2_000
 _log = get_logger(__name__)
 
 Handler = Callable[[Sequence[Message], bool], None]
-"""Handles records of one topic in offset order; the flag says whether they were written after the reader began."""
+"""Handles records of one topic in offset order; the flag: whether they were written after the reader began."""
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,19 @@ from ebb.contracts.activity import decode_activity
 from ebb.errors import InvalidEventError
 from ebb.settings import DEFAULT_KINDS, Settings
 from serving.collector.judge import Collector, MalformedError, calls_of, read_body, write_key
-from serving.collector.segment import CallMapper, Event, Frame, snake_case
+from serving.collector.segment import CallMapper, Event, RequestTimes, snake_case
 
 NOW = datetime(2026, 3, 1, 14, 5, 33, tzinfo=UTC).timestamp()
 
 
-def frame(sent_at: str | None = None, clock: Clock | None = None) -> Frame:
+def frame(sent_at: str | None = None, clock: Clock | None = None) -> RequestTimes:
     sent = None if sent_at is None else datetime.fromisoformat(sent_at).timestamp()
-    return Frame(NOW, sent, (clock or Clock()).at)
+    return RequestTimes(NOW, sent, (clock or Clock()).at)
 
 
-def mapped(call: dict[str, Any], kind: str = "track", at: Frame | None = None) -> tuple[Event, Any, dict[str, Any]]:
+def mapped(
+    call: dict[str, Any], kind: str = "track", at: RequestTimes | None = None
+) -> tuple[Event, Any, dict[str, Any]]:
     mapper = CallMapper(DEFAULT_KINDS, latest=lambda wall: wall + 86_400, max_bytes=65_536)
     event = mapper.event({"userId": "c-1", "event": "Order Completed", **call}, kind, at or frame())
     activity, _ = decode_activity(event.body, latest=1e12, max_bytes=65_536)
@@ -82,16 +84,16 @@ def test_customer_is_the_user_else_the_anonymous_one() -> None:
 
 
 def test_clock_that_runs_an_hour_ahead_is_corrected_by_when_it_was_sent() -> None:
-    said = {"timestamp": "2026-03-01T15:00:00Z"}
-    _, activity, _ = mapped(said, at=frame("2026-03-01T15:05:33Z"))
+    call = {"timestamp": "2026-03-01T15:00:00Z"}
+    _, activity, _ = mapped(call, at=frame("2026-03-01T15:05:33Z"))
     assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
-    _, activity, _ = mapped({**said, "sentAt": "2026-03-01T15:05:33Z"}, at=frame("2001-01-01T00:00:00Z"))
+    _, activity, _ = mapped({**call, "sentAt": "2026-03-01T15:05:33Z"}, at=frame("2001-01-01T00:00:00Z"))
     assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC), "a call's own sentAt comes first"
 
 
 def test_time_that_was_corrected_before_is_not_corrected_again() -> None:
-    said = {"timestamp": "2026-03-01T14:00:00Z", "originalTimestamp": "2026-03-01T15:00:00Z"}
-    _, activity, _ = mapped(said, at=frame("2026-03-01T15:05:33Z"))
+    call = {"timestamp": "2026-03-01T14:00:00Z", "originalTimestamp": "2026-03-01T15:00:00Z"}
+    _, activity, _ = mapped(call, at=frame("2026-03-01T15:05:33Z"))
     assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
     _, activity, _ = mapped({"originalTimestamp": "2026-03-01T15:00:00Z"}, at=frame("2026-03-01T15:05:33Z"))
     assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
@@ -177,8 +179,8 @@ def test_nothing_that_names_a_person_goes_on_the_topic() -> None:
         "address": {"street": "x"},
     }
     event, _, _ = mapped({"properties": person, "context": {"traits": person, "ip": "203.0.113.9"}})
-    traits, _, found = mapped({"traits": {**person, "address": {"country": "DE", "city": "Bonn"}}}, "identify")
-    assert found == {"country": "DE"}
+    traits, _, properties = mapped({"traits": {**person, "address": {"country": "DE", "city": "Bonn"}}}, "identify")
+    assert properties == {"country": "DE"}
     for word in (b"jo@", b"Jo", b"Doe", b"203.0", b"Bonn"):
         assert word not in event.body + traits.body
 
@@ -189,7 +191,7 @@ def test_call_sent_again_is_the_same_event_with_and_without_a_message_id() -> No
     first = mapped({**timed, "sentAt": "2026-03-01T14:00:01Z"})[0].event_id
     assert first == mapped({**timed, "sentAt": "2026-03-01T14:00:09Z"})[0].event_id
     assert first != mapped({**timed, "properties": {"n": 1}})[0].event_id
-    assert mapped({})[0].event_id != mapped({})[0].event_id, "untimed calls cannot be told from true repeats"
+    assert mapped({})[0].event_id != mapped({})[0].event_id, "untimed calls look like true repeats"
 
 
 JSON = st.recursive(
@@ -254,8 +256,8 @@ def test_batch_must_be_one_and_not_too_long() -> None:
 @given(st.text(max_size=40), st.text(max_size=40) | st.none(), st.dictionaries(st.just("writeKey"), JSON))
 def test_any_authorization_is_a_key_or_none(header: str, other: str | None, body: dict[str, Any]) -> None:
     for text in (header, f"Basic {header}", f"Bearer {header}"):
-        found = write_key(text, other, body)
-        assert found is None or isinstance(found, str)
+        key = write_key(text, other, body)
+        assert key is None or isinstance(key, str)
 
 
 def test_write_key_is_found_where_sdks_put_it() -> None:
