@@ -114,14 +114,14 @@ def test_alert_comes_back_when_its_snooze_ends(api: Api) -> None:
         ("outcome", {"outcome": "left", "note": "x" * 501}),
     ],
 )
-def test_act_that_cannot_be_is_refused(api: Api, act: str, body: dict[str, Any]) -> None:
+def test_invalid_act_is_refused(api: Api, act: str, body: dict[str, Any]) -> None:
     answer = asked(api, "POST", f"/v1/alerts/open/{act}", json=body)
     assert answer.status_code == 422, answer.text
     assert answer.json()["type"] == "/problems/invalid-request"
     assert shown(api, "open").handling.status == "open"
 
 
-def test_alert_that_memory_has_let_go_is_handled_all_the_same(api: Api, settings: Settings) -> None:
+def test_alert_that_is_no_longer_in_memory_can_be_handled(api: Api, settings: Settings) -> None:
     old = make_alert("c-old", alert_id="old").model_dump()
     store = Store(settings)
     store.insert("alerts", table_rows("alerts", [{**old, "band": "high"}]))
@@ -140,7 +140,7 @@ def history(settings: Settings) -> list[tuple[Any, ...]]:
     return rows
 
 
-def test_every_act_stands_in_clickhouse_and_alerts_know_how_they_ended(api: Api, settings: Settings) -> None:
+def test_every_act_is_in_clickhouse_and_alerts_have_their_outcome(api: Api, settings: Settings) -> None:
     do(api, "acknowledged", "outcome", outcome="no_action", note="Known.")
     wait_for("the row", lambda: any(row[:2] == ("acknowledged", "outcome") for row in history(settings)))
     acts = [row[1:4] for row in history(settings) if row[0] == "acknowledged"]
@@ -156,7 +156,7 @@ def test_every_act_stands_in_clickhouse_and_alerts_know_how_they_ended(api: Api,
     client.close()
 
 
-def test_erasure_takes_along_what_was_done_about_the_customers_alerts(api: Api, settings: Settings) -> None:
+def test_erasure_deletes_the_handling_of_the_customers_alerts(api: Api, settings: Settings) -> None:
     do(api, "leaving", "acknowledge")
     do(api, "leaving", "outcome", outcome="left", note="Moved to the coast.")
     wait_for("the rows", lambda: any(row[0] == "leaving" for row in history(settings)))

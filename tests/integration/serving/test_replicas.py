@@ -104,7 +104,7 @@ def alerts(client: httpx.Client) -> list[str]:
         token = {"page_token": page["next_page_token"]}
 
 
-def test_replica_that_still_reads_tells_streams_to_come_back(stack: Settings, tmp_path: Path) -> None:
+def test_replica_that_still_reads_asks_streams_to_reconnect(stack: Settings, tmp_path: Path) -> None:
     settings = fresh(stack)
     teller = Teller(settings)
     for number in range(30_000):
@@ -136,7 +136,7 @@ def test_replica_that_still_reads_tells_streams_to_come_back(stack: Settings, tm
         assert started.wait(60) == 0
 
 
-def test_sigterm_takes_readiness_first_then_streams_and_answers_what_is_under_way(
+def test_sigterm_ends_readiness_first_then_streams_and_answers_pending_requests(
     stack: Settings, tmp_path: Path
 ) -> None:
     # Time enough to see what is served meanwhile, and no heartbeat between the messages.

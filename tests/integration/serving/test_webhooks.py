@@ -102,7 +102,7 @@ def test_alerts_are_delivered_once_signed_and_by_band_over_a_restart(space: Sett
         assert json.loads(body)["data"]["alert_id"] == headers["webhook-id"]
 
 
-def test_failing_receiver_is_tried_again_then_given_up_and_holds_up_no_other(
+def test_failing_receiver_is_retried_then_dead_lettered_and_delays_no_other(
     space: Settings, receiver: Receiver
 ) -> None:
     with receiving() as failing:

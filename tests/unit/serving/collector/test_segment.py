@@ -52,7 +52,7 @@ def reason(call: dict[str, Any], kind: str = "track") -> str:
         ("Subscription Cancelled", "cancel"),
     ],
 )
-def test_event_names_as_shops_write_them_find_their_kind(name: str, kind: str) -> None:
+def test_event_names_of_shops_are_mapped_to_their_kind(name: str, kind: str) -> None:
     _, activity, _ = mapped({"event": name})
     assert DEFAULT_KINDS[activity.type] == kind
 
@@ -64,7 +64,7 @@ def test_name_that_the_settings_list_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["!!!", "购买", "a"])
-def test_name_of_any_script_stays_a_name(name: str) -> None:
+def test_name_in_any_script_is_kept(name: str) -> None:
     assert snake_case(name) == name
 
 
@@ -99,7 +99,7 @@ def test_time_that_was_corrected_before_is_not_corrected_again() -> None:
     assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
 
 
-def test_time_without_sent_at_stands_and_none_is_now() -> None:
+def test_time_without_sent_at_is_kept_and_a_missing_time_is_now() -> None:
     assert mapped({"timestamp": "2025-12-24T18:00:00+01:00"})[1].occurred_at == datetime(2025, 12, 24, 17, tzinfo=UTC)
     assert mapped({})[1].occurred_at == datetime.fromtimestamp(NOW, UTC)
 
@@ -147,7 +147,7 @@ def test_amount_is_revenue_else_total_else_value(given_: dict[str, Any], amount:
     assert mapped({"properties": given_})[2].get("amount") == amount
 
 
-def test_places_where_sdks_put_what_ebb_knows() -> None:
+def test_properties_are_read_from_wherever_sdks_put_them() -> None:
     call: dict[str, Any] = {
         "properties": {"sku": 77, "affiliation": "Paris", "paymentMethod": "card", "plan": "gold", "n": 1.5, "x": None},
         "context": {"location": {"country": "FR"}, "sessionId": 1772374000123, "ip": "203.0.113.9"},
@@ -170,7 +170,7 @@ def test_places_where_sdks_put_what_ebb_knows() -> None:
     }
 
 
-def test_nothing_that_names_a_person_goes_on_the_topic() -> None:
+def test_no_personal_property_reaches_the_topic() -> None:
     person = {
         "email": "jo@example.com",
         "firstName": "Jo",
@@ -246,7 +246,7 @@ def test_gzip_that_unpacks_to_too_much_or_ends_early_is_refused() -> None:
         read_body(gzip.compress(b"{}")[:-4], "gzip")
 
 
-def test_batch_must_be_one_and_not_too_long() -> None:
+def test_batch_must_be_a_list_and_not_too_long() -> None:
     wrongs: tuple[dict[str, Any], ...] = ({}, {"batch": {}}, {"batch": [{}] * 2_501})
     for wrong in wrongs:
         with pytest.raises(MalformedError):
@@ -268,7 +268,7 @@ def test_write_key_is_found_where_sdks_put_it() -> None:
     assert write_key("Basic ???", "other", {"writeKey": "other"}) is None, "a broken one is not passed over"
 
 
-def test_calls_that_are_not_wanted_are_ignored_not_refused() -> None:
+def test_calls_that_are_not_collected_are_ignored_not_refused() -> None:
     collector = Collector(Settings(collect_calls="track"), Clock())
     calls = [{"type": "identify", "userId": "c"}, {"type": "track", "userId": "c", "event": "x"}, {"type": "alias"}]
     events, verdicts = collector.judge(calls, {}, None)

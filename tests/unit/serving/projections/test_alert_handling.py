@@ -32,7 +32,7 @@ def test_outcome_closes_whatever_else_is_read_after_it_and_a_snooze_ends_by_itse
         assert (view.of("a/1").status, view.of("a/1").outcome) == (Status.CLOSED, Outcome.LEFT)
 
 
-def test_what_is_withdrawn_or_no_act_leaves_nothing() -> None:
+def test_withdrawn_or_invalid_act_leaves_the_alert_open() -> None:
     view = AlertHandlingView()
     key, body = record(Act.ACKNOWLEDGE, 1)
     for odd in ((b"a/1/dance", body), (key, b"{"), (b"b/acknowledge", body), (None, body)):

@@ -97,7 +97,7 @@ def test_movers_are_the_strongest_changes_of_each_direction() -> None:
     assert ids(movers(view, "down", 10)) == ["down"]
 
 
-def test_page_token_leads_on_only_in_the_query_that_gave_it() -> None:
+def test_page_token_is_valid_only_for_the_query_that_returned_it() -> None:
     token = page_token(["q", 1], (0.25, "c-ü"))
     assert read_token(["q", 1], token) == (0.25, "c-ü")
     with pytest.raises(ProblemError, match="not a token") as caught:

@@ -29,7 +29,7 @@ def test_view_keeps_the_latest_score_of_a_customer_even_within_one_batch() -> No
     assert [change.fields.churn for change in changes] == [0.2, 0.3, 0.9]
 
 
-def test_view_forgets_a_customer_at_a_tombstone() -> None:
+def test_view_drops_a_customer_at_a_tombstone() -> None:
     view = ScoreView()
     view.apply([record("c-1", 0.9), record("c-2", 0.3)])
     view.apply([(b"c-1", None)])
@@ -81,7 +81,7 @@ def test_view_grows_past_its_first_rows_and_loses_nothing() -> None:
         make_score("x").model_dump_json().replace('"medium"', '"odd"').encode(),
     ],
 )
-def test_view_leaves_out_what_is_no_score_and_goes_on(body: bytes) -> None:
+def test_view_skips_what_is_no_score(body: bytes) -> None:
     view = ScoreView()
     changes = view.apply([(b"x", body), record("c-1", 0.5)])
     assert [change.fields.customer_id for change in changes] == ["c-1"]

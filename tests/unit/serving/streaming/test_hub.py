@@ -1,4 +1,4 @@
-"""The hub numbers and remembers; an queue is bounded and keeps what matters."""
+"""The hub numbers and remembers; a queue is bounded and keeps what matters."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def named(queue: SendQueue) -> list[tuple[int, tuple[str, ...]]]:
     return taken
 
 
-def test_filter_lets_through_what_holds_in_all_its_parts() -> None:
+def test_filter_passes_what_matches_all_its_parts() -> None:
     wanted = Filter(
         bands=frozenset({Band.HIGH}), customers=frozenset({"c-1"}), countries=frozenset({"DE"}), minimum=0.7
     )
@@ -52,7 +52,7 @@ def test_filter_lets_through_what_holds_in_all_its_parts() -> None:
     assert item().passes(Filter())
 
 
-def test_filter_with_no_bands_at_all_lets_nothing_through() -> None:
+def test_filter_without_any_band_passes_nothing() -> None:
     assert not item().passes(Filter(bands=frozenset()))
 
 
@@ -206,7 +206,7 @@ def test_queue_of_a_client_that_never_reads_stays_bounded() -> None:
     assert not queue.overflowed.is_set()
 
 
-async def test_queue_wakes_its_sender_and_lets_it_look_up_in_time() -> None:
+async def test_queue_wakes_its_sender_or_times_out() -> None:
     queue = SendQueue()
     assert not await queue.wait(0.01)
     waiting = asyncio.create_task(queue.wait(5))
@@ -229,7 +229,7 @@ def test_key_of_a_subscription_is_not_shown_by_its_repr() -> None:
     assert "top-secret" not in repr(message)
 
 
-def test_close_codes_say_by_their_range_whether_to_come_back() -> None:
+def test_range_of_a_close_code_decides_whether_to_reconnect() -> None:
     come_back = {CloseCode.SLOW, CloseCode.FULL, CloseCode.NOT_READY, CloseCode.GOING_AWAY}
     for code in CloseCode:
         assert may_reconnect(code) == (code in come_back)
