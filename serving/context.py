@@ -74,7 +74,7 @@ class Context:
     async def stop(self) -> None:
         """Stop the threads."""
         self.hub.draining = True
-        self.hub.gone.set()
+        self.hub.closing.set()
         # Side by side: each may have to wait for a broker that does not answer.
         stops = (
             self.feed.stop,

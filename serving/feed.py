@@ -76,15 +76,15 @@ class Feed:
 
     def _take_models(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
         for record in records:
-            self.registry.take(_bytes(record.key()), _bytes(record.value()))
+            self.registry.apply(_bytes(record.key()), _bytes(record.value()))
 
     def _take_keys(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
         for record in records:
-            self.ring.take(_bytes(record.key()), _bytes(record.value()))
+            self.ring.apply(_bytes(record.key()), _bytes(record.value()))
 
     def _take_handling(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
         for record in records:
-            self.desk.take(_bytes(record.key()), _bytes(record.value()))
+            self.desk.apply(_bytes(record.key()), _bytes(record.value()))
 
     def _take_erasures(self, records: Sequence[Message], fresh: bool) -> None:  # noqa: ARG002
         digests = self.ledger.apply([(_bytes(record.key()), _bytes(record.value())) for record in records])

@@ -68,7 +68,7 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the streams, then the rest; requests under way are answered."""
         hub = self._hub
-        hub.gone.set()
+        hub.closing.set()
         for _ in range(int(DRAIN_SECONDS / 0.05)):
             if not hub.streams:
                 break

@@ -226,7 +226,7 @@ def _listed(
         size,
         bands=chosen.bands,
         customer_id=chosen.customer_id,
-        wanted=lambda alert_id: not chosen.statuses or desk.of(alert_id, now).status in chosen.statuses,
+        condition=lambda alert_id: not chosen.statuses or desk.of(alert_id, now).status in chosen.statuses,
         after=after,
     )
     return [with_handling(here, alert_id, body) for alert_id, body in listed], following
@@ -264,7 +264,7 @@ async def _do(
     except BusyError as error:
         raise ProblemError(error.what, error.hint, kind="too-many-requests", headers={"Retry-After": "1"}) from None
     # It comes back through the topic too; whoever asked sees it at once.
-    here.feed.desk.take(key.encode(), value)
+    here.feed.desk.apply(key.encode(), value)
     return Response(with_handling(here, alert_id, body), media_type=JSON)
 
 

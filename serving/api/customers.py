@@ -24,7 +24,7 @@ from serving.http.csv_export import CSV_ROUTE, IN_OPENAPI, WHOLE_LIST, csv_respo
 from serving.http.etags import NOT_MODIFIED, answer, tag_of
 from serving.http.page_tokens import page_token, read_token
 from serving.http.problems import ProblemError
-from serving.projections.ranking import CustomerFilter, Sort, at_risk, everyone
+from serving.projections.ranking import CustomerFilter, Sort, at_risk, by_risk_in_chunks
 
 
 class CurrentScore(Score):
@@ -258,7 +258,7 @@ def customer_history(
 
 def at_risk_csv(here: Context, wanted: CustomerFilter, sort: Sort) -> Response:
     """Return all customers who are wanted, as CSV."""
-    chunks = everyone(here.feed.board, wanted, sort)
+    chunks = by_risk_in_chunks(here.feed.board, wanted, sort)
     return csv_response("at-risk", COLUMNS, _rows(chunks), VARIES)
 
 

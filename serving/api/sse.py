@@ -47,7 +47,7 @@ async def stream_events(
         countries=frozenset(country) if country else None,
         minimum=minimum,
     )
-    if here.hub.gone.is_set() or here.hub.streams >= here.settings.stream_clients:
+    if here.hub.closing.is_set() or here.hub.streams >= here.settings.stream_clients:
         what = "This replica has all the streams it may have."
         raise ProblemError(what, "Come back later.", kind="unavailable", headers={"Retry-After": "10"})
     if not here.feed.reader.caught_up:
@@ -63,8 +63,8 @@ async def stream_events(
 async def _events(
     here: Context, subscription: Subscription, grant: Principal, last: str | None
 ) -> AsyncIterator[ServerSentEvent]:
-    hub, outbox, every = here.hub, subscription.outbox, here.settings.heartbeat_seconds
-    if not hub.enter():
+    hub, outbox, every = here.hub, subscription.queue, here.settings.heartbeat_seconds
+    if not hub.connect():
         return
     try:
         epoch, _, sequence = (last or "").rpartition(":")
@@ -74,10 +74,10 @@ async def _events(
         hub.add(subscription)
         yield _event("unrecoverable" if missed is None else "subscribed", hub.epoch, hub.sequence if not missed else -1)
         due = time.monotonic() + every
-        while not (hub.gone.is_set() or outbox.overflown.is_set() or here.door.has_ended(grant)):
+        while not (hub.closing.is_set() or outbox.overflowed.is_set() or here.door.has_ended(grant)):
             # Short waits, so that the end of the server, or of the key, is seen soon.
             await outbox.wait(min(1.0, max(0.0, due - time.monotonic())))
-            while (one := outbox.take()) is not None:
+            while (one := outbox.get()) is not None:
                 if not isinstance(one, str):
                     item = one[0]
                     number = f"{hub.epoch}:{item.sequence}"
@@ -87,7 +87,7 @@ async def _events(
                 due = time.monotonic() + every
     finally:
         hub.remove(subscription)
-        hub.leave()
+        hub.disconnect()
 
 
 def _event(kind: str, epoch: str, sequence: int) -> ServerSentEvent:

@@ -67,15 +67,15 @@ async def stream(websocket: WebSocket) -> None:
     host, origin = websocket.headers.get("host"), websocket.headers.get("origin")
     if not context.door.serves_host(host) or not context.door.allows_origin(origin, host):
         await _close(websocket, CloseCode.ORIGIN, "Name the page's origin in EBB_ALLOWED_ORIGINS.")
-    elif context.hub.gone.is_set():
+    elif context.hub.closing.is_set():
         await _close(websocket, CloseCode.GOING_AWAY, "The server stops; connect again.")
-    elif not context.hub.enter():
+    elif not context.hub.connect():
         await _close(websocket, CloseCode.FULL, "This replica has all the streams it may have.")
     else:
         try:
             await Session(websocket, context).run()
         finally:
-            context.hub.leave()
+            context.hub.disconnect()
 
 
 class Session:
@@ -137,7 +137,7 @@ class Session:
             await outbox.filled()
             frames, size = [], 0
             scores = alerts = control = 0
-            while size < _WRITE_BYTES and (one := outbox.take()) is not None:
+            while size < _WRITE_BYTES and (one := outbox.get()) is not None:
                 if isinstance(one, str):
                     frames.append(framed(one.encode()))
                     control += 1
@@ -166,11 +166,11 @@ class Session:
                 _SENT["heartbeat"].inc()
 
     async def _overflow(self) -> None:
-        await self._outbox.overflown.wait()
+        await self._outbox.overflowed.wait()
         raise EndOfStreamError(CloseCode.SLOW, "The client reads too slowly for its subscription.")
 
     async def _going_away(self) -> None:
-        await self._hub.gone.wait()
+        await self._hub.closing.wait()
         raise EndOfStreamError(CloseCode.GOING_AWAY, "The server stops; connect again.")
 
     async def _key_ended(self) -> None:

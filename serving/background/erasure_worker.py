@@ -5,11 +5,10 @@ there. The next step follows from an erasure's state alone, so that another repl
 repeating a step is harmless.
 """
 
-import contextlib
-import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Message
 
 from clickhouse.erasing import Until, erase_rows
 from ebb.contracts.erasures import (
@@ -22,7 +21,7 @@ from ebb.contracts.erasures import (
     partition_of,
 )
 from ebb.errors import EbbError
-from ebb.kafka.config import client_config
+from ebb.kafka.follower import TopicFollower
 from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
 from ebb.settings import PlaceSettings
@@ -41,57 +40,38 @@ class ErasureWorker:
         self._ledger = ledger
         self._desk = desk
         self._publisher: Publisher | None = None
-        self._stopping = threading.Event()
         self._early: set[str] = set()
         """Erasures whose order was sent and whose history was deleted once, by this process."""
         self._steps: dict[str, tuple[datetime, ErasureState]] = {}
         """Latest step done of each erasure: the time of the reports that it answered, and the state."""
-        self._thread = threading.Thread(target=self._run, name="eraser", daemon=True)
+        self._follower = TopicFollower(
+            settings,
+            "erasure-worker",
+            self._handle,
+            begin=lambda consumer: consumer.subscribe([settings.topics.erasures]),
+            batch=100,
+            idle_seconds=LOOK_SECONDS,
+            linger_seconds=LOOK_SECONDS,
+            group=settings.group("eraser"),
+            auto_offset_reset="latest",
+            max_poll_interval_ms=1_800_000,
+        )
+        self._stopping = self._follower.stopping
 
     def start(self) -> None:
         """Begin to work."""
-        self._thread.start()
+        self._follower.start()
 
     def stop(self) -> None:
-        """Stop, and wait a moment for the step under way."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(5)
+        """Stop, and wait at most 5 s for the step under way."""
+        self._follower.stop()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._member()
-            except KafkaException as error:
-                _log.warning("eraser_interrupted", error=str(error), again_in_seconds=2)
-                self._stopping.wait(2)
-            except Exception as error:  # noqa: BLE001 - a defect must not end erasures in silence
-                _log.error("eraser_failed", error=repr(error))
-                self._stopping.wait(2)
-
-    def _member(self) -> None:
-        consumer = Consumer(
-            client_config(
-                self._settings,
-                group_id=self._settings.group("eraser"),
-                enable_auto_commit=False,
-                auto_offset_reset="latest",
-                max_poll_interval_ms=1_800_000,
-                allow_auto_create_topics=False,
-            )
-        )
-        try:
-            consumer.subscribe([self._settings.topics.erasures])
-            while not self._stopping.is_set():
-                # Records come by the reader; here the group alone matters.
-                consumer.consume(100, LOOK_SECONDS)
-                mine = {place.partition for place in consumer.assignment()}
-                for erasure in self._ledger.open():
-                    if partition_of(erasure.request.erasure_id, self._settings.partitions) in mine:
-                        self._advance(erasure)
-        finally:
-            with contextlib.suppress(KafkaException):
-                consumer.close()
+    def _handle(self, _: Sequence[Message]) -> None:
+        # Records come by the reader; here the group alone matters.
+        mine = self._follower.partitions
+        for erasure in self._ledger.open():
+            if partition_of(erasure.request.erasure_id, self._settings.partitions) in mine:
+                self._advance(erasure)
 
     def _advance(self, erasure: Erasure) -> None:
         try:

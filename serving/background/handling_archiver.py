@@ -1,99 +1,69 @@
-"""What was done about alerts, brought to ClickHouse for reports: each act once, by whichever replica has the partition.
+"""What was done about alerts, copied to ClickHouse for reports, by the replica that has the partition.
 
-Guarantee: at least once, and the table merges what comes twice; the group commits what is stored. While ClickHouse is
-away the acts wait on the topic.
+Guarantee: at least once, and the table merges duplicates; the group commits what is stored. While ClickHouse is away
+the records wait on the topic.
 """
 
-import contextlib
-import threading
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 
 import pyarrow as pa
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Message
 from pydantic import ValidationError
 
 from clickhouse.store import Store
 from clickhouse.tables import SCHEMAS
 from ebb.contracts.alert_handling import HandlingRecord
-from ebb.errors import EbbError
-from ebb.kafka.admin import create_topics
-from ebb.kafka.config import client_config
-from ebb.log import get_logger
+from ebb.kafka.follower import TopicFollower
 from ebb.settings import PlaceSettings
+from serving.projections.types import IsErased
 
-_AGAIN_SECONDS = 2.0
 _TABLE = "alert_handling"
-_log = get_logger(__name__)
-
-Hides = Callable[[str, datetime], bool]
-"""Whether what was told of a customer at a time has been erased since."""
 
 
 class HandlingArchiver:
     """A thread that follows `ebb.handling` in a consumer group and inserts what it reads."""
 
-    def __init__(self, settings: PlaceSettings, hides: Hides) -> None:
-        self._settings = settings
-        self._hides = hides
-        self._stopping = threading.Event()
-        self._store = Store(settings, stopping=self._stopping.is_set)
-        self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
+    def __init__(self, settings: PlaceSettings, is_erased: IsErased) -> None:
+        self._is_erased = is_erased
+        self._follower = TopicFollower(
+            settings,
+            "handling-archiver",
+            self._handle,
+            begin=lambda consumer: consumer.subscribe([settings.topics.handling]),
+            commits=True,
+            batch=500,
+            # So that a burst becomes one insert.
+            linger_seconds=0.5,
+            group=settings.group("handling"),
+            auto_offset_reset="earliest",
+            # While ClickHouse is away nothing is polled, and the partition is to stay here.
+            max_poll_interval_ms=86_400_000,
+        )
+        self._store = Store(settings, stopping=self._follower.stopping.is_set)
 
     def start(self) -> None:
         """Begin to follow."""
-        self._thread.start()
+        self._follower.start()
 
     def stop(self) -> None:
-        """Stop; what is not stored yet waits for whoever follows."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(5)
+        """Stop, after 5 s at most; what is not stored yet waits for the next consumer."""
+        self._follower.stop()
         self._store.close()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                create_topics(self._settings)
-                self._follow()
-            except (KafkaException, EbbError) as error:
-                if not self._stopping.is_set():
-                    _log.warning("archive_interrupted", error=str(error), again_in_seconds=_AGAIN_SECONDS)
-                    self._stopping.wait(_AGAIN_SECONDS)
+    def _handle(self, records: Sequence[Message]) -> None:
+        if records:
+            self._store.insert(_TABLE, self._rows(records))
 
-    def _follow(self) -> None:
-        consumer = Consumer(
-            client_config(
-                self._settings,
-                group_id=self._settings.group("handling"),
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                # While ClickHouse is away nothing is polled, and the partition is to stay here.
-                max_poll_interval_ms=86_400_000,
-                allow_auto_create_topics=False,
-            )
-        )
-        try:
-            consumer.subscribe([self._settings.topics.handling])
-            while not self._stopping.is_set():
-                messages = [one for one in consumer.consume(500, 0.5) if one.error() is None]
-                if messages:
-                    self._store.insert(_TABLE, self._rows(messages))
-                    consumer.commit(asynchronous=False)
-        finally:
-            with contextlib.suppress(KafkaException):
-                consumer.close()
-
-    def _rows(self, messages: Sequence[Message]) -> pa.Table:
+    def _rows(self, records: Sequence[Message]) -> pa.Table:
         rows = []
-        for message in messages:
-            if (body := message.value()) is None:
+        for record in records:
+            if (body := record.value()) is None:
                 continue
             try:
-                record = HandlingRecord.model_validate_json(body)
-            except ValidationError:  # the desk has said so
+                handling = HandlingRecord.model_validate_json(body)
+            except ValidationError:  # logged by AlertHandlingView
                 continue
-            if not self._hides(record.customer_id, record.raised_at):
-                told = record.model_dump(exclude={"by", "at", "raised_at"})
-                rows.append({**told, "actor": record.by, "acted_at": record.at})
+            if not self._is_erased(handling.customer_id, handling.raised_at):
+                fields = handling.model_dump(exclude={"by", "at", "raised_at"})
+                rows.append({**fields, "actor": handling.by, "acted_at": handling.at})
         return pa.Table.from_pylist(rows, schema=SCHEMAS[_TABLE])

@@ -1,4 +1,4 @@
-"""The state of the pipeline, looked up in Kafka every two seconds by a thread of its own."""
+"""The state of the pipeline, sampled from Kafka every two seconds by a thread of its own."""
 
 import contextlib
 import threading
@@ -18,7 +18,7 @@ from ebb.log import get_logger
 from ebb.settings import Settings
 
 KEPT_SECONDS = 900.0
-"""How far back samples are held; a lag that is older is told as at least this."""
+"""How far back samples are held; an older lag is reported as at least this."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def _rate(samples: deque[tuple[float, int]], window: float) -> float:
     return max(0.0, (last - first) / (last_at - first_at)) if last_at > first_at else 0.0
 
 
-EVERY_SECONDS = 2.0
+SAMPLE_SECONDS = 2.0
 STALE_SECONDS = 15.0
-"""Age from which a picture is no longer told as the present."""
+"""Age from which a sample is no longer reported as the present state."""
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _log = get_logger(__name__)
@@ -96,7 +96,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class PipelineStatus:
-    """A picture of the pipeline."""
+    """A sample of the state of the pipeline."""
 
     taken_at: float
     """Monotonic seconds."""
@@ -104,9 +104,7 @@ class PipelineStatus:
     produced_per_second: float = 0.0
     processed_per_second: float = 0.0
     dead_letters: int = 0
-    """Records that stand on the dead-letter topic."""
-    blocks: int = 0
-    """Records that stand on the examples topic."""
+    """Records on the dead-letter topic."""
     first_event: float | None = None
     """Event time of the first activity that is still on the topic, Unix seconds."""
 
@@ -123,11 +121,11 @@ class PipelineStatus:
 
 @dataclass
 class PipelineMonitor:
-    """Looks at offsets until it is stopped; `pipeline` is the newest picture, None if there is none to trust."""
+    """Samples offsets until it is stopped; `pipeline` is the newest sample, None if there is no recent one."""
 
     settings: Settings
     trouble: str | None = "Kafka has not been asked yet."
-    _picture: PipelineStatus | None = None
+    _latest: PipelineStatus | None = None
     _first: float | None = None
     _first_asked_at: float = -60.0
     _meter: LagMeter = field(default_factory=LagMeter)
@@ -136,17 +134,17 @@ class PipelineMonitor:
 
     @property
     def pipeline(self) -> PipelineStatus | None:
-        """The newest picture, None if it is too old."""
-        picture = self._picture
-        return picture if picture and time.monotonic() - picture.taken_at < STALE_SECONDS else None
+        """The newest sample, None if it is too old."""
+        latest = self._latest
+        return latest if latest and time.monotonic() - latest.taken_at < STALE_SECONDS else None
 
     def start(self) -> None:
-        """Begin to look."""
-        self._thread = threading.Thread(target=self._run, name="pipeline-watch", daemon=True)
+        """Begin to sample."""
+        self._thread = threading.Thread(target=self._run, name="pipeline-monitor", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking and wait for the thread, at most 5 s."""
+        """Stop sampling and wait for the thread, at most 5 s."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(5)
@@ -160,19 +158,19 @@ class PipelineMonitor:
         try:
             while not self._stopping.is_set():
                 try:
-                    self._picture = self._look(admin, group)
+                    self._latest = self._sample(admin, group)
                     self.trouble = None
                 except (KafkaException, TimeoutError) as error:
                     if self.trouble is None:
-                        _log.warning("kafka_unanswered", error=str(error))
+                        _log.warning("kafka does not answer", error=str(error))
                     self.trouble = f"Kafka at {self.settings.kafka_bootstrap} does not answer: {error}"
-                self._stopping.wait(EVERY_SECONDS)
+                self._stopping.wait(SAMPLE_SECONDS)
         finally:
             group.close()
 
-    def _look(self, admin: AdminClient, group: Consumer) -> PipelineStatus:
+    def _sample(self, admin: AdminClient, group: Consumer) -> PipelineStatus:
         topics, partitions = self.settings.topics, range(self.settings.partitions)
-        watched = (topics.activity, topics.dead_letters, topics.examples)
+        watched = (topics.activity, topics.dead_letters)
         ends = self._offsets(admin, watched, _LATEST)
         lows = self._offsets(admin, watched, _EARLIEST)
         committed = self._committed(group)
@@ -189,7 +187,6 @@ class PipelineMonitor:
             produced_per_second=self._meter.produced_per_second(),
             processed_per_second=self._meter.processed_per_second(),
             dead_letters=sum(ends[topics.dead_letters, one] - lows[topics.dead_letters, one] for one in partitions),
-            blocks=sum(ends[topics.examples, one] for one in partitions),
             first_event=self._first,
         )
 
@@ -203,11 +200,11 @@ class PipelineMonitor:
     def _committed(self, group: Consumer) -> dict[int, int]:
         topic = self.settings.topics.activity
         partitions = [TopicPartition(topic, partition) for partition in range(self.settings.partitions)]
-        found = group.committed(partitions, timeout=5)
-        return {one.partition: one.offset for one in found if one.offset >= 0}
+        committed = group.committed(partitions, timeout=5)
+        return {one.partition: one.offset for one in committed if one.offset >= 0}
 
     def _find_first(self, now: float) -> None:
-        # Asked rarely: a topic that holds refused records at its beginning may never tell.
+        # Asked rarely: a topic with refused records at its beginning may never give a time.
         if now - self._first_asked_at < 10:
             return
         self._first_asked_at = now

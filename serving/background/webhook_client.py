@@ -1,7 +1,7 @@
-"""Posting to addresses that somebody else chose: never, unless allowed, to one that is not public.
+"""HTTP client for addresses chosen by users: posts only to public ones, unless others are allowed (SSRF).
 
-The name is resolved here and the connection goes to the very address that was checked, so a name that answers otherwise
-a moment later (DNS rebinding) gains nothing. Redirects are not followed, and answers are not read.
+The name is resolved here and the connection goes to the address that was checked, so a name that resolves to another
+one a moment later (DNS rebinding) gains nothing. Redirects are not followed, and response bodies are not read.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ import httpcore
 
 from ebb.errors import EbbError
 
-ANSWER_SECONDS = 10.0
+RESPONSE_TIMEOUT_SECONDS = 10.0
 _GONE = 410
 _FAILURES = (
     httpcore.TimeoutException,
@@ -27,7 +27,7 @@ _EMBEDDING = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::
 
 
 class NotDeliveredError(EbbError):
-    """A receiver did not take a message; `final` if it never will."""
+    """A receiver did not accept a message; `final` if it never will."""
 
     def __init__(self, what: str, *, final: bool = False) -> None:
         super().__init__(what)
@@ -35,7 +35,7 @@ class NotDeliveredError(EbbError):
 
 
 class WebhookClient:
-    """Posts messages. Keeps no connection for longer than a message.
+    """Posts messages, each over a connection of its own.
 
     Parameters
     ----------
@@ -54,20 +54,15 @@ class WebhookClient:
         Raises
         ------
         NotDeliveredError
-            If there is no answer, or one that is not 2xx.
+            If there is no response, or one that is not 2xx.
         """
-        seconds = dict.fromkeys(("connect", "read", "write", "pool"), ANSWER_SECONDS)
+        seconds = dict.fromkeys(("connect", "read", "write", "pool"), RESPONSE_TIMEOUT_SECONDS)
         try:
             with self._pool.stream(
                 "POST", url, headers=list(headers.items()), content=body, extensions={"timeout": seconds}
             ) as response:
                 status = response.status
-        except (
-            httpcore.TimeoutException,
-            httpcore.NetworkError,
-            httpcore.ProtocolError,
-            httpcore.UnsupportedProtocol,
-        ) as error:
+        except _FAILURES as error:
             what = f"It does not answer: {type(error).__name__} {error}".strip()
             raise NotDeliveredError(what) from error
         if not 200 <= status < 300:
@@ -75,7 +70,7 @@ class WebhookClient:
             raise NotDeliveredError(what, final=status == _GONE)
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._pool.close()
 
 
@@ -93,10 +88,10 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(str(error)) from error
-        addresses = [str(one[4][0]) for one in found]
+        addresses = [str(entry[4][0]) for entry in resolved]
         allowed = [address for address in addresses if self._private or is_public(address)]
         if not allowed:
             what = "its name leads to no public address; EBB_WEBHOOK_PRIVATE allows others"
@@ -105,11 +100,11 @@ class _Backend(httpcore.NetworkBackend):
 
 
 def is_public(address: str) -> bool:
-    """Say whether an address is one of the internet, by which no machine of one's own network is reached."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return is_public(str(found.ipv4_mapped))
-        if any(found in network for network in _EMBEDDING):
+    """Return whether an address is public: on the internet, not in a local or private network."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return is_public(str(parsed.ipv4_mapped))
+        if any(parsed in network for network in _EMBEDDING):
             return False
-    return found.is_global and not found.is_multicast and not found.is_reserved
+    return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved

@@ -1,4 +1,4 @@
-"""One request to the collector: its calls judged one by one, the accepted ones made durable before it is answered."""
+"""One request to the collector: its body read, its calls judged one by one."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ from ebb.clock import Clock
 from ebb.errors import EbbError, InvalidEventError
 from ebb.metrics import COLLECTED
 from ebb.settings import Settings
-from serving.collector.segment import CALLS, CallMapper, Event, Frame, read_time
+from serving.collector.segment import CALLS, CallMapper, Event, RequestTimes, read_time
 from serving.http.middleware import MAX_BODY_BYTES
 
 
@@ -51,7 +51,7 @@ class Collector:
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._wanted = frozenset(settings.collect_calls.split(","))
+        self._collected = frozenset(settings.collect_calls.split(","))
         self._clock = clock
         self._mapper = CallMapper(
             settings.kinds,
@@ -68,9 +68,9 @@ class Collector:
         Parameters
         ----------
         request
-            The body, whose `context` holds for all its calls and whose `sentAt` tells the sender's clock.
+            The body, whose `context` holds for all its calls and whose `sentAt` is the sender's clock.
         kind
-            What the calls are, None if each says so by its `type`.
+            The type of the calls, None if each has its `type`.
 
         Raises
         ------
@@ -81,33 +81,33 @@ class Collector:
             sent_at = read_time(request.get("sentAt"))
         except InvalidEventError as error:
             raise MalformedError(error.what) from None
-        frame = Frame(time.time(), sent_at, self._clock.at)
+        times = RequestTimes(time.time(), sent_at, self._clock.at)
         events: list[Event] = []
         verdicts: list[Verdict] = []
         for call in calls:
-            verdict = self._judge(call, request, kind, frame, events)
+            verdict = self._judge(call, request, kind, times, events)
             verdicts.append(verdict)
             name = kind or (call.get("type") if isinstance(call, dict) else None)
             COLLECTED.labels(name if name in CALLS else "other", verdict.status).inc()
         return events, verdicts
 
     def _judge(
-        self, call: Any, request: Mapping[str, Any], kind: str | None, frame: Frame, events: list[Event]
+        self, call: Any, request: Mapping[str, Any], kind: str | None, times: RequestTimes, events: list[Event]
     ) -> Verdict:
         if not isinstance(call, dict):
             return Verdict(message_id=None, status="refused", reason="wrong_type", detail="A call is a JSON object.")
-        found = call.get("messageId")
-        message_id = found[:256] if isinstance(found, str) else None
-        named = kind or call.get("type")
-        if named not in CALLS:
-            what = f"{str(named)[:80]!r} is no type of call that can become an event; they are {', '.join(CALLS)}."
+        given = call.get("messageId")
+        message_id = given[:256] if isinstance(given, str) else None
+        name = kind or call.get("type")
+        if name not in CALLS:
+            what = f"{str(name)[:80]!r} is no type of call that can become an event; they are {', '.join(CALLS)}."
             return Verdict(message_id=message_id, status="refused", reason="unknown_call", detail=what)
-        if named not in self._wanted:
+        if name not in self._collected:
             return Verdict(message_id=message_id, status="ignored", reason="not_collected")
         if "context" not in call and "context" in request:
             call = {**call, "context": request["context"]}
         try:
-            events.append(self._mapper.event(call, named, frame))
+            events.append(self._mapper.event(call, name, times))
         except InvalidEventError as error:
             return Verdict(message_id=message_id, status="refused", reason=error.reason, detail=error.what)
         return Verdict(message_id=message_id, status="accepted")
@@ -130,29 +130,29 @@ def read_body(body: bytes, encoding: str) -> dict[str, Any]:
         what = f"Content-Encoding {encoding[:40]!r} is not known; send gzip or none."
         raise MalformedError(what)
     if encoding.strip().lower() == "gzip":
-        body = _unzipped(body)
+        body = _decompress(body)
     try:
-        found = orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         what = f"The body is not JSON: {error}."
         raise MalformedError(what) from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         what = "The body is not a JSON object."
         raise MalformedError(what)
-    return found
+    return value
 
 
-def _unzipped(body: bytes) -> bytes:
-    unzipper = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+def _decompress(body: bytes) -> bytes:
+    decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        plain = unzipper.decompress(body, MAX_PLAIN_BYTES)
+        plain = decompressor.decompress(body, MAX_PLAIN_BYTES)
     except zlib.error as error:
         what = f"The body is not gzip, as its Content-Encoding says: {error}."
         raise MalformedError(what) from None
-    if unzipper.unconsumed_tail:
+    if decompressor.unconsumed_tail:
         what = f"The body has more than {MAX_PLAIN_BYTES} bytes when decompressed."
         raise MalformedError(what, kind="too-large")
-    if not unzipper.eof:
+    if not decompressor.eof:
         what = "The gzip body ends too early."
         raise MalformedError(what)
     return plain
@@ -188,5 +188,5 @@ def write_key(authorization: str | None, header: str | None, body: Mapping[str, 
             return None
     if scheme.lower() == "bearer":
         return value.strip() or None
-    found = header or body.get("writeKey")
-    return found if isinstance(found, str) and found else None
+    key = header or body.get("writeKey")
+    return key if isinstance(key, str) and key else None

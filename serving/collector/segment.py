@@ -1,7 +1,7 @@
 """A call as Segment-compatible SDKs send it → an activity event of Ebb. Pure: no clock, no Kafka.
 
-What is mapped stands in `docs/collector.md`; what is accepted here is what the workers accept, by the same decoder, so
-that nothing which was answered "accepted" is dead-lettered later.
+The mapping is described in `docs/collector.md`. Events are checked by the decoder of the workers, so that no call which
+was answered "accepted" is dead-lettered later.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ PERSONAL: frozenset[str] = frozenset(
         "username",
     }
 )
-"""Properties that name a person, letters only: they never reach a topic."""
+"""Properties that identify a person, without separators: they never reach a topic."""
 _AMOUNTS = ("revenue", "total", "value")
 _LONG_TEXT = 1_024
 """Characters of a free text that are kept."""
@@ -50,7 +50,7 @@ _LONG_TEXT = 1_024
 
 @dataclass(frozen=True)
 class Event:
-    """What goes on the activity topic."""
+    """A record of the activity topic."""
 
     event_id: str
     customer_id: str
@@ -58,15 +58,15 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What the calls of one request share.
+class RequestTimes:
+    """The clocks by which the calls of one request are timed.
 
     Parameters
     ----------
     received_at
         Wall time at which the request came, Unix seconds.
     sent_at
-        What the sender's clock showed when it sent the request, if it said so.
+        Time of the sender's clock when it sent the request, if given.
     event_time
         Wall time to event time, both Unix seconds.
     """
@@ -94,7 +94,7 @@ class CallMapper:
         self._latest = latest
         self._max_bytes = max_bytes
 
-    def event(self, call: Mapping[str, Any], kind: str, frame: Frame) -> Event:
+    def event(self, call: Mapping[str, Any], kind: str, times: RequestTimes) -> Event:
         """Map one call.
 
         Raises
@@ -104,11 +104,11 @@ class CallMapper:
             `no_event_name`, `bad_time`.
         """
         customer = customer_of(call)
-        moment = occurred_at(call, frame)
+        moment = occurred_at(call, times)
         event_id = event_id_of(call, customer)
         properties = properties_of(call)
         body = encode_activity(event_id, customer, self._type(call, kind), moment, properties)
-        decode_activity(body, latest=self._latest(frame.received_at), max_bytes=self._max_bytes)
+        decode_activity(body, latest=self._latest(times.received_at), max_bytes=self._max_bytes)
         return Event(event_id, customer, body)
 
     def _type(self, call: Mapping[str, Any], kind: str) -> str:
@@ -127,7 +127,7 @@ def snake_case(name: str) -> str:
 
 
 def customer_of(call: Mapping[str, Any]) -> str:
-    """Return whom a call is about: `userId`, else `anonymousId`.
+    """Return the customer of a call: `userId`, else `anonymousId`.
 
     Raises
     ------
@@ -135,42 +135,42 @@ def customer_of(call: Mapping[str, Any]) -> str:
         If there is neither (`no_customer`), or it is an address of a person (`personal_id`).
     """
     for name in ("userId", "anonymousId"):
-        found = call.get(name)
-        if isinstance(found, int) and not isinstance(found, bool):
-            found = str(found)
-        if isinstance(found, str) and found:
-            if "@" in found:
+        value = call.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if isinstance(value, str) and value:
+            if "@" in value:
                 what = f"`{name}` looks like an e-mail address; customer ids must be opaque. Send an id of your own."
                 raise InvalidEventError(reason="personal_id", what=what)
-            return found
+            return value
     raise InvalidEventError(reason="no_customer", what="The call has neither `userId` nor `anonymousId` as text.")
 
 
-def occurred_at(call: Mapping[str, Any], frame: Frame) -> datetime:
+def occurred_at(call: Mapping[str, Any], times: RequestTimes) -> datetime:
     """Return when a call happened, corrected for the sender's clock, in event time.
 
-    The sender's clock is off by what it showed at sending less what ours shows at receiving, so the event happened at
-    received - (sent - said). A call with both `originalTimestamp` and `timestamp` was corrected before it came here.
+    The sender's clock is wrong by the time it showed at sending less the time ours shows at receiving, so the event
+    happened at received - (sent - timestamp). A call with both `originalTimestamp` and `timestamp` comes corrected.
 
     Raises
     ------
     InvalidEventError
         If a time cannot be read (`bad_time`) or has no zone (`naive_time`).
     """
-    original, said = call.get("originalTimestamp"), call.get("timestamp")
-    device = read_time(original if said is None else said)
+    original, timestamp = call.get("originalTimestamp"), call.get("timestamp")
+    device = read_time(original if timestamp is None else timestamp)
     sent = read_time(call.get("sentAt"))
-    sent = frame.sent_at if sent is None else sent
+    sent = times.sent_at if sent is None else sent
     if device is None:
-        wall = frame.received_at
-    elif sent is None or (original is not None and said is not None):
+        wall = times.received_at
+    elif sent is None or (original is not None and timestamp is not None):
         wall = device
     else:
-        wall = frame.received_at - (sent - device)
+        wall = times.received_at - (sent - device)
     try:
-        return datetime.fromtimestamp(round(frame.event_time(wall), 3), UTC)
+        return datetime.fromtimestamp(round(times.event_time(wall), 3), UTC)
     except (OverflowError, ValueError, OSError):
-        what = "The time of the call lies outside the years that can be written."
+        what = "The time of the call is outside the years that can be written."
         raise InvalidEventError(reason="bad_time", what=what) from None
 
 
@@ -200,10 +200,10 @@ def read_time(value: object) -> float | None:
 
 
 def event_id_of(call: Mapping[str, Any], customer: str) -> str:
-    """Return what identifies a call: its `messageId`; else, if it is timed, a digest of all but when it was sent."""
-    found = call.get("messageId")
-    if isinstance(found, str) and found:
-        return found
+    """Return the id of a call: its `messageId`; else, if it has a time, a digest of all but the time of sending."""
+    identity = call.get("messageId")
+    if isinstance(identity, str) and identity:
+        return identity
     if call.get("timestamp") is None and call.get("originalTimestamp") is None:
         return f"call-{secrets.token_hex(16)}"
     kept = {name: value for name, value in call.items() if name not in {"sentAt", "receivedAt", "writeKey"}}
@@ -212,7 +212,7 @@ def event_id_of(call: Mapping[str, Any], customer: str) -> str:
 
 
 def properties_of(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties of a call as Ebb names them; what names a person is left out, and so is what is no scalar.
+    """Return the properties of a call as Ebb names them, without those that identify a person or are no scalars.
 
     Raises
     ------
@@ -221,15 +221,15 @@ def properties_of(call: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = _mapping(call.get("properties"))
     context, traits = _mapping(call.get("context")), _mapping(call.get("traits"))
-    found: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
     for name, value in given.items():
         if re.sub(r"[^a-z]", "", name.lower()) in PERSONAL or name in Properties.__struct_fields__:
             continue
         if isinstance(value, str):
-            found[name] = value[:_LONG_TEXT]
+            properties[name] = value[:_LONG_TEXT]
         elif isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
-            found[name] = value
-    places: dict[str, tuple[object, ...]] = {
+            properties[name] = value
+    sources: dict[str, tuple[object, ...]] = {
         "currency": (given.get("currency"),),
         "channel": (given.get("channel"), call.get("channel")),
         "country": (
@@ -244,18 +244,18 @@ def properties_of(call: Mapping[str, Any]) -> dict[str, Any]:
         "payment_method": (given.get("payment_method"), given.get("paymentMethod")),
         "session_id": (given.get("session_id"), context.get("sessionId"), context.get("session_id")),
     }
-    for name, values in places.items():
+    for name, values in sources.items():
         text = next((one for value in values if (one := _text(value))), None)
         if text is not None:
-            found[name] = text
+            properties[name] = text
     for name in ("amount", "discount"):
         if given.get(name) is not None:
-            found[name] = _strictly(name, given[name])
-    if "amount" not in found:
+            properties[name] = _required_number(name, given[name])
+    if "amount" not in properties:
         amount = next((number for name in _AMOUNTS if (number := _number(given.get(name))) is not None), None)
         if amount is not None:
-            found["amount"] = amount
-    return found
+            properties["amount"] = amount
+    return properties
 
 
 def _mapping(value: object) -> dict[str, Any]:
@@ -279,7 +279,7 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _strictly(name: str, value: object) -> float:
+def _required_number(name: str, value: object) -> float:
     number = _number(value)
     if number is None:
         what = f"`properties.{name}` is {str(value)[:80]!r}; it must be a number."

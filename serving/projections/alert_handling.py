@@ -29,20 +29,20 @@ _log = get_logger(__name__)
 
 
 class AlertHandlingView:
-    """The latest act of each kind by alert. Any number take and read."""
+    """The latest act of each kind by alert. Any number of threads apply and read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._acts: dict[str, dict[Act, HandlingRecord]] = {}
 
-    def take(self, key: bytes | None, body: bytes | None) -> None:
-        """Take up a record of the topic; one that is no act is logged and left out."""
+    def apply(self, key: bytes | None, body: bytes | None) -> None:
+        """Apply a record of the topic; one that is no act is logged and skipped."""
         alert_id, _, name = (key or b"").decode(errors="replace").rpartition("/")
         try:
             act = Act(name)
             record = None if body is None else HandlingRecord.model_validate_json(body)
         except ValueError:
-            _log.warning("handling_refused", key=alert_id[:80])
+            _log.warning("handling record refused", key=alert_id[:80])
             return
         with self._lock:
             acts = {**self._acts.get(alert_id, {})}
@@ -50,16 +50,16 @@ class AlertHandlingView:
                 acts.pop(act, None)
             elif record.alert_id == alert_id and record.act is act:
                 acts[act] = record
-            # Readers hold no lock: they see the acts of before or those of now.
+            # Readers take no lock: they see the acts either before or after this one.
             self._acts[alert_id] = acts
             if not acts:
                 del self._acts[alert_id]
 
     def of(self, alert_id: str, now: datetime | None = None) -> Handling:
-        """Return where an alert stands.
+        """Return the status of an alert.
 
-        An outcome closes it, whatever came before or after. Otherwise the latest act counts; a snooze that has ended
-        gives it back to whoever had acknowledged it, or opens it.
+        An outcome closes it, whatever came before or after. Otherwise the latest act counts; after the end of a snooze
+        it is acknowledged again if it was before, or else open.
         """
         acts = self._acts.get(alert_id)
         if not acts:
@@ -77,7 +77,7 @@ class AlertHandlingView:
         return _OPEN if acknowledged is None else _handling(Status.ACKNOWLEDGED, acknowledged)
 
     def keys_of(self, customer_id: str, until: datetime) -> list[str]:
-        """Return the keys of what was done about alerts of a customer that were raised by a time."""
+        """Return the keys of the records about a customer's alerts that were raised up to a time."""
         with self._lock:
             return [
                 key_of(record.alert_id, act)

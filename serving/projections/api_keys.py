@@ -12,9 +12,9 @@ _log = get_logger(__name__)
 
 
 class ApiKeyView:
-    """Latest record by key id. One thread takes, any number look up.
+    """Latest record by key id. One thread applies, any number look up.
 
-    Whoever holds a stream open waits on `ended`, which is set in the event loop once the key's revocation is read.
+    An open stream waits on `ended`, which is set in the event loop once the key's revocation is read.
     """
 
     def __init__(self) -> None:
@@ -23,18 +23,18 @@ class ApiKeyView:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Tell waiting streams in this loop."""
+        """Set the events of revoked keys in this loop."""
         self._loop = loop
 
-    def take(self, key: bytes | None, body: bytes | None) -> None:
-        """Take up a record of the topic; one that is no key is logged and opens nothing."""
+    def apply(self, key: bytes | None, body: bytes | None) -> None:
+        """Apply a record of the topic; one that is no key is logged and grants nothing."""
         identity = (key or b"").decode(errors="replace")
         record = None
         if body is not None:
             try:
                 record = KeyRecord.model_validate_json(body)
             except ValidationError:
-                _log.warning("key_refused", id=identity[:40])
+                _log.warning("key record refused", id=identity[:40])
         if record is None or record.id != identity:
             self._records.pop(identity, None)
         else:
@@ -42,17 +42,17 @@ class ApiKeyView:
         if record is None or record.revoked_at is not None:
             loop = self._loop
             if loop is not None:
-                with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to be told
+                with contextlib.suppress(RuntimeError):  # the loop has closed, and every stream with it
                     loop.call_soon_threadsafe(self._end, identity)
 
     def find(self, text: str) -> KeyRecord | None:
-        """Return the record of a key that is shown, ended ones included; None if it is none of ours."""
+        """Return the record of a presented key, also of one that has ended; None if it is unknown."""
         parts = split_key(text)
         record = self._records.get(parts[0]) if parts else None
         return record if record is not None and parts is not None and record.fits(parts[1]) else None
 
     def ended(self, identity: str) -> asyncio.Event:
-        """Return what is set when a key is revoked; called in the event loop."""
+        """Return the event that is set when a key is revoked; call it in the event loop."""
         event = self._ended.setdefault(identity, asyncio.Event())
         record = self._records.get(identity)
         if record is not None and record.revoked_at is not None:

@@ -1,4 +1,4 @@
-"""The models that learning has published: the latest version of each name."""
+"""The models that the learner has published: the latest version of each name."""
 
 from typing import Any
 
@@ -12,51 +12,51 @@ _log = get_logger(__name__)
 
 
 class ModelView:
-    """Latest snapshot by model name. One thread takes, any number read; a reading is a copy."""
+    """Latest snapshot by model name. One thread applies, any number read; what they get is a copy."""
 
     def __init__(self) -> None:
         self._models: dict[str, tuple[ModelSnapshot, bytes]] = {}
         self._scorers: dict[Target, Scorer] = {}
 
-    def take(self, key: bytes | None, body: bytes | None) -> None:
-        """Take up a record of the models topic; one that fails its checks is logged and left out."""
+    def apply(self, key: bytes | None, body: bytes | None) -> None:
+        """Apply a record of the models topic; one that fails its checks is logged and skipped."""
         if body is None:
             self._models.pop((key or b"").decode(errors="replace"), None)
             return
         try:
             snapshot = ModelSnapshot.decode(body)
         except (CorruptError, SchemaMismatchError) as error:
-            _log.warning("model_refused", error=str(error))
+            _log.warning("model refused", error=str(error))
             return
-        # The payload can be megabytes, and takes less room as it came than unpacked.
+        # The payload can be megabytes, and is smaller encoded than unpacked.
         self._models[snapshot.name] = (snapshot.model_copy(update={"payload": {}}), body)
         if snapshot.role == "champion":
             try:
                 self._scorers[snapshot.target] = load(snapshot)
-            except SchemaMismatchError as error:  # a worker refuses it too, and goes on with the one before
-                _log.warning("model_refused", error=str(error))
+            except SchemaMismatchError as error:  # a worker refuses it too, and keeps the one before
+                _log.warning("model refused", error=str(error))
 
     def all(self) -> list[ModelSnapshot]:
         """Return the models, champions first, by target and name."""
         models = [snapshot for snapshot, _ in self._models.copy().values()]
-        return sorted(models, key=lambda one: (one.target, one.role != "champion", one.name))
+        return sorted(models, key=lambda model: (model.target, model.role != "champion", model.name))
 
     def get(self, name: str) -> tuple[ModelSnapshot, bytes] | None:
-        """Return the latest version of a model, without its payload, and its record as it came."""
+        """Return the latest version of a model without its payload, and its encoded record."""
         return self._models.get(name)
 
     def scorer(self, target: Target) -> Scorer | None:
-        """Return what workers score with, None before the first champion: by the same rule, the latest one read."""
+        """Return the model that workers score with: as for them, the latest champion read; None before the first."""
         return self._scorers.get(target)
 
     def champion(self, target: Target) -> ModelSnapshot | None:
         """Return the champion of a target; the one trained last if a change of champion is under way."""
-        champions = [one for one in self.all() if one.target == target and one.role == "champion"]
-        return max(champions, key=lambda one: (one.trained_until, one.version), default=None)
+        champions = [model for model in self.all() if model.target == target and model.role == "champion"]
+        return max(champions, key=lambda model: (model.trained_until, model.version), default=None)
 
 
 def model_view(snapshot: ModelSnapshot) -> dict[str, Any]:
-    """Return the fields of `schemas.Model`, day numbers turned into dates."""
+    """Return the fields of the REST schema `Model`, day numbers turned into dates."""
     return {
         "name": snapshot.name,
         "target": snapshot.target,

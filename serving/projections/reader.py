@@ -1,4 +1,4 @@
-"""Reads topics from Kafka in a thread of its own: all partitions, no consumer group, no commits.
+"""Reads topics into the views: all partitions, no consumer group, no commits.
 
 Every replica of the API reads everything for itself, so replicas share nothing and none can take another's share.
 """
@@ -7,25 +7,23 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
-from ebb.errors import UnavailableError
-from ebb.kafka.admin import create_topics
-from ebb.kafka.config import client_config
+from ebb.kafka.follower import TopicFollower
 from ebb.log import get_logger
 from ebb.settings import PlaceSettings
 
 BATCH = 2_000
-"""Records handed on at once: large enough to be cheap, small enough to leave the interpreter to others."""
+"""Records handed on at once: large enough to be cheap, small enough to leave the interpreter to other threads."""
 _log = get_logger(__name__)
 
 Handler = Callable[[Sequence[Message], bool], None]
-"""Takes records of one topic in offset order, and whether they were written after the reader began."""
+"""Handles records of one topic in offset order; the flag: whether they were written after the reader began."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A topic to read: who takes its records, and how many of the newest per partition to begin with."""
+    """A topic to read: the handler of its records, and how many of the newest per partition to begin with."""
 
     handler: Handler
     newest: int | None = None
@@ -35,21 +33,30 @@ class Source:
 class TopicReader:
     """Feeds the records of some topics to their handlers, and knows when it has caught up.
 
-    `caught_up` means that every record which stood on the topics when the reader began has been handled; it never
-    turns back. After a lost connection it goes on where it was.
+    `caught_up` means that every record which was on the topics when the reader began has been handled; it never
+    turns false again. After a lost connection it resumes from the first record that was not handled.
     """
 
     def __init__(self, settings: PlaceSettings, sources: Mapping[str, Source]) -> None:
-        self._settings = settings
         self._sources = dict(sources)
         self._next: dict[tuple[str, int], int] = {}
         self._goal: dict[tuple[str, int], int] = {}
         self._open: set[tuple[str, int]] = set()
-        self._stopping = threading.Event()
         self._caught_up = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="topic-reader", daemon=True)
-        self.trouble: str | None = "It has not begun to read."
-        """Why it does not read at present; None if it does."""
+        self._follower = TopicFollower(
+            settings,
+            "topic-reader",
+            self._handle,
+            begin=self._assign,
+            at_end=self._at_end,
+            batch=BATCH,
+            idle_seconds=0.2,
+            group=settings.group("api"),
+            enable_auto_offset_store=False,
+            auto_offset_reset="earliest",
+            fetch_wait_max_ms=50,
+            queued_max_messages_kbytes=65_536,
+        )
 
     @property
     def caught_up(self) -> bool:
@@ -59,7 +66,12 @@ class TopicReader:
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._follower.alive
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it does not read at present; None if it does."""
+        return self._follower.trouble
 
     @property
     def behind(self) -> int:
@@ -68,46 +80,11 @@ class TopicReader:
 
     def start(self) -> None:
         """Begin to read."""
-        self._thread.start()
+        self._follower.start()
 
     def stop(self) -> None:
         """Stop reading and wait for the thread, at most 5 s."""
-        self._stopping.set()
-        self._thread.join(5)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                create_topics(self._settings)
-                self._read()
-            except (KafkaException, UnavailableError) as error:
-                self.trouble = str(error)
-                _log.warning("reading_interrupted", error=str(error), again_in_seconds=1)
-                self._stopping.wait(1)
-
-    def _read(self) -> None:
-        consumer = Consumer(
-            client_config(
-                self._settings,
-                group_id=self._settings.group("api"),
-                enable_auto_commit=False,
-                enable_auto_offset_store=False,
-                enable_partition_eof=True,
-                auto_offset_reset="earliest",
-                fetch_wait_max_ms=50,
-                queued_max_messages_kbytes=65_536,
-                allow_auto_create_topics=False,
-            )
-        )
-        try:
-            self._assign(consumer)
-            while not self._stopping.is_set():
-                first = consumer.poll(0.2)
-                if first is not None:
-                    self._handle([first, *consumer.consume(BATCH, 0)])
-                self.trouble = None
-        finally:
-            consumer.close()
+        self._follower.stop()
 
     def _assign(self, consumer: Consumer) -> None:
         known = consumer.list_topics(timeout=10).topics
@@ -123,30 +100,32 @@ class TopicReader:
                         self._open.add(where)
                 assignment.append(TopicPartition(topic, partition, self._next[where]))
         consumer.assign(assignment)
-        self._settle()
+        self._check_caught_up()
 
-    def _handle(self, messages: Sequence[Message]) -> None:
+    def _handle(self, records: Sequence[Message]) -> None:
         groups: dict[tuple[str, bool], list[Message]] = {}
-        for message in messages:
-            error = message.error()
-            where = (str(message.topic()), int(message.partition() or 0))
-            if error is None:
-                offset = int(message.offset() or 0)
-                self._next[where] = offset + 1
-                groups.setdefault((where[0], offset >= self._goal[where]), []).append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                # The last offsets may hold nothing that is delivered (compacted away, transaction markers).
-                self._next[where] = max(self._next[where], int(message.offset() or 0))
-            elif error.fatal() or error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
-                raise KafkaException(error)
-            else:
-                _log.warning("reading_hindered", error=str(error))
-        for (topic, fresh), records in sorted(groups.items(), key=lambda group: group[0][1]):
-            self._sources[topic].handler(records, fresh)
-        self._settle()
+        for record in records:
+            topic, partition, offset = _position(record)
+            groups.setdefault((topic, offset >= self._goal[topic, partition]), []).append(record)
+        for (topic, fresh), members in sorted(groups.items(), key=lambda group: group[0][1]):
+            self._sources[topic].handler(members, fresh)
+            for record in members:
+                _, partition, offset = _position(record)
+                self._next[topic, partition] = offset + 1
+        if records:
+            self._check_caught_up()
 
-    def _settle(self) -> None:
+    def _at_end(self, topic: str, partition: int, offset: int) -> None:
+        # The last offsets may hold nothing that is delivered (compacted away, transaction markers).
+        self._next[topic, partition] = max(self._next[topic, partition], offset)
+        self._check_caught_up()
+
+    def _check_caught_up(self) -> None:
         self._open = {where for where in self._open if self._next[where] < self._goal[where]}
         if not self._open and not self._caught_up.is_set():
             self._caught_up.set()
-            _log.info("caught_up", records=sum(self._goal.values()))
+            _log.info("caught up", records=sum(self._goal.values()))
+
+
+def _position(record: Message) -> tuple[str, int, int]:
+    return str(record.topic()), int(record.partition() or 0), int(record.offset() or 0)

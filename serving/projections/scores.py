@@ -1,14 +1,13 @@
-"""The latest score of every customer, in memory: the JSON as it came, and columns to sort and count by.
+"""The latest score of every customer, in memory: the JSON of the topic, and columns to sort and count by.
 
 One thread writes (`feed`), any number read without a lock. Readers take the columns once; a column is replaced, never
 resized in place, when it grows. A row belongs to one customer for ever: a customer who was erased and comes back gets
-a new one, so that a reader between two look-ups can never be handed somebody else's score.
+a new one, so that a reader between two look-ups can never get another customer's score.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from ebb.contracts.scores import BANDS
 from ebb.log import get_logger
 from ebb.metrics import SCORES_HELD
+from serving.projections.types import BandName
 
 BAND_CODE: dict[str, int] = {band.value: code for code, band in enumerate(BANDS)}
 NO_BAND = 255
@@ -26,11 +26,11 @@ _log = get_logger(__name__)
 
 
 class ScoreFields(msgspec.Struct, frozen=True, gc=False):
-    """The fields of a score that the board sorts, counts and filters by."""
+    """The fields of a score by which customers are sorted, counted and filtered."""
 
     customer_id: str
     churn: float
-    band: Literal["low", "medium", "high", "critical"]
+    band: BandName
     trend_7d: float | None
     value_at_risk: float
     expected_gain: float
@@ -56,7 +56,7 @@ class Columns:
 
     @classmethod
     def empty(cls, length: int) -> "Columns":
-        """Return columns whose rows hold nobody."""
+        """Return columns whose rows hold no customer."""
         return cls(
             churn=np.zeros(length),
             trend=np.full(length, np.nan),
@@ -78,9 +78,9 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class ScoreChange:
-    """A score that was taken up, with what a subscription filters by."""
+    """A score that was applied, with the fields a subscription filters by."""
 
-    held: ScoreFields
+    fields: ScoreFields
     body: bytes
 
 
@@ -94,8 +94,6 @@ class ScoreView:
         self.latest_as_of: float | None = None
         """Greatest `as_of` seen, Unix seconds of event time."""
         self.latest_scored_at: float | None = None
-        self.refused = 0
-        """Records that were not a score."""
         self._row: dict[str, int] = {}
         self._ids: list[str] = []
         self._bodies: list[bytes | None] = []
@@ -129,7 +127,7 @@ class ScoreView:
         return sorted(text for text, code in list(self._labels.items()) if text is not None and code in held)
 
     def apply(self, records: Sequence[tuple[bytes | None, bytes | None]]) -> list[ScoreChange]:
-        """Take up records of the scores topic in offset order.
+        """Apply records of the scores topic in offset order.
 
         Parameters
         ----------
@@ -138,8 +136,8 @@ class ScoreView:
 
         Returns
         -------
-        list of Change
-            The scores taken up, in order. A record that is not a score is logged, counted and left out.
+        list of ScoreChange
+            The scores applied, in order. A record that is not a score is logged and skipped.
         """
         changes: list[ScoreChange] = []
         pending: list[tuple[int, ScoreFields]] = []
@@ -150,18 +148,17 @@ class ScoreView:
                 self._remove((key or b"").decode(errors="replace"))
                 continue
             try:
-                held = self._decoder.decode(value)
+                fields = self._decoder.decode(value)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                self.refused += 1
-                _log.warning("score_refused", error=str(error), key=repr(key)[:80])
+                _log.warning("score refused", error=str(error), key=repr(key)[:80])
                 continue
-            pending.append((self._place(held.customer_id, value), held))
-            changes.append(ScoreChange(held, value))
+            pending.append((self._store(fields.customer_id, value), fields))
+            changes.append(ScoreChange(fields, value))
         self._write(pending)
         SCORES_HELD.set(len(self._row))
         return changes
 
-    def _place(self, customer_id: str, body: bytes) -> int:
+    def _store(self, customer_id: str, body: bytes) -> int:
         row = self._row.get(customer_id)
         if row is not None:
             self._bodies[row] = body
@@ -179,18 +176,18 @@ class ScoreView:
             return
         latest = dict(pending)
         rows = np.fromiter(latest, np.int64, len(latest))
-        held = list(latest.values())
+        scores = list(latest.values())
         columns = self.columns
-        columns.churn[rows] = [one.churn for one in held]
-        columns.trend[rows] = [np.nan if one.trend_7d is None else one.trend_7d for one in held]
-        columns.value_at_risk[rows] = [one.value_at_risk for one in held]
-        columns.expected_gain[rows] = [one.expected_gain for one in held]
-        columns.country[rows] = [self._code(one.country) for one in held]
-        columns.channel[rows] = [self._code(one.channel) for one in held]
-        columns.band[rows] = [BAND_CODE[one.band] for one in held]
+        columns.churn[rows] = [score.churn for score in scores]
+        columns.trend[rows] = [np.nan if score.trend_7d is None else score.trend_7d for score in scores]
+        columns.value_at_risk[rows] = [score.value_at_risk for score in scores]
+        columns.expected_gain[rows] = [score.expected_gain for score in scores]
+        columns.country[rows] = [self._code(score.country) for score in scores]
+        columns.channel[rows] = [self._code(score.channel) for score in scores]
+        columns.band[rows] = [BAND_CODE[score.band] for score in scores]
         self.rows = len(self._ids)
-        as_of = max(one.as_of for one in held).timestamp()
-        scored_at = max(one.scored_at for one in held).timestamp()
+        as_of = max(score.as_of for score in scores).timestamp()
+        scored_at = max(score.scored_at for score in scores).timestamp()
         self.latest_as_of = max(as_of, self.latest_as_of or as_of)
         self.latest_scored_at = max(scored_at, self.latest_scored_at or scored_at)
 

@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol with what it lacks: to write frames that were made once for all clients."""
+"""uvicorn's WebSocket protocol, able to write frames that were encoded once for all clients."""
 
 from typing import cast
 
@@ -13,7 +13,7 @@ WRITER = "ebb.frames"
 class FrameProtocol(WebSocketsSansIOProtocol):
     """One connection.
 
-    Through ASGI each message would be checked, encoded, framed and written for each client anew: most of what a
+    Through ASGI each message would be checked, encoded, framed and written again for each client: most of what a
     delivery costs. What a server sends is neither masked nor, here, compressed, so that one frame serves all clients.
     """
 

@@ -1,4 +1,4 @@
-"""Fans scores and alerts out to the streams, and remembers the newest for those who come back."""
+"""Fans scores and alerts out to the streams, and remembers the newest for clients that resume."""
 
 import asyncio
 import secrets
@@ -12,20 +12,20 @@ from serving.streaming.send_queue import CAPACITY
 from serving.streaming.subscriptions import Subscription, SubscriptionIndex
 
 REMEMBERED = {"scores": 20_000, "alerts": 5_000}
-"""Messages held for resuming, by topic. Score bodies are shared with the board while they are the latest."""
+"""Messages held for resuming, by topic. Score bodies are shared with `ScoreView` while they are the latest."""
 
 
 class Hub:
-    """Numbers the messages of this replica and hands each to the subscriptions. Lives in the event loop."""
+    """Numbers the messages of this replica and queues each for its subscriptions. Runs in the event loop."""
 
     def __init__(self, limit: int) -> None:
         self.epoch = secrets.token_hex(8)
         self.sequence = 0
         """Number of the newest message."""
         self.draining = False
-        """Whether the server is about to go: it still serves, and says that nothing more should be sent here."""
-        self.gone = asyncio.Event()
-        """Set when the server goes away and every stream is to end."""
+        """Whether the server is about to stop: it still serves, but reports that it is not ready for more clients."""
+        self.closing = asyncio.Event()
+        """Set when the server shuts down and every stream is to end."""
         self._limit = limit
         self._streams = 0
         self._index = SubscriptionIndex()
@@ -37,16 +37,16 @@ class Hub:
         """Streams connected."""
         return self._streams
 
-    def enter(self) -> bool:
-        """Count a stream in; False if there are as many as there may be."""
-        if self._streams >= self._limit or self.gone.is_set():
+    def connect(self) -> bool:
+        """Count a new stream; False if the limit is reached or the server is closing."""
+        if self._streams >= self._limit or self.closing.is_set():
             return False
         self._streams += 1
         WS_CLIENTS.set(self._streams)
         return True
 
-    def leave(self) -> None:
-        """Count a stream out."""
+    def disconnect(self) -> None:
+        """Count the end of a stream."""
         self._streams -= 1
         WS_CLIENTS.set(self._streams)
 
@@ -59,7 +59,7 @@ class Hub:
         self._index.remove(subscription)
 
     def publish(self, items: Iterable[StreamMessage]) -> None:
-        """Give each message its sequence number, remember it and hand it to the subscriptions that match."""
+        """Give each message its sequence number, remember it and queue it for the subscriptions that match."""
         for item in items:
             self.sequence += 1
             item.sequence = self.sequence
@@ -67,8 +67,8 @@ class Hub:
             remembered.append(item)
             if len(remembered) > REMEMBERED[item.topic]:
                 self._forgotten[item.topic] = remembered.popleft().sequence
-            for subscription in self._index.wanting(item):
-                subscription.outbox.put(item, subscription.name)
+            for subscription in self._index.matching(item):
+                subscription.queue.put(item, subscription.name)
 
     def forget(self, digests: Set[str]) -> None:
         """Drop what is remembered of customers (`ebb.contracts.erasures.digest_of`); their streams go on."""
@@ -79,19 +79,23 @@ class Hub:
     def missed(self, epoch: str, sequence: int, subscription: Subscription) -> list[StreamMessage] | None:
         """Return what a subscription missed after a sequence, in order: every alert, the latest score of a customer.
 
-        None if any of it may have been forgotten, or if it is more than the outbox should begin with.
+        None if any of it may have been forgotten, or if it is more than a queue should begin with.
         """
         topics = subscription.topics
-        if epoch != self.epoch or sequence > self.sequence or any(self._forgotten[one] > sequence for one in topics):
+        if (
+            epoch != self.epoch
+            or sequence > self.sequence
+            or any(self._forgotten[topic] > sequence for topic in topics)
+        ):
             return None
-        found: dict[str | int, StreamMessage] = {}
+        missed: dict[str | int, StreamMessage] = {}
         for topic in topics:
-            # From the newest on: who was away for a moment pays for that moment.
+            # From the newest on: a client that was away for a moment pays for that moment.
             for item in reversed(self._remembered[topic]):
                 if item.sequence <= sequence:
                     break
-                if item.passes(subscription.wanted):
-                    found.setdefault(item.customer_id if topic == "scores" else item.sequence, item)
-        if len(found) > CAPACITY // 2 - len(subscription.outbox):
+                if item.passes(subscription.filter):
+                    missed.setdefault(item.customer_id if topic == "scores" else item.sequence, item)
+        if len(missed) > CAPACITY // 2 - len(subscription.queue):
             return None
-        return sorted(found.values(), key=lambda item: item.sequence)
+        return sorted(missed.values(), key=lambda item: item.sequence)

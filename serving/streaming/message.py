@@ -4,13 +4,13 @@ import orjson
 from websockets.frames import Frame, Opcode
 
 from ebb.contracts.stream import Filter, Topic
-from serving.projections.alerts import Raised
+from serving.projections.alerts import AlertFields
 from serving.projections.scores import ScoreChange
 
 UNNAMED: tuple[str, ...] = ("",)
-"""The subscriptions of a client that has but one and gives it no name."""
-_FRAMES_HELD = 4
-"""Frames of one message that are held: clients of one program name their subscriptions alike."""
+"""The names of a client's subscriptions if it has only one, without a name."""
+_FRAMES_CACHED = 4
+"""Frames of one message that are cached: clients of one program name their subscriptions alike."""
 
 
 class StreamMessage:
@@ -28,24 +28,24 @@ class StreamMessage:
         self.country = country
         self.body = body
         self.sequence = 0
-        """Given by the hub."""
+        """Set by the hub."""
         self._frames: dict[tuple[str, ...], bytes] = {}
 
     @classmethod
     def of_score(cls, change: ScoreChange) -> "StreamMessage":
         """Make the message of a score."""
-        held = change.held
+        fields = change.fields
         return cls(
             "scores",
-            customer_id=held.customer_id,
-            band=held.band,
-            churn=held.churn,
-            country=held.country,
+            customer_id=fields.customer_id,
+            band=fields.band,
+            churn=fields.churn,
+            country=fields.country,
             body=change.body,
         )
 
     @classmethod
-    def of_alert(cls, alert: Raised, body: bytes) -> "StreamMessage":
+    def of_alert(cls, alert: AlertFields, body: bytes) -> "StreamMessage":
         """Make the message of an alert."""
         return cls(
             "alerts",
@@ -62,22 +62,22 @@ class StreamMessage:
         return "score" if self.topic == "scores" else "alert"
 
     def frame(self, names: tuple[str, ...] = UNNAMED) -> bytes:
-        """Return the message as the WebSocket frame of the clients whose subscriptions of these names it is of."""
+        """Return the message as the WebSocket frame for clients whose subscriptions of these names it matches."""
         frame = self._frames.get(names)
         if frame is None:
             frame = framed(self.text(names))
-            if len(self._frames) < _FRAMES_HELD:
+            if len(self._frames) < _FRAMES_CACHED:
                 self._frames[names] = frame
         return frame
 
     def text(self, names: tuple[str, ...] = UNNAMED) -> bytes:
-        """Return the message, saying which subscriptions it is of unless that is the unnamed one alone."""
+        """Return the message as JSON, with the names of its subscriptions unless it is the unnamed one alone."""
         of = b"" if names == UNNAMED else b'"subscriptions":%b,' % orjson.dumps(names)
         return b'{"type":"%b","sequence":%d,%b"data":%b}' % (self.type.encode(), self.sequence, of, self.body)
 
-    def passes(self, wanted: Filter) -> bool:
-        """Say whether a filter lets the message through."""
-        return wanted.passes(customer_id=self.customer_id, band=self.band, churn=self.churn, country=self.country)
+    def passes(self, filter_: Filter) -> bool:
+        """Return whether the message passes a filter."""
+        return filter_.passes(customer_id=self.customer_id, band=self.band, churn=self.churn, country=self.country)
 
 
 def framed(text: bytes) -> bytes:

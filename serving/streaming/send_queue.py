@@ -1,4 +1,4 @@
-"""What waits to be sent to one client: bounded, in order, the latest score of a customer winning when it is full."""
+"""The messages to be sent to one client: bounded and in order; when full, only a customer's latest score is kept."""
 
 import asyncio
 from collections import deque
@@ -6,55 +6,53 @@ from collections import deque
 from serving.streaming.message import UNNAMED, StreamMessage
 
 CAPACITY = 2_000
-"""Messages that wait at most; their bodies are shared by all clients that they wait for."""
+"""Messages in a queue at most; their bodies are shared by the queues of all clients."""
 
-Waiting = tuple[StreamMessage, tuple[str, ...]]
-"""A message, and the names of the client's subscriptions that it is of."""
+QueuedMessage = tuple[StreamMessage, tuple[str, ...]]
+"""A message, and the names of the client's subscriptions that it matches."""
 
 
 class SendQueue:
-    """A bounded queue that never makes its writer wait.
+    """A bounded queue whose writer never waits.
 
-    When it is full, older scores give way to newer ones of the same customer. Alerts are never dropped: if that leaves
-    too little room, the client is too slow; `overflown` is set and the outbox takes nothing more.
+    When it is full, scores are dropped for newer ones of the same customer. Alerts are never dropped: if that leaves
+    too little room, the client is too slow; `overflowed` is set and the queue accepts nothing more.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._waiting: deque[Waiting | str] = deque()
+        self._waiting: deque[QueuedMessage | str] = deque()
         self._filled = asyncio.Event()
-        self.overflown = asyncio.Event()
-        self.coalesced = 0
-        """Scores that gave way to newer ones."""
+        self.overflowed = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, one: StreamMessage | str, name: str = "") -> None:
+    def put(self, message: StreamMessage | str, name: str = "") -> None:
         """Queue a message, or the text of a control message; they are sent in the order they were put.
 
         A message that is put for several subscriptions, one right after the other, is sent once and names them all.
         """
-        if self.overflown.is_set():
+        if self.overflowed.is_set():
             return
         waiting = self._waiting
-        if isinstance(one, StreamMessage) and waiting:
+        if isinstance(message, StreamMessage) and waiting:
             last = waiting[-1]
-            if last[0] is one:
-                waiting[-1] = (one, (*last[1], name))
+            if last[0] is message:
+                waiting[-1] = (message, (*last[1], name))
                 return
         if len(waiting) >= self._capacity:
             self._coalesce()
-            # A quarter must come free, or each further message would pay for going through all of them.
+            # A quarter must become free, or each further message would go through all of them again.
             if len(self._waiting) > self._capacity * 3 // 4:
                 self._waiting.clear()
-                self.overflown.set()
+                self.overflowed.set()
                 return
-        self._waiting.append(one if isinstance(one, str) else (one, (name,) if name else UNNAMED))
+        self._waiting.append(message if isinstance(message, str) else (message, (name,) if name else UNNAMED))
         self._filled.set()
 
-    def take(self) -> Waiting | str | None:
-        """Return the next message, or None if there is none."""
+    def get(self) -> QueuedMessage | str | None:
+        """Remove and return the next message, or None if there is none."""
         return self._waiting.popleft() if self._waiting else None
 
     async def filled(self) -> None:
@@ -73,7 +71,7 @@ class SendQueue:
         return True
 
     def _coalesce(self) -> None:
-        # By subscription too: one that was told of the older score alone must not lose it to another's.
+        # By subscription too: one that matched only the older score must not lose it to another's newer one.
         latest = {
             (one[0].customer_id, one[1]): one
             for one in self._waiting
@@ -84,5 +82,4 @@ class SendQueue:
             for one in self._waiting
             if isinstance(one, str) or one[0].topic == "alerts" or latest[one[0].customer_id, one[1]] is one
         ]
-        self.coalesced += len(self._waiting) - len(kept)
         self._waiting = deque(kept)

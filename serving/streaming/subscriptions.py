@@ -1,4 +1,4 @@
-"""Which subscriptions a message may be for, without asking each of them."""
+"""The index that finds the subscriptions a message is for, without asking each of them."""
 
 from collections.abc import Iterator
 
@@ -9,36 +9,36 @@ from serving.streaming.send_queue import SendQueue
 
 
 class Subscription:
-    """What one client wants to be told, and where it waits for it.
+    """The messages that one client wants, and the queue in which they wait for it.
 
     Parameters
     ----------
-    outbox
-        That of the client's connection, which its subscriptions share; one of its own if left out.
+    queue
+        The queue of the client's connection, which its subscriptions share; a new one if left out.
     name
         The subscription's id within the connection.
     """
 
-    __slots__ = ("name", "outbox", "topics", "wanted")
+    __slots__ = ("filter", "name", "queue", "topics")
 
     def __init__(
-        self, topics: frozenset[Topic], wanted: Filter, outbox: SendQueue | None = None, name: str = ""
+        self, topics: frozenset[Topic], filter_: Filter, queue: SendQueue | None = None, name: str = ""
     ) -> None:
         self.topics = topics
-        self.wanted = wanted
-        self.outbox = SendQueue() if outbox is None else outbox
+        self.filter = filter_
+        self.queue = SendQueue() if queue is None else queue
         self.name = name
 
 
-# Dictionaries stand for sets that keep their order: subscriptions are told in the order in which they came.
+# Dictionaries as sets that keep their order: subscriptions get a message in the order in which they were added.
 _Bucket = dict[Subscription, None]
 
 
 class SubscriptionIndex:
-    """Subscriptions by what a message of theirs must have: the topic and a customer, or the topic and a band.
+    """Subscriptions by what their messages have in common: a topic and a customer, or a topic and a band.
 
-    A thousand clients that each follow customers of their own cost a message one look-up, not a thousand. What an index
-    cannot tell (country, least score) is asked of the few that are left.
+    A thousand clients that each follow customers of their own cost a message one look-up, not a thousand. The rest
+    of a filter (country, minimum) is checked for the few subscriptions that are left.
     """
 
     def __init__(self) -> None:
@@ -48,35 +48,35 @@ class SubscriptionIndex:
         return len({subscription for bucket in self._buckets.values() for subscription in bucket})
 
     def add(self, subscription: Subscription) -> None:
-        """Take up a subscription."""
-        for place in _places(subscription):
-            self._buckets.setdefault(place, {})[subscription] = None
+        """Add a subscription."""
+        for key in _keys(subscription):
+            self._buckets.setdefault(key, {})[subscription] = None
 
     def remove(self, subscription: Subscription) -> None:
-        """Let go of a subscription; one that is not held is fine."""
-        for place in _places(subscription):
-            bucket = self._buckets.get(place)
+        """Remove a subscription; one that is not there is ignored."""
+        for key in _keys(subscription):
+            bucket = self._buckets.get(key)
             if bucket is not None:
                 bucket.pop(subscription, None)
                 if not bucket:
-                    del self._buckets[place]
+                    del self._buckets[key]
 
-    def wanting(self, item: StreamMessage) -> Iterator[Subscription]:
-        """Go through the subscriptions that want a message, each once."""
-        for place in ((item.topic, "customer", item.customer_id), (item.topic, "band", item.band)):
-            bucket = self._buckets.get(place)
+    def matching(self, item: StreamMessage) -> Iterator[Subscription]:
+        """Yield the subscriptions whose filter a message passes, each once."""
+        for key in ((item.topic, "customer", item.customer_id), (item.topic, "band", item.band)):
+            bucket = self._buckets.get(key)
             if bucket is not None:
                 for subscription in bucket:
-                    if item.passes(subscription.wanted):
+                    if item.passes(subscription.filter):
                         yield subscription
 
 
-def _places(subscription: Subscription) -> Iterator[tuple[Topic, str, str]]:
-    wanted = subscription.wanted
+def _keys(subscription: Subscription) -> Iterator[tuple[Topic, str, str]]:
+    filter_ = subscription.filter
     for topic in subscription.topics:
-        if wanted.customers is not None:
-            for customer in wanted.customers:
+        if filter_.customers is not None:
+            for customer in filter_.customers:
                 yield topic, "customer", customer
         else:
-            for band in BANDS if wanted.bands is None else wanted.bands:
+            for band in BANDS if filter_.bands is None else filter_.bands:
                 yield topic, "band", band

@@ -1,13 +1,14 @@
 """The models that score, kept up to date from `ebb.models` while the worker runs."""
 
-from threading import Event, Thread
+from collections.abc import Sequence
+from threading import Event
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from ebb.contracts.models import TARGETS, ModelSnapshot, Target
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import CorruptError, SchemaMismatchError
-from ebb.kafka.config import client_config
+from ebb.kafka.follower import TopicFollower
 from ebb.log import get_logger
 from ebb.metrics import MODEL_IN_USE
 from ebb.settings import Settings
@@ -17,24 +18,34 @@ from stream_processors.scoring.split import Split
 
 log = get_logger(__name__)
 CATCH_UP_SECONDS = 10.0
-"""How long a worker waits for the models before it scores with those it has: risk told late is no better."""
+"""How long a worker waits for the models before it scores with those it has: a late score is no better."""
 
 
 class ModelFollower:
-    """Follows the models topic with a consumer of its own, so that its silence cannot slow the activity topic.
+    """The `ServingModels` of a worker, read by a consumer of their own: a quiet topic would slow the activity topic.
 
-    A snapshot that cannot be used (checksum, schema, unknown kind) is said once and the model in use stays.
+    A snapshot that cannot be used (checksum, schema, unknown kind) is logged once and the model in use stays.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._scorers: dict[Target, Scorer] = {target: cold_start(target, settings) for target in TARGETS}
         self.splits: dict[Target, Split] = {}
-        """By target, who scores a share of the customers in the champion's place."""
-        self._stop, self._current = Event(), Event()
-        self._thread = Thread(target=self._follow, name="models", daemon=True)
+        """By target, the challenger that scores a share of the customers in the champion's place."""
         self.changes = 0
-        """Rises with every model taken into use, so that a sweep can tell that scores are due again."""
+        """Rises with every model taken into use: scores computed before that are due again."""
+        self._current = Event()
+        self._next = OFFSET_BEGINNING
+        self._follower = TopicFollower(
+            settings,
+            "models",
+            self._handle,
+            begin=self._assign,
+            at_end=lambda *_: self._current.set(),
+            group=f"{settings.topics.prefix}reader",
+            auto_offset_reset="earliest",
+            fetch_message_max_bytes=MAX_MESSAGE_BYTES,
+        )
 
     @property
     def churn(self) -> Scorer:
@@ -47,23 +58,20 @@ class ModelFollower:
         return self._scorers["purchase"]
 
     def start(self) -> None:
-        """Begin to follow, unless it has begun, and wait until the models that are there are in use.
+        """Begin to follow, unless it has begun, and wait until the models on the topic are in use.
 
         A worker that scored before that would serve the cold start after each restart, and end a split for a moment.
         """
-        if self._thread.ident is None:
-            self._thread.start()
+        self._follower.start()
         if not self._current.wait(CATCH_UP_SECONDS):
             log.warning("models are not read yet", topic=self._settings.topics.models, in_use=self.churn.name)
 
     def stop(self) -> None:
-        """Stop following and wait for the thread."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout=10)
+        """Stop following and wait for the thread, at most 5 s."""
+        self._follower.stop()
 
-    def take(self, body: bytes) -> None:
-        """Use a snapshot that scores somebody: a champion, or a challenger with a share of the customers."""
+    def apply(self, body: bytes) -> None:
+        """Use a snapshot that scores customers: a champion, or a challenger with a share of the customers."""
         try:
             snapshot = ModelSnapshot.decode(body)
             if not snapshot.share:
@@ -82,35 +90,17 @@ class ModelFollower:
         MODEL_IN_USE.labels(snapshot.target, snapshot.candidate).set(snapshot.version)
 
     def _unsplit(self, snapshot: ModelSnapshot) -> None:
-        """End the split whose challenger this is: it scores nobody now, or everybody."""
+        """End the split whose challenger this is: it scores no customers now, or all of them."""
         split = self.splits.get(snapshot.target)
         if split is not None and split.challenger.name == snapshot.name:
             del self.splits[snapshot.target]
             self.changes += 1
 
-    def _follow(self) -> None:
-        consumer = Consumer(
-            client_config(
-                self._settings,
-                group_id=f"{self._settings.topics.prefix}reader",
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                fetch_message_max_bytes=MAX_MESSAGE_BYTES,
-                enable_partition_eof=True,
-            )
-        )
-        consumer.assign([TopicPartition(self._settings.topics.models, 0, OFFSET_BEGINNING)])
-        while not self._stop.is_set():
-            message = consumer.poll(0.5)
-            if message is None:
-                continue
-            if (error := message.error()) is not None:
-                if error.code() == KafkaError._PARTITION_EOF:
-                    self._current.set()
-                    continue
-                log.warning("models topic cannot be read", reason=str(error))
-                self._stop.wait(1)
-                continue
-            if (body := message.value()) is not None:
-                self.take(body)
-        consumer.close()
+    def _assign(self, consumer: Consumer) -> None:
+        consumer.assign([TopicPartition(self._settings.topics.models, 0, self._next)])
+
+    def _handle(self, records: Sequence[Message]) -> None:
+        for record in records:
+            if (body := record.value()) is not None:
+                self.apply(body)
+            self._next = int(record.offset() or 0) + 1

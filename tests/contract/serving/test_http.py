@@ -94,12 +94,12 @@ async def test_score_that_the_caller_has_is_not_sent_again_until_it_changes(
 
 async def test_models_and_summary_are_conditional_too(app: FastAPI, client: httpx.AsyncClient) -> None:
     registry = app.state.context.feed.registry
-    registry.take(b"churn.logistic", make_model().encode())
+    registry.apply(b"churn.logistic", make_model().encode())
     paths = ("/v1/models", "/v1/models/churn.logistic", "/v1/models/churn.logistic/artefact")
     tags = {path: (await client.get(path)).headers["etag"] for path in paths}
     for path, tag in tags.items():
         assert (await client.get(path, headers={"If-None-Match": tag})).status_code == 304
-    registry.take(b"churn.logistic", make_model(version=4).encode())
+    registry.apply(b"churn.logistic", make_model(version=4).encode())
     for path, tag in tags.items():
         assert (await client.get(path, headers={"If-None-Match": tag})).status_code == 200
 
@@ -275,7 +275,7 @@ async def test_lists_and_models_fit_their_schemas(app: FastAPI, client: httpx.As
     hold(app, make_score("c-1", 0.9), make_score("c-2", 0.4))
     context: Context = app.state.context
     context.feed.alerts.add([make_alert("c-1").model_dump_json().encode()])
-    context.feed.registry.take(b"churn.logistic", make_model().encode())
+    context.feed.registry.apply(b"churn.logistic", make_model().encode())
     customers = Customers.model_validate_json((await client.get("/v1/customers/at-risk?page_size=1")).content)
     assert [one.customer_id for one in customers.customers] == ["c-1"]
     query = {"page_size": "1", "page_token": customers.next_page_token or ""}

@@ -23,19 +23,19 @@ from tests.support.serving import Api, fresh, serving
 from tests.support.teller import make_alert
 
 KEYS = {"X-API-Key": "root"}
-NOBODY = datetime.now(UTC)
+NOW = datetime.now(UTC)
 
 
 def asked(api: Api, method: str, path: str, **more: Any) -> httpx.Response:
     return api.client.request(method, path, headers=KEYS, **more)
 
 
-def told(api: Api, alert_id: str) -> HandledAlert:
+def shown(api: Api, alert_id: str) -> HandledAlert:
     return HandledAlert.model_validate_json(asked(api, "GET", f"/v1/alerts/{alert_id}").content)
 
 
-def do(api: Api, alert_id: str, act: str, **said: Any) -> HandledAlert:
-    answer = asked(api, "POST", f"/v1/alerts/{alert_id}/{act}", json=said or None)
+def do(api: Api, alert_id: str, act: str, **body: Any) -> HandledAlert:
+    answer = asked(api, "POST", f"/v1/alerts/{alert_id}/{act}", json=body or None)
     assert answer.status_code == 200, answer.text
     return HandledAlert.model_validate_json(answer.content)
 
@@ -62,7 +62,7 @@ def api(settings: Settings) -> Iterator[Api]:
 
 def test_acts_are_agreed_on_by_replicas_and_survive_a_restart(api: Api, settings: Settings) -> None:
     with serving(settings.model_copy(update={"api_port": free_port()})) as other:
-        assert told(api, "open").handling.status == "open"
+        assert shown(api, "open").handling.status == "open"
         done = do(api, "acknowledged", "acknowledge")
         assert (done.handling.status, done.customer_id) == ("acknowledged", "c-acknowledged")
         assert done.handling.by
@@ -73,20 +73,20 @@ def test_acts_are_agreed_on_by_replicas_and_survive_a_restart(api: Api, settings
         closed = do(other, "closed", "outcome", outcome="retained", note="Took the yearly plan.")
         assert (closed.handling.outcome, closed.handling.note) == ("retained", "Took the yearly plan.")
         for replica in (api, other):
-            wait_for("agreement", lambda replica=replica: told(replica, "closed").handling == closed.handling)  # type: ignore[misc]
+            wait_for("agreement", lambda replica=replica: shown(replica, "closed").handling == closed.handling)  # type: ignore[misc]
             wait_for("agreement", lambda replica=replica: listed(replica, status="snoozed") == ["snoozed"])  # type: ignore[misc]
             wait_for("agreement", lambda replica=replica: listed(replica, status="acknowledged") == ["acknowledged"])  # type: ignore[misc]
     with serving(settings.model_copy(update={"api_port": free_port()})) as later:
-        assert told(later, "closed").handling == closed.handling
-        assert told(later, "acknowledged").handling == done.handling
+        assert shown(later, "closed").handling == closed.handling
+        assert shown(later, "acknowledged").handling == done.handling
         assert listed(later, status="open") == ["brief", "leaving", "open"]
         assert listed(later, status=["closed", "snoozed"]) == ["closed", "snoozed"]
 
 
 def test_closed_alert_can_be_corrected_and_nothing_else(api: Api) -> None:
     do(api, "closed", "outcome", outcome="left")
-    for act, said in (("acknowledge", None), ("snooze", {"hours": 1})):
-        refused = asked(api, "POST", f"/v1/alerts/closed/{act}", json=said)
+    for act, body in (("acknowledge", None), ("snooze", {"hours": 1})):
+        refused = asked(api, "POST", f"/v1/alerts/closed/{act}", json=body)
         assert refused.status_code == 409
         assert refused.json()["type"] == "/problems/alert-closed"
     assert do(api, "closed", "outcome", outcome="retained").handling.outcome is Outcome.RETAINED
@@ -102,7 +102,7 @@ def test_alert_comes_back_when_its_snooze_ends(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "said"),
+    ("act", "body"),
     [
         ("snooze", {}),
         ("snooze", {"hours": 0}),
@@ -114,20 +114,20 @@ def test_alert_comes_back_when_its_snooze_ends(api: Api) -> None:
         ("outcome", {"outcome": "left", "note": "x" * 501}),
     ],
 )
-def test_act_that_cannot_be_is_refused(api: Api, act: str, said: dict[str, Any]) -> None:
-    answer = asked(api, "POST", f"/v1/alerts/open/{act}", json=said)
+def test_invalid_act_is_refused(api: Api, act: str, body: dict[str, Any]) -> None:
+    answer = asked(api, "POST", f"/v1/alerts/open/{act}", json=body)
     assert answer.status_code == 422, answer.text
     assert answer.json()["type"] == "/problems/invalid-request"
-    assert told(api, "open").handling.status == "open"
+    assert shown(api, "open").handling.status == "open"
 
 
-def test_alert_that_memory_has_let_go_is_handled_all_the_same(api: Api, settings: Settings) -> None:
+def test_alert_that_is_no_longer_in_memory_can_be_handled(api: Api, settings: Settings) -> None:
     old = make_alert("c-old", alert_id="old").model_dump()
     store = Store(settings)
     store.insert("alerts", table_rows("alerts", [{**old, "band": "high"}]))
     store.close()
     assert do(api, "old", "outcome", outcome="not_reached").handling.status == "closed"
-    assert told(api, "old").customer_id == "c-old"
+    assert shown(api, "old").customer_id == "c-old"
     unknown = asked(api, "POST", "/v1/alerts/none/acknowledge")
     assert unknown.json()["type"] == "/problems/unknown-alert"
 
@@ -140,7 +140,7 @@ def history(settings: Settings) -> list[tuple[Any, ...]]:
     return rows
 
 
-def test_every_act_stands_in_clickhouse_and_alerts_know_how_they_ended(api: Api, settings: Settings) -> None:
+def test_every_act_is_in_clickhouse_and_alerts_have_their_outcome(api: Api, settings: Settings) -> None:
     do(api, "acknowledged", "outcome", outcome="no_action", note="Known.")
     wait_for("the row", lambda: any(row[:2] == ("acknowledged", "outcome") for row in history(settings)))
     acts = [row[1:4] for row in history(settings) if row[0] == "acknowledged"]
@@ -156,17 +156,17 @@ def test_every_act_stands_in_clickhouse_and_alerts_know_how_they_ended(api: Api,
     client.close()
 
 
-def test_erasure_takes_along_what_was_done_about_the_customers_alerts(api: Api, settings: Settings) -> None:
+def test_erasure_deletes_the_handling_of_the_customers_alerts(api: Api, settings: Settings) -> None:
     do(api, "leaving", "acknowledge")
     do(api, "leaving", "outcome", outcome="left", note="Moved to the coast.")
     wait_for("the rows", lambda: any(row[0] == "leaving" for row in history(settings)))
     identity = asked(api, "DELETE", "/v1/customers/c-leaving").json()["erasure_id"]
     assert asked(api, "GET", "/v1/alerts/leaving").status_code in {200, 404}
     wait_for("the alert to go", lambda: asked(api, "GET", "/v1/alerts/leaving").status_code == 404)
-    place = ErasurePartReport(
+    report = ErasurePartReport(
         at=datetime.now(UTC), customer_id="c-leaving", details={"partition": 0, "offset": 9, "event_time_ms": 2**42}
     )
-    tell(settings, identity, ErasurePart.WORKER, place)
+    tell(settings, identity, ErasurePart.WORKER, report)
     tell(settings, identity, ErasurePart.LEARNER, ErasurePartReport(at=datetime.now(UTC)))
     wait_for("the end", lambda: asked(api, "GET", f"/v1/erasures/{identity}").json().get("status") == "done")
     assert not [row for row in history(settings) if row[0] == "leaving"]
@@ -180,5 +180,5 @@ def test_erasure_takes_along_what_was_done_about_the_customers_alerts(api: Api, 
 def test_record_of_the_topic_names_the_alert_it_is_about() -> None:
     alert: Alert = make_alert("c-1")
     about = {"customer_id": alert.customer_id, "as_of": alert.as_of, "raised_at": alert.raised_at}
-    record = HandlingRecord(alert_id="a", act=Act.SNOOZE, by="k", at=NOBODY, until=NOBODY, **about)
+    record = HandlingRecord(alert_id="a", act=Act.SNOOZE, by="k", at=NOW, until=NOW, **about)
     assert HandlingRecord.model_validate_json(record.model_dump_json()) == record

@@ -35,12 +35,12 @@ def replica(settings: Settings, logs: Path) -> "subprocess.Popen[bytes]":
 
 
 def answers(settings: Settings) -> tuple[int, dict[str, Any]] | None:
-    """Return the status and the body of `/readyz?verbose`, None while nobody listens."""
+    """Return the status and the body of `/readyz?verbose`, None while no server listens."""
     try:
-        said = httpx.get(f"{api_url(settings)}/readyz?verbose", trust_env=False, timeout=30)
+        response = httpx.get(f"{api_url(settings)}/readyz?verbose", trust_env=False, timeout=30)
     except httpx.TransportError:
         return None
-    return said.status_code, said.json()
+    return response.status_code, response.json()
 
 
 def test_replicas_answer_the_same_and_one_that_starts_is_ready_only_when_it_has_read_all(
@@ -59,23 +59,25 @@ def test_replicas_answer_the_same_and_one_that_starts_is_ready_only_when_it_has_
         started = replica(later, tmp_path)
         try:
             not_ready = 0
-            while (said := answers(later)) is None or said[0] != 200:
-                if said is not None:
-                    assert said[0] == 503
+            while (response := answers(later)) is None or response[0] != 200:
+                if response is not None:
+                    assert response[0] == 503
                     not_ready += 1
-                    held = next(check for check in said[1]["checks"] if check["name"] == "scores")
-                    assert not held["ok"] or said[1]["checks"][1]["name"] == "kafka"
+                    held = next(check for check in response[1]["checks"] if check["name"] == "scores")
+                    assert not held["ok"] or response[1]["checks"][1]["name"] == "kafka"
                 assert started.poll() is None
                 time.sleep(0.01)
             assert not_ready, "the test did not see the replica before it was ready"
-            assert int(said[1]["checks"][0]["why"].split()[0].replace(",", "")) == CUSTOMERS, "ready, and not caught up"
+            assert int(response[1]["checks"][0]["why"].split()[0].replace(",", "")) == CUSTOMERS, (
+                "ready, and not caught up"
+            )
             paths = [
                 "/v1/customers/r-17/score",
                 f"/v1/customers/r-{CUSTOMERS - 1}/score",
                 "/v1/customers/at-risk?page_size=500",
                 "/v1/customers/at-risk?page_size=500&band=low",
             ]
-            held = said[1]["checks"][0]
+            held = response[1]["checks"][0]
             wait_for("the first", lambda: (found := answers(settings)) is not None and found[1]["checks"][0] == held)
             with httpx.Client(base_url=api_url(later), trust_env=False, timeout=30) as second:
                 for path in paths:
@@ -102,7 +104,7 @@ def alerts(client: httpx.Client) -> list[str]:
         token = {"page_token": page["next_page_token"]}
 
 
-def test_replica_that_still_reads_tells_streams_to_come_back(stack: Settings, tmp_path: Path) -> None:
+def test_replica_that_still_reads_asks_streams_to_reconnect(stack: Settings, tmp_path: Path) -> None:
     settings = fresh(stack)
     teller = Teller(settings)
     for number in range(30_000):
@@ -119,9 +121,9 @@ def test_replica_that_still_reads_tells_streams_to_come_back(stack: Settings, tm
                     stream.send('{"type":"subscribe"}')
                     answer = json.loads(stream.recv(timeout=30))
                 assert answer["type"] == "subscribed"
-                said = answers(settings)
-                assert said is not None
-                assert said[1]["checks"][0]["ok"], "a stream was opened before all was read"
+                response = answers(settings)
+                assert response is not None
+                assert response[1]["checks"][0]["ok"], "a stream was opened before all was read"
                 break
             except ConnectionClosed as closed:
                 codes.add(closed.rcvd.code if closed.rcvd else 0)
@@ -134,10 +136,10 @@ def test_replica_that_still_reads_tells_streams_to_come_back(stack: Settings, tm
         assert started.wait(60) == 0
 
 
-def test_sigterm_takes_readiness_first_then_streams_and_answers_what_is_under_way(
+def test_sigterm_ends_readiness_first_then_streams_and_answers_pending_requests(
     stack: Settings, tmp_path: Path
 ) -> None:
-    # Time enough to see what is served meanwhile, and no heartbeat between what is told.
+    # Time enough to see what is served meanwhile, and no heartbeat between the messages.
     settings = fresh(stack, drain_seconds=10.0, heartbeat_seconds=120.0)
     teller = Teller(settings)
     running = replica(settings, tmp_path)
@@ -161,8 +163,8 @@ def test_sigterm_takes_readiness_first_then_streams_and_answers_what_is_under_wa
             )
             teller.alert(make_alert("r-1", alert_id="while-it-drains"))
             teller.flush()
-            told = json.loads(stream.recv(timeout=30))
-            assert told["data"]["alert_id"] == "while-it-drains"
+            message = json.loads(stream.recv(timeout=30))
+            assert message["data"]["alert_id"] == "while-it-drains"
             with pytest.raises(ConnectionClosed) as closed:
                 stream.recv(timeout=30)
             assert closed.value.rcvd is not None

@@ -34,7 +34,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_dispatcher, "LONGEST_WAIT_SECONDS", 0.2)
 
 
-def hidden_never(_customer: str, _at: datetime) -> bool:
+def never_erased(_customer: str, _at: datetime) -> bool:
     return False
 
 
@@ -43,34 +43,36 @@ def with_hooks(space: Settings, *hooks: Webhook) -> Settings:
 
 
 def ids(receiver: Receiver) -> list[str]:
-    return [found["webhook-id"] for _, found, _ in receiver.heard]
+    return [headers["webhook-id"] for _, headers, _ in receiver.heard]
 
 
 class Working:
-    """Couriers at work, whose receivers have taken their places on the topic."""
+    """Dispatchers at work, whose receivers have a committed offset in every partition."""
 
-    def __init__(self, settings: Settings, hides: Any = hidden_never) -> None:
-        self.couriers = WebhookDispatchers(settings, hides)
+    def __init__(self, settings: Settings, is_erased: Any = never_erased) -> None:
+        self.dispatchers = WebhookDispatchers(settings, is_erased)
         self._settings = settings
 
     def __enter__(self) -> "Working":
-        self.couriers.start()
-        wait_for("the groups", self._placed)
+        self.dispatchers.start()
+        wait_for("the groups", self._committed)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.couriers.stop()
+        self.dispatchers.stop()
 
-    def _placed(self) -> bool:
+    def _committed(self) -> bool:
         from confluent_kafka import Consumer, TopicPartition  # noqa: PLC0415
 
-        places = [TopicPartition(self._settings.topics.alerts, number) for number in range(self._settings.partitions)]
+        partitions = [
+            TopicPartition(self._settings.topics.alerts, number) for number in range(self._settings.partitions)
+        ]
         for hook in self._settings.webhooks:
             group = f"{self._settings.group('webhooks')}.{hook.name}"
             reader = Consumer({"bootstrap.servers": self._settings.kafka_bootstrap, "group.id": group})
-            committed = reader.committed(places, timeout=60)
+            committed = reader.committed(partitions, timeout=60)
             reader.close()
-            if any(place.offset < 0 for place in committed):
+            if any(partition.offset < 0 for partition in committed):
                 return False
         return True
 
@@ -88,19 +90,19 @@ def test_alerts_are_delivered_once_signed_and_by_band_over_a_restart(space: Sett
         teller.alert(make_alert("c-3", 0.7, alert_id="a-3"))
         teller.flush()
         wait_for("two alerts", lambda: len(receiver.heard) == 2)
-    teller.alert(make_alert("c-4", 0.9, alert_id="while-nobody-runs"))
+    teller.alert(make_alert("c-4", 0.9, alert_id="while-none-runs"))
     teller.flush()
     with Working(settings):
         wait_for("the third", lambda: len(receiver.heard) == 3)
         time.sleep(0.5)
-    assert sorted(ids(receiver)) == ["a-1", "a-3", "while-nobody-runs"]
-    for path, found, body in receiver.heard:
+    assert sorted(ids(receiver)) == ["a-1", "a-3", "while-none-runs"]
+    for path, headers, body in receiver.heard:
         assert path == "/hook"
-        assert found["webhook-signature"] == sign(secret, found["webhook-id"], found["webhook-timestamp"], body)
-        assert json.loads(body)["data"]["alert_id"] == found["webhook-id"]
+        assert headers["webhook-signature"] == sign(secret, headers["webhook-id"], headers["webhook-timestamp"], body)
+        assert json.loads(body)["data"]["alert_id"] == headers["webhook-id"]
 
 
-def test_failing_receiver_is_tried_again_then_given_up_and_holds_up_no_other(
+def test_failing_receiver_is_retried_then_dead_lettered_and_delays_no_other(
     space: Settings, receiver: Receiver
 ) -> None:
     with receiving() as failing:
@@ -120,10 +122,10 @@ def test_failing_receiver_is_tried_again_then_given_up_and_holds_up_no_other(
             wait_for("the failing one", lambda: len(failing.heard) == 8)
         assert ids(failing) == ["a-0"] * 3 + ["a-1"] * 3 + ["a-2", "a-3"]
         dead = list(read_to_end(settings, settings.topics.dead_webhooks, [0]))
-        told = [(json.loads(one.value() or b"{}")["alert_id"], dict(one.headers() or [])) for one in dead]
-        assert [one[0] for one in told] == ["a-1", "a-2"]
-        assert [one[1]["reason"] for one in told] == [b"It answers 500.", b"It answers 410."]
-        assert {one[1]["webhook"] for one in told} == {b"failing"}
+        reported = [(json.loads(one.value() or b"{}")["alert_id"], dict(one.headers() or [])) for one in dead]
+        assert [one[0] for one in reported] == ["a-1", "a-2"]
+        assert [one[1]["reason"] for one in reported] == [b"It answers 500.", b"It answers 410."]
+        assert {one[1]["webhook"] for one in reported} == {b"failing"}
 
 
 def test_alert_under_way_when_the_process_ends_is_delivered_by_the_next(
@@ -146,7 +148,7 @@ def test_alert_under_way_when_the_process_ends_is_delivered_by_the_next(
 def test_alert_of_a_customer_who_was_erased_is_not_sent(space: Settings, receiver: Receiver) -> None:
     settings = with_hooks(space, Webhook(name="crm", url=receiver.url, secret=make_secret()))
     teller = Teller(settings)
-    with Working(settings, hides=lambda customer, _: customer == "gone"):
+    with Working(settings, is_erased=lambda customer, _: customer == "gone"):
         teller.alert(make_alert("gone", alert_id="a-1"))
         teller.alert(make_alert("here", alert_id="a-2"))
         teller.flush()

@@ -61,7 +61,7 @@ def alert_body(number: int) -> bytes:
     return make_alert(f"c-{number}", churn, alert_id=f"a-{number}", raised_at=raised).model_dump_json().encode()
 
 
-def test_recent_alerts_are_told_once_though_written_twice() -> None:
+def test_recent_alerts_are_added_once_though_published_twice() -> None:
     alerts = RecentAlerts(10)
     assert len(alerts.add([alert_body(1), alert_body(2), alert_body(1)])) == 2
     assert alerts.add([alert_body(2)]) == []
@@ -98,13 +98,13 @@ def test_recent_alerts_are_paged_and_filtered() -> None:
     assert seen == [alert_body(number) for number in (4, 3, 2, 1, 0)]
     assert [name for name, _ in alerts.newest(10, bands=["critical"])[0]] == ["a-3", "a-1"]
     assert alerts.newest(10, customer_id="c-2")[0] == [("a-2", alert_body(2))]
-    assert [name for name, _ in alerts.newest(10, wanted=lambda name: name > "a-2")[0]] == ["a-4", "a-3"]
+    assert [name for name, _ in alerts.newest(10, condition=lambda name: name > "a-2")[0]] == ["a-4", "a-3"]
 
 
 def test_registry_keeps_the_latest_of_each_name_champions_first_without_payload() -> None:
     registry = ModelView()
     for model in (make_model("recency", role="challenger"), make_model(version=1), make_model(version=2)):
-        registry.take(model.name.encode(), model.encode())
+        registry.apply(model.name.encode(), model.encode())
     assert [(one.name, one.version) for one in registry.all()] == [("churn.logistic", 2), ("churn.recency", 3)]
     assert registry.all()[0].payload == {}
     champion = registry.champion("churn")
@@ -115,16 +115,16 @@ def test_registry_keeps_the_latest_of_each_name_champions_first_without_payload(
 
 def test_registry_refuses_what_fails_its_checks_and_drops_what_was_withdrawn() -> None:
     registry = ModelView()
-    registry.take(b"churn.logistic", make_model().encode().replace(b'"version":3', b'"version":4'))
-    registry.take(b"churn.logistic", b"{")
-    registry.take(b"churn.logistic", make_model(schema_hash="0" * 16).encode())
+    registry.apply(b"churn.logistic", make_model().encode().replace(b'"version":3', b'"version":4'))
+    registry.apply(b"churn.logistic", b"{")
+    registry.apply(b"churn.logistic", make_model(schema_hash="0" * 16).encode())
     assert registry.all() == []
-    registry.take(b"churn.logistic", make_model().encode())
-    registry.take(b"churn.logistic", None)
+    registry.apply(b"churn.logistic", make_model().encode())
+    registry.apply(b"churn.logistic", None)
     assert registry.all() == []
 
 
-def test_model_is_told_with_a_date_for_its_day_number() -> None:
+def test_model_is_shown_with_a_date_for_its_day_number() -> None:
     assert model_view(make_model(trained_until=20_161))["trained_until"].isoformat() == "2025-03-14"
 
 

@@ -52,7 +52,7 @@ def test_slack_gets_a_line_of_text_that_cannot_be_mistaken_for_markup() -> None:
     assert "Webhook-Signature" not in headers(one, "a", b"{}")
 
 
-def test_made_secret_is_one() -> None:
+def test_generated_secret_is_valid() -> None:
     assert len(secret_bytes(make_secret())) == 32
     assert make_secret() != make_secret()
     webhook(secret=make_secret())
@@ -79,7 +79,7 @@ def test_webhook_that_cannot_work_is_refused_at_the_start(fields: dict[str, Any]
         webhook(**fields)
 
 
-def test_settings_take_webhooks_hand_them_on_and_tell_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_read_and_pass_on_webhooks_and_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     two = [webhook().model_dump(mode="json"), webhook(name="slack", kind="slack", secret="").model_dump(mode="json")]
     monkeypatch.setenv("EBB_WEBHOOKS", json.dumps(two))
     settings = read_settings()
@@ -118,7 +118,7 @@ def test_settings_take_webhooks_hand_them_on_and_tell_no_secret(monkeypatch: pyt
         "::",
     ],
 )
-def test_address_of_ones_own_network_is_not_public(address: str) -> None:
+def test_address_of_a_private_network_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
@@ -139,7 +139,7 @@ def test_private_receiver_is_posted_to_only_if_that_is_allowed(host: str) -> Non
             assert receiver.heard[0][1]["webhook-id"] == "1"
 
 
-def test_name_that_resolves_otherwise_a_moment_later_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_that_resolves_to_another_address_later_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     connected: list[str] = []
     real = socket.getaddrinfo
@@ -174,10 +174,10 @@ def test_answer_that_is_not_2xx_is_no_delivery_and_no_redirect_is_followed(statu
         assert len(receiver.heard) == 1
 
 
-def test_receiver_that_is_not_there_is_no_delivery() -> None:
+def test_unreachable_receiver_is_no_delivery() -> None:
     with pytest.raises(NotDeliveredError, match="ConnectError"):
         WebhookClient(private=True).post("http://127.0.0.1:9/", {}, b"{}")
 
 
-def test_settings_without_webhooks_start_no_courier() -> None:
+def test_settings_without_webhooks_start_no_dispatcher() -> None:
     assert Settings().webhooks == ()

@@ -15,17 +15,19 @@ from ebb.contracts.activity import decode_activity
 from ebb.errors import InvalidEventError
 from ebb.settings import DEFAULT_KINDS, Settings
 from serving.collector.judge import Collector, MalformedError, calls_of, read_body, write_key
-from serving.collector.segment import CallMapper, Event, Frame, snake_case
+from serving.collector.segment import CallMapper, Event, RequestTimes, snake_case
 
 NOW = datetime(2026, 3, 1, 14, 5, 33, tzinfo=UTC).timestamp()
 
 
-def frame(sent_at: str | None = None, clock: Clock | None = None) -> Frame:
+def frame(sent_at: str | None = None, clock: Clock | None = None) -> RequestTimes:
     sent = None if sent_at is None else datetime.fromisoformat(sent_at).timestamp()
-    return Frame(NOW, sent, (clock or Clock()).at)
+    return RequestTimes(NOW, sent, (clock or Clock()).at)
 
 
-def mapped(call: dict[str, Any], kind: str = "track", at: Frame | None = None) -> tuple[Event, Any, dict[str, Any]]:
+def mapped(
+    call: dict[str, Any], kind: str = "track", at: RequestTimes | None = None
+) -> tuple[Event, Any, dict[str, Any]]:
     mapper = CallMapper(DEFAULT_KINDS, latest=lambda wall: wall + 86_400, max_bytes=65_536)
     event = mapper.event({"userId": "c-1", "event": "Order Completed", **call}, kind, at or frame())
     activity, _ = decode_activity(event.body, latest=1e12, max_bytes=65_536)
@@ -50,7 +52,7 @@ def reason(call: dict[str, Any], kind: str = "track") -> str:
         ("Subscription Cancelled", "cancel"),
     ],
 )
-def test_event_names_as_shops_write_them_find_their_kind(name: str, kind: str) -> None:
+def test_event_names_of_shops_are_mapped_to_their_kind(name: str, kind: str) -> None:
     _, activity, _ = mapped({"event": name})
     assert DEFAULT_KINDS[activity.type] == kind
 
@@ -62,7 +64,7 @@ def test_name_that_the_settings_list_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["!!!", "购买", "a"])
-def test_name_of_any_script_stays_a_name(name: str) -> None:
+def test_name_in_any_script_is_kept(name: str) -> None:
     assert snake_case(name) == name
 
 
@@ -82,22 +84,22 @@ def test_customer_is_the_user_else_the_anonymous_one() -> None:
 
 
 def test_clock_that_runs_an_hour_ahead_is_corrected_by_when_it_was_sent() -> None:
-    said = {"timestamp": "2026-03-01T15:00:00Z"}
-    _, activity, _ = mapped(said, at=frame("2026-03-01T15:05:33Z"))
+    call = {"timestamp": "2026-03-01T15:00:00Z"}
+    _, activity, _ = mapped(call, at=frame("2026-03-01T15:05:33Z"))
     assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
-    _, activity, _ = mapped({**said, "sentAt": "2026-03-01T15:05:33Z"}, at=frame("2001-01-01T00:00:00Z"))
+    _, activity, _ = mapped({**call, "sentAt": "2026-03-01T15:05:33Z"}, at=frame("2001-01-01T00:00:00Z"))
     assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC), "a call's own sentAt comes first"
 
 
 def test_time_that_was_corrected_before_is_not_corrected_again() -> None:
-    said = {"timestamp": "2026-03-01T14:00:00Z", "originalTimestamp": "2026-03-01T15:00:00Z"}
-    _, activity, _ = mapped(said, at=frame("2026-03-01T15:05:33Z"))
+    call = {"timestamp": "2026-03-01T14:00:00Z", "originalTimestamp": "2026-03-01T15:00:00Z"}
+    _, activity, _ = mapped(call, at=frame("2026-03-01T15:05:33Z"))
     assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
     _, activity, _ = mapped({"originalTimestamp": "2026-03-01T15:00:00Z"}, at=frame("2026-03-01T15:05:33Z"))
     assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
 
 
-def test_time_without_sent_at_stands_and_none_is_now() -> None:
+def test_time_without_sent_at_is_kept_and_a_missing_time_is_now() -> None:
     assert mapped({"timestamp": "2025-12-24T18:00:00+01:00"})[1].occurred_at == datetime(2025, 12, 24, 17, tzinfo=UTC)
     assert mapped({})[1].occurred_at == datetime.fromtimestamp(NOW, UTC)
 
@@ -145,7 +147,7 @@ def test_amount_is_revenue_else_total_else_value(given_: dict[str, Any], amount:
     assert mapped({"properties": given_})[2].get("amount") == amount
 
 
-def test_places_where_sdks_put_what_ebb_knows() -> None:
+def test_properties_are_read_from_wherever_sdks_put_them() -> None:
     call: dict[str, Any] = {
         "properties": {"sku": 77, "affiliation": "Paris", "paymentMethod": "card", "plan": "gold", "n": 1.5, "x": None},
         "context": {"location": {"country": "FR"}, "sessionId": 1772374000123, "ip": "203.0.113.9"},
@@ -168,7 +170,7 @@ def test_places_where_sdks_put_what_ebb_knows() -> None:
     }
 
 
-def test_nothing_that_names_a_person_goes_on_the_topic() -> None:
+def test_no_personal_property_reaches_the_topic() -> None:
     person = {
         "email": "jo@example.com",
         "firstName": "Jo",
@@ -177,8 +179,8 @@ def test_nothing_that_names_a_person_goes_on_the_topic() -> None:
         "address": {"street": "x"},
     }
     event, _, _ = mapped({"properties": person, "context": {"traits": person, "ip": "203.0.113.9"}})
-    traits, _, found = mapped({"traits": {**person, "address": {"country": "DE", "city": "Bonn"}}}, "identify")
-    assert found == {"country": "DE"}
+    traits, _, properties = mapped({"traits": {**person, "address": {"country": "DE", "city": "Bonn"}}}, "identify")
+    assert properties == {"country": "DE"}
     for word in (b"jo@", b"Jo", b"Doe", b"203.0", b"Bonn"):
         assert word not in event.body + traits.body
 
@@ -189,7 +191,7 @@ def test_call_sent_again_is_the_same_event_with_and_without_a_message_id() -> No
     first = mapped({**timed, "sentAt": "2026-03-01T14:00:01Z"})[0].event_id
     assert first == mapped({**timed, "sentAt": "2026-03-01T14:00:09Z"})[0].event_id
     assert first != mapped({**timed, "properties": {"n": 1}})[0].event_id
-    assert mapped({})[0].event_id != mapped({})[0].event_id, "untimed calls cannot be told from true repeats"
+    assert mapped({})[0].event_id != mapped({})[0].event_id, "untimed calls look like true repeats"
 
 
 JSON = st.recursive(
@@ -244,7 +246,7 @@ def test_gzip_that_unpacks_to_too_much_or_ends_early_is_refused() -> None:
         read_body(gzip.compress(b"{}")[:-4], "gzip")
 
 
-def test_batch_must_be_one_and_not_too_long() -> None:
+def test_batch_must_be_a_list_and_not_too_long() -> None:
     wrongs: tuple[dict[str, Any], ...] = ({}, {"batch": {}}, {"batch": [{}] * 2_501})
     for wrong in wrongs:
         with pytest.raises(MalformedError):
@@ -254,8 +256,8 @@ def test_batch_must_be_one_and_not_too_long() -> None:
 @given(st.text(max_size=40), st.text(max_size=40) | st.none(), st.dictionaries(st.just("writeKey"), JSON))
 def test_any_authorization_is_a_key_or_none(header: str, other: str | None, body: dict[str, Any]) -> None:
     for text in (header, f"Basic {header}", f"Bearer {header}"):
-        found = write_key(text, other, body)
-        assert found is None or isinstance(found, str)
+        key = write_key(text, other, body)
+        assert key is None or isinstance(key, str)
 
 
 def test_write_key_is_found_where_sdks_put_it() -> None:
@@ -266,7 +268,7 @@ def test_write_key_is_found_where_sdks_put_it() -> None:
     assert write_key("Basic ???", "other", {"writeKey": "other"}) is None, "a broken one is not passed over"
 
 
-def test_calls_that_are_not_wanted_are_ignored_not_refused() -> None:
+def test_calls_that_are_not_collected_are_ignored_not_refused() -> None:
     collector = Collector(Settings(collect_calls="track"), Clock())
     calls = [{"type": "identify", "userId": "c"}, {"type": "track", "userId": "c", "event": "x"}, {"type": "alias"}]
     events, verdicts = collector.judge(calls, {}, None)

@@ -27,7 +27,7 @@ def refused(kept: Authenticator, key: str | None, scope: Scope = Scope.READ) -> 
 
 
 def take(ring: ApiKeyView, record: KeyRecord) -> None:
-    ring.take(record.id.encode(), record.model_dump_json().encode())
+    ring.apply(record.id.encode(), record.model_dump_json().encode())
 
 
 def now(**later: float) -> datetime:
@@ -92,7 +92,7 @@ def test_revoked_and_expired_keys_are_refused_at_once() -> None:
     assert refused(kept, key) == "ended-key"
     take(ring, record.model_copy(update={"revoked_at": now()}))
     assert refused(kept, key) == "ended-key"
-    ring.take(record.id.encode(), None)
+    ring.apply(record.id.encode(), None)
     assert refused(kept, key) == "wrong-key"
 
 
@@ -101,7 +101,7 @@ def test_record_that_is_no_key_opens_nothing_and_stops_nothing() -> None:
     kept = door(ring, require_key=True)
     record, key = make_key("mine", [Scope.READ])
     for body in (b"{", b"{}", record.model_dump_json().replace(record.id, "0" * 12).encode()):
-        ring.take(record.id.encode(), body)
+        ring.apply(record.id.encode(), body)
         assert refused(kept, key) == "wrong-key"
     take(ring, record)
     kept.admit(key, Scope.READ)

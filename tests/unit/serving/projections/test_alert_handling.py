@@ -20,27 +20,27 @@ def test_outcome_closes_whatever_else_is_read_after_it_and_a_snooze_ends_by_itse
     soon = AS_OF + timedelta(minutes=30)
     acts = [record(Act.ACKNOWLEDGE, 1), record(Act.SNOOZE, 2, until=soon)]
     for order in permutations(acts):
-        desk = AlertHandlingView()
+        view = AlertHandlingView()
         for one in order:
-            desk.take(*one)
-        assert desk.of("a/1", soon - timedelta(minutes=1)).status is Status.SNOOZED
-        assert desk.of("a/1", soon).status is Status.ACKNOWLEDGED
+            view.apply(*one)
+        assert view.of("a/1", soon - timedelta(minutes=1)).status is Status.SNOOZED
+        assert view.of("a/1", soon).status is Status.ACKNOWLEDGED
     for order in permutations([*acts, record(Act.OUTCOME, 0, outcome=Outcome.LEFT)]):
-        desk = AlertHandlingView()
+        view = AlertHandlingView()
         for one in order:
-            desk.take(*one)
-        assert (desk.of("a/1").status, desk.of("a/1").outcome) == (Status.CLOSED, Outcome.LEFT)
+            view.apply(*one)
+        assert (view.of("a/1").status, view.of("a/1").outcome) == (Status.CLOSED, Outcome.LEFT)
 
 
-def test_what_is_withdrawn_or_no_act_leaves_nothing() -> None:
-    desk = AlertHandlingView()
+def test_withdrawn_or_invalid_act_leaves_the_alert_open() -> None:
+    view = AlertHandlingView()
     key, body = record(Act.ACKNOWLEDGE, 1)
     for odd in ((b"a/1/dance", body), (key, b"{"), (b"b/acknowledge", body), (None, body)):
-        desk.take(*odd)
-    assert desk.of("a/1").status is Status.OPEN
-    desk.take(key, body)
-    assert desk.keys_of("c-1", AS_OF) == ["a/1/acknowledge"]
-    assert desk.keys_of("c-1", AS_OF - timedelta(seconds=1)) == []
-    desk.take(key, None)
-    assert desk.of("a/1").status is Status.OPEN
-    assert desk.keys_of("c-1", AS_OF) == []
+        view.apply(*odd)
+    assert view.of("a/1").status is Status.OPEN
+    view.apply(key, body)
+    assert view.keys_of("c-1", AS_OF) == ["a/1/acknowledge"]
+    assert view.keys_of("c-1", AS_OF - timedelta(seconds=1)) == []
+    view.apply(key, None)
+    assert view.of("a/1").status is Status.OPEN
+    assert view.keys_of("c-1", AS_OF) == []

@@ -13,21 +13,21 @@ from serving.projections.scores import ScoreView
 from tests.support.teller import make_score
 
 
-def board_of(*scores: object) -> ScoreView:
-    board = ScoreView()
-    board.apply([(b"", score.model_dump_json().encode()) for score in scores])  # type: ignore[attr-defined]
-    return board
+def view_of(*scores: object) -> ScoreView:
+    view = ScoreView()
+    view.apply([(b"", score.model_dump_json().encode()) for score in scores])  # type: ignore[attr-defined]
+    return view
 
 
 def ids(bodies: list[bytes]) -> list[str]:
     return [json.loads(body)["customer_id"] for body in bodies]
 
 
-def walk(board: ScoreView, wanted: CustomerFilter, sort: Sort, size: int) -> list[str]:
+def walk(view: ScoreView, query: CustomerFilter, sort: Sort, size: int) -> list[str]:
     seen: list[str] = []
     after = None
     while True:
-        page = at_risk(board, wanted, sort, after, size)
+        page = at_risk(view, query, sort, after, size)
         seen += ids(page.bodies)
         assert len(page.bodies) <= size
         if page.following is None:
@@ -39,23 +39,23 @@ def walk(board: ScoreView, wanted: CustomerFilter, sort: Sort, size: int) -> lis
 @pytest.mark.parametrize("sort", ["churn", "value_at_risk", "expected_gain"])
 def test_pages_list_every_customer_exactly_once_in_order_even_with_many_ties(sort: Sort, size: int) -> None:
     choose = random.Random(5)  # noqa: S311 - not for secrets
-    scores = [make_score(f"c-{place}", choose.choice([0.1, 0.5, 0.5, 0.9])) for place in range(60)]
+    scores = [make_score(f"c-{number}", choose.choice([0.1, 0.5, 0.5, 0.9])) for number in range(60)]
     expected = [one.customer_id for one in sorted(scores, key=lambda one: (-getattr(one, sort), one.customer_id))]
-    assert walk(board_of(*scores), CustomerFilter(), sort, size) == expected
+    assert walk(view_of(*scores), CustomerFilter(), sort, size) == expected
 
 
 def test_filters_must_all_hold() -> None:
-    board = board_of(
+    view = view_of(
         make_score("a", 0.9, country="DE", channel="app", value_at_risk=50),
         make_score("b", 0.9, country="FR", channel="app", value_at_risk=50),
         make_score("c", 0.7, country="DE", channel="app", value_at_risk=50),
         make_score("d", 0.9, country="DE", channel="web", value_at_risk=50),
         make_score("e", 0.9, country="DE", channel="app", value_at_risk=10),
     )
-    wanted = CustomerFilter(bands=(Band.CRITICAL,), country="DE", channel="app", min_value=20, min_churn=0.8)
-    assert ids(at_risk(board, wanted, "churn", None, 10).bodies) == ["a"]
+    query = CustomerFilter(bands=(Band.CRITICAL,), country="DE", channel="app", min_value=20, min_churn=0.8)
+    assert ids(at_risk(view, query, "churn", None, 10).bodies) == ["a"]
     assert ids(
-        at_risk(board, CustomerFilter(bands=(Band.HIGH, Band.CRITICAL), country="DE"), "churn", None, 10).bodies
+        at_risk(view, CustomerFilter(bands=(Band.HIGH, Band.CRITICAL), country="DE"), "churn", None, 10).bodies
     ) == [
         "a",
         "d",
@@ -64,25 +64,25 @@ def test_filters_must_all_hold() -> None:
     ]
 
 
-def test_unknown_country_lists_nobody() -> None:
-    page = at_risk(board_of(make_score("a", 0.9, country=None)), CustomerFilter(country="XX"), "churn", None, 10)
+def test_unknown_country_lists_no_customer() -> None:
+    page = at_risk(view_of(make_score("a", 0.9, country=None)), CustomerFilter(country="XX"), "churn", None, 10)
     assert page.bodies == []
     assert page.following is None
 
 
 def test_erased_customer_is_listed_no_more() -> None:
-    board = board_of(make_score("a", 0.9), make_score("b", 0.8))
-    board.apply([(b"a", None)])
-    assert walk(board, CustomerFilter(), "churn", 1) == ["b"]
+    view = view_of(make_score("a", 0.9), make_score("b", 0.8))
+    view.apply([(b"a", None)])
+    assert walk(view, CustomerFilter(), "churn", 1) == ["b"]
 
 
 def test_last_page_that_is_full_says_there_is_no_more() -> None:
-    page = at_risk(board_of(make_score("a", 0.9), make_score("b", 0.8)), CustomerFilter(), "churn", None, 2)
+    page = at_risk(view_of(make_score("a", 0.9), make_score("b", 0.8)), CustomerFilter(), "churn", None, 2)
     assert page.following is None
 
 
 def test_movers_are_the_strongest_changes_of_each_direction() -> None:
-    board = board_of(
+    view = view_of(
         make_score("up-1", 0.5, trend_7d=0.1),
         make_score("up-3", 0.5, trend_7d=0.3),
         make_score("up-2", 0.5, trend_7d=0.2),
@@ -91,13 +91,13 @@ def test_movers_are_the_strongest_changes_of_each_direction() -> None:
         make_score("still", 0.5, trend_7d=0.0),
         make_score("gone", 0.5, trend_7d=0.9),
     )
-    board.apply([(b"gone", None)])
-    assert ids(movers(board, "up", 2)) == ["up-3", "up-2"]
-    assert ids(movers(board, "up", 10)) == ["up-3", "up-2", "up-1"]
-    assert ids(movers(board, "down", 10)) == ["down"]
+    view.apply([(b"gone", None)])
+    assert ids(movers(view, "up", 2)) == ["up-3", "up-2"]
+    assert ids(movers(view, "up", 10)) == ["up-3", "up-2", "up-1"]
+    assert ids(movers(view, "down", 10)) == ["down"]
 
 
-def test_page_token_leads_on_only_in_the_query_that_gave_it() -> None:
+def test_page_token_is_valid_only_for_the_query_that_returned_it() -> None:
     token = page_token(["q", 1], (0.25, "c-ü"))
     assert read_token(["q", 1], token) == (0.25, "c-ü")
     with pytest.raises(ProblemError, match="not a token") as caught:

@@ -1,4 +1,4 @@
-"""The hub numbers and remembers; an outbox is bounded and keeps what matters."""
+"""The hub numbers and remembers; a queue is bounded and keeps what matters."""
 
 import asyncio
 import json
@@ -24,23 +24,23 @@ def item(
     )
 
 
-def drained(outbox: SendQueue) -> list[StreamMessage | str]:
+def drained(queue: SendQueue) -> list[StreamMessage | str]:
     taken: list[StreamMessage | str] = []
-    while (one := outbox.take()) is not None:
+    while (one := queue.get()) is not None:
         taken.append(one if isinstance(one, str) else one[0])
     return taken
 
 
-def named(outbox: SendQueue) -> list[tuple[int, tuple[str, ...]]]:
+def named(queue: SendQueue) -> list[tuple[int, tuple[str, ...]]]:
     """Return the sequence and the subscriptions of each message that waits."""
     taken = []
-    while (one := outbox.take()) is not None:
+    while (one := queue.get()) is not None:
         assert not isinstance(one, str)
         taken.append((one[0].sequence, one[1]))
     return taken
 
 
-def test_filter_lets_through_what_holds_in_all_its_parts() -> None:
+def test_filter_passes_what_matches_all_its_parts() -> None:
     wanted = Filter(
         bands=frozenset({Band.HIGH}), customers=frozenset({"c-1"}), countries=frozenset({"DE"}), minimum=0.7
     )
@@ -52,7 +52,7 @@ def test_filter_lets_through_what_holds_in_all_its_parts() -> None:
     assert item().passes(Filter())
 
 
-def test_filter_with_no_bands_at_all_lets_nothing_through() -> None:
+def test_filter_without_any_band_passes_nothing() -> None:
     assert not item().passes(Filter(bands=frozenset()))
 
 
@@ -61,7 +61,7 @@ def test_hub_numbers_messages_without_a_gap_and_encodes_each_once() -> None:
     hub.add(first)
     hub.add(second)
     hub.publish([item(), item("alerts"), item()])
-    mine, yours = drained(first.outbox), drained(second.outbox)
+    mine, yours = drained(first.queue), drained(second.queue)
     assert [one.sequence for one in mine if isinstance(one, StreamMessage)] == [1, 2, 3]
     assert [json.loads(one.text())["type"] for one in mine if isinstance(one, StreamMessage)] == [
         "score",
@@ -78,19 +78,19 @@ def test_subscription_gets_only_its_topics() -> None:
     hub, subscription = Hub(10), Subscription(frozenset({"alerts"}), Filter())
     hub.add(subscription)
     hub.publish([item(), item("alerts")])
-    assert [one.topic for one in drained(subscription.outbox) if isinstance(one, StreamMessage)] == ["alerts"]
+    assert [one.topic for one in drained(subscription.queue) if isinstance(one, StreamMessage)] == ["alerts"]
 
 
-def test_hub_offers_nothing_to_a_subscription_that_left() -> None:
+def test_hub_offers_nothing_to_a_removed_subscription() -> None:
     hub, subscription = Hub(10), Subscription(BOTH, Filter())
     hub.add(subscription)
     hub.remove(subscription)
     hub.remove(subscription)
     hub.publish([item()])
-    assert len(subscription.outbox) == 0
+    assert len(subscription.queue) == 0
 
 
-def test_hub_tells_what_was_missed_alerts_all_scores_the_latest() -> None:
+def test_hub_returns_what_was_missed_alerts_all_scores_the_latest() -> None:
     hub = Hub(10)
     hub.publish([item(churn=0.1), item("alerts"), item(churn=0.2), item("alerts"), item(customer="c-2")])
     missed = hub.missed(hub.epoch, 1, Subscription(BOTH, Filter()))
@@ -101,43 +101,43 @@ def test_hub_tells_what_was_missed_alerts_all_scores_the_latest() -> None:
     assert [one.sequence for one in only or []] == [2, 4]
 
 
-def test_hub_does_not_tell_of_another_epoch_or_of_the_future() -> None:
+def test_hub_returns_nothing_for_another_epoch_or_a_future_sequence() -> None:
     hub = Hub(10)
     hub.publish([item()])
     assert hub.missed("another", 0, Subscription(BOTH, Filter())) is None
     assert hub.missed(hub.epoch, 2, Subscription(BOTH, Filter())) is None
 
 
-def test_hub_admits_that_it_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_returns_none_for_what_it_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(REMEMBERED, "scores", 3)
     hub = Hub(10)
-    hub.publish([item(customer=f"c-{place}") for place in range(5)])
+    hub.publish([item(customer=f"c-{number}") for number in range(5)])
     assert hub.missed(hub.epoch, 1, Subscription(BOTH, Filter())) is None
     assert len(hub.missed(hub.epoch, 2, Subscription(BOTH, Filter())) or []) == 3
     assert hub.missed(hub.epoch, 0, Subscription(frozenset({"alerts"}), Filter())) == []
 
 
-def test_hub_has_room_for_as_many_streams_as_it_may_and_no_more() -> None:
+def test_hub_accepts_streams_up_to_its_limit() -> None:
     hub = Hub(2)
-    assert [hub.enter(), hub.enter(), hub.enter()] == [True, True, False]
-    hub.leave()
-    assert hub.enter()
-    hub.gone.set()
-    hub.leave()
-    assert not hub.enter()
+    assert [hub.connect(), hub.connect(), hub.connect()] == [True, True, False]
+    hub.disconnect()
+    assert hub.connect()
+    hub.closing.set()
+    hub.disconnect()
+    assert not hub.connect()
 
 
 def test_message_of_several_subscriptions_is_queued_once_and_names_them() -> None:
-    hub, outbox = Hub(10), SendQueue()
+    hub, queue = Hub(10), SendQueue()
     wanted = (
         ("", Filter()),
         ("mine", Filter(customers=frozenset({"c-1"}))),
         ("high", Filter(bands=frozenset({Band.HIGH}))),
     )
     for name, filter_ in wanted:
-        hub.add(Subscription(BOTH, filter_, outbox, name))
+        hub.add(Subscription(BOTH, filter_, queue, name))
     hub.publish([item(), item(customer="c-2"), item(customer="c-2", band="high", churn=0.7)])
-    taken = named(outbox)
+    taken = named(queue)
     assert [(sequence, set(names)) for sequence, names in taken] == [(1, {"", "mine"}), (2, {""}), (3, {"", "high"})]
     one = item()
     assert "subscriptions" not in json.loads(one.text())
@@ -162,76 +162,74 @@ def test_hub_asks_only_subscriptions_that_a_message_may_be_for(monkeypatch: pyte
     assert asked == 1
 
 
-def test_full_outbox_keeps_the_latest_score_of_each_subscription() -> None:
-    hub, outbox = Hub(10), SendQueue(4)
-    hub.add(Subscription(BOTH, Filter(minimum=0.5), outbox, "high"))
-    hub.add(Subscription(BOTH, Filter(countries=frozenset({"FR"})), outbox, "french"))
+def test_full_queue_keeps_the_latest_score_of_each_subscription() -> None:
+    hub, queue = Hub(10), SendQueue(4)
+    hub.add(Subscription(BOTH, Filter(minimum=0.5), queue, "high"))
+    hub.add(Subscription(BOTH, Filter(countries=frozenset({"FR"})), queue, "french"))
     for churn, country in ((0.6, "DE"), (0.9, "DE"), (0.1, "FR"), (0.2, "FR"), (0.3, "FR")):
         hub.publish([item(churn=churn, country=country)])
-    assert named(outbox) == [(2, ("high",)), (4, ("french",)), (5, ("french",))]
+    assert named(queue) == [(2, ("high",)), (4, ("french",)), (5, ("french",))]
 
 
-def test_outbox_below_its_bound_keeps_every_score() -> None:
-    outbox = SendQueue(10)
+def test_queue_below_its_bound_keeps_every_score() -> None:
+    queue = SendQueue(10)
     for churn in range(10):
-        outbox.put(item(churn=churn / 10))
-    assert len(drained(outbox)) == 10
-    assert outbox.coalesced == 0
+        queue.put(item(churn=churn / 10))
+    assert len(drained(queue)) == 10
 
 
-def test_full_outbox_lets_the_latest_score_of_a_customer_win_and_keeps_alerts_in_order() -> None:
+def test_full_queue_lets_the_latest_score_of_a_customer_win_and_keeps_alerts_in_order() -> None:
     hub, subscription = Hub(10), Subscription(BOTH, Filter())
-    subscription.outbox = outbox = SendQueue(8)
+    subscription.queue = queue = SendQueue(8)
     hub.add(subscription)
     hub.publish([item(churn=0.1), item("alerts"), *(item(churn=0.2) for _ in range(5)), item("alerts")])
     hub.publish([item(customer="c-2")])
-    kept = [one for one in drained(outbox) if isinstance(one, StreamMessage)]
+    kept = [one for one in drained(queue) if isinstance(one, StreamMessage)]
     assert [one.sequence for one in kept] == [2, 7, 8, 9]
-    assert outbox.coalesced == 5
-    assert not outbox.overflown.is_set()
+    assert not queue.overflowed.is_set()
 
 
-def test_outbox_that_only_alerts_fill_overflows_and_holds_nothing_more() -> None:
-    outbox = SendQueue(8)
+def test_queue_that_only_alerts_fill_overflows_and_holds_nothing_more() -> None:
+    queue = SendQueue(8)
     for _ in range(9):
-        outbox.put(item("alerts"))
-    assert outbox.overflown.is_set()
-    outbox.put(item("alerts"))
-    assert len(outbox) == 0
+        queue.put(item("alerts"))
+    assert queue.overflowed.is_set()
+    queue.put(item("alerts"))
+    assert len(queue) == 0
 
 
-def test_outbox_of_a_client_that_never_reads_stays_bounded() -> None:
-    outbox = SendQueue(CAPACITY)
+def test_queue_of_a_client_that_never_reads_stays_bounded() -> None:
+    queue = SendQueue(CAPACITY)
     for number in range(5 * CAPACITY):
-        outbox.put(item(customer=f"c-{number % 100}"))
-        assert len(outbox) <= CAPACITY
-    assert not outbox.overflown.is_set()
+        queue.put(item(customer=f"c-{number % 100}"))
+        assert len(queue) <= CAPACITY
+    assert not queue.overflowed.is_set()
 
 
-async def test_outbox_wakes_its_sender_and_lets_it_look_up_in_time() -> None:
-    outbox = SendQueue()
-    assert not await outbox.wait(0.01)
-    waiting = asyncio.create_task(outbox.wait(5))
+async def test_queue_wakes_its_sender_or_times_out() -> None:
+    queue = SendQueue()
+    assert not await queue.wait(0.01)
+    waiting = asyncio.create_task(queue.wait(5))
     await asyncio.sleep(0)
-    outbox.put("control")
+    queue.put("control")
     assert await waiting
-    assert outbox.take() == "control"
+    assert queue.get() == "control"
 
 
 def test_short_form_of_bands_is_the_filter() -> None:
-    said = CLIENT_MESSAGE.validate_json('{"type":"subscribe","bands":["high"]}')
-    assert isinstance(said, Subscribe)
-    assert said.wanted.bands == frozenset({Band.HIGH})
-    assert said.topics == BOTH
+    message = CLIENT_MESSAGE.validate_json('{"type":"subscribe","bands":["high"]}')
+    assert isinstance(message, Subscribe)
+    assert message.wanted.bands == frozenset({Band.HIGH})
+    assert message.topics == BOTH
 
 
 def test_key_of_a_subscription_is_not_shown_by_its_repr() -> None:
-    said = CLIENT_MESSAGE.validate_json('{"type":"resume","epoch":"e","sequence":3,"api_key":"top-secret"}')
-    assert isinstance(said, Resume)
-    assert "top-secret" not in repr(said)
+    message = CLIENT_MESSAGE.validate_json('{"type":"resume","epoch":"e","sequence":3,"api_key":"top-secret"}')
+    assert isinstance(message, Resume)
+    assert "top-secret" not in repr(message)
 
 
-def test_close_codes_say_by_their_range_whether_to_come_back() -> None:
+def test_range_of_a_close_code_decides_whether_to_reconnect() -> None:
     come_back = {CloseCode.SLOW, CloseCode.FULL, CloseCode.NOT_READY, CloseCode.GOING_AWAY}
     for code in CloseCode:
         assert may_reconnect(code) == (code in come_back)

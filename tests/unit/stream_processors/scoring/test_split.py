@@ -58,23 +58,23 @@ def test_the_arms_of_one_target_say_nothing_of_anothers() -> None:
 
 
 def test_a_worker_splits_while_the_challenger_has_a_share_and_no_longer() -> None:
-    watcher = ModelFollower(SETTINGS)
-    watcher.take(model("adam", "challenger", share=0.2))
-    watcher.take(model("logistic", "champion"))
-    assert (watcher.churn.name, watcher.splits["churn"].challenger.name) == ("churn.logistic", "churn.adam")
-    watcher.take(model("recency", "challenger"))  # a challenger without a share changes nothing
-    assert watcher.splits["churn"].share == 0.2
-    changes = watcher.changes
-    watcher.take(model("adam", "challenger", share=0.3, version=2))
-    assert (watcher.splits["churn"].share, watcher.splits["churn"].challenger.version) == (0.3, 2)
-    watcher.take(model("adam", "challenger", version=3))
-    assert watcher.splits == {}
-    assert watcher.changes == changes + 2
+    models = ModelFollower(SETTINGS)
+    models.apply(model("adam", "challenger", share=0.2))
+    models.apply(model("logistic", "champion"))
+    assert (models.churn.name, models.splits["churn"].challenger.name) == ("churn.logistic", "churn.adam")
+    models.apply(model("recency", "challenger"))  # a challenger without a share changes nothing
+    assert models.splits["churn"].share == 0.2
+    changes = models.changes
+    models.apply(model("adam", "challenger", share=0.3, version=2))
+    assert (models.splits["churn"].share, models.splits["churn"].challenger.version) == (0.3, 2)
+    models.apply(model("adam", "challenger", version=3))
+    assert models.splits == {}
+    assert models.changes == changes + 2
 
 
 def test_a_challenger_that_becomes_champion_scores_everybody() -> None:
-    watcher = ModelFollower(SETTINGS)
-    watcher.take(model("adam", "challenger", share=0.2))
-    watcher.take(model("adam", "champion", version=2))
-    assert (watcher.churn.version, watcher.splits) == (2, {})
-    assert Assignment.of(watcher, "churn", hash_ids(IDS)).names() is None
+    models = ModelFollower(SETTINGS)
+    models.apply(model("adam", "challenger", share=0.2))
+    models.apply(model("adam", "champion", version=2))
+    assert (models.churn.version, models.splits) == (2, {})
+    assert Assignment.of(models, "churn", hash_ids(IDS)).names() is None
