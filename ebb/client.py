@@ -1,4 +1,4 @@
-"""A client of Ebb's stream: an async iterator over scores and alerts that outlives cuts and tells each alert once."""
+"""A client of Ebb's stream: an async iterator that survives disconnects and yields each alert once."""
 
 import asyncio
 import math
@@ -23,27 +23,27 @@ from ebb.loopback import LOOPBACK
 LONGEST_WAIT = 15.0
 """Seconds between two attempts at most; each wait is random, so that a thousand clients do not come back at once."""
 REMEMBERED = 10 * ALERTS_HELD
-"""Ids of alerts that are held so that none is told twice: ten times what the API can tell again."""
+"""Ids of alerts kept so that none is yielded twice: ten times what the API can send again."""
 _PAGE = 500
 _KEY_CODES = frozenset({CloseCode.NO_KEY, CloseCode.WRONG_SCOPE, CloseCode.KEY_ENDED, 401, 403})
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Told in place of what this client may have missed and nobody can tell it any more: fetch the state by REST."""
+    """Events may have been missed; fetch the current state by REST."""
 
     scores: bool
     """Scores may have changed unseen."""
     alerts: bool
-    """More alerts were raised than the API holds; those that it holds are told."""
+    """More alerts were raised than the API holds; those that it holds are yielded."""
 
 
 class Stream:
     """Scores and alerts of an API as they come.
 
-    It connects again when the connection is cut or falls silent, and resumes where it was. Where the API cannot tell
-    what was missed (it was restarted, or another replica answers), alerts are fetched by REST, and a `Gap` says what
-    else there is to fetch. Each alert that is raised after the iteration began is told exactly once.
+    It reconnects when the connection is cut or falls silent, and resumes where it was. Where the API cannot replay
+    what was missed (it was restarted, or another replica answers), alerts are fetched by REST, and a `Gap` names what
+    else to fetch. Each alert that is raised after the iteration began is yielded exactly once.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Stream:
     topics
         Of `scores` and `alerts`.
     bands, customers, countries
-        What to be told of; None does not filter.
+        What to subscribe to; None does not filter.
     minimum
         Least churn probability.
     start_seconds
@@ -67,7 +67,7 @@ class Stream:
     Raises
     ------
     KeyRefusedError, StreamRefusedError
-        While iterating: the API says not to come back.
+        While iterating: the API closed the stream for good.
     UnavailableError
         While iterating: no API has answered for as long as was to be waited.
 
@@ -96,7 +96,7 @@ class Stream:
         self.cuts = 0
         """Connections that were lost."""
         self.position: tuple[str, int] | None = None
-        """Epoch, and sequence up to which everything has been told."""
+        """Epoch, and sequence up to which everything was yielded."""
         parts = {"bands": bands, "customers": customers, "countries": countries, "minimum": minimum}
         self._wanted = Filter.model_validate(
             {name: frozenset(part) if isinstance(part, Collection) else part for name, part in parts.items()}
@@ -105,15 +105,15 @@ class Stream:
         self._topics = sorted(set(topics))
         self._start_seconds, self._patience_seconds = start_seconds, patience_seconds
         self._say = say or (lambda _: None)
-        # Loopback is no place to reach by a proxy, whatever the environment says.
+        # Loopback is never reached by a proxy, whatever the environment sets.
         self._proxied = urlsplit(self.url).hostname not in LOOPBACK
         self._known: OrderedDict[str, None] | None = None
-        """Ids of alerts that were told, or stood before the iteration; None before that is known."""
-        self._owed = "alerts" in self._topics
-        """Whether alerts must be fetched that no connection told."""
+        """Ids of alerts that were yielded, or raised before the iteration; None before that is known."""
+        self._alerts_pending = "alerts" in self._topics
+        """Whether alerts must be fetched that no connection sent."""
         self._broken = False
         """Whether a `Gap` is to be thought of with it."""
-        self._look_again = False
+        self._recheck = False
         self._silence = 60.0
         self._attempts = 0
         self._detail = ""
@@ -129,7 +129,7 @@ class Stream:
             await self._told.aclose()
 
     def __aiter__(self) -> AsyncGenerator[Score | Alert | Gap, None]:
-        """Go through what is told; the same iteration each time."""
+        """Iterate over messages; the same iteration each time."""
         if self._told is None:
             self._told = self._tell()
         return self._told
@@ -138,7 +138,7 @@ class Stream:
         heard_at = time.monotonic()
         while True:
             try:
-                if self._owed and self._known is None:
+                if self._alerts_pending and self._known is None:
                     self._known = OrderedDict.fromkeys(one["alert_id"] for one in await self._alerts())
                 address = f"{self.url.replace('http', 'ws', 1)}/v1/stream"
                 async with connect(address, proxy=True if self._proxied else None, compression=None) as socket:
@@ -147,11 +147,11 @@ class Stream:
                         async with asyncio.timeout(self._silence):
                             message = await socket.recv()
                         heard_at = time.monotonic()
-                        for told in await self._take(orjson.loads(message)):
-                            yield told
+                        for messages in await self._handle(orjson.loads(message)):
+                            yield messages
             except ConnectionClosed as closed:
                 code = closed.rcvd.code if closed.rcvd else 1006
-                if 3000 <= code < 3500:  # somebody is there, and says to come back
+                if 3000 <= code < 3500:  # the API asks to reconnect
                     heard_at = time.monotonic()
                 why = self._check(code, closed.rcvd.reason if closed.rcvd else "the connection was cut")
             except InvalidStatus as error:
@@ -169,53 +169,53 @@ class Stream:
             self._attempts += 1
 
     def _subscription(self) -> str:
-        said: dict[str, Any] = {"type": "subscribe", "topics": self._topics}
-        said["filter"] = self._wanted.model_dump(mode="json", exclude_none=True)
+        message: dict[str, Any] = {"type": "subscribe", "topics": self._topics}
+        message["filter"] = self._wanted.model_dump(mode="json", exclude_none=True)
         if self._key:
-            said["api_key"] = self._key
+            message["api_key"] = self._key
         if self.position is not None:
-            said |= {"type": "resume", "epoch": self.position[0], "sequence": self.position[1]}
-        return orjson.dumps(said).decode()
+            message |= {"type": "resume", "epoch": self.position[0], "sequence": self.position[1]}
+        return orjson.dumps(message).decode()
 
-    async def _take(self, said: dict[str, Any]) -> list[Score | Alert | Gap]:
-        told: list[Score | Alert | Gap] = []
-        kind, data = said["type"], said.get("data", {})
+    async def _handle(self, message: dict[str, Any]) -> list[Score | Alert | Gap]:
+        messages: list[Score | Alert | Gap] = []
+        kind, data = message["type"], message.get("data", {})
         if kind == "error":
             self._detail = data["detail"]
-            return told
+            return messages
         if kind in {"subscribed", "unrecoverable"}:
             if kind == "unrecoverable":
-                self._broken, self._owed = True, "alerts" in self._topics
+                self._broken, self._alerts_pending = True, "alerts" in self._topics
             # Two heartbeats lost and part of a third.
-            self._silence = 2.5 * said["heartbeat_seconds"] + 1
+            self._silence = 2.5 * message["heartbeat_seconds"] + 1
             self._say(f"{'Watching' if self.position is None else 'Back at'} {self.url}.")
             self._attempts = 0
-        if self._owed or (kind == "heartbeat" and self._look_again):
-            told = await self._catch_up()
+        if self._alerts_pending or (kind == "heartbeat" and self._recheck):
+            messages = await self._catch_up()
         elif self._broken:
-            told = [Gap(scores=True, alerts=False)]
+            messages = [Gap(scores=True, alerts=False)]
         self._broken = False
         if kind == "score":
-            told.append(Score.model_validate(data, extra="ignore"))
+            messages.append(Score.model_validate(data, extra="ignore"))
         elif kind == "alert" and self._is_new(data):
-            told.append(Alert.model_validate(data, extra="ignore"))
-        epoch = said.get("epoch") or (self.position[0] if self.position else "")
-        self.position = (epoch, said["sequence"])
-        return told
+            messages.append(Alert.model_validate(data, extra="ignore"))
+        epoch = message.get("epoch") or (self.position[0] if self.position else "")
+        self.position = (epoch, message["sequence"])
+        return messages
 
     async def _catch_up(self) -> list[Score | Alert | Gap]:
-        """Fetch the alerts that no connection told; say what remains missed."""
+        """Fetch the alerts that no connection sent; report what remains missed."""
         listed = await self._alerts()
         complete = len(listed) < ALERTS_HELD or any(one["alert_id"] in (self._known or ()) for one in listed)
         missed = [Alert.model_validate(one, extra="ignore") for one in reversed(listed) if self._is_new(one)]
         # Behind one address may be several replicas, one of them a moment late: what it did not know yet, it knows by
         # the next heartbeat.
-        self._look_again = self._owed
-        self._owed = False
+        self._recheck = self._alerts_pending
+        self._alerts_pending = False
         scores = self._broken and "scores" in self._topics
         gap: list[Score | Alert | Gap] = [Gap(scores=scores, alerts=not complete)] if scores or not complete else []
-        wanted = [one for one in missed if self._passes(one)]
-        return [*gap, *wanted]
+        matching = [one for one in missed if self._passes(one)]
+        return [*gap, *matching]
 
     async def _alerts(self) -> list[dict[str, Any]]:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
@@ -247,7 +247,7 @@ class Stream:
         )
 
     def _check(self, code: int, why: str) -> str:
-        """Return why a connection ended; raise if the API says not to come back."""
+        """Return why a connection ended; raise if the API closed the stream for good."""
         if code == CloseCode.FULL:
             self._attempts = max(self._attempts, 3)
         if code in _KEY_CODES:

@@ -1,4 +1,4 @@
-"""The application: its parts, its routes, its beginning and its end."""
+"""The application: its parts, routes, start-up and shutdown."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     app.state.summary = SummaryMaker(context)
-    # Routes are tried in order, and nothing is asked for as often as a score.
+    # Routes are tried in order, and scores are requested most often.
     app.include_router(customers.router)
     for routes in (
         alerts,
@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(routes.router)
     install_problems(app)
     install_openapi(app)
-    if origins := list(context.door.origins):
+    if origins := list(context.authenticator.origins):
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
@@ -78,5 +78,5 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "Last-Event-ID"],
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
         )
-    app.add_middleware(RequestMiddleware, door=context.door)
+    app.add_middleware(RequestMiddleware, authenticator=context.authenticator)
     return app

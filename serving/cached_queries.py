@@ -1,4 +1,4 @@
-"""What only ClickHouse knows, asked by named queries with a short cache; its absence is an answer too."""
+"""Named queries to ClickHouse with a short cache; its absence is an answer too."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from ebb.log import get_logger
 FRESH_SECONDS = 2.0
 """A page of many viewers asks each query once in this time."""
 DOWN_SECONDS = 2.0
-"""After a failure nobody waits for ClickHouse again for this long."""
+"""For this long after a failure, calls fail at once instead of waiting for ClickHouse."""
 _log = get_logger(__name__)
 
 Rows = list[dict[str, Any]]
@@ -24,7 +24,7 @@ class Queries(Protocol):
         """Run a named query."""
 
     def ping(self) -> bool:
-        """Say whether ClickHouse answers."""
+        """Return whether ClickHouse answers."""
 
     def close(self) -> None:
         """Let the connections go."""
@@ -89,7 +89,7 @@ class CachedQueries:
             return None
 
     def answers(self) -> bool:
-        """Say whether ClickHouse answers now."""
+        """Return whether ClickHouse answers now."""
         try:
             alive = self._open().ping()
         except EbbError as error:

@@ -30,16 +30,16 @@ class Context:
 
     settings: Settings
     clock: Clock
-    door: Authenticator
+    authenticator: Authenticator
     hub: Hub
     feed: Feed
-    watch: PipelineMonitor
-    analytics: CachedQueries
+    pipeline_monitor: PipelineMonitor
+    queries: CachedQueries
     collector: Collector
-    delivery: AcknowledgedProducer
-    eraser: ErasureWorker
-    couriers: WebhookDispatchers
-    archive: HandlingArchiver
+    producer: AcknowledgedProducer
+    erasure_worker: ErasureWorker
+    webhook_dispatchers: WebhookDispatchers
+    handling_archiver: HandlingArchiver
 
     @classmethod
     def of(cls, settings: Settings) -> "Context":
@@ -50,26 +50,26 @@ class Context:
         return cls(
             settings=settings,
             clock=clock,
-            door=Authenticator(settings, feed.ring, complete=lambda: feed.reader.caught_up),
+            authenticator=Authenticator(settings, feed.api_keys, complete=lambda: feed.reader.caught_up),
             hub=hub,
             feed=feed,
-            watch=PipelineMonitor(settings),
-            analytics=CachedQueries(lambda: Store(settings)),
+            pipeline_monitor=PipelineMonitor(settings),
+            queries=CachedQueries(lambda: Store(settings)),
             collector=Collector(settings, clock),
-            delivery=AcknowledgedProducer(settings),
-            eraser=ErasureWorker(settings, feed.ledger, feed.desk),
-            couriers=WebhookDispatchers(settings, feed.ledger.is_erased),
-            archive=HandlingArchiver(settings, feed.ledger.is_erased),
+            producer=AcknowledgedProducer(settings),
+            erasure_worker=ErasureWorker(settings, feed.erasures, feed.alert_handling),
+            webhook_dispatchers=WebhookDispatchers(settings, feed.erasures.is_erased),
+            handling_archiver=HandlingArchiver(settings, feed.erasures.is_erased),
         )
 
     def start(self) -> None:
         """Start the threads; the running event loop fans out."""
         self.feed.start(asyncio.get_running_loop())
-        self.watch.start()
-        self.delivery.start()
-        self.eraser.start()
-        self.couriers.start()
-        self.archive.start()
+        self.pipeline_monitor.start()
+        self.producer.start()
+        self.erasure_worker.start()
+        self.webhook_dispatchers.start()
+        self.handling_archiver.start()
 
     async def stop(self) -> None:
         """Stop the threads."""
@@ -78,12 +78,12 @@ class Context:
         # Side by side: each may have to wait for a broker that does not answer.
         stops = (
             self.feed.stop,
-            self.watch.stop,
-            self.analytics.close,
-            self.delivery.stop,
-            self.eraser.stop,
-            self.couriers.stop,
-            self.archive.stop,
+            self.pipeline_monitor.stop,
+            self.queries.close,
+            self.producer.stop,
+            self.erasure_worker.stop,
+            self.webhook_dispatchers.stop,
+            self.handling_archiver.stop,
         )
         await asyncio.gather(*(asyncio.to_thread(stop) for stop in stops))
 

@@ -25,8 +25,8 @@ _UNACKNOWLEDGED_MS = 30_000
 class DrainingServer(uvicorn.Server):
     """Ends in order on SIGTERM, with exit status 0.
 
-    `/readyz` says no from that moment; after `drain_seconds`, in which all is served as before, the streams are closed
-    with a code that says "come back", and requests under way are answered.
+    `/readyz` answers 503 from that moment; after `drain_seconds`, in which all is served as before, the streams are
+    closed with a code that asks to reconnect, and requests in flight are answered.
     """
 
     def __init__(self, app: FastAPI, drain_seconds: float = 0.0) -> None:
@@ -60,7 +60,7 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = self.force_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Stop once whoever sends requests here has had the time to see that the API is not ready any more."""
+        """Stop once the load balancer has had the time to see that the API is no longer ready."""
         if self._stop_at is not None and time.monotonic() >= self._stop_at:
             self.should_exit = True
         return await super().on_tick(counter)

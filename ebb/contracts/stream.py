@@ -1,4 +1,4 @@
-"""What is said on `/v1/stream`, by either side. The server, the Python client and the AsyncAPI document share it."""
+"""Messages of `/v1/stream`, of either side, shared by the server, the Python client and the AsyncAPI document."""
 
 from enum import IntEnum
 from typing import Annotated, Any, Literal
@@ -39,7 +39,7 @@ class Filter(_Said):
     """Least `churn`."""
 
     def passes(self, *, customer_id: str, band: str, churn: float, country: str | None) -> bool:
-        """Say whether a score or an alert is wanted."""
+        """Return whether a score or an alert matches."""
         return (
             (self.bands is None or band in self.bands)
             and (self.minimum is None or churn >= self.minimum)
@@ -109,7 +109,7 @@ class _ServerBase(BaseModel):
 
 
 class Subscribed(_ServerBase):
-    """The subscription stands; what comes next of it has a greater sequence."""
+    """The subscription is active; its next message has a greater sequence."""
 
     type: Literal["subscribed"] = "subscribed"
     id: Identity = ""
@@ -120,7 +120,7 @@ class Subscribed(_ServerBase):
 
 
 class Unrecoverable(_ServerBase):
-    """What was missed is not held any more: fetch the present state by REST. The subscription stands from here."""
+    """What was missed is no longer held: fetch the current state by REST. The subscription is active from here."""
 
     type: Literal["unrecoverable"] = "unrecoverable"
     id: Identity = ""
@@ -216,7 +216,7 @@ class CloseCode(IntEnum):
     GOING_AWAY = 3008
     """The server stops or restarts. Come back at once, after a random part of a few seconds."""
     BAD_MESSAGE = 4400
-    """A message was not JSON of the protocol. The error message before the close says what was wrong."""
+    """A message was not JSON of the protocol. The error message before the close describes what was wrong."""
     NO_KEY = 4401
     """The API key is missing, not known, revoked or expired."""
     WRONG_SCOPE = 4402
@@ -232,5 +232,5 @@ class CloseCode(IntEnum):
 
 
 def may_reconnect(code: int) -> bool:
-    """Say whether a client that was closed with a code should connect again."""
+    """Return whether a client that was closed with a code should reconnect."""
     return not (3500 <= code < 4000 or 4400 <= code < 4500 or code in {1002, 1003, 1007, 1008, 1009, 1010})

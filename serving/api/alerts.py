@@ -24,7 +24,7 @@ from serving.http.problems import ProblemError
 from serving.projections.alert_handling import Handling
 
 LONGEST_SNOOZE = timedelta(days=7)
-"""As long as an alert lies on its topic."""
+"""As long as an alert is kept on its topic."""
 EXAMPLE_HANDLING: dict[str, Any] = {
     "status": "acknowledged",
     "by": "3f2a9c81d04e",
@@ -53,13 +53,13 @@ class Alerts(Answer):
 
 
 class RequestBody(BaseModel):
-    """Base of what is asked: unknown fields are refused so that a misspelt one is seen."""
+    """Base of request bodies: unknown fields are refused so that a misspelt one is noticed."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Snooze(RequestBody):
-    """How long an alert is put off: `hours` or `until`, at most seven days."""
+    """How long to snooze an alert: `hours` or `until`, at most seven days."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"hours": 24}})
 
@@ -87,7 +87,7 @@ router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 AlertId = Annotated[str, Path(min_length=1, max_length=300, description="Id of the alert.")]
 Bands = Annotated[list[Band] | None, Query(description="Bands to list; give it again for more.")]
 OfCustomer = Annotated[str | None, Query(max_length=256, description="Alerts of one customer.")]
-Statuses = Annotated[list[Status] | None, Query(description="Where an alert stands; give it again for more.")]
+Statuses = Annotated[list[Status] | None, Query(description="Status of the alert; repeat it for more.")]
 COLUMNS = (
     *("alert_id", "customer_id", "band", "previous_band", "churn", "previous", "why", "value_at_risk", "country"),
     *("channel", "as_of", "raised_at", "handling_status", "handling_by", "handling_at", "handling_until"),
@@ -124,7 +124,7 @@ AlertFilterDep = Annotated[AlertFilter, Depends(_choice)]
 )
 async def alerts(
     *,
-    here: ContextDep,
+    context: ContextDep,
     request: Request,
     chosen: AlertFilterDep,
     page_size: PageSize = 50,
@@ -132,9 +132,9 @@ async def alerts(
 ) -> Response:
     """Return the newest alerts."""
     if wants_csv(request.headers.get("accept")):
-        return alerts_csv(here, chosen)
+        return alerts_csv(context, chosen)
     query = ["alerts", chosen.bands, chosen.customer_id, chosen.statuses]
-    bodies, following = _listed(here, chosen, page_size, read_token(query, page_token_))
+    bodies, following = _listed(context, chosen, page_size, read_token(query, page_token_))
     token = orjson.dumps(page_token(query, following))
     body = b'{"alerts":[%b],"next_page_token":%b}' % (b",".join(bodies), token)
     return Response(body, headers=VARIES, media_type=JSON)
@@ -147,9 +147,9 @@ async def alerts(
     dependencies=[RequiresRead],
     **CSV_ROUTE,
 )
-async def recent_alerts_csv(here: ContextDep, chosen: AlertFilterDep) -> Response:
+async def recent_alerts_csv(context: ContextDep, chosen: AlertFilterDep) -> Response:
     """Return the newest alerts with what was done about them, as CSV."""
-    return alerts_csv(here, chosen)
+    return alerts_csv(context, chosen)
 
 
 @router.get(
@@ -159,22 +159,22 @@ async def recent_alerts_csv(here: ContextDep, chosen: AlertFilterDep) -> Respons
     description="An alert with what was done about it. One that is no longer held in memory is read from ClickHouse.",
     dependencies=[RequiresRead],
 )
-async def alert(alert_id: AlertId, here: ContextDep) -> Response:
+async def alert(alert_id: AlertId, context: ContextDep) -> Response:
     """Return an alert."""
-    _, body = await _find(here, alert_id)
-    return Response(with_handling(here, alert_id, body), media_type=JSON)
+    _, body = await _find(context, alert_id)
+    return Response(with_handling(context, alert_id, body), media_type=JSON)
 
 
 @router.post(
     "/{alert_id}/acknowledge",
     response_model=HandledAlert,
     summary="Acknowledge an alert",
-    description="Somebody works on it. Needs a key of scope `act`.",
+    description="Marks it as being worked on. Needs a key of scope `act`.",
     responses=_CONFLICT,
 )
-async def acknowledge(alert_id: AlertId, here: ContextDep, grant: ActPrincipal) -> Response:
-    """Note that somebody works on an alert."""
-    return await _do(here, grant, alert_id, Act.ACKNOWLEDGE)
+async def acknowledge(alert_id: AlertId, context: ContextDep, principal: ActPrincipal) -> Response:
+    """Mark an alert as being worked on."""
+    return await _do(context, principal, alert_id, Act.ACKNOWLEDGE)
 
 
 @router.post(
@@ -184,57 +184,60 @@ async def acknowledge(alert_id: AlertId, here: ContextDep, grant: ActPrincipal) 
     description="It comes back by itself after `hours` or at `until`. Needs a key of scope `act`.",
     responses=_CONFLICT,
 )
-async def snooze(alert_id: AlertId, asked: Snooze, here: ContextDep, grant: ActPrincipal) -> Response:
-    """Put an alert off."""
+async def snooze(alert_id: AlertId, request: Snooze, context: ContextDep, principal: ActPrincipal) -> Response:
+    """Snooze an alert."""
     now = datetime.now(UTC)
-    until = asked.until if asked.hours is None else now + LONGEST_SNOOZE * (asked.hours / 168)
+    until = request.until if request.hours is None else now + LONGEST_SNOOZE * (request.hours / 168)
     if until is None or not now < until <= now + LONGEST_SNOOZE:
         what = f"An alert is put off until a time between now and {now + LONGEST_SNOOZE:%Y-%m-%d %H:%M} UTC."
         raise ProblemError(what, "Give `hours` from above 0 to 168.", kind="invalid-request")
-    return await _do(here, grant, alert_id, Act.SNOOZE, until=until.astimezone(UTC))
+    return await _do(context, principal, alert_id, Act.SNOOZE, until=until.astimezone(UTC))
 
 
 @router.post(
     "/{alert_id}/outcome",
     response_model=HandledAlert,
     summary="Close an alert",
-    description="Says how it ended; said again, it corrects what was said. Needs a key of scope `act`.",
+    description="Records how it ended; a second call corrects the first. Needs a key of scope `act`.",
 )
-async def outcome(alert_id: AlertId, asked: Ending, here: ContextDep, grant: ActPrincipal) -> Response:
+async def outcome(alert_id: AlertId, request: Ending, context: ContextDep, principal: ActPrincipal) -> Response:
     """Close an alert."""
-    return await _do(here, grant, alert_id, Act.OUTCOME, outcome=asked.outcome, note=asked.note)
+    return await _do(context, principal, alert_id, Act.OUTCOME, outcome=request.outcome, note=request.note)
 
 
-def with_handling(here: Context, alert_id: str, body: bytes) -> bytes:
+def with_handling(context: Context, alert_id: str, body: bytes) -> bytes:
     """Return an alert's JSON with its handling."""
-    return b'%b,"handling":%b}' % (body.rstrip()[:-1], here.feed.desk.of(alert_id).model_dump_json().encode())
+    return b'%b,"handling":%b}' % (
+        body.rstrip()[:-1],
+        context.feed.alert_handling.of(alert_id).model_dump_json().encode(),
+    )
 
 
-def alerts_csv(here: Context, chosen: AlertFilter) -> Response:
+def alerts_csv(context: Context, chosen: AlertFilter) -> Response:
     """Return the newest alerts as CSV."""
-    bodies, _ = _listed(here, chosen, len(here.feed.alerts) + 1, None)
+    bodies, _ = _listed(context, chosen, len(context.feed.alerts) + 1, None)
     rows = [orjson.loads(body) for body in bodies]
     flat = [{**row, **{f"handling_{name}": value for name, value in row["handling"].items()}} for row in rows]
     return csv_response("alerts", COLUMNS, [flat], VARIES)
 
 
 def _listed(
-    here: Context, chosen: AlertFilter, size: int, after: tuple[float, str] | None
+    context: Context, chosen: AlertFilter, size: int, after: tuple[float, str] | None
 ) -> tuple[list[bytes], tuple[float, str] | None]:
-    now, desk = datetime.now(UTC), here.feed.desk
-    listed, following = here.feed.alerts.newest(
+    now, desk = datetime.now(UTC), context.feed.alert_handling
+    listed, following = context.feed.alerts.newest(
         size,
         bands=chosen.bands,
         customer_id=chosen.customer_id,
         condition=lambda alert_id: not chosen.statuses or desk.of(alert_id, now).status in chosen.statuses,
         after=after,
     )
-    return [with_handling(here, alert_id, body) for alert_id, body in listed], following
+    return [with_handling(context, alert_id, body) for alert_id, body in listed], following
 
 
 async def _do(
-    here: Context,
-    grant: Principal,
+    context: Context,
+    principal: Principal,
     alert_id: str,
     act: Act,
     *,
@@ -242,14 +245,14 @@ async def _do(
     outcome: Outcome | None = None,
     note: str = "",
 ) -> Response:
-    about, body = await _find(here, alert_id)
-    if act is not Act.OUTCOME and here.feed.desk.of(alert_id).status is Status.CLOSED:
+    about, body = await _find(context, alert_id)
+    if act is not Act.OUTCOME and context.feed.alert_handling.of(alert_id).status is Status.CLOSED:
         what = f"Alert {alert_id[:80]!r} is closed."
         raise ProblemError(what, "Its outcome can still be corrected.", kind="alert-closed")
     record = HandlingRecord(
         alert_id=alert_id,
         act=act,
-        by=grant.id,
+        by=principal.id,
         at=datetime.now(UTC),
         until=until,
         outcome=outcome,
@@ -260,24 +263,24 @@ async def _do(
     )
     key, value = key_of(alert_id, act), record.model_dump_json().encode()
     try:
-        await here.delivery.deliver(here.settings.topics.handling, [(key, value)], partition=0)
+        await context.producer.deliver(context.settings.topics.handling, [(key, value)], partition=0)
     except BusyError as error:
         raise ProblemError(error.what, error.hint, kind="too-many-requests", headers={"Retry-After": "1"}) from None
-    # It comes back through the topic too; whoever asked sees it at once.
-    here.feed.desk.apply(key.encode(), value)
-    return Response(with_handling(here, alert_id, body), media_type=JSON)
+    # It is read back from the topic too; the caller sees it at once.
+    context.feed.alert_handling.apply(key.encode(), value)
+    return Response(with_handling(context, alert_id, body), media_type=JSON)
 
 
-async def _find(here: Context, alert_id: str) -> tuple[Alert, bytes]:
-    held = here.feed.alerts.get(alert_id)
+async def _find(context: Context, alert_id: str) -> tuple[Alert, bytes]:
+    held = context.feed.alerts.get(alert_id)
     if held is not None:
         return Alert.model_validate_json(held[1]), held[1]
-    if not here.feed.reader.caught_up:
+    if not context.feed.reader.caught_up:
         what = "The alerts are still being read from Kafka."
         raise UnavailableError(what, "Ask again in a moment; see /readyz.")
-    rows = await run_in_threadpool(here.analytics.rows, "alert_by_id", alert=alert_id)
+    rows = await run_in_threadpool(context.queries.rows, "alert_by_id", alert=alert_id)
     found = [Alert.model_validate(row) for row in rows]
-    if not found or here.feed.ledger.is_erased(found[0].customer_id, found[0].raised_at):
+    if not found or context.feed.erasures.is_erased(found[0].customer_id, found[0].raised_at):
         what = f"There is no alert {alert_id[:80]!r}."
         raise ProblemError(what, "GET /v1/alerts lists the newest.", kind="unknown-alert")
     return found[0], found[0].model_dump_json().encode()

@@ -17,8 +17,9 @@ DESCRIPTION = f"""Scores and alerts as they come, over one WebSocket.
 
 The client speaks first, within {protocol.SUBSCRIBE_SECONDS:g} s, by `subscribe` or `resume`, with the key in it.
 A connection has up to {protocol.MAX_SUBSCRIPTIONS} subscriptions, each with an `id` of the client's choice, or one with
-none. Sequences rise within an epoch, which names a run of a replica. After a cut, `resume` tells first what was missed:
-every alert, and the latest score of each customer. `unrecoverable` says that it is not held any more: fetch it by REST.
+none. Sequences rise within an epoch, which names a run of a replica. After a disconnect, `resume` first sends what was
+missed: every alert, and the latest score of each customer. `unrecoverable` means that it is no longer held: fetch it
+by REST.
 
 A client may send {protocol.MESSAGES_PER_10_SECONDS} messages in 10 s, each of up to {protocol.MAX_CLIENT_BYTES} bytes.
 Close codes from 3000 to 3499 mean come back, 3500 to 3999 and 44xx do not (`x-close-codes`).
@@ -37,9 +38,12 @@ async def asyncapi(request: Request) -> Response:
 @functools.cache
 def document() -> dict[str, Any]:
     """Return the AsyncAPI document; it names no server."""
-    said, told = _models(protocol.ClientMessage), _models(protocol.ServerMessage)
+    received, sent = _models(protocol.ClientMessage), _models(protocol.ServerMessage)
     schemas = models_json_schema(
-        [*((model, "validation") for model in said.values()), *((model, "serialization") for model in told.values())],
+        [
+            *((model, "validation") for model in received.values()),
+            *((model, "serialization") for model in sent.values()),
+        ],
         ref_template="#/components/schemas/{model}",
     )[1]["$defs"]
     codes = {str(int(code)): {"name": code.name.lower(), "reconnect": may_reconnect(code)} for code in CloseCode}
@@ -51,17 +55,17 @@ def document() -> dict[str, Any]:
             "stream": {
                 "address": "/v1/stream",
                 "description": "The WebSocket. Its twin, `/v1/stream/sse`, is in /openapi.json.",
-                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in {**said, **told}},
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in {**received, **sent}},
                 "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},
                 "x-close-codes": codes,
             }
         },
         "operations": {
-            "say": {"action": "receive", "summary": "What a client may say.", **_in_stream(said)},
-            "tell": {"action": "send", "summary": "What a client is told.", **_in_stream(told)},
+            "say": {"action": "receive", "summary": "What a client may send.", **_in_stream(received)},
+            "tell": {"action": "send", "summary": "What the server sends.", **_in_stream(sent)},
         },
         "components": {
-            "messages": {name: _message(name, model) for name, model in {**said, **told}.items()},
+            "messages": {name: _message(name, model) for name, model in {**received, **sent}.items()},
             "schemas": schemas,
         },
     }

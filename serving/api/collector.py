@@ -96,7 +96,10 @@ async def collect(request: Request, kind: str | None) -> Response:
         _admit(context, request, {})
         raise _problem(error) from None
     grant = _admit(context, request, body)
-    request.scope[RATES] = [*context.door.count_request(grant), *context.door.count_events(grant, len(calls))]
+    request.scope[RATES] = [
+        *context.authenticator.count_request(grant),
+        *context.authenticator.count_events(grant, len(calls)),
+    ]
     try:
         judge = context.collector.judge
         events, verdicts = (
@@ -105,15 +108,15 @@ async def collect(request: Request, kind: str | None) -> Response:
     except MalformedError as error:
         raise _problem(error) from None
     try:
-        await context.delivery.deliver(
+        await context.producer.deliver(
             context.settings.topics.activity, [(event.customer_id, event.body) for event in events]
         )
     except BusyError as error:
         raise ProblemError(error.what, error.hint, kind="too-many-requests", headers={"Retry-After": "1"}) from None
     if kind is not None and verdicts[0].status == "refused":
-        told = verdicts[0]
-        errors = [{"where": kind, "message": told.detail or "", "reason": told.reason}]
-        return problem_response("event-refused", request.url.path, told.detail or "", errors=errors)
+        verdict = verdicts[0]
+        errors = [{"where": kind, "message": verdict.detail or "", "reason": verdict.reason}]
+        return problem_response("event-refused", request.url.path, verdict.detail or "", errors=errors)
     counts = {status: sum(one.status == status for one in verdicts) for status in ("accepted", "refused", "ignored")}
     answer = {"success": True, **counts, "verdicts": [one.model_dump() for one in verdicts]}
     return Response(orjson.dumps(answer), media_type="application/json")
@@ -122,7 +125,7 @@ async def collect(request: Request, kind: str | None) -> Response:
 def _admit(context: Context, request: Request, body: dict[str, Any]) -> Any:
     headers = request.headers
     key = write_key(headers.get("authorization"), headers.get("x-api-key"), body)
-    return context.door.admit(key, Scope.WRITE, request.client.host if request.client else "")
+    return context.authenticator.authenticate(key, Scope.WRITE, request.client.host if request.client else "")
 
 
 def _problem(error: MalformedError) -> ProblemError:

@@ -36,7 +36,7 @@ class CurrentScore(Score):
 
 
 class LookUp(BaseModel):
-    """Customers whose scores are asked for."""
+    """Customers whose scores to look up."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"customer_ids": ["c-1042", "c-404"]}})
 
@@ -44,7 +44,7 @@ class LookUp(BaseModel):
 
 
 class Looked(Answer):
-    """What is held of one of the customers asked for."""
+    """Result for one of the customers."""
 
     customer_id: str
     status: Literal["found", "never_seen", "erased"]
@@ -52,7 +52,7 @@ class Looked(Answer):
 
 
 class LookedUp(Answer):
-    """What is held of each customer asked for, in the order asked."""
+    """Results for the customers, in the order of the request."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -119,7 +119,7 @@ class DirectRoute(APIRoute):
             except ValidationError as error:
                 where = ("path", "customer_id")
                 raise RequestValidationError([{**one, "loc": where} for one in error.errors()]) from None
-            return await endpoint(customer_id=customer_id, here=request.app.state.context, request=request)
+            return await endpoint(customer_id=customer_id, context=request.app.state.context, request=request)
 
         return handle
 
@@ -131,7 +131,7 @@ COLUMNS = (
 )
 """Of the CSV."""
 _END_OF_TIME = 4_102_444_800_000
-"""2100-01-01 in Unix milliseconds: before it lies every score."""
+"""2100-01-01 in Unix milliseconds: later than every score."""
 
 
 def unknown(customer_id: str) -> ProblemError:
@@ -142,7 +142,7 @@ def unknown(customer_id: str) -> ProblemError:
 
 
 def erased(customer_id: str, at: datetime) -> ProblemError:
-    """Return the problem that a customer was forgotten."""
+    """Return the problem that a customer was erased."""
     what = f"Customer {customer_id[:64]!r} was erased, as asked for on {at:%Y-%m-%d %H:%M} UTC."
     return ProblemError(what, "They are known again from their next event on.", kind="erased-customer")
 
@@ -172,45 +172,47 @@ SortBy = Annotated[Sort, Query(description="What the list falls by.")]
 )
 def customers_at_risk(
     *,
-    here: ContextDep,
+    context: ContextDep,
     request: Request,
-    wanted: Filters,
+    query_filter: Filters,
     sort: SortBy = "churn",
     page_size: PageSize = 50,
     page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
 ) -> Response:
     """List customers by falling risk or value, in pages."""
     if wants_csv(request.headers.get("accept")):
-        return at_risk_csv(here, wanted, sort)
-    query = [wanted.__dict__, sort]
-    page = at_risk(here.feed.board, wanted, sort, read_token(query, page_token_), page_size)
+        return at_risk_csv(context, query_filter, sort)
+    query = [query_filter.__dict__, sort]
+    page = at_risk(context.feed.scores, query_filter, sort, read_token(query, page_token_), page_size)
     token = orjson.dumps(page_token(query, page.following))
     body = b'{"customers":[%b],"next_page_token":%b}' % (b",".join(page.bodies), token)
     return Response(body, headers=VARIES, media_type=JSON)
 
 
 @router.get("/at-risk.csv", summary="Customers by risk, as CSV", description=WHOLE_LIST, **CSV_ROUTE)
-async def customers_at_risk_csv(here: ContextDep, wanted: Filters, sort: SortBy = "churn") -> Response:
+async def customers_at_risk_csv(context: ContextDep, query_filter: Filters, sort: SortBy = "churn") -> Response:
     """Return customers by falling risk or value, as CSV."""
-    return at_risk_csv(here, wanted, sort)
+    return at_risk_csv(context, query_filter, sort)
 
 
 @router.post(
     "/scores",
     response_model=LookedUp,
     summary="Scores of many customers",
-    description="Up to 1,000 customers at once, from memory, in the order asked.",
+    description="Up to 1,000 customers at once, from memory, in the order of the request.",
 )
-def look_up(asked: LookUp, here: ContextDep) -> Response:
-    """Return what is held of each customer asked for."""
-    return Response(b'{"results":[%b]}' % b",".join(_looked(here, one) for one in asked.customer_ids), media_type=JSON)
+def look_up(look: LookUp, context: ContextDep) -> Response:
+    """Look up the scores of many customers."""
+    return Response(
+        b'{"results":[%b]}' % b",".join(_looked(context, one) for one in look.customer_ids), media_type=JSON
+    )
 
 
-async def customer_score(customer_id: CustomerId, here: ContextDep, request: Request) -> Response:
+async def customer_score(customer_id: CustomerId, context: ContextDep, request: Request) -> Response:
     """Return the latest score of a customer."""
-    body = here.feed.board.score(customer_id)
+    body = context.feed.scores.score(customer_id)
     if body is None:
-        raise not_held(here, customer_id)
+        raise not_held(context, customer_id)
     return answer(request, _with_staleness(body), tag=tag_of(body, weak=True), media_type=JSON)
 
 
@@ -235,7 +237,7 @@ router.add_api_route(
 )
 def customer_history(
     customer_id: CustomerId,
-    here: ContextDep,
+    context: ContextDep,
     page_size: PageSize = 200,
     page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
 ) -> Response:
@@ -243,9 +245,9 @@ def customer_history(
     query = ["history", customer_id]
     after = read_token(query, page_token_)
     before = int(after[0]) if after else _END_OF_TIME
-    rows = here.analytics.rows("score_history_page", customer=customer_id, before=before, limit=page_size + 1)
-    if not rows and here.feed.board.score(customer_id) is None:
-        raise not_held(here, customer_id)
+    rows = context.queries.rows("score_history_page", customer=customer_id, before=before, limit=page_size + 1)
+    if not rows and context.feed.scores.score(customer_id) is None:
+        raise not_held(context, customer_id)
     page = rows[:page_size]
     following = (page[-1]["as_of"].timestamp() * 1_000, customer_id) if len(rows) > page_size else None
     answer = {
@@ -256,9 +258,9 @@ def customer_history(
     return Response(orjson.dumps(answer), media_type=JSON)
 
 
-def at_risk_csv(here: Context, wanted: CustomerFilter, sort: Sort) -> Response:
-    """Return all customers who are wanted, as CSV."""
-    chunks = by_risk_in_chunks(here.feed.board, wanted, sort)
+def at_risk_csv(context: Context, query_filter: CustomerFilter, sort: Sort) -> Response:
+    """Return all customers that match a filter, as CSV."""
+    chunks = by_risk_in_chunks(context.feed.scores, query_filter, sort)
     return csv_response("at-risk", COLUMNS, _rows(chunks), VARIES)
 
 
@@ -284,21 +286,21 @@ def _with_staleness(body: bytes) -> bytes:
     return b'%b,"staleness_seconds":%.3f}' % (body.rstrip()[:-1], age)
 
 
-def _looked(here: Context, customer_id: str) -> bytes:
-    body = here.feed.board.score(customer_id)
+def _looked(context: Context, customer_id: str) -> bytes:
+    body = context.feed.scores.score(customer_id)
     if body is not None:
         return b'{"customer_id":%b,"status":"found","score":%b}' % (orjson.dumps(customer_id), body)
-    problem = not_held(here, customer_id)
+    problem = not_held(context, customer_id)
     if not isinstance(problem, ProblemError):
         raise problem
     status = "erased" if problem.kind == "erased-customer" else "never_seen"
     return orjson.dumps({"customer_id": customer_id, "status": status, "score": None})
 
 
-def not_held(here: Context, customer_id: str) -> Exception:
-    """Return what to raise for a customer who is not held: while the scores are still being read, nobody can say."""
-    if here.feed.reader.caught_up:
-        erasure = here.feed.ledger.of(customer_id)
+def not_held(context: Context, customer_id: str) -> Exception:
+    """Return what to raise for a customer without a score: unknown, erased, or the scores are still being read."""
+    if context.feed.reader.caught_up:
+        erasure = context.feed.erasures.of(customer_id)
         return unknown(customer_id) if erasure is None else erased(customer_id, erasure.request.requested_at)
     return UnavailableError("The scores are still being read from Kafka.", "Ask again in a moment; see /readyz.")
 

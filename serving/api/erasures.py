@@ -64,53 +64,53 @@ class ErasureReport(BaseModel):
     "/customers/{customer_id}",
     status_code=202,
     response_model=ErasureReport,
-    summary="Forget a customer",
-    description="Asks every part to forget the customer; `Location` names the report. Asked again while it is under "
+    summary="Erase a customer",
+    description="Asks every part to erase the customer; `Location` names the report. Repeated while it is under "
     "way, it answers with the same erasure. Needs a key of scope `admin`.",
 )
 async def erase_customer(
-    customer_id: CustomerId, here: ContextDep, grant: AdminPrincipal, request: Request
+    customer_id: CustomerId, context: ContextDep, principal: AdminPrincipal, request: Request
 ) -> Response:
     """Begin an erasure."""
-    known = here.feed.ledger.of(customer_id)
+    known = context.feed.erasures.of(customer_id)
     if known is not None and not known.done:
         return _accepted(known)
     identity, digest = secrets.token_hex(12), digest_of(customer_id)
     address = request.client.host if request.client else ""
-    act = AuditEntry(
-        actor=grant.id, action="customer.erase", subject=digest, details={"erasure": identity}, address=address
+    entry = AuditEntry(
+        actor=principal.id, action="customer.erase", subject=digest, details={"erasure": identity}, address=address
     )
-    await run_in_threadpool(record_audit, here.settings, act)
-    asked = erasures.ErasureRequest(
+    await run_in_threadpool(record_audit, context.settings, entry)
+    erasure_request = erasures.ErasureRequest(
         erasure_id=identity,
         customer_id=customer_id,
         digest=digest,
         requested_at=datetime.now(UTC),
-        requested_by=grant.id,
+        requested_by=principal.id,
     )
-    record = (key_of(identity, ErasurePart.REQUEST), asked.model_dump_json().encode())
-    place = partition_of(identity, here.settings.partitions)
+    record = (key_of(identity, ErasurePart.REQUEST), erasure_request.model_dump_json().encode())
+    place = partition_of(identity, context.settings.partitions)
     try:
-        await here.delivery.deliver(here.settings.topics.erasures, [record], partition=place)
+        await context.producer.deliver(context.settings.topics.erasures, [record], partition=place)
     except BusyError as error:
         raise ProblemError(error.what, error.hint, kind="too-many-requests", headers={"Retry-After": "1"}) from None
-    return _accepted(Erasure(asked))
+    return _accepted(Erasure(erasure_request))
 
 
 @router.get(
     "/erasures/{erasure_id}",
     response_model=ErasureReport,
     summary="How far an erasure is",
-    description="The proof of an erasure: which part forgot the customer when, how many rows were deleted from which "
+    description="The proof of an erasure: which part erased the customer when, how many rows were deleted from which "
     "table, and what expires by itself. Needs a key of scope `admin`.",
 )
 async def erasure(
     erasure_id: Annotated[str, Path(min_length=1, max_length=64)],
-    here: ContextDep,
-    grant: AdminPrincipal,  # noqa: ARG001
+    context: ContextDep,
+    principal: AdminPrincipal,  # noqa: ARG001
 ) -> ErasureReport:
     """Return the report on an erasure."""
-    found = here.feed.ledger.get(erasure_id)
+    found = context.feed.erasures.get(erasure_id)
     if found is None:
         what = f"There is no erasure {erasure_id!r}."
         raise ProblemError(what, "A new one is known everywhere within a moment.", kind="unknown-erasure")
@@ -122,9 +122,9 @@ def report(found: Erasure) -> ErasureReport:
     request = found.request
     parts = []
     for part in REPORTING:
-        told = found.reports.get(part)
-        details = {} if told is None else told.details
-        at = None if told is None else told.at
+        part_report = found.reports.get(part)
+        details = {} if part_report is None else part_report.details
+        at = None if part_report is None else part_report.at
         parts.append(PartReport(part=part, meaning=_MEANING[part], done_at=at, details=details))
     expiry = request.requested_at + _KEPT
     return ErasureReport(

@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz`, `/metrics`: for whoever runs it. They hold no customer's data and ask for no key."""
+"""`/livez`, `/readyz`, `/metrics`: for those who operate it. They hold no customer's data and need no key."""
 
 from typing import Annotated
 
@@ -30,9 +30,9 @@ class Readiness(BaseModel):
 
 
 @router.get("/livez", response_model=Readiness, response_model_exclude_none=True, summary="Whether the process lives")
-async def livez(here: ContextDep) -> Response:
+async def livez(context: ContextDep) -> Response:
     """Answer 200 while the process can do its work, 503 if it should be restarted."""
-    alive = here.feed.reader.alive
+    alive = context.feed.reader.alive
     return JSONResponse({"status": "ok" if alive else "the reader thread has died"}, 200 if alive else 503)
 
 
@@ -46,10 +46,10 @@ async def livez(here: ContextDep) -> Response:
     responses={503: {"model": Readiness, "description": "Not ready."}},
 )
 def readyz(
-    here: ContextDep, verbose: Annotated[str | None, Query(description="Present: list the checks.")] = None
+    context: ContextDep, verbose: Annotated[str | None, Query(description="Present: list the checks.")] = None
 ) -> Response:
     """Answer 200 if this replica can serve."""
-    checks = _checks(here, full=verbose is not None)
+    checks = _checks(context, full=verbose is not None)
     ready = all(check.ok for check in checks if check.required)
     status = "ready" if ready else "not ready"
     if verbose is None:
@@ -64,8 +64,8 @@ async def metrics() -> Response:
 
 
 def _checks(context: Context, *, full: bool) -> list[Check]:
-    reader, watch = context.feed.reader, context.watch
-    held = f"{len(context.feed.board):,} scores held"
+    reader, watch = context.feed.reader, context.pipeline_monitor
+    held = f"{len(context.feed.scores):,} scores held"
     caught = held if reader.caught_up else f"{held}; {reader.behind:,} records still to read. {reader.trouble or ''}"
     kafka = watch.trouble or reader.trouble
     draining = context.hub.draining
@@ -75,7 +75,7 @@ def _checks(context: Context, *, full: bool) -> list[Check]:
         Check(name="serving", ok=not draining, required=True, why="It drains." if draining else "It takes requests."),
     ]
     if full:
-        answers = context.analytics.answers()
-        why = "It answers." if answers else f"{context.analytics.trouble} Scores are served without it; history is not."
+        answers = context.queries.answers()
+        why = "It answers." if answers else f"{context.queries.trouble} Scores are served without it; history is not."
         checks.append(Check(name="clickhouse", ok=answers, required=False, why=why))
     return checks

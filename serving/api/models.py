@@ -132,7 +132,7 @@ class DriftValue(Answer):
 
 
 class ModelDrift(Answer):
-    """How far features, scores and errors lie from what they were, the farthest of each kind first."""
+    """How far features, scores and errors are from their reference, the farthest of each kind first."""
 
     drift: list[DriftValue]
 
@@ -156,16 +156,16 @@ _NEWEST = 2**32
     "progressive validation: on predictions made before the label was known.",
     responses=NOT_MODIFIED,
 )
-async def models(here: ContextDep, request: Request) -> Response:
+async def models(context: ContextDep, request: Request) -> Response:
     """Return the models."""
-    views = [model_view(snapshot) for snapshot in here.feed.registry.all()]
+    views = [model_view(snapshot) for snapshot in context.feed.models.all()]
     return answer(request, orjson.dumps({"models": views}), media_type=JSON)
 
 
 @router.get("/models/{name}", response_model=Model, summary="One model", responses=NOT_MODIFIED)
-async def model(name: ModelName, here: ContextDep, request: Request) -> Response:
+async def model(name: ModelName, context: ContextDep, request: Request) -> Response:
     """Return the latest version of a model."""
-    return answer(request, orjson.dumps(model_view(_find(here, name)[0])), media_type=JSON)
+    return answer(request, orjson.dumps(model_view(_find(context, name)[0])), media_type=JSON)
 
 
 @router.get(
@@ -177,14 +177,14 @@ async def model(name: ModelName, here: ContextDep, request: Request) -> Response
 )
 def metrics(
     name: ModelName,
-    here: ContextDep,
+    context: ContextDep,
     window: Annotated[Literal["day", "rolling"], Query(description="Labels that are judged.")] = "rolling",
-    days: Annotated[int, Query(ge=1, le=730, description="Label dates to tell of, counted back from the last.")] = 60,
+    days: Annotated[int, Query(ge=1, le=730, description="Label dates to return, counted back from the last.")] = 60,
 ) -> Response:
     """Return what was measured of a model, day by day."""
-    one, _ = _find(here, name)
+    one, _ = _find(context, name)
     found: dict[Any, dict[str, Any]] = {}
-    for row in here.analytics.rows(
+    for row in context.queries.rows(
         "candidate_metrics", target=one.target, candidate=one.candidate, window=window, days=days
     ):
         day = found.setdefault(row["matured_day"], {"day": row["matured_day"], "labels": 0, "metrics": {}})
@@ -201,20 +201,20 @@ def metrics(
 )
 def versions(
     name: ModelName,
-    here: ContextDep,
+    context: ContextDep,
     page_size: PageSize = 50,
     page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
 ) -> Response:
     """Return the versions of a model."""
-    _find(here, name)
+    _find(context, name)
     query = ["versions", name]
     after = read_token(query, page_token_)
     before = min(max(int(after[0]), 0), _NEWEST) if after else _NEWEST
-    rows = here.analytics.rows("model_versions_page", model=name, before=before, limit=page_size + 1)
+    rows = context.queries.rows("model_versions_page", model=name, before=before, limit=page_size + 1)
     page = [{**row, "metrics": orjson.Fragment(row["metrics"])} for row in rows[:page_size]]
     following = (float(page[-1]["version"]), name) if len(rows) > page_size else None
-    told = {"name": name, "versions": page, "next_page_token": page_token(query, following)}
-    return Response(orjson.dumps(told), media_type=JSON)
+    body = {"name": name, "versions": page, "next_page_token": page_token(query, following)}
+    return Response(orjson.dumps(body), media_type=JSON)
 
 
 @router.get(
@@ -224,10 +224,10 @@ def versions(
     description="What it is, how far to trust it and for whom, as Markdown, from what was measured and nothing else.",
     responses=_TEXT,
 )
-def card(name: ModelName, here: ContextDep, request: Request) -> Response:
+def card(name: ModelName, context: ContextDep, request: Request) -> Response:
     """Return the model card."""
-    _, body = _find(here, name)
-    text = write_card(ModelSnapshot.decode(body), here.feed.registry.all(), here.analytics.rows)
+    _, body = _find(context, name)
+    text = write_card(ModelSnapshot.decode(body), context.feed.models.all(), context.queries.rows)
     return answer(request, text.encode(), media_type=MARKDOWN)
 
 
@@ -236,19 +236,19 @@ def card(name: ModelName, here: ContextDep, request: Request) -> Response:
     response_class=Response,
     summary="A version of a model, whole",
     description="The snapshot as it was published, with its checksum; loading it executes nothing. The latest version, "
-    "unless another is asked for.",
+    "unless a version is given.",
     responses=_FILE,
 )
 def artefact(
     name: ModelName,
-    here: ContextDep,
+    context: ContextDep,
     request: Request,
     version: Annotated[int | None, Query(ge=0, lt=_NEWEST, description="A published version.")] = None,
 ) -> Response:
     """Return a snapshot as it was published."""
-    one, body = _find(here, name)
+    one, body = _find(context, name)
     if version not in {None, one.version}:
-        rows = here.analytics.rows("model_version", model=name, version=version)
+        rows = context.queries.rows("model_version", model=name, version=version)
         try:
             body = ModelSnapshot.from_row(rows[0]).encode() if rows else b""
         except EbbError as error:
@@ -268,12 +268,12 @@ def artefact(
     description="By the rule or by request, carried out or not, newest first. Answered by ClickHouse.",
 )
 def promotions(
-    here: ContextDep,
+    context: ContextDep,
     target: Annotated[Target, Query(description="Whose champion.")] = "churn",
     page_size: PageSize = 50,
 ) -> Response:
     """Return the changes of a target's champion."""
-    rows = here.analytics.rows("promotions", target=target, limit=page_size)
+    rows = context.queries.rows("promotions", target=target, limit=page_size)
     return Response(orjson.dumps({"promotions": [{"target": target, **row} for row in rows]}), media_type=JSON)
 
 
@@ -284,27 +284,27 @@ def promotions(
     description="The latest statistics of drift of features, of scores and of errors. Answered by ClickHouse.",
 )
 def drift(
-    here: ContextDep,
-    kind: Annotated[list[Literal["feature", "score", "error"]] | None, Query(description="Kinds to tell of.")] = None,
+    context: ContextDep,
+    kind: Annotated[list[Literal["feature", "score", "error"]] | None, Query(description="Kinds to return.")] = None,
 ) -> Response:
     """Return the latest statistics of drift."""
     rows = [
         {"kind": one, **{name: row[name] for name in ("target", "name", "statistic")}}
         | {"value": row["latest"], "day": row["as_of_day"]}
         for one in dict.fromkeys(kind or ("error", "score", "feature"))
-        for row in here.analytics.rows("drift_latest", kind=one)
+        for row in context.queries.rows("drift_latest", kind=one)
     ]
     return Response(orjson.dumps({"drift": rows}), media_type=JSON)
 
 
-def _find(here: Context, name: str) -> tuple[ModelSnapshot, bytes]:
+def _find(context: Context, name: str) -> tuple[ModelSnapshot, bytes]:
     """Return the latest version of a model, without its payload, and its record."""
-    found = here.feed.registry.get(name)
+    found = context.feed.models.get(name)
     if found is not None:
         return found
-    if not here.feed.reader.caught_up:
+    if not context.feed.reader.caught_up:
         what = "The models are still being read from Kafka."
         raise UnavailableError(what, "Ask again in a moment; see /readyz.")
-    known = ", ".join(one.name for one in here.feed.registry.all())
+    known = ", ".join(one.name for one in context.feed.models.all())
     what = f"There is no model {name!r}; there are {known or 'none yet'}."
     raise ProblemError(what, f"A name is a target ({', '.join(TARGETS)}), a dot and a candidate.", kind="unknown-model")

@@ -1,4 +1,4 @@
-"""`POST /v1/predict`: what the models in use would say of features that are given."""
+"""`POST /v1/predict`: what the models in use predict for given features."""
 
 import math
 from collections.abc import Mapping
@@ -42,11 +42,11 @@ class WhatIf(BaseModel):
         description="By name, in the units of docs/features.md. `recency_days` and `tenure_days` are needed; what else "
         "is left out follows from the rest where it is defined by it, and is 0 otherwise."
     )
-    target: Target = Field(default="churn", description="Whose reasons are told.")
+    target: Target = Field(default="churn", description="Target whose reasons are returned.")
 
 
 class Predicted(Answer):
-    """What the models in use say of the features."""
+    """Predictions of the models in use."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -76,12 +76,12 @@ class Predicted(Answer):
     purchase: Probability
     band: Band = Field(description="By the thresholds alone; a customer's own band falls with hysteresis.")
     reasons: list[Reason]
-    models: dict[Target, ModelRef] = Field(description="Which said so; version 0 is the cold start.")
+    models: dict[Target, ModelRef] = Field(description="The models that predicted; version 0 is the cold start.")
     left_out: list[str] = Field(description="Features that were not given.")
 
 
 NEEDED = ("recency_days", "tenure_days")
-"""What nothing else tells, and what 0 would misstate: somebody who is new and active this very moment."""
+"""Cannot be derived, and 0 would be wrong: a customer who is new and active this very moment."""
 _NEVER_NEGATIVE = frozenset(feature.name for feature in FEATURES if feature.unit in {"days", "events"})
 
 
@@ -140,20 +140,20 @@ router = APIRouter(prefix="/v1", tags=["models"], dependencies=[RequiresRead])
     description="Features in, calibrated probabilities, band and reasons out, by the very models that score customers "
     "now. Nothing is stored. Names and units are those of docs/features.md.",
 )
-async def predict(asked: WhatIf, here: ContextDep) -> Response:
+async def predict(query: WhatIf, context: ContextDep) -> Response:
     """Score features that are given."""
-    features, left_out = vector(asked.features)
+    features, left_out = vector(query.features)
     inputs = design(features)
-    scorers = {target: here.feed.registry.scorer(target) or cold_start(target, here.settings) for target in TARGETS}
-    # In single precision and by six digits, as the workers tell it.
+    scorers = {target: context.feed.models.scorer(target) or cold_start(target, context.settings) for target in TARGETS}
+    # In single precision and to six digits, as the workers publish it.
     churn, purchase = (np.float32(scorers[target].score(inputs)[0]) for target in TARGETS)
-    band = BANDS[int(np.searchsorted(np.array(here.settings.band_thresholds), churn, side="right"))]
+    band = BANDS[int(np.searchsorted(np.array(context.settings.band_thresholds), churn, side="right"))]
     answer = {
-        "target": asked.target,
+        "target": query.target,
         "churn": round(float(churn), 6),
         "purchase": round(float(purchase), 6),
         "band": band.value,
-        "reasons": explain(scorers[asked.target], features, inputs=inputs)[0],
+        "reasons": explain(scorers[query.target], features, inputs=inputs)[0],
         "models": {target: {"name": one.name, "version": one.version} for target, one in scorers.items()},
         "left_out": left_out,
     }

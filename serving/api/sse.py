@@ -25,13 +25,14 @@ SEND_SECONDS = 30.0
     "/stream/sse",
     summary="Scores and alerts as server-sent events",
     description="Events `score` and `alert` as on the WebSocket `/v1/stream`, `heartbeat` between them. The id of an "
-    "event is `<epoch>:<sequence>`; sent back as `Last-Event-ID` it resumes. `unrecoverable` means: fetch anew.",
+    "event is `<epoch>:<sequence>`; sent back as `Last-Event-ID` it resumes. `unrecoverable` means: fetch the current "
+    "state.",
     response_class=EventSourceResponse,
     response_model=None,
 )
 async def stream_events(
     *,
-    here: ContextDep,
+    context: ContextDep,
     request: Request,
     topics: Annotated[list[Topic] | None, Query(description="Default: both.")] = None,
     band: Annotated[list[Band] | None, Query()] = None,
@@ -41,29 +42,29 @@ async def stream_events(
     last_event_id: Annotated[str | None, Header(description="`<epoch>:<sequence>` to resume from.")] = None,
 ) -> Response:
     """Serve one client."""
-    wanted = Filter(
+    query_filter = Filter(
         bands=frozenset(band) if band else None,
         customers=frozenset(customer) if customer else None,
         countries=frozenset(country) if country else None,
         minimum=minimum,
     )
-    if here.hub.closing.is_set() or here.hub.streams >= here.settings.stream_clients:
+    if context.hub.closing.is_set() or context.hub.streams >= context.settings.stream_clients:
         what = "This replica has all the streams it may have."
         raise ProblemError(what, "Come back later.", kind="unavailable", headers={"Retry-After": "10"})
-    if not here.feed.reader.caught_up:
-        what = "This replica still reads what stands on the topics."
+    if not context.feed.reader.caught_up:
+        what = "This replica is still reading the topics."
         raise ProblemError(what, "Come back in a moment.", kind="unavailable", headers={"Retry-After": "1"})
-    subscription = Subscription(frozenset(topics or ("scores", "alerts")), wanted)
+    subscription = Subscription(frozenset(topics or ("scores", "alerts")), query_filter)
     # Heartbeats of ours carry a sequence; the library's own pings would not.
     return EventSourceResponse(
-        _events(here, subscription, request.scope[GRANT], last_event_id), ping=3_600, send_timeout=SEND_SECONDS
+        _events(context, subscription, request.scope[GRANT], last_event_id), ping=3_600, send_timeout=SEND_SECONDS
     )
 
 
 async def _events(
-    here: Context, subscription: Subscription, grant: Principal, last: str | None
+    context: Context, subscription: Subscription, principal: Principal, last: str | None
 ) -> AsyncIterator[ServerSentEvent]:
-    hub, outbox, every = here.hub, subscription.queue, here.settings.heartbeat_seconds
+    hub, outbox, every = context.hub, subscription.queue, context.settings.heartbeat_seconds
     if not hub.connect():
         return
     try:
@@ -74,7 +75,7 @@ async def _events(
         hub.add(subscription)
         yield _event("unrecoverable" if missed is None else "subscribed", hub.epoch, hub.sequence if not missed else -1)
         due = time.monotonic() + every
-        while not (hub.closing.is_set() or outbox.overflowed.is_set() or here.door.has_ended(grant)):
+        while not (hub.closing.is_set() or outbox.overflowed.is_set() or context.authenticator.has_ended(principal)):
             # Short waits, so that the end of the server, or of the key, is seen soon.
             await outbox.wait(min(1.0, max(0.0, due - time.monotonic())))
             while (one := outbox.get()) is not None:

@@ -87,7 +87,7 @@ class LabelCounts(Answer):
     pending: int | None = Field(description="Snapshots whose outcome is not known yet.")
     horizon_days: int
     first_due_seconds: float | None = Field(
-        description="Real seconds until the first labels mature; null if some have, or if nothing has begun."
+        description="Real seconds until the first labels mature; null if some have, or if there are no events yet."
     )
 
 
@@ -117,7 +117,7 @@ class DeadLetters(Answer):
 
 
 class Summary(Answer):
-    """Everything at a glance. A part that cannot be told now is null and named in `unavailable`."""
+    """Everything at a glance. A part that is not available now is null and named in `unavailable`."""
 
     event_time: datetime = Field(description="The clock of event time, now.")
     day_seconds: float = Field(description="Real seconds that a day of event time takes.")
@@ -163,15 +163,15 @@ class SummaryMaker:
 
     def _make(self) -> dict[str, Any]:
         context = self._context
-        board, pipeline = context.feed.board, context.watch.pipeline
-        champion = context.feed.registry.champion("churn")
+        board, pipeline = context.feed.scores, context.pipeline_monitor.pipeline
+        champion = context.feed.models.champion("churn")
         accuracy = _accuracy(
-            context.analytics.rows_or_none("accuracy_by_label_date", target="churn", days=ACCURACY_DAYS),
+            context.queries.rows_or_none("accuracy_by_label_date", target="churn", days=ACCURACY_DAYS),
             champion.candidate if champion else None,
         )
-        totals = context.analytics.rows_or_none("labels_by_day", target="churn")
-        reliability = context.analytics.rows_or_none("reliability", target="churn", candidate="served", days=30)
-        letters = context.analytics.rows_or_none("dead_letters_by_reason")
+        totals = context.queries.rows_or_none("labels_by_day", target="churn")
+        reliability = context.queries.rows_or_none("reliability", target="churn", candidate="served", days=30)
+        letters = context.queries.rows_or_none("dead_letters_by_reason")
         parts = {"accuracy": accuracy, "calibration": reliability, "labels": totals, "dead_letters": letters}
         unavailable = sorted(name for name, part in parts.items() if part is None)
         return {
@@ -249,13 +249,13 @@ def _accuracy(rows: Rows | None, champion: str | None) -> dict[str, Any] | None:
         point = {"day": row["matured_day"], "value": row["roc_auc"], "labels": int(row["labels"])}
         if point["value"] is not None and np.isfinite(point["value"]):
             lines.setdefault(row["candidate"], []).append(point)
-    told = [
+    ordered = [
         {"candidate": name, "role": _role(name, champion), "latest": points[-1]["value"], "points": points}
         for name, points in lines.items()
     ]
     order = ["champion", "served", "challenger", "baseline"]
-    told.sort(key=lambda line: (order.index(line["role"]), line["candidate"]))
-    return {"metric": "roc_auc", "lines": told}
+    ordered.sort(key=lambda line: (order.index(line["role"]), line["candidate"]))
+    return {"metric": "roc_auc", "lines": ordered}
 
 
 def _role(candidate: str, champion: str | None) -> str:
@@ -306,7 +306,7 @@ router = APIRouter(prefix="/v1", dependencies=[RequiresRead])
     tags=["overview"],
     summary="Everything at a glance",
     description="Customers by band and by risk, movers, realised accuracy, labels, lag. At most a second old. Parts "
-    "that cannot be told now are null and named in `unavailable`; the rest still answers.",
+    "that are not available now are null and named in `unavailable`; the rest still answers.",
     responses=NOT_MODIFIED,
 )
 def summary(request: Request) -> Response:

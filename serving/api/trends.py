@@ -41,14 +41,14 @@ class Estimate(Answer):
 
 
 class Moved(Answer):
-    """A feature whose values lie away from what they were."""
+    """A feature whose values moved away from their reference."""
 
     name: str
     psi: float = Field(description="Population stability index against the reference.")
 
 
 class DriftThen(Answer):
-    """How far what comes in and what goes out lie from what they were."""
+    """How far inputs and scores are from their reference."""
 
     score_psi: float | None
     features: int = Field(description="Features watched.")
@@ -56,7 +56,7 @@ class DriftThen(Answer):
 
 
 class Trends(Answer):
-    """What moves in days rather than seconds. A part that cannot be told now is null."""
+    """What moves in days rather than seconds. A part that is not available now is null."""
 
     bands: list[BandDay] | None
     estimated: list[Estimate] | None
@@ -70,7 +70,7 @@ MOVED_PSI = 0.25
 ESTIMATES = 60
 """Snapshots listed."""
 FRESH_SECONDS = 10.0
-"""The bands over time read every score of the last days; what they tell moves in days."""
+"""The bands over time read every score of the last days; their result moves in days."""
 
 
 @router.get(
@@ -82,17 +82,17 @@ FRESH_SECONDS = 10.0
     "scores promise while their labels are pending, beside the realised one; drift. At most ten seconds old.",
 )
 def trends(
-    here: ContextDep, days: Annotated[int, Query(ge=1, le=365, description="Days of event time.")] = 30
+    context: ContextDep, days: Annotated[int, Query(ge=1, le=365, description="Days of event time.")] = 30
 ) -> Response:
     """Return what moves in days."""
-    ask = here.analytics.rows_or_none
+    ask = context.queries.rows_or_none
     answer = {
         "bands": _bands(ask("bands_over_time", fresh_seconds=FRESH_SECONDS, days=days)),
         "estimated": _estimated(
             ask("expected_and_realised", target="churn", candidate="served", metric="roc_auc", limit=ESTIMATES)
         ),
         "drift": _drift(ask("drift_latest", kind="feature"), ask("drift_latest", kind="score")),
-        "countries": here.feed.board.countries(),
+        "countries": context.feed.scores.countries(),
     }
     return Response(orjson.dumps(answer), media_type=JSON, headers={"Cache-Control": "no-store"})
 
@@ -108,7 +108,7 @@ def _bands(rows: Rows | None) -> list[dict[str, Any]] | None:
         changes.setdefault(row["day"], []).append(row)
     days = []
     day, last = min(changes), max(changes)
-    while day <= last:  # a day on which nobody was scored ended as the day before
+    while day <= last:  # a day without scores ended as the day before
         for row in changes.get(day, []):
             total[row["band"]][0] += int(row["customers"])
             total[row["band"]][1] += row["value_at_risk"]

@@ -46,7 +46,7 @@ router.include_router(asyncapi.router)
 CLOSE_SECONDS = 2.0
 """Time in which a close must get into the socket; a stalled client is cut off."""
 _WRITE_BYTES = 32_768
-"""Frames written at once; beyond it the socket is asked first whether it takes more."""
+"""Frames written at once; beyond it the socket is drained first."""
 _SENT = {kind: WS_SENT.labels(kind) for kind in ("score", "alert", "control", "heartbeat")}
 
 
@@ -65,7 +65,7 @@ async def stream(websocket: WebSocket) -> None:
     context: Context = websocket.app.state.context
     await websocket.accept()
     host, origin = websocket.headers.get("host"), websocket.headers.get("origin")
-    if not context.door.serves_host(host) or not context.door.allows_origin(origin, host):
+    if not context.authenticator.serves_host(host) or not context.authenticator.allows_origin(origin, host):
         await _close(websocket, CloseCode.ORIGIN, "Name the page's origin in EBB_ALLOWED_ORIGINS.")
     elif context.hub.closing.is_set():
         await _close(websocket, CloseCode.GOING_AWAY, "The server stops; connect again.")
@@ -87,7 +87,7 @@ class Session:
         self._hub = context.hub
         self._outbox = SendQueue()
         self._subscriptions: dict[str, Subscription] = {}
-        self._grant: Principal | None = None
+        self._principal: Principal | None = None
         self._heard: deque[float] = deque(maxlen=MESSAGES_PER_10_SECONDS)
         self._write: Callable[[bytes], Awaitable[None]] = websocket.scope["extensions"][WRITER]
 
@@ -96,14 +96,14 @@ class Session:
         try:
             try:
                 async with asyncio.timeout(SUBSCRIBE_SECONDS):
-                    self._begin(await self._hear())
+                    self._begin(await self._receive())
             except TimeoutError:
                 what = f"No subscribe message came within {SUBSCRIBE_SECONDS:g} s."
                 raise EndOfStreamError(CloseCode.NO_SUBSCRIBE, what) from None
             await self._serve()
         except EndOfStreamError as end:
             if end.code is not None:
-                await self._bow_out(end.code, end.why)
+                await self._close_with(end.code, end.why)
         finally:
             for subscription in self._subscriptions.values():
                 self._hub.remove(subscription)
@@ -112,7 +112,7 @@ class Session:
         parts = [
             asyncio.ensure_future(self._listen()),
             asyncio.ensure_future(self._send()),
-            asyncio.ensure_future(self._beat()),
+            asyncio.ensure_future(self._heartbeat()),
             asyncio.ensure_future(self._overflow()),
             asyncio.ensure_future(self._going_away()),
             asyncio.ensure_future(self._key_ended()),
@@ -129,7 +129,7 @@ class Session:
 
     async def _listen(self) -> None:
         while True:
-            self._obey(await self._hear())
+            self._handle(await self._receive())
 
     async def _send(self) -> None:
         outbox = self._outbox
@@ -149,20 +149,20 @@ class Session:
                     else:
                         alerts += 1
                 size += len(frames[-1])
-            await self._say(frames)
+            await self._send_frames(frames)
             for kind, count in (("score", scores), ("alert", alerts), ("control", control)):
                 if count:
                     _SENT[kind].inc(count)
 
-    async def _beat(self) -> None:
+    async def _heartbeat(self) -> None:
         every = self._context.settings.heartbeat_seconds
         while True:
             await asyncio.sleep(every)
-            # With an empty outbox all up to the newest sequence has been sent or was not wanted; else the client hears
+            # With an empty outbox all up to the newest sequence has been sent or did not match; else the client gets
             # enough, or reads too slowly to be sent more.
             if not len(self._outbox):
                 data = HeartbeatData(event_time=self._context.event_time().isoformat())
-                await self._say([framed(Heartbeat(sequence=self._hub.sequence, data=data).text().encode())])
+                await self._send_frames([framed(Heartbeat(sequence=self._hub.sequence, data=data).text().encode())])
                 _SENT["heartbeat"].inc()
 
     async def _overflow(self) -> None:
@@ -174,10 +174,10 @@ class Session:
         raise EndOfStreamError(CloseCode.GOING_AWAY, "The server stops; connect again.")
 
     async def _key_ended(self) -> None:
-        await self._context.door.until_ended(self._grant or LOCAL_PRINCIPAL)
+        await self._context.authenticator.until_ended(self._principal or LOCAL_PRINCIPAL)
         raise EndOfStreamError(CloseCode.KEY_ENDED, "The API key was revoked or has expired.")
 
-    async def _hear(self) -> Subscribe | Resume | Unsubscribe | Ping:
+    async def _receive(self) -> Subscribe | Resume | Unsubscribe | Ping:
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise EndOfStreamError(None)
@@ -193,53 +193,57 @@ class Session:
             where = ".".join(str(part) for part in first["loc"])
             raise EndOfStreamError(CloseCode.BAD_MESSAGE, f"{where}: {first['msg']}".lstrip(": ")) from None
 
-    def _begin(self, said: Subscribe | Resume | Unsubscribe | Ping) -> None:
-        if not isinstance(said, Subscribe | Resume):
-            what = f"The first message must be subscribe or resume, not {said.type}."
+    def _begin(self, message: Subscribe | Resume | Unsubscribe | Ping) -> None:
+        if not isinstance(message, Subscribe | Resume):
+            what = f"The first message must be subscribe or resume, not {message.type}."
             raise EndOfStreamError(CloseCode.BAD_MESSAGE, what)
-        self._grant = self._admit(said.api_key.get_secret_value() if said.api_key else None)
+        self._principal = self._admit(message.api_key.get_secret_value() if message.api_key else None)
         if not self._context.feed.reader.caught_up:
             # Alerts of before would be neither sent here nor answered by REST, and a client that comes back miss them.
-            what = "This replica still reads what stands on the topics. Come back in a moment."
+            what = "This replica is still reading the topics. Reconnect in a moment."
             raise EndOfStreamError(CloseCode.NOT_READY, what)
-        self._follow(said)
+        self._follow(message)
 
-    def _obey(self, said: Subscribe | Resume | Unsubscribe | Ping) -> None:
-        if isinstance(said, Ping):
+    def _handle(self, message: Subscribe | Resume | Unsubscribe | Ping) -> None:
+        if isinstance(message, Ping):
             self._outbox.put(Pong(sequence=self._hub.sequence).text())
-        elif isinstance(said, Unsubscribe):
-            if (ended := self._subscriptions.pop(said.id, None)) is not None:
+        elif isinstance(message, Unsubscribe):
+            if (ended := self._subscriptions.pop(message.id, None)) is not None:
                 self._hub.remove(ended)
-            self._outbox.put(Unsubscribed(id=said.id, sequence=self._hub.sequence).text())
+            self._outbox.put(Unsubscribed(id=message.id, sequence=self._hub.sequence).text())
         else:
-            self._follow(said)
+            self._follow(message)
 
-    def _follow(self, said: Subscribe | Resume) -> None:
-        if said.id not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
+    def _follow(self, message: Subscribe | Resume) -> None:
+        if message.id not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             what = f"A connection has at most {MAX_SUBSCRIPTIONS} subscriptions."
             raise EndOfStreamError(CloseCode.BAD_MESSAGE, what)
         hub, outbox, every = self._hub, self._outbox, self._context.settings.heartbeat_seconds
-        if (former := self._subscriptions.pop(said.id, None)) is not None:
+        if (former := self._subscriptions.pop(message.id, None)) is not None:
             hub.remove(former)
-        subscription = self._subscriptions[said.id] = Subscription(said.topics, said.wanted, outbox, said.id)
-        missed = hub.missed(said.epoch, said.sequence, subscription) if isinstance(said, Resume) else []
+        subscription = self._subscriptions[message.id] = Subscription(
+            message.topics, message.wanted, outbox, message.id
+        )
+        missed = hub.missed(message.epoch, message.sequence, subscription) if isinstance(message, Resume) else []
         if missed is None:
-            answer = Unrecoverable(id=said.id, epoch=hub.epoch, sequence=hub.sequence, heartbeat_seconds=every)
+            answer = Unrecoverable(id=message.id, epoch=hub.epoch, sequence=hub.sequence, heartbeat_seconds=every)
             outbox.put(answer.text())
         else:
-            resumed = isinstance(said, Resume)
-            since = said.sequence if isinstance(said, Resume) else hub.sequence
+            resumed = isinstance(message, Resume)
+            since = message.sequence if isinstance(message, Resume) else hub.sequence
             outbox.put(
-                Subscribed(id=said.id, epoch=hub.epoch, sequence=since, resumed=resumed, heartbeat_seconds=every).text()
+                Subscribed(
+                    id=message.id, epoch=hub.epoch, sequence=since, resumed=resumed, heartbeat_seconds=every
+                ).text()
             )
             for item in missed:
-                outbox.put(item, said.id)
+                outbox.put(item, message.id)
         hub.add(subscription)
 
     def _admit(self, key: str | None) -> Principal:
         client = self._websocket.client
         try:
-            return self._context.door.admit(key, Scope.READ, client.host if client else "")
+            return self._context.authenticator.authenticate(key, Scope.READ, client.host if client else "")
         except UnavailableError as error:
             raise EndOfStreamError(CloseCode.NOT_READY, error.what) from None
         except ProblemError as error:
@@ -247,18 +251,18 @@ class Session:
             what = f"{error.what} Send a key that may read as api_key in the subscribe message."
             raise EndOfStreamError(codes.get(error.kind, CloseCode.NO_KEY), what) from None
 
-    async def _say(self, frames: Sequence[bytes]) -> None:
+    async def _send_frames(self, frames: Sequence[bytes]) -> None:
         try:
             await self._write(b"".join(frames))
         except OSError:
             raise EndOfStreamError(None) from None
 
-    async def _bow_out(self, code: CloseCode, why: str) -> None:
+    async def _close_with(self, code: CloseCode, why: str) -> None:
         if code >= 4400:
             error = StreamError(sequence=self._hub.sequence, data=ErrorData(code=str(int(code)), detail=why))
             with contextlib.suppress(EndOfStreamError, TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._say([framed(error.text().encode())])
+                    await self._send_frames([framed(error.text().encode())])
         await _close(self._websocket, code, why)
 
 

@@ -35,10 +35,10 @@ _log = get_logger(__name__)
 class ErasureWorker:
     """A thread that advances the open erasures of the partitions assigned to this replica."""
 
-    def __init__(self, settings: PlaceSettings, ledger: ErasureView, desk: AlertHandlingView) -> None:
+    def __init__(self, settings: PlaceSettings, erasures: ErasureView, alert_handling: AlertHandlingView) -> None:
         self._settings = settings
-        self._ledger = ledger
-        self._desk = desk
+        self._erasures = erasures
+        self._alert_handling = alert_handling
         self._publisher: Publisher | None = None
         self._early: set[str] = set()
         """Erasures whose order was sent and whose history was deleted once, by this process."""
@@ -69,7 +69,7 @@ class ErasureWorker:
     def _handle(self, _: Sequence[Message]) -> None:
         # Records come by the reader; here the group alone matters.
         mine = self._follower.partitions
-        for erasure in self._ledger.open():
+        for erasure in self._erasures.open():
             if partition_of(erasure.request.erasure_id, self._settings.partitions) in mine:
                 self._advance(erasure)
 
@@ -133,7 +133,7 @@ class ErasureWorker:
     def _withdraw_handling(self, erasure: Erasure, customer: str) -> None:
         """Withdraw what people did about the customer's alerts: the records name them, notes may describe them."""
         publisher = self._publish()
-        for key in self._desk.keys_of(customer, erasure.request.requested_at):
+        for key in self._alert_handling.keys_of(customer, erasure.request.requested_at):
             publisher.send(self._settings.topics.handling, key=key, value=None, partition=0)
         publisher.flush()
 

@@ -25,7 +25,7 @@ from serving.http.rate_limit import Rate, Rates
 from serving.projections.api_keys import ApiKeyView
 
 REFUSALS_A_MINUTE = 60
-"""Wrong keys that one address may show before it is told to wait; a right key is let in all the same."""
+"""Wrong keys that one address may present before it is rate-limited; a right key is accepted all the same."""
 GRANT, RATES = "ebb.grant", "ebb.rates"
 """Where a request's scope holds who asks, and what is left to them."""
 _bearer = HTTPBearer(auto_error=False, description="The API key, as a bearer token.")
@@ -48,7 +48,7 @@ _GRANTED_BY: dict[Scope, frozenset[Scope]] = {
 
 @dataclass(frozen=True)
 class Principal:
-    """Who was let in. The id names the key and tells nothing of its secret."""
+    """An authenticated caller. The id names the key and reveals nothing of its secret."""
 
     id: str
     name: str
@@ -56,12 +56,12 @@ class Principal:
     expires_at: datetime | None = None
 
     def allows(self, scope: Scope) -> bool:
-        """Say whether a scope is granted; `admin` grants all, `act` grants `read`."""
+        """Return whether a scope is granted; `admin` grants all, `act` grants `read`."""
         return bool(self.scopes & _GRANTED_BY[scope])
 
 
 LOCAL_PRINCIPAL = Principal("loopback", "nobody's key", frozenset(Scope))
-"""Who asks where no key is asked for: this machine."""
+"""The caller where no key is required: this machine."""
 
 
 class Authenticator:
@@ -72,13 +72,17 @@ class Authenticator:
     ring
         The keys made by `ebb keys`; those of the settings are held here and may do everything.
     complete
-        Whether the ring has read all keys that there are: until then, nobody can say that one is unknown.
+        Whether all keys have been read: until then, a key cannot be refused as unknown.
     """
 
     def __init__(
-        self, settings: ServingSettings, ring: ApiKeyView | None = None, *, complete: Callable[[], bool] = lambda: True
+        self,
+        settings: ServingSettings,
+        api_keys: ApiKeyView | None = None,
+        *,
+        complete: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.ring = ring or ApiKeyView()
+        self.api_keys = api_keys or ApiKeyView()
         self._complete = complete
         self._digests = [hashlib.sha256(key.encode()).digest() for key in _listed(settings.api_keys)]
         self._needs_key = bool(self._digests) or settings.require_key
@@ -93,8 +97,8 @@ class Authenticator:
         """Whether a key must be shown."""
         return self._needs_key
 
-    def admit(self, key: str | None, scope: Scope, address: str = "") -> Principal:
-        """Let somebody in.
+    def authenticate(self, key: str | None, scope: Scope, address: str = "") -> Principal:
+        """Authenticate a caller.
 
         Raises
         ------
@@ -106,43 +110,43 @@ class Authenticator:
         if not self._needs_key:
             return LOCAL_PRINCIPAL
         try:
-            grant = self._identify(key)
-            if grant.allows(scope):
-                return grant
-            what = f"Key {grant.id} ({grant.name}) has not the scope {scope.value!r} that this asks for."
+            principal = self._identify(key)
+            if principal.allows(scope):
+                return principal
+            what = f"Key {principal.id} ({principal.name}) has not the scope {scope.value!r} that this asks for."
             raise ProblemError(what, "Use a key made with that scope.", kind="wrong-scope")
         except ProblemError:
             self._check(self._refusals.take(address), "keys that were refused")
             raise
 
-    def count_request(self, grant: Principal) -> list[tuple[str, Rate]]:
-        """Count a request; return what to tell of it: policies and what is left.
+    def count_request(self, principal: Principal) -> list[tuple[str, Rate]]:
+        """Count a request; return the policies and the remaining quota for its headers.
 
         Raises
         ------
         ProblemError
             `too-many-requests`.
         """
-        return self._count(self._requests, grant, 1, "requests")
+        return self._count(self._requests, principal, 1, "requests")
 
-    def count_events(self, grant: Principal, events: int) -> list[tuple[str, Rate]]:
+    def count_events(self, principal: Principal, events: int) -> list[tuple[str, Rate]]:
         """Count events of a request, as `count_request` does."""
-        return self._count(self._events, grant, events, "events")
+        return self._count(self._events, principal, events, "events")
 
-    async def until_ended(self, grant: Principal) -> None:
+    async def until_ended(self, principal: Principal) -> None:
         """Wait until a grant is revoked or expires; for ever if it never does."""
-        left = None if grant.expires_at is None else (grant.expires_at - datetime.now(UTC)).total_seconds()
+        left = None if principal.expires_at is None else (principal.expires_at - datetime.now(UTC)).total_seconds()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(left):
-                await self.ring.ended(grant.id).wait()
+                await self.api_keys.ended(principal.id).wait()
 
-    def has_ended(self, grant: Principal) -> bool:
-        """Say whether a grant has been revoked or has expired."""
-        expired = grant.expires_at is not None and grant.expires_at <= datetime.now(UTC)
-        return expired or self.ring.ended(grant.id).is_set()
+    def has_ended(self, principal: Principal) -> bool:
+        """Return whether a principal's key was revoked or has expired."""
+        expired = principal.expires_at is not None and principal.expires_at <= datetime.now(UTC)
+        return expired or self.api_keys.ended(principal.id).is_set()
 
     def serves_host(self, host: str | None) -> bool:
-        """Say whether a request for a `Host` is answered.
+        """Return whether a request for a `Host` is answered.
 
         Without keys only loopback names are: a page elsewhere whose name is made to point here (DNS rebinding) would
         otherwise be of the same origin as the API.
@@ -150,7 +154,7 @@ class Authenticator:
         return self.needs_key or (_hostname(host) or "") in self._hosts
 
     def allows_origin(self, origin: str | None, host: str | None) -> bool:
-        """Say whether a page of an origin may open a stream or change something; programs send no origin."""
+        """Return whether a page of an origin may open a stream or change data; programs send no origin."""
         if origin is None:
             return True
         origin = origin.rstrip("/").lower()
@@ -168,10 +172,10 @@ class Authenticator:
             what = "This API asks for a key."
             raise ProblemError(what, hint, kind="no-key", headers=_CHALLENGE)
         shown = hashlib.sha256(key.encode()).digest()
-        # No early end: the time must not tell which key was close.
+        # No early exit: the time must not reveal which key was close.
         if sum(hmac.compare_digest(shown, digest) for digest in self._digests):
             return Principal(f"settings-{shown.hex()[:8]}", "EBB_API_KEYS", frozenset(Scope))
-        record = self.ring.find(key)
+        record = self.api_keys.find(key)
         if record is None:
             if split_key(key) and not self._complete():
                 what = "The keys are still being read from Kafka."
@@ -183,18 +187,20 @@ class Authenticator:
             raise ProblemError(what, hint, kind="ended-key", headers=_CHALLENGE)
         return Principal(record.id, record.name, frozenset(record.scopes), record.expires_at)
 
-    def _count(self, rates: Rates, grant: Principal, units: int, what: str) -> list[tuple[str, Rate]]:
+    def _count(self, rates: Rates, principal: Principal, units: int, what: str) -> list[tuple[str, Rate]]:
         if not self._needs_key:
             return []
-        rate = rates.take(grant.id, units)
+        rate = rates.take(principal.id, units)
         self._check(rate, what)
         return [(rates.header, rate)]
 
     def _check(self, rate: Rate, what: str) -> None:
         if not rate.allowed:
-            said = f"There were more {what} than this replica takes in a minute."
+            description = f"There were more {what} than this replica takes in a minute."
             headers = {"Retry-After": str(rate.retry_after), "RateLimit": rate.header}
-            raise ProblemError(said, f"Ask again in {rate.retry_after} s.", kind="too-many-requests", headers=headers)
+            raise ProblemError(
+                description, f"Ask again in {rate.retry_after} s.", kind="too-many-requests", headers=headers
+            )
 
 
 def _hostname(host: str | None) -> str | None:
@@ -220,11 +226,11 @@ def authorize(connection: HTTPConnection, key: str | None, scope: Scope) -> Prin
     ProblemError, UnavailableError
         As `Authenticator.admit` and `Authenticator.count_request`.
     """
-    door: Authenticator = connection.app.state.context.door
-    grant = door.admit(key, scope, connection.client.host if connection.client else "")
-    connection.scope[GRANT] = grant
-    connection.scope[RATES] = door.count_request(grant)
-    return grant
+    authenticator: Authenticator = connection.app.state.context.authenticator
+    principal = authenticator.authenticate(key, scope, connection.client.host if connection.client else "")
+    connection.scope[GRANT] = principal
+    connection.scope[RATES] = authenticator.count_request(principal)
+    return principal
 
 
 def requires(scope: Scope) -> Callable[..., Awaitable[Principal]]:

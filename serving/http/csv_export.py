@@ -1,4 +1,4 @@
-"""Lists as CSV, streamed, in a form that spreadsheets open without running anything in it."""
+"""Lists as CSV, streamed, safe to open in a spreadsheet."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ _FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 
 
 def wants_csv(accept: str | None) -> bool:
-    """Say whether `Accept` asks for CSV rather than JSON."""
+    """Return whether `Accept` prefers CSV to JSON."""
     weights = {"text/csv": 0.0, "application/json": 0.0}
     for part in (accept or "").split(","):
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
@@ -31,7 +31,7 @@ def wants_csv(accept: str | None) -> bool:
 
 
 def cell(value: object) -> object:
-    """Return a value as it may stand in a cell: text that looks like a formula is marked as text."""
+    """Return a value for a cell: text that looks like a formula is marked as text."""
     if value is None:
         return ""
     if isinstance(value, str) and value.startswith(_FORMULA):
@@ -42,7 +42,7 @@ def cell(value: object) -> object:
 def csv_response(
     name: str, columns: Sequence[str], chunks: Iterable[Iterable[dict[str, Any]]], headers: dict[str, str] | None = None
 ) -> StreamingResponse:
-    """Return rows as CSV with a head, written as they are asked for.
+    """Stream rows as CSV with a header.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ def tag_of(body: bytes, *, weak: bool = False) -> str:
 
 
 def has(request: Request, tag: str) -> bool:
-    """Say whether the caller has what a tag names already; compared weakly, as `If-None-Match` is."""
+    """Return whether the caller already has what a tag names; compared weakly, as `If-None-Match` is."""
     named = request.headers.get("if-none-match")
     if named is None:
         return False
@@ -37,7 +37,7 @@ def answer(
         The strong tag of the body, if not given.
     """
     tag = tag or tag_of(body)
-    told = {"ETag": tag, "Cache-Control": "private, no-cache", **(headers or {})}
+    sent = {"ETag": tag, "Cache-Control": "private, no-cache", **(headers or {})}
     if has(request, tag):
-        return Response(None, 304, told)
-    return Response(body, headers=told, media_type=media_type)
+        return Response(None, 304, sent)
+    return Response(body, headers=sent, media_type=media_type)

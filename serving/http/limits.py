@@ -62,7 +62,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.app = served
 
     def on_message_complete(self) -> None:
-        """Begin to count anew with the next request."""
+        """Reset the counters for the next request."""
         super().on_message_complete()
         self._in_head = True
 

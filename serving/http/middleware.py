@@ -30,9 +30,9 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 class RequestMiddleware:
     """Outermost ASGI layer of the application; WebSockets pass untouched."""
 
-    def __init__(self, app: ASGIApp, door: Authenticator) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app = app
-        self._door = door
+        self._door = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -104,8 +104,8 @@ class LimitedBody:
         return message
 
 
-def _header(scope: Scope, wanted: bytes) -> str | None:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), None)
+def _header(scope: Scope, header: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == header), None)
 
 
 def _too_large(path: str, length: str) -> ASGIApp:

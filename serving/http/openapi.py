@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from serving.http.problem_types import KINDS
 from serving.http.problems import MEDIA_TYPE, Problem
 
-DESCRIPTION = """Ebb tells, for every customer and at any moment, how likely they are to leave.
+DESCRIPTION = """Ebb scores, live, how likely each customer is to leave.
 
 Scores are answered from memory. `as_of` is event time: the moment that a score describes. Errors are problem details
 (RFC 9457). Lists are paged by `page_size` and `page_token`. Changes and alerts come by WebSocket (`/v1/stream`) or as
@@ -17,7 +17,7 @@ server-sent events (`/v1/stream/sse`).
 
 
 def install_openapi(app: FastAPI) -> None:
-    """Make an application describe its errors as it tells them."""
+    """Make an application document its errors as it returns them."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -57,7 +57,7 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
             for status in statuses:
                 titles = sorted({kind.title for kind in KINDS.values() if kind.status == status})
                 entry = {"description": "; ".join(titles), "content": content}
-                told = operation["responses"].get(str(status))
-                if told is None or "content" not in told or status == 422:
+                response = operation["responses"].get(str(status))
+                if response is None or "content" not in response or status == 422:
                     operation["responses"][str(status)] = entry
     return document

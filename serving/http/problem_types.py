@@ -1,4 +1,4 @@
-"""Every type of problem that the API tells of: what it means and what to do. Each has a page, `/problems/<type>`."""
+"""Every type of problem that the API returns: what it means and what to do. Each has a page, `/problems/<type>`."""
 
 from dataclasses import dataclass
 from html import escape
@@ -20,14 +20,14 @@ KINDS: dict[str, ProblemKind] = {
     "unknown-customer": ProblemKind(
         404,
         "Customer not known",
-        "No score is held for this customer id: no event of theirs was processed, and nobody of that id was erased.",
+        "No score is held for this customer id: no event was processed, and no customer of that id was erased.",
         "Ids are compared exactly; check case and leading zeros. A customer is known from their first event on.",
     ),
     "erased-customer": ProblemKind(
         404,
         "Customer erased",
-        "The customer was known and has been forgotten on request.",
-        "Nothing: what they do from now on is somebody new's, known from the next event on.",
+        "The customer was known and has been erased on request.",
+        "Nothing: they are known again, as a new customer, from their next event on.",
     ),
     "unknown-alert": ProblemKind(
         404,
@@ -85,7 +85,7 @@ KINDS: dict[str, ProblemKind] = {
     "ended-key": ProblemKind(
         401,
         "API key ended",
-        "The key was revoked or has expired; `ebb keys list` says when.",
+        "The key was revoked or has expired; `ebb keys list` shows when.",
         "Make another by `ebb keys create`.",
     ),
     "wrong-scope": ProblemKind(
@@ -100,7 +100,7 @@ KINDS: dict[str, ProblemKind] = {
         "Too many requests",
         "The quota of EBB_RATE_LIMIT_REQUESTS or EBB_RATE_LIMIT_EVENTS is used up, or as much is under way to Kafka as "
         "may be.",
-        "Ask again when Retry-After says; RateLimit tells on every answer what is left.",
+        "Retry after Retry-After; RateLimit shows the remaining quota on every answer.",
     ),
     "too-large": ProblemKind(
         413, "Body too large", "The body has more than 1 MiB.", "Send less at once: split a batch."
@@ -131,7 +131,7 @@ KINDS: dict[str, ProblemKind] = {
         503,
         "Not available now",
         "A part that the answer depends on does not answer.",
-        "Ask again when Retry-After says; /readyz?verbose names what is away.",
+        "Retry after Retry-After; /readyz?verbose names what is away.",
     ),
     "internal": ProblemKind(
         500, "Internal error", "A defect in Ebb.", "The log of the API has the details; report it with them."

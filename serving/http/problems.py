@@ -1,4 +1,4 @@
-"""Errors as the API tells them: RFC 9457 problem details, each type with a page of its own."""
+"""Errors of the API: RFC 9457 problem details, each type with a page of its own."""
 
 from http import HTTPStatus
 from typing import Any
@@ -71,7 +71,7 @@ def problem_response(
     headers: dict[str, str] | None = None,
     status: int | None = None,
 ) -> Response:
-    """Return the response that tells a problem."""
+    """Return the response of a problem."""
     about = KINDS[kind]
     code = status or about.status
     body = Problem(
@@ -118,7 +118,7 @@ def install_problems(app: FastAPI) -> None:
         detail = f"{request.method} {request.url.path}: {error.detail or HTTPStatus(error.status_code).phrase}."
         headers = dict(error.headers or {})
         kind = _of_http_status(error.status_code)
-        # A body that is no text at all is told as one that does not fit: callers need not know two ways to be wrong.
+        # A body that is no text is reported as one that does not validate: one kind of error for callers.
         status = None if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
         return problem_response(kind, request.url.path, detail, headers=headers, status=status)
 

@@ -1,7 +1,7 @@
-"""How often somebody may ask: the generic cell rate algorithm, one number a client.
+"""Rate limiter (GCRA): one timestamp per client.
 
 The theoretical arrival time (Turner 1986; ITU-T I.371) of a client moves on by `window / quota` with each unit taken,
-and may lie at most a window ahead of now. So a full quota may be spent at once and comes back evenly, with no edge
+and may be at most a window ahead of now. So a full quota may be spent at once and comes back evenly, with no edge
 between two windows at which twice as much passes.
 """
 
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _CLIENTS = 10_000
-"""Clients remembered before those who have their whole quota back are forgotten."""
+"""Clients kept before those with their whole quota back are dropped."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What is left to a client after it asked."""
+    """Quota left to a client after a request."""
 
     policy: str
     allowed: bool

@@ -29,7 +29,7 @@ def app() -> FastAPI:
     async def deliver(_topic: str, _records: Sequence[tuple[str, bytes]]) -> None:
         return None
 
-    app.state.context.delivery.deliver = deliver
+    app.state.context.producer.deliver = deliver
     return app
 
 
@@ -93,7 +93,7 @@ def test_anything_that_comes_is_answered_and_never_by_a_failure(
 def test_kafka_that_is_away_is_503_with_a_time_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acknowledged_producer, "ACK_TIMEOUT_SECONDS", 0.5)
     app = create_app(Settings(kafka_bootstrap="127.0.0.1:9"))
-    kept: AcknowledgedProducer = app.state.context.delivery
+    kept: AcknowledgedProducer = app.state.context.producer
     kept.start()
     try:
         for _ in range(2):  # the second one is not made to wait

@@ -50,7 +50,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def hold(app: FastAPI, *scores: Score) -> None:
-    app.state.context.feed.board.apply([(b"", score.model_dump_json().encode()) for score in scores])
+    app.state.context.feed.scores.apply([(b"", score.model_dump_json().encode()) for score in scores])
 
 
 def is_problem(response: httpx.Response, kind: str) -> Problem:
@@ -93,7 +93,7 @@ async def test_score_that_the_caller_has_is_not_sent_again_until_it_changes(
 
 
 async def test_models_and_summary_are_conditional_too(app: FastAPI, client: httpx.AsyncClient) -> None:
-    registry = app.state.context.feed.registry
+    registry = app.state.context.feed.models
     registry.apply(b"churn.logistic", make_model().encode())
     paths = ("/v1/models", "/v1/models/churn.logistic", "/v1/models/churn.logistic/artefact")
     tags = {path: (await client.get(path)).headers["etag"] for path in paths}
@@ -110,7 +110,7 @@ async def test_many_scores_are_looked_up_in_the_order_asked(app: FastAPI, client
     gone = ErasureRequest(
         erasure_id="e", customer_id=None, digest=digest_of("gone"), requested_at=asked_at, requested_by="k"
     )
-    app.state.context.feed.ledger.apply([(b"e/request", gone.model_dump_json().encode())])
+    app.state.context.feed.erasures.apply([(b"e/request", gone.model_dump_json().encode())])
     asked = ["never", 'c"2', "gone", "c-1", "c-1"]
     response = await client.post("/v1/customers/scores", json={"customer_ids": asked})
     found = LookedUp.model_validate_json(response.content).results
@@ -226,7 +226,7 @@ async def test_defect_is_a_problem_without_its_details(
         message = "inner secret"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(app.state.context.feed.board, "score", broken)
+    monkeypatch.setattr(app.state.context.feed.scores, "score", broken)
     response = await client.get("/v1/customers/c-1/score")
     is_problem(response, "internal")
     assert "secret" not in response.text
@@ -275,7 +275,7 @@ async def test_lists_and_models_fit_their_schemas(app: FastAPI, client: httpx.As
     hold(app, make_score("c-1", 0.9), make_score("c-2", 0.4))
     context: Context = app.state.context
     context.feed.alerts.add([make_alert("c-1").model_dump_json().encode()])
-    context.feed.registry.apply(b"churn.logistic", make_model().encode())
+    context.feed.models.apply(b"churn.logistic", make_model().encode())
     customers = Customers.model_validate_json((await client.get("/v1/customers/at-risk?page_size=1")).content)
     assert [one.customer_id for one in customers.customers] == ["c-1"]
     query = {"page_size": "1", "page_token": customers.next_page_token or ""}

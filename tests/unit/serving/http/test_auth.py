@@ -15,19 +15,19 @@ from serving.http.rate_limit import Rates
 from serving.projections.api_keys import ApiKeyView
 
 
-def door(ring: ApiKeyView | None = None, **settings: Any) -> Authenticator:
-    return Authenticator(Settings(**settings), ring)
+def authenticator(view: ApiKeyView | None = None, **settings: Any) -> Authenticator:
+    return Authenticator(Settings(**settings), view)
 
 
 def refused(kept: Authenticator, key: str | None, scope: Scope = Scope.READ) -> str:
     with pytest.raises(ProblemError) as caught:
-        kept.admit(key, scope)
+        kept.authenticate(key, scope)
     assert key is None or len(key) < 20 or key not in str(caught.value)
     return caught.value.kind
 
 
-def take(ring: ApiKeyView, record: KeyRecord) -> None:
-    ring.apply(record.id.encode(), record.model_dump_json().encode())
+def take(api_keys: ApiKeyView, record: KeyRecord) -> None:
+    api_keys.apply(record.id.encode(), record.model_dump_json().encode())
 
 
 def now(**later: float) -> datetime:
@@ -35,17 +35,17 @@ def now(**later: float) -> datetime:
 
 
 def test_door_without_keys_opens_to_anybody() -> None:
-    assert not door().needs_key
-    assert door().admit(None, Scope.ADMIN) is LOCAL_PRINCIPAL
-    assert door().admit("whatever an SDK calls its write key", Scope.WRITE) is LOCAL_PRINCIPAL
+    assert not authenticator().needs_key
+    assert authenticator().authenticate(None, Scope.ADMIN) is LOCAL_PRINCIPAL
+    assert authenticator().authenticate("whatever an SDK calls its write key", Scope.WRITE) is LOCAL_PRINCIPAL
 
 
 def test_door_with_keys_opens_to_each_of_them_alone() -> None:
-    kept = door(api_keys="one, two,")
+    kept = authenticator(api_keys="one, two,")
     assert kept.needs_key
     for scope in Scope:
-        assert kept.admit("one", scope).allows(scope)
-        assert kept.admit("two", scope).id != kept.admit("one", scope).id
+        assert kept.authenticate("one", scope).allows(scope)
+        assert kept.authenticate("two", scope).id != kept.authenticate("one", scope).id
     for wrong in ("on", "one ", "ONE", "one,two", "é"):
         assert refused(kept, wrong) == "wrong-key"
     for none in (None, ""):
@@ -53,23 +53,23 @@ def test_door_with_keys_opens_to_each_of_them_alone() -> None:
 
 
 def test_made_key_opens_by_its_scope_act_reads_too_and_admin_opens_all() -> None:
-    ring = ApiKeyView()
-    kept = door(ring, require_key=True)
+    api_keys = ApiKeyView()
+    kept = authenticator(api_keys, require_key=True)
     for scope in Scope:
         record, key = make_key(f"for {scope}", [scope])
-        take(ring, record)
+        take(api_keys, record)
         for asked in Scope:
             if scope in {asked, Scope.ADMIN} or (scope, asked) == (Scope.ACT, Scope.READ):
-                assert kept.admit(key, asked).id == record.id
+                assert kept.authenticate(key, asked).id == record.id
             else:
                 assert refused(kept, key, asked) == "wrong-scope"
 
 
 def test_nothing_that_is_kept_of_a_key_opens_the_door() -> None:
-    ring = ApiKeyView()
-    kept = door(ring, require_key=True)
+    api_keys = ApiKeyView()
+    kept = authenticator(api_keys, require_key=True)
     record, key = make_key("mine", [Scope.READ])
-    take(ring, record)
+    take(api_keys, record)
     parts = split_key(key)
     assert parts is not None
     secret = parts[1]
@@ -78,54 +78,54 @@ def test_nothing_that_is_kept_of_a_key_opens_the_door() -> None:
     for wrong in (record.digest, f"ebb_{record.id}_{record.digest}", f"ebb_{record.id}_", key[:-1], key.upper()):
         assert refused(kept, wrong) == "wrong-key"
     other, _ = make_key("other", [Scope.READ])
-    take(ring, other.model_copy(update={"digest": record.digest}))
+    take(api_keys, other.model_copy(update={"digest": record.digest}))
     assert refused(kept, f"ebb_{other.id}_{secret}") == "wrong-key", "a digest copied to another record opens nothing"
 
 
 def test_revoked_and_expired_keys_are_refused_at_once() -> None:
-    ring = ApiKeyView()
-    kept = door(ring, require_key=True)
+    api_keys = ApiKeyView()
+    kept = authenticator(api_keys, require_key=True)
     record, key = make_key("mine", [Scope.READ], now(hours=1))
-    take(ring, record)
-    assert kept.admit(key, Scope.READ).expires_at == record.expires_at
-    take(ring, record.model_copy(update={"expires_at": now(seconds=-1)}))
+    take(api_keys, record)
+    assert kept.authenticate(key, Scope.READ).expires_at == record.expires_at
+    take(api_keys, record.model_copy(update={"expires_at": now(seconds=-1)}))
     assert refused(kept, key) == "ended-key"
-    take(ring, record.model_copy(update={"revoked_at": now()}))
+    take(api_keys, record.model_copy(update={"revoked_at": now()}))
     assert refused(kept, key) == "ended-key"
-    ring.apply(record.id.encode(), None)
+    api_keys.apply(record.id.encode(), None)
     assert refused(kept, key) == "wrong-key"
 
 
 def test_record_that_is_no_key_opens_nothing_and_stops_nothing() -> None:
-    ring = ApiKeyView()
-    kept = door(ring, require_key=True)
+    api_keys = ApiKeyView()
+    kept = authenticator(api_keys, require_key=True)
     record, key = make_key("mine", [Scope.READ])
     for body in (b"{", b"{}", record.model_dump_json().replace(record.id, "0" * 12).encode()):
-        ring.apply(record.id.encode(), body)
+        api_keys.apply(record.id.encode(), body)
         assert refused(kept, key) == "wrong-key"
-    take(ring, record)
-    kept.admit(key, Scope.READ)
+    take(api_keys, record)
+    kept.authenticate(key, Scope.READ)
 
 
 def test_while_keys_are_read_an_unknown_one_is_unavailable_and_a_known_one_is_let_in() -> None:
-    ring = ApiKeyView()
-    kept = Authenticator(Settings(require_key=True, api_keys="mine"), ring, complete=lambda: False)
+    api_keys = ApiKeyView()
+    kept = Authenticator(Settings(require_key=True, api_keys="mine"), api_keys, complete=lambda: False)
     with pytest.raises(UnavailableError):
-        kept.admit("ebb_000000000000_x", Scope.READ)
-    kept.admit("mine", Scope.READ)
+        kept.authenticate("ebb_000000000000_x", Scope.READ)
+    kept.authenticate("mine", Scope.READ)
     assert refused(kept, None) == "no-key"
 
 
 async def test_stream_hears_of_its_keys_revocation_and_expiry() -> None:
-    ring = ApiKeyView()
-    ring.start(asyncio.get_running_loop())
-    kept = door(ring, require_key=True)
+    api_keys = ApiKeyView()
+    api_keys.start(asyncio.get_running_loop())
+    kept = authenticator(api_keys, require_key=True)
     record, key = make_key("mine", [Scope.READ])
-    take(ring, record)
-    waiting = asyncio.create_task(kept.until_ended(kept.admit(key, Scope.READ)))
+    take(api_keys, record)
+    waiting = asyncio.create_task(kept.until_ended(kept.authenticate(key, Scope.READ)))
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    take(ring, record.model_copy(update={"revoked_at": now()}))
+    take(api_keys, record.model_copy(update={"revoked_at": now()}))
     await asyncio.wait_for(waiting, 5)
     # Revoked between being let in and beginning to wait.
     await asyncio.wait_for(kept.until_ended(Principal(record.id, "mine", frozenset(Scope))), 5)
@@ -136,24 +136,24 @@ async def test_stream_hears_of_its_keys_revocation_and_expiry() -> None:
 
 
 def test_who_shows_many_wrong_keys_waits_and_who_has_a_right_one_does_not() -> None:
-    kept = door(api_keys="right")
+    kept = authenticator(api_keys="right")
     # One comes back each second meanwhile.
     kinds = [refused(kept, "wrong") for _ in range(2 * REFUSALS_A_MINUTE)]
     assert kinds[:REFUSALS_A_MINUTE] == ["wrong-key"] * REFUSALS_A_MINUTE
     assert kinds[-1] == "too-many-requests"
-    kept.admit("right", Scope.READ)
+    kept.authenticate("right", Scope.READ)
 
 
 def test_requests_of_a_key_are_counted_apart_from_anothers() -> None:
-    kept = door(api_keys="one,two", rate_limit_requests=2)
-    one, two = kept.admit("one", Scope.READ), kept.admit("two", Scope.READ)
+    kept = authenticator(api_keys="one,two", rate_limit_requests=2)
+    one, two = kept.authenticate("one", Scope.READ), kept.authenticate("two", Scope.READ)
     assert [kept.count_request(one)[0][1].remaining for _ in range(2)] == [1, 0]
     with pytest.raises(ProblemError) as caught:
         kept.count_request(one)
     assert caught.value.kind == "too-many-requests"
     assert 0 < int(caught.value.headers["Retry-After"]) <= 30
     kept.count_request(two)
-    assert door().count_request(LOCAL_PRINCIPAL) == [], "this machine alone is not counted"
+    assert authenticator().count_request(LOCAL_PRINCIPAL) == [], "this machine alone is not counted"
 
 
 def test_quota_may_be_spent_at_once_and_comes_back_evenly() -> None:
@@ -193,21 +193,21 @@ def test_clients_who_have_their_quota_back_are_forgotten() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000", "LOCALHOST:1"])
 def test_door_without_keys_serves_loopback_names(host: str) -> None:
-    assert door().serves_host(host)
+    assert authenticator().serves_host(host)
 
 
 @pytest.mark.parametrize("host", [None, "", "evil.example", "127.0.0.1.evil.example", "evil.example:8000", "[::1"])
 def test_door_without_keys_refuses_other_names(host: str | None) -> None:
-    assert not door().serves_host(host)
-    assert door(api_keys="k").serves_host(host)
+    assert not authenticator().serves_host(host)
+    assert authenticator(api_keys="k").serves_host(host)
 
 
 def test_door_serves_the_hosts_of_the_origins_it_was_told_of() -> None:
-    assert door(allowed_origins="https://shop.example:8443").serves_host("shop.example:8443")
+    assert authenticator(allowed_origins="https://shop.example:8443").serves_host("shop.example:8443")
 
 
 def test_door_allows_the_pages_own_origin_listed_origins_and_programs() -> None:
-    kept = door(allowed_origins="https://shop.example, https://other.example/")
+    kept = authenticator(allowed_origins="https://shop.example, https://other.example/")
     assert kept.allows_origin(None, "127.0.0.1:8000")
     assert kept.allows_origin("http://127.0.0.1:8000", "127.0.0.1:8000")
     assert kept.allows_origin("https://shop.example", "127.0.0.1:8000")
@@ -219,7 +219,7 @@ def test_door_allows_the_pages_own_origin_listed_origins_and_programs() -> None:
     ["null", "https://evil.example", "http://127.0.0.1:9999", "https://shop.example.evil.example", "", "http://[::1"],
 )
 def test_door_refuses_other_origins(origin: str) -> None:
-    assert not door(allowed_origins="https://shop.example").allows_origin(origin, "127.0.0.1:8000")
+    assert not authenticator(allowed_origins="https://shop.example").allows_origin(origin, "127.0.0.1:8000")
 
 
 def test_settings_open_no_door_beyond_loopback_without_keys_and_name_no_secret() -> None:
