@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     """Copies of each topic; 3 on a cluster of three brokers or more."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Workers that `ebb up` starts."""
+    session_seconds: Annotated[float, Field(ge=6, le=300)] = 15.0
+    """Real seconds for which a worker may be silent before Kafka gives its partitions to another."""
 
     # Time
     day_seconds: Positive = 86_400.0
