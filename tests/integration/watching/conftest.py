@@ -111,7 +111,7 @@ def _wait(what: str, ready: Callable[[], bool], seconds: float = 120) -> None:
     pytest.fail(f"{what} did not happen within {seconds:g} s")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exposition() -> Iterator[int]:
     """Port of a process that serves the real metrics of `ebb.metrics`, every one of them moving."""
     port = _free_port()
@@ -123,7 +123,7 @@ def exposition() -> Iterator[int]:
             process.terminate()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prometheus(exposition: int, rules: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """A live Prometheus with our rules, scraping the real exposition under the names of our jobs."""
     binary = shutil.which("prometheus")
