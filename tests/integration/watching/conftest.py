@@ -1,4 +1,4 @@
-"""What the dashboards and rules say, and live engines to ask it of: Debian's Prometheus over real exposition."""
+"""The queries of dashboards and rules, and a live engine to run them: Debian's Prometheus over real exposition."""
 
 import json
 import re
@@ -65,7 +65,7 @@ def _queries(path: Path) -> Iterator[Query]:
 
 @pytest.fixture(scope="session")
 def boards() -> dict[str, dict[str, Any]]:
-    """Every dashboard as it stands in the repository, by file name."""
+    """Every dashboard as in the repository, by file name."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in DASHBOARDS}
 
 
@@ -153,8 +153,8 @@ def prometheus(exposition: int, rules: list[dict[str, Any]], tmp_path_factory: p
         result = answer["data"]["result"]
         if answer["data"]["resultType"] != "vector":
             result = [{"metric": {}, "value": result}]
-        found: list[dict[str, Any]] = result
-        return found
+        vector: list[dict[str, Any]] = result
+        return vector
 
     log = (home / "prometheus.log").open("wb")
     with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
