@@ -177,6 +177,8 @@ class EngineSettings(_Section):
     """Real seconds from one checkpoint to the next; a crash replays at most that much."""
     sweep_seconds: Positive = 5.0
     """Real seconds from one re-scoring of all customers to the next: how soon silence shows."""
+    session_seconds: Annotated[float, Field(ge=6, le=300)] = 15.0
+    """Real seconds for which a worker may be silent before Kafka gives its partitions to another."""
     sink_rows: Annotated[int, Field(ge=1)] = 100_000
     """Most rows in one ClickHouse insert."""
     poll_records: Annotated[int, Field(ge=1)] = 20_000

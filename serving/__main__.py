@@ -2,6 +2,7 @@
 
 import sys
 
+from ebb.absent import keep_out
 from ebb.errors import EbbError
 from ebb.log import configure_logging, get_logger
 from ebb.settings import settings
@@ -11,6 +12,7 @@ from serving.server import DrainingServer, listen
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
+    keep_out("pandas")
     try:
         configured = settings()
         configure_logging(configured, "api")

@@ -4,12 +4,12 @@ import gc
 import sys
 
 from clickhouse.migrations import migrate
+from ebb.absent import keep_out
 from ebb.kafka.admin import create_topics
 from ebb.kafka.faust_app import run_app
 from ebb.log import configure_logging
 from ebb.metrics import serve_metrics
 from ebb.settings import settings
-from stream_processors.app import ActivityWorker
 
 COLLECT_EVERY = 100_000
 """Allocations between two runs of the garbage collector: scores are many small objects, and collecting took as long as
@@ -22,6 +22,9 @@ of times per fetched batch, and the default of 5 ms, waited for each time, left 
 
 def main() -> None:
     """Prepare topics and tables, then work."""
+    keep_out("pandas", "scipy")
+    from stream_processors.app import ActivityWorker  # noqa: PLC0415 - only now, without those two
+
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 20, 100)
     sys.setswitchinterval(SWITCH_SECONDS)

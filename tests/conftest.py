@@ -1,6 +1,8 @@
-"""Fixtures that all tests share: a real broker and a real ClickHouse engine, started once a session.
+"""Fixtures that all tests share: a real broker and a real ClickHouse engine, started once a test process.
 
-Every test that uses them gets a namespace of its own (`space`), so tests do not meet.
+Every test that uses them gets a namespace of its own (`space`), so tests do not meet. `make test` runs several test
+processes side by side (pytest-xdist), each with a broker and an engine of its own, so that an outage in one is none in
+another.
 """
 
 import os
@@ -105,6 +107,20 @@ def run_part(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RunPart
     if request.node.stash.get(_FAILED, False):
         for log in sorted(logs.glob("*.log")):
             print(f"--- {log.name}\n{log.read_text(errors='replace')[-4_000:]}")  # noqa: T201 - pytest shows it
+
+
+FOLDERS = ("scenarios", "integration", "browser", "containers", "contract", "unit")
+"""In the order in which they run: long files first, so that no process is left with one while the other has nothing."""
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return FOLDERS.index(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the folders; within one, tests stay in the order of their files."""
+    items.sort(key=_rank)
 
 
 _FAILED = pytest.StashKey[bool]()

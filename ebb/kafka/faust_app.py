@@ -13,9 +13,8 @@ from ebb.settings import Settings
 
 log = get_logger(__name__)
 
-SESSION_SECONDS = 15.0
-"""How long a part may be silent before its partitions are given to another: five missed heartbeats. Faust's 60 would
-leave customers unscored for a minute after a crash."""
+HEARTBEATS = 5
+"""Missed heartbeats after which the group gives a worker's partitions to another."""
 
 
 def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
@@ -42,7 +41,9 @@ def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
         "consumer_auto_offset_reset": "earliest",
         "broker_max_poll_records": settings.poll_records,
         "broker_commit_interval": 1.0,
-        "broker_session_timeout": SESSION_SECONDS,
+        # Faust's 60 would leave customers unscored for a minute after a crash.
+        "broker_session_timeout": settings.session_seconds,
+        "broker_heartbeat_interval": settings.session_seconds / HEARTBEATS,
         "stream_buffer_maxsize": 8,
         "stream_wait_empty": False,
         # A checkpoint may have to wait for ClickHouse; the group must not take the partitions away meanwhile.

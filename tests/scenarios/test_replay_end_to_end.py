@@ -46,7 +46,7 @@ def visits() -> list[tuple[str, datetime]]:
 
 @pytest.fixture
 def log(visits: list[tuple[str, datetime]], tmp_path: Path) -> Path:
-    """The visits as a naive CSV out of order, with true duplicates and rows that nobody can accept."""
+    """The visits as a naive CSV out of order, with true duplicates and rows that cannot be accepted."""
     lines = [f"{who},{at:%Y-%m-%d %H:%M:%S},10" for who, at in visits]
     lines += lines[:7]
     lines[5:5] = ["c1,someday,10", ",2011-03-02 10:00:00,10"]

@@ -114,7 +114,7 @@ def test_a_system_starts_heals_is_found_stops_on_sigterm_and_goes_on(start: Call
     up = start(*SMALL)
     found = up.wait_until_ready()
 
-    # Every address that it tells answers, on the ports that were asked for.
+    # Every address that it prints answers, on the requested ports.
     api = f"http://127.0.0.1:{up.ports['EBB_API_PORT']}"
     assert found["addresses"]["Live page"] == api
     assert found["settings"]["kafka_bootstrap"] == f"127.0.0.1:{up.ports['EBB_KAFKA_PORT']}"
@@ -137,7 +137,7 @@ def test_a_system_starts_heals_is_found_stops_on_sigterm_and_goes_on(start: Call
     assert f"already running on {up.home} (process {up.process.pid})" in second.stderr.replace("\n", " ")
     assert up.command("reset", "--yes").returncode == 1
 
-    # A killed part comes back, and that is said.
+    # A killed part comes back, and the output says so.
     worker = up.part("stream_processors")
     worker.kill()
     up.wait_until(lambda: "worker-0 is back" in up.text())

@@ -1,7 +1,7 @@
 """A worker wakes in the middle of a checkpoint of partitions that are another's: the fence alone keeps its state out.
 
 Nothing else could. It learns of the rebalance while that checkpoint is under way, and gives the partitions up only
-after it. What it writes is older than what stands there, and readable, so that nobody would see what has happened.
+after it. What it writes is older than what is stored there, and readable, so that no reader would notice.
 """
 
 import os
@@ -30,7 +30,7 @@ CUSTOMERS = 4_500
 @pytest.fixture
 def settings(space: Settings) -> Settings:
     """A namespace without sweeps; customers who fall silent soon are in no snapshot."""
-    # A sweep tells everybody anew, and with that the next checkpoint would hold everybody.
+    # A sweep publishes every customer again, so that the next checkpoint would hold all of them.
     return hurried(space, sweep_seconds=600.0, lookback_days=2)
 
 
@@ -62,13 +62,13 @@ def test_a_worker_that_wakes_amid_a_checkpoint_of_partitions_that_another_has_mo
     def everything_saved() -> bool:
         return saved(settings) == recorded
 
-    # Everybody comes, some of them on two days more, and all of it is saved.
-    everybody = [f"c{number}" for number in range(CUSTOMERS)]
-    come(everybody, 0, 2)
-    come(choice.choices(everybody, k=400), 1, 2)
-    come(choice.choices(everybody, k=400), 2, 2)
+    # Every customer acts, some on two more days, and all of it is saved.
+    customers = [f"c{number}" for number in range(CUSTOMERS)]
+    come(customers, 0, 2)
+    come(choice.choices(customers, k=400), 1, 2)
+    come(choice.choices(customers, k=400), 2, 2)
     recorded = _recorded(settings)
-    wait_for("a checkpoint of everybody", everything_saved)
+    wait_for("a checkpoint of all customers", everything_saved)
     shards = [_by_shard(settings, partition, choice) for partition in range(settings.partitions)]
     first, last = ([customer for pair in shards for customer in pair[place]] for place in (0, 1))
 
@@ -79,15 +79,15 @@ def test_a_worker_that_wakes_amid_a_checkpoint_of_partitions_that_another_has_mo
     come(first, 2, 7)
     wait_for("events processed", lambda: accepted(worker) == source.sent)
     hung = withheld.next()
-    before.let_go()
+    before.release()
     assert hung.answered.wait(60)
-    # In one partition another day begins, whose labels the worker tells and does not save. There it stops.
+    # In one partition another day begins, whose labels the worker publishes and does not save. There it stops.
     come([*shards[0][0], *shards[0][1]], 3, 2)
-    wait_for("labels told", lambda: accepted(worker) == source.sent)
+    wait_for("labels published", lambda: accepted(worker) == source.sent)
     checkpoints = metric(worker, "ebb_checkpoint_seconds_count")
     os.kill(pid, signal.SIGSTOP)
     try:
-        # The group waits for its session to end, gives all to another, and that one moves on.
+        # The group waits for its session to end, gives all partitions to the other worker, which moves on.
         run_part(parts.worker(settings, 1))
         come(first + last, 3, 8)
         recorded = _recorded(settings)
@@ -95,7 +95,7 @@ def test_a_worker_that_wakes_amid_a_checkpoint_of_partitions_that_another_has_mo
         # After this checkpoint it hangs again, until it has given the partitions up. Otherwise it reads on, comes to
         # the state that the other has, and mends what it wrote over.
         withheld.next()
-        hung.let_go()
+        hung.release()
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_for("the end of its checkpoint", lambda: metric(worker, "ebb_checkpoint_seconds_count") > checkpoints)
@@ -103,11 +103,11 @@ def test_a_worker_that_wakes_amid_a_checkpoint_of_partitions_that_another_has_mo
     # Nor does the other write the first shards again.
     come(last, 3, 14)
     judge_log(settings, sent=source.sent)
-    said = (supervisor.logs / "worker-0.log").read_text()
-    assert said.count("checkpoint refused") == settings.partitions, "something else than the fence kept it out"
+    log = (supervisor.logs / "worker-0.log").read_text()
+    assert log.count("checkpoint refused") == settings.partitions, "something other than the fence kept it out"
 
-    # All snapshots get their labels, from whoever has the partitions now.
-    withheld.let_all_go()
+    # All snapshots get their labels, from the worker that has the partitions now.
+    withheld.release_all()
     source.tick((START + 7) * DAY + 2 * 3_600)
     source.flush()
     judge_log(settings, sent=source.sent)

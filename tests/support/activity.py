@@ -55,12 +55,12 @@ class Log:
 
     @classmethod
     def of(cls, items: Sequence[Event | Tick]) -> "Log":
-        """Number the items from offset 0; events without an id get one of their own."""
+        """Number the items from offset 0; events without an id get a unique one."""
         return cls([record(offset, item) for offset, item in enumerate(items)])
 
-    def cut(self, places: Sequence[int]) -> list[list[Record]]:
-        """Cut into polls before each of `places`; empty polls are left out."""
-        edges = [0, *sorted(places), len(self.records)]
+    def cut(self, indices: Sequence[int]) -> list[list[Record]]:
+        """Cut into polls before each of `indices`; empty polls are left out."""
+        edges = [0, *sorted(indices), len(self.records)]
         return [self.records[a:b] for a, b in pairwise(edges) if a < b]
 
 

@@ -17,7 +17,7 @@ class Cutter:
     cuts
         How often to cut; after that connections stay.
     silently
-        Let a cut connection stand open and pass nothing more, as a host does that has vanished.
+        Leave a cut connection open and forward no more, like a host that has vanished.
     """
 
     def __init__(self, ports: Sequence[int], cuts: int, *, silently: bool = False) -> None:

@@ -47,7 +47,7 @@ class Embedded:
             time.sleep(0.05)
 
     def answers(self) -> bool:
-        """Tell whether `/ping` answers."""
+        """Return whether `/ping` answers."""
         try:
             return httpx.get(f"{self.url}/ping", timeout=2).text == "Ok.\n"
         except httpx.TransportError:

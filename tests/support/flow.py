@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def wait_for(what: str, check: Callable[[], T | None], *, seconds: float = 120.0) -> T:
-    """Ask until the answer is true, and return it; fail saying what was waited for."""
+    """Poll `check` until its result is true and return it; fail naming `what` was waited for."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := check():
@@ -49,7 +49,7 @@ class Source:
         self.publisher.send(self.settings.topics.activity, key=key, value=value, partition=partition)
 
     def tick(self, at: float) -> None:
-        """Tell every partition that time is `at`."""
+        """Send a tick of time `at` to every partition."""
         for partition in range(self.settings.partitions):
             self.publisher.send(
                 self.settings.topics.activity,

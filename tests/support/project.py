@@ -1,4 +1,4 @@
-"""Where things lie in the checkout, and beside it."""
+"""Paths in the checkout and beside it."""
 
 import os
 from pathlib import Path

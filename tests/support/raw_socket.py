@@ -1,5 +1,6 @@
 """A WebSocket client that sends whatever bytes it is given."""
 
+import contextlib
 import socket
 import struct
 from typing import Self
@@ -16,10 +17,10 @@ class RawSocket:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self._socket.sendall(_HANDSHAKE)
-        self._heard = b""
-        while b"\r\n\r\n" not in self._heard:
-            self._heard += self._socket.recv(4_096)
-        head, _, self._heard = self._heard.partition(b"\r\n\r\n")
+        self._received = b""
+        while b"\r\n\r\n" not in self._received:
+            self._received += self._socket.recv(4_096)
+        head, _, self._received = self._received.partition(b"\r\n\r\n")
         assert b" 101 " in head.splitlines()[0], head
 
     def __enter__(self) -> Self:
@@ -41,34 +42,47 @@ class RawSocket:
     def end(self, seconds: float = 10.0) -> int | None:
         """Read until the server closes; return the code of its close frame, None if it sent none.
 
-        A server that waits for the rest of a frame is told after `seconds` that nothing more comes.
+        Nothing more is sent once that frame is there, for whose answer the server would wait, nor once `seconds` have
+        passed, in which it may wait for the rest of a frame.
         """
         for wait in (seconds, 20.0):
             self._socket.settimeout(wait)
             try:
                 while data := self._socket.recv(65_536):
-                    self._heard += data
+                    self._received += data
+                    if self._code() is not None:
+                        self._finish_sending()
                 return self._code()
             except TimeoutError:
-                self._socket.shutdown(socket.SHUT_WR)
+                self._finish_sending()
             except ConnectionError:
                 return self._code()
         what = "the server holds a connection whose client has nothing more to say"
         raise AssertionError(what)
 
+    def _finish_sending(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
     def _code(self) -> int | None:
-        place = 0
-        while place + 2 <= len(self._heard):
-            first, size = self._heard[place], self._heard[place + 1]
-            place += 2
+        """Return the code of the first close frame that is there whole."""
+        with contextlib.suppress(struct.error):
+            return self._first_code()
+        return None
+
+    def _first_code(self) -> int | None:
+        index = 0
+        while index + 2 <= len(self._received):
+            first, size = self._received[index], self._received[index + 1]
+            index += 2
             if size == 126:
-                (size,) = struct.unpack_from("!H", self._heard, place)
-                place += 2
+                (size,) = struct.unpack_from("!H", self._received, index)
+                index += 2
             elif size == 127:
-                (size,) = struct.unpack_from("!Q", self._heard, place)
-                place += 8
+                (size,) = struct.unpack_from("!Q", self._received, index)
+                index += 8
             if first & 0x0F == 8:
-                code: int = struct.unpack_from("!H", self._heard, place)[0] if size >= 2 else 1005
+                code: int = struct.unpack_from("!H", self._received, index)[0] if size >= 2 else 1005
                 return code
-            place += size
+            index += size
         return None

@@ -1,4 +1,4 @@
-"""A receiver of webhooks: a real HTTP server that notes what it is sent and answers what it is told to."""
+"""A receiver of webhooks: a real HTTP server that records requests and answers with the given statuses."""
 
 import threading
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def receiving() -> Iterator[Receiver]:
             self.end_headers()
 
         def log_message(self, *_args: object) -> None:
-            """Say nothing."""
+            """Keep the output quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     receiver.port = server.server_address[1]

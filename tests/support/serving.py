@@ -21,9 +21,9 @@ from ebb_cli.local.supervisor import Supervisor
 from tests.support.teller import Teller
 
 ANSWER_SECONDS = 30.0
-"""Longest wait for an answer or a message: a busy machine stands still for seconds."""
+"""Longest wait for an answer or a message: a busy machine stalls for seconds."""
 _CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
-"""None is used twice: the API closes one that was idle for 5 s, and a request that comes just then is lost."""
+"""No connection is reused: the API closes one that was idle for 5 s, and a request sent just then is lost."""
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class Teller:
 
 
 def outcomes(day: int, candidate: str, probabilities: list[float], labels: list[int]) -> pa.Table:
-    """Return what a candidate said of customers and what came of it, as the learner writes it at maturity."""
+    """Return a candidate's predictions of customers and their outcomes, as the learner writes it at maturity."""
     rows = len(labels)
     return pa.table(
         {

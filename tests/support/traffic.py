@@ -56,7 +56,7 @@ class Traffic(AbstractContextManager["Traffic"]):
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        # All time is over: what was pending in the last day is closed, alike for worker and judge.
+        # Closes the last day, for the worker and the judge alike.
         self._source.tick(START * DAY + self._round * STEP_SECONDS + 3 * DAY)
         self._source.flush()
 
@@ -104,7 +104,7 @@ def judge_log(settings: Settings, *, sent: int, refused: int = 0) -> None:
     sent
         Events acknowledged, each counted once.
     refused
-        Records among them that nobody can accept.
+        Records among them that cannot be accepted.
     """
     engines = linear_replay(settings)
 
@@ -116,7 +116,7 @@ def judge_log(settings: Settings, *, sent: int, refused: int = 0) -> None:
         restored, board, _ = restore(settings, partition)
         assert restored.state.digest() == engine.state.digest(), f"the state of partition {partition}"
         assert restored.window.seen == engine.window.seen
-        assert (board.table["band"] >= 0).all(), "every customer has been told a score"
+        assert (board.table["band"] >= 0).all(), "a score of every customer has been published"
 
     client = connect(settings)
     try:
@@ -126,14 +126,14 @@ def judge_log(settings: Settings, *, sent: int, refused: int = 0) -> None:
         assert dead == refused
     finally:
         client.close()
-    assert _labels_told(settings) == _labels_due(settings)
+    assert _published_labels(settings) == _expected_labels(settings)
 
 
 Labels = dict[tuple[int, str, int], dict[str, int]]
 """Partition, target and boundary of the snapshot → label by customer."""
 
 
-def _labels_told(settings: Settings) -> Labels:
+def _published_labels(settings: Settings) -> Labels:
     """Read the labels from the topic; what was written again after a crash must be what was written before it."""
     customers: dict[tuple[int, int], dict[int, list[str]]] = defaultdict(dict)
     found: Labels = {}
@@ -151,7 +151,7 @@ def _labels_told(settings: Settings) -> Labels:
     return found
 
 
-def _labels_due(settings: Settings) -> Labels:
+def _expected_labels(settings: Settings) -> Labels:
     """Work the labels out from the records, by an oracle that shares no code with the worker."""
     due: Labels = {}
     for partition, records in activity_records(settings).items():

@@ -1,4 +1,4 @@
-"""A page with what the browser complained about and where it asked."""
+"""A page with the errors that the browser reported and the hosts that it requested."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page
 
 
 class Watched:
-    """A page with what the browser complained about and where it asked."""
+    """A page with the errors that the browser reported and the hosts that it requested."""
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
         self.context = browser.new_context(**options)

@@ -1,4 +1,4 @@
-"""A TCP proxy before ClickHouse that holds back answers to inserts: whoever made one hangs at a known place."""
+"""A TCP proxy before ClickHouse that holds back responses to inserts, so that the client hangs at a known point."""
 
 import select
 import socket
@@ -12,7 +12,7 @@ from ebb.settings import Settings
 
 
 class Hold:
-    """One insert whose answer is held back."""
+    """One insert whose response is held back."""
 
     def __init__(self) -> None:
         self.answered = threading.Event()
@@ -20,10 +20,10 @@ class Hold:
         self._over = threading.Event()
         self._passed = threading.Event()
 
-    def let_go(self) -> None:
-        """Pass the answer on; when this returns it lies ready for whoever waits for it, even if that one is stopped."""
+    def release(self) -> None:
+        """Forward the response; when this returns it is in the client's socket, even if the client is stopped."""
         self._over.set()
-        assert self._passed.wait(30), "nobody takes the answer any more"
+        assert self._passed.wait(30), "the client no longer reads the response"
 
     def _pass(self, client: socket.socket, answer: bytes) -> None:
         self.answered.set()
@@ -33,7 +33,7 @@ class Hold:
 
 
 class Withheld(AbstractContextManager["Withheld"]):
-    """Passes everything on, but for the answers that are asked to be held.
+    """Forwards everything except the responses to be held back.
 
     Parameters
     ----------
@@ -65,13 +65,13 @@ class Withheld(AbstractContextManager["Withheld"]):
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def next(self) -> Hold:
-        """Hold back the answer to the next insert; those before it stay held until they are let go."""
+        """Hold back the response to the next insert; earlier ones stay held until they are released."""
         self._asked = Hold()
         self._holds.append(self._asked)
         return self._asked
 
-    def let_all_go(self) -> None:
-        """Hold back nothing more."""
+    def release_all(self) -> None:
+        """Release every held response and hold back no more."""
         self._asked = None
         for hold in self._holds:
             hold._over.set()
@@ -81,7 +81,7 @@ class Withheld(AbstractContextManager["Withheld"]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.let_all_go()
+        self.release_all()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -104,7 +104,7 @@ class Withheld(AbstractContextManager["Withheld"]):
                     hold = None
 
     def _claimed(self, data: bytes) -> Hold | None:
-        """Return the hold that was asked for if these bytes begin an insert into the table."""
+        """Return the pending hold if these bytes begin an insert into the table."""
         if self._asked is None or not data.startswith(b"POST "):
             return None
         target = data.split(b" ", 2)[1].decode()

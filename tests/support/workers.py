@@ -12,8 +12,14 @@ from tests.support.flow import wait_for
 
 
 def hurried(space: Settings, **more: Any) -> Settings:
-    """Return a namespace whose time is moved by its records alone, with short intervals and horizons."""
-    quick = {"idle_after_seconds": 0.0, "checkpoint_seconds": 0.2, "horizon_days": 3, "purchase_horizon_days": 2}
+    """Return a namespace whose time is moved by its records alone, with short intervals, horizons and sessions."""
+    quick = {
+        "idle_after_seconds": 0.0,
+        "checkpoint_seconds": 0.2,
+        "horizon_days": 3,
+        "purchase_horizon_days": 2,
+        "session_seconds": 6.0,  # the shortest: after each kill the group waits for as long
+    }
     return space.model_copy(update=quick | more)
 
 

@@ -32,7 +32,13 @@ def settings(space: Settings) -> Settings:
     """A namespace whose time is moved by its records alone, and whose labels mature within days."""
     short = {"horizon_days": 3, "purchase_horizon_days": 2, "allowed_lateness_seconds": 0.0}
     return space.model_copy(
-        update={"idle_after_seconds": 0.0, "checkpoint_seconds": 0.3, "sweep_seconds": 0.5, **short}
+        update={
+            "idle_after_seconds": 0.0,
+            "checkpoint_seconds": 0.3,
+            "sweep_seconds": 0.5,
+            "session_seconds": 6.0,
+            **short,
+        }
     )
 
 

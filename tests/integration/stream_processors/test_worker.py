@@ -25,7 +25,13 @@ T0 = 19_700 * DAY
 def settings(space: Settings) -> Settings:
     """A namespace whose time is moved by its records alone, with short intervals."""
     return space.model_copy(
-        update={"idle_after_seconds": 0.0, "checkpoint_seconds": 0.3, "sweep_seconds": 0.5, "horizon_days": 5}
+        update={
+            "idle_after_seconds": 0.0,
+            "checkpoint_seconds": 0.3,
+            "sweep_seconds": 0.5,
+            "horizon_days": 5,
+            "session_seconds": 6.0,
+        }
     )
 
 

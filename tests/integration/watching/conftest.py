@@ -1,4 +1,4 @@
-"""What the dashboards and rules say, and live engines to ask it of: Debian's Prometheus over real exposition."""
+"""The queries of dashboards and rules, and a live engine to run them: Debian's Prometheus over real exposition."""
 
 import json
 import re
@@ -65,7 +65,7 @@ def _queries(path: Path) -> Iterator[Query]:
 
 @pytest.fixture(scope="session")
 def boards() -> dict[str, dict[str, Any]]:
-    """Every dashboard as it stands in the repository, by file name."""
+    """Every dashboard as in the repository, by file name."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in DASHBOARDS}
 
 
@@ -111,7 +111,7 @@ def _wait(what: str, ready: Callable[[], bool], seconds: float = 120) -> None:
     pytest.fail(f"{what} did not happen within {seconds:g} s")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exposition() -> Iterator[int]:
     """Port of a process that serves the real metrics of `ebb.metrics`, every one of them moving."""
     port = _free_port()
@@ -123,7 +123,7 @@ def exposition() -> Iterator[int]:
             process.terminate()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prometheus(exposition: int, rules: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """A live Prometheus with our rules, scraping the real exposition under the names of our jobs."""
     binary = shutil.which("prometheus")
@@ -153,8 +153,8 @@ def prometheus(exposition: int, rules: list[dict[str, Any]], tmp_path_factory: p
         result = answer["data"]["result"]
         if answer["data"]["resultType"] != "vector":
             result = [{"metric": {}, "value": result}]
-        found: list[dict[str, Any]] = result
-        return found
+        vector: list[dict[str, Any]] = result
+        return vector
 
     log = (home / "prometheus.log").open("wb")
     with log, subprocess.Popen(command, stdout=log, stderr=log) as process:

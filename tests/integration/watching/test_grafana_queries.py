@@ -128,7 +128,7 @@ def test_grafana_shares_and_sums_are_those_of_the_data(database: tuple[Client, s
     assert one("Customers") == 400
     assert one("At high or critical risk") == pytest.approx(0.5)
     assert one("Value at risk") == sum(number % 90 for number in range(400))
-    # Alerts stand an hour apart, the newest at the newest score: those within a day of it.
+    # Alerts are an hour apart, the newest at the newest score: those within a day of it.
     assert one("Alerts, last day") == 24
     rows = client.query(_expanded(by_panel["Reliability"].text, name)).result_rows
     assert sum(row[1] for row in rows) == 1000

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-Found = list[dict[str, Any]]
-Ask = Callable[[str], Found]
+Vector = list[dict[str, Any]]
+Ask = Callable[[str], Vector]
 Series = dict[str, tuple[str, ...]]
 
 _NAME = re.compile(r"\bebb_[a-z0-9_]+\b(?!\s*:)")
@@ -19,7 +19,7 @@ SCRAPED = {"job", "instance", "le"}
 
 
 def _expressions(prometheus_queries: list[Any], rules: list[dict[str, Any]]) -> dict[str, str]:
-    """Every expression, by where it stands."""
+    """Every expression, by where it is used."""
     found = {str(query): query.text for query in prometheus_queries}
     return found | {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules}
 
@@ -28,15 +28,15 @@ def _runnable(expression: str) -> str:
     return expression.replace("$__rate_interval", "10s").replace("$__interval", "5s")
 
 
-def _asked(ask: Ask, expression: str, wanted: Callable[[Found], bool] = bool) -> Found:
-    """Ask until the answer is as wanted, for a while: a scrape that fails takes all series away until the next one."""
+def _query(ask: Ask, expression: str, wanted: Callable[[Vector], bool] = bool) -> Vector:
+    """Query for a while until the result is as expected: a failed scrape takes all series away until the next one."""
     deadline = time.monotonic() + 60
     while not wanted(found := ask(expression)) and time.monotonic() < deadline:
         time.sleep(0.5)
     return found
 
 
-def _has_figure(found: Found) -> bool:
+def _has_figure(found: Vector) -> bool:
     return any(entry["value"][1] != "NaN" for entry in found)
 
 
@@ -66,7 +66,7 @@ def test_prometheus_metrics_are_each_shown_on_a_dashboard(
 ) -> None:
     recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule}
     shown = " ".join(query.text for query in prometheus_queries)
-    for _ in range(2):  # a recorded series may stand on another recorded one
+    for _ in range(2):  # a recorded series may depend on another one
         shown += " ".join(expression for name, expression in recorded.items() if name in shown)
     unseen = {
         name.rsplit("_bucket")[0] for name in series if name not in shown and not name.endswith(("_count", "_sum"))
@@ -78,9 +78,9 @@ def test_prometheus_answers_every_panel_with_data(prometheus: Ask, prometheus_qu
     assert len(prometheus_queries) > 40
     for query in prometheus_queries:
         assert "$" not in _runnable(query.text), f"{query}: a variable is left unresolved"
-        assert _asked(prometheus, _runnable(query.text)), f"{query}: no series"
+        assert _query(prometheus, _runnable(query.text)), f"{query}: no series"
         if "histogram_quantile" in query.text:
-            found = _asked(prometheus, _runnable(query.text), _has_figure)
+            found = _query(prometheus, _runnable(query.text), _has_figure)
             assert _has_figure(found), f"{query}: no quantile"
 
 
@@ -104,13 +104,13 @@ def test_prometheus_evaluates_every_rule_and_a_live_system_records_every_series(
 ) -> None:
     for rule in rules:
         if "record" in rule:
-            assert _asked(prometheus, rule["expr"]), f"{rule['record']} records nothing"
+            assert _query(prometheus, rule["expr"]), f"{rule['record']} records nothing"
         else:
             prometheus(rule["expr"])  # which says if it cannot be evaluated
 
 
 @pytest.mark.parametrize("target", ["churn", "purchase"])
 def test_prometheus_records_the_metric_of_the_champion_alone(prometheus: Ask, target: str) -> None:
-    found = _asked(prometheus, f'ebb:champion_metric{{target="{target}", metric="roc_auc"}}')
+    found = _query(prometheus, f'ebb:champion_metric{{target="{target}", metric="roc_auc"}}')
     assert len(found) == 1
     assert float(found[0]["value"][1]) == pytest.approx(0.7)

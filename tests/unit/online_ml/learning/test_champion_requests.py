@@ -18,7 +18,8 @@ from online_ml.registry import held_name, model_config, request_rows, rule_rows,
 from tests.support.examples import World
 
 WORLD = World(partitions=2, days=14, rows=120)
-SETTINGS = Settings(partitions=2, horizon_days=3, purchase_horizon_days=2)
+# Few labels for the slow candidates: what requests do is the same for all.
+SETTINGS = Settings(partitions=2, horizon_days=3, purchase_horizon_days=2, tree_labels=5)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 Item = Block | ChampionRequest
 
