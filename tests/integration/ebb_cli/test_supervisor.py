@@ -260,12 +260,12 @@ def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     code = f"""
         import os, pathlib, sys, time
-        from ebb_cli.local.parts import Part
+        from ebb_cli.local.parts import ManagedProcess
         from ebb_cli.local.supervisor import Supervisor
         deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
         parts = [
-            Part("polite", (sys.executable, "-c", "import time; time.sleep(600)"), dict(os.environ)),
-            Part("deaf", (sys.executable, "-c", deaf), dict(os.environ)),
+            ManagedProcess("polite", (sys.executable, "-c", "import time; time.sleep(600)"), dict(os.environ)),
+            ManagedProcess("deaf", (sys.executable, "-c", deaf), dict(os.environ)),
         ]
         supervisor = Supervisor(parts, logs=pathlib.Path({str(tmp_path)!r}), say=lambda _: None)
         supervisor.start()
