@@ -26,6 +26,7 @@ help:
 	@echo "make check    lint, types, import rules"
 	@echo "make bench    measure; make bench-<name> for one of: $(BENCHES)"
 	@echo "make docs     write the reference pages from the code"
+	@echo "make screenshots  take the pictures of README in a browser"
 	@echo "make install  set up what the system needs, and stop there (make dev: what tests and checks need too)"
 	@echo "make lock     pin the newest versions of everything"
 	@echo "make clean    remove what make has made (data: .venv/bin/ebb reset)"
@@ -42,6 +43,11 @@ JOBS ?= 2
 test: dev
 	@$(BIN)/ebb fetch
 	$(BIN)/pytest -W error --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+.PHONY: screenshots
+screenshots: dev
+	@$(BIN)/ebb fetch
+	SCREENSHOTS=docs/images $(BIN)/pytest -W error --quiet tests/browser/test_screenshots.py
 
 .PHONY: check lint types rules
 check: dev
