@@ -1,6 +1,6 @@
 -- How customers moved between bands over the last days of event time: for each day and band, how many more or fewer
 -- customers (and how much more or less value at risk) it ended with than the day before. The first day holds everyone
--- known by its end, so running sums tell how each day ended. A customer stays in a band until scored into another.
+-- known by its end, so running sums give how each day ended. A customer stays in a band until scored into another.
 WITH (SELECT toDate(max(as_of)) FROM scores) - {days:UInt16} AS first_day
 SELECT
     change.1 AS day,

@@ -1,6 +1,6 @@
 -- Labels by the day of their snapshot: matured, positive among them, and customers described since the last snapshot
 -- that has matured, whose label is pending (an estimate where a snapshot samples its customers). Every candidate has a
--- row for each label it predicted, so the one with most rows tells the labels.
+-- row for each label it predicted, so the one with most rows has all labels.
 WITH
     (
         SELECT CAST(candidate, 'Nullable(String)')

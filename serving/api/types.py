@@ -42,7 +42,7 @@ EXAMPLE_SCORE: dict[str, Any] = {
     "scored_at": "2025-03-14T09:26:54Z",
 }
 EXAMPLE_ALERT: dict[str, Any] = {
-    "alert_id": "c-1042:critical:2025-03-14",
+    "alert_id": "31de46b6d801c56dc328b595",
     "kind": "band",
     "customer_id": "c-1042",
     "band": "critical",

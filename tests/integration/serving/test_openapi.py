@@ -59,7 +59,7 @@ def test_document_is_the_one_that_the_api_serves(api: Api) -> None:
     assert api.get("/openapi.json").json() == DOCUMENT
 
 
-PLACES = {"customer_id": "c-1042", "alert_id": "c-1042:critical:2025-03-14", "name": "churn.logistic"}
+PLACES = {"customer_id": "c-1042", "alert_id": "31de46b6d801c56dc328b595", "name": "churn.logistic"}
 """What stands for the parameters of paths."""
 
 
