@@ -224,12 +224,12 @@ def alerts_csv(context: Context, chosen: AlertFilter) -> Response:
 def _listed(
     context: Context, chosen: AlertFilter, size: int, after: tuple[float, str] | None
 ) -> tuple[list[bytes], tuple[float, str] | None]:
-    now, desk = datetime.now(UTC), context.feed.alert_handling
+    now, handling_view = datetime.now(UTC), context.feed.alert_handling
     listed, following = context.feed.alerts.newest(
         size,
         bands=chosen.bands,
         customer_id=chosen.customer_id,
-        condition=lambda alert_id: not chosen.statuses or desk.of(alert_id, now).status in chosen.statuses,
+        condition=lambda alert_id: not chosen.statuses or handling_view.of(alert_id, now).status in chosen.statuses,
         after=after,
     )
     return [with_handling(context, alert_id, body) for alert_id, body in listed], following

@@ -64,21 +64,21 @@ async def stream_events(
 async def _events(
     context: Context, subscription: Subscription, principal: Principal, last: str | None
 ) -> AsyncIterator[ServerSentEvent]:
-    hub, outbox, every = context.hub, subscription.queue, context.settings.heartbeat_seconds
+    hub, queue, every = context.hub, subscription.queue, context.settings.heartbeat_seconds
     if not hub.connect():
         return
     try:
         epoch, _, sequence = (last or "").rpartition(":")
         missed = hub.missed(epoch, int(sequence) if sequence.isdigit() else -1, subscription) if last else []
         for item in missed or ():
-            outbox.put(item)
+            queue.put(item)
         hub.add(subscription)
         yield _event("unrecoverable" if missed is None else "subscribed", hub.epoch, hub.sequence if not missed else -1)
         due = time.monotonic() + every
-        while not (hub.closing.is_set() or outbox.overflowed.is_set() or context.authenticator.has_ended(principal)):
+        while not (hub.closing.is_set() or queue.overflowed.is_set() or context.authenticator.has_ended(principal)):
             # Short waits, so that the end of the server, or of the key, is seen soon.
-            await outbox.wait(min(1.0, max(0.0, due - time.monotonic())))
-            while (one := outbox.get()) is not None:
+            await queue.wait(min(1.0, max(0.0, due - time.monotonic())))
+            while (one := queue.get()) is not None:
                 if not isinstance(one, str):
                     item = one[0]
                     number = f"{hub.epoch}:{item.sequence}"

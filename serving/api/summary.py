@@ -163,7 +163,7 @@ class SummaryMaker:
 
     def _make(self) -> dict[str, Any]:
         context = self._context
-        board, pipeline = context.feed.scores, context.pipeline_monitor.pipeline
+        scores, pipeline = context.feed.scores, context.pipeline_monitor.pipeline
         champion = context.feed.models.champion("churn")
         accuracy = _accuracy(
             context.queries.rows_or_none("accuracy_by_label_date", target="churn", days=ACCURACY_DAYS),
@@ -177,13 +177,13 @@ class SummaryMaker:
         return {
             "event_time": context.event_time(),
             "day_seconds": context.settings.day_seconds,
-            "as_of": _time(board.latest_as_of),
-            "scored_at": _time(board.latest_scored_at),
-            "staleness_seconds": max(0.0, time.time() - board.latest_scored_at) if board.latest_scored_at else None,
-            **_customers(board, context.settings.band_thresholds),
+            "as_of": _time(scores.latest_as_of),
+            "scored_at": _time(scores.latest_scored_at),
+            "staleness_seconds": max(0.0, time.time() - scores.latest_scored_at) if scores.latest_scored_at else None,
+            **_customers(scores, context.settings.band_thresholds),
             "movers": {
-                "up": [orjson.Fragment(body) for body in movers(board, "up", MOVERS)],
-                "down": [orjson.Fragment(body) for body in movers(board, "down", MOVERS)],
+                "up": [orjson.Fragment(body) for body in movers(scores, "up", MOVERS)],
+                "down": [orjson.Fragment(body) for body in movers(scores, "down", MOVERS)],
             },
             "model": model_view(champion) if champion else None,
             "accuracy": accuracy,
@@ -218,8 +218,8 @@ def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else utc(seconds)
 
 
-def _customers(board: ScoreView, thresholds: tuple[float, float, float]) -> dict[str, Any]:
-    rows, columns = board.rows, board.columns
+def _customers(scores: ScoreView, thresholds: tuple[float, float, float]) -> dict[str, Any]:
+    rows, columns = scores.rows, scores.columns
     held = columns.band[:rows] != NO_BAND
     band, churn, value = columns.band[:rows][held], columns.churn[:rows][held], columns.value_at_risk[:rows][held]
     counts = np.bincount(band, minlength=len(BANDS))

@@ -85,7 +85,7 @@ class Session:
         self._websocket = websocket
         self._context = context
         self._hub = context.hub
-        self._outbox = SendQueue()
+        self._queue = SendQueue()
         self._subscriptions: dict[str, Subscription] = {}
         self._principal: Principal | None = None
         self._heard: deque[float] = deque(maxlen=MESSAGES_PER_10_SECONDS)
@@ -132,12 +132,12 @@ class Session:
             self._handle(await self._receive())
 
     async def _send(self) -> None:
-        outbox = self._outbox
+        queue = self._queue
         while True:
-            await outbox.filled()
+            await queue.filled()
             frames, size = [], 0
             scores = alerts = control = 0
-            while size < _WRITE_BYTES and (one := outbox.get()) is not None:
+            while size < _WRITE_BYTES and (one := queue.get()) is not None:
                 if isinstance(one, str):
                     frames.append(framed(one.encode()))
                     control += 1
@@ -158,15 +158,15 @@ class Session:
         every = self._context.settings.heartbeat_seconds
         while True:
             await asyncio.sleep(every)
-            # With an empty outbox all up to the newest sequence has been sent or did not match; else the client gets
+            # With an empty queue all up to the newest sequence has been sent or did not match; else the client gets
             # enough, or reads too slowly to be sent more.
-            if not len(self._outbox):
+            if not len(self._queue):
                 data = HeartbeatData(event_time=self._context.event_time().isoformat())
                 await self._send_frames([framed(Heartbeat(sequence=self._hub.sequence, data=data).text().encode())])
                 _SENT["heartbeat"].inc()
 
     async def _overflow(self) -> None:
-        await self._outbox.overflowed.wait()
+        await self._queue.overflowed.wait()
         raise EndOfStreamError(CloseCode.SLOW, "The client reads too slowly for its subscription.")
 
     async def _going_away(self) -> None:
@@ -206,11 +206,11 @@ class Session:
 
     def _handle(self, message: Subscribe | Resume | Unsubscribe | Ping) -> None:
         if isinstance(message, Ping):
-            self._outbox.put(Pong(sequence=self._hub.sequence).text())
+            self._queue.put(Pong(sequence=self._hub.sequence).text())
         elif isinstance(message, Unsubscribe):
             if (ended := self._subscriptions.pop(message.id, None)) is not None:
                 self._hub.remove(ended)
-            self._outbox.put(Unsubscribed(id=message.id, sequence=self._hub.sequence).text())
+            self._queue.put(Unsubscribed(id=message.id, sequence=self._hub.sequence).text())
         else:
             self._follow(message)
 
@@ -218,26 +218,24 @@ class Session:
         if message.id not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             what = f"A connection has at most {MAX_SUBSCRIPTIONS} subscriptions."
             raise EndOfStreamError(CloseCode.BAD_MESSAGE, what)
-        hub, outbox, every = self._hub, self._outbox, self._context.settings.heartbeat_seconds
+        hub, queue, every = self._hub, self._queue, self._context.settings.heartbeat_seconds
         if (former := self._subscriptions.pop(message.id, None)) is not None:
             hub.remove(former)
-        subscription = self._subscriptions[message.id] = Subscription(
-            message.topics, message.wanted, outbox, message.id
-        )
+        subscription = self._subscriptions[message.id] = Subscription(message.topics, message.wanted, queue, message.id)
         missed = hub.missed(message.epoch, message.sequence, subscription) if isinstance(message, Resume) else []
         if missed is None:
             answer = Unrecoverable(id=message.id, epoch=hub.epoch, sequence=hub.sequence, heartbeat_seconds=every)
-            outbox.put(answer.text())
+            queue.put(answer.text())
         else:
             resumed = isinstance(message, Resume)
             since = message.sequence if isinstance(message, Resume) else hub.sequence
-            outbox.put(
+            queue.put(
                 Subscribed(
                     id=message.id, epoch=hub.epoch, sequence=since, resumed=resumed, heartbeat_seconds=every
                 ).text()
             )
             for item in missed:
-                outbox.put(item, message.id)
+                queue.put(item, message.id)
         hub.add(subscription)
 
     def _admit(self, key: str | None) -> Principal:
