@@ -239,7 +239,7 @@ sample.GENERATION = 60
 world = World(partitions=1, days=9, rows=60)
 learner = Learner(Settings(partitions=1, horizon_days=3, purchase_horizon_days=2, tree_labels=25))
 for offset, block in enumerate(world.partition(0)):
-    learner.offer(block, offset)
+    learner.add(block, offset)
 while learner.advance():
     pass
 print(learner.digest())
