@@ -14,6 +14,14 @@ from ebb.errors import CorruptError, SchemaMismatchError, SourceError
 Target = Literal["churn", "purchase"]
 TARGETS: tuple[Target, ...] = ("churn", "purchase")
 
+SERVED = "served"
+"""Candidate under which the predictions that were served are followed, whichever model made them; it never learns."""
+FROZEN = "held"
+"""Candidate under which a frozen version is published; the candidate itself continues to learn under its own name."""
+RECENCY, COUNT, PRIOR = "recency", "count", "prior"
+BASELINES = frozenset({RECENCY, COUNT, PRIOR})
+"""Candidates that a model must beat to be worth running."""
+
 
 class ModelSnapshot(BaseModel):
     """One version of one candidate. The record's key is `name`; the topic keeps the latest of each."""

@@ -9,10 +9,8 @@ from online_ml.candidates.hoeffding import hoeffding_tree
 from online_ml.candidates.logistic import Logistic
 from online_ml.scoring.inputs import INPUTS
 
-__all__ = ["PREFERRED", "SERVED", "Candidate", "FullCandidate", "SampledCandidate", "candidates", "sampled"]
+__all__ = ["PREFERRED", "Candidate", "FullCandidate", "SampledCandidate", "candidates", "sampled"]
 
-SERVED = "served"
-"""Name under which the predictions of the workers' champion are followed; it never learns."""
 PREFERRED = "logistic"
 """The first champion once there is evidence, and what stays champion while nothing beats it."""
 

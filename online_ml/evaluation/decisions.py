@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ebb.contracts.models import Target
 from ebb.settings import ScoreSettings
-from online_ml.evaluation.metrics import Outcomes, Probabilities
+from online_ml.types import Outcomes, Probabilities
 
 EVEN = 0.5
 """Threshold of a purchase: it has no bands to act on, so the likelier outcome is called."""

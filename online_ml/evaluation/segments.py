@@ -8,14 +8,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ebb.contracts.features import INDEX
+from ebb.contracts.features import INDEX, LEAST_TENURE_DAYS
+from online_ml.types import State
 
 UNKNOWN = ""
 """Country or channel of a customer of whom none is known."""
 UNSPLIT = ""
 """Arm of a customer scored while one model scored all."""
-LEAST_TENURE = 30.0
-"""Days, as where the worker reckons the value at risk: a customer of hours is not worth a fortune a day."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +51,7 @@ class LabelContext:
             Arms of the customers; None where they were not split.
         """
         tenure = features[:, INDEX["tenure_days"]]
-        spend = np.maximum(features[:, INDEX["spend_total"]], 0) / np.maximum(tenure, LEAST_TENURE)
+        spend = np.maximum(features[:, INDEX["spend_total"]], 0) / np.maximum(tenure, LEAST_TENURE_DAYS)
         return cls(
             np.fromiter((zlib.crc32(name.encode()) for name in customer_ids), np.uint32, len(customer_ids)),
             np.array([name or UNKNOWN for name in countries], dtype=np.str_),
@@ -71,7 +70,7 @@ class LabelContext:
         """Return some of the rows."""
         return type(self)(*(getattr(self, name)[chosen] for name in NAMES))
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def arrays(self) -> State:
         """Return the columns by name."""
         return {name: getattr(self, name) for name in NAMES}
 

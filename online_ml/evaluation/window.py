@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from online_ml.evaluation.metrics import Outcomes
 from online_ml.evaluation.segments import LabelContext
+from online_ml.types import Outcomes
 
 LABELS = 20_000
 """Labels in the window: enough for an AUC within half a point, few enough to follow a change."""

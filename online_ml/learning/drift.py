@@ -20,8 +20,8 @@ from river.drift import ADWIN
 
 from ebb.contracts.features import WIDTH
 from ebb.contracts.models import TARGETS, Target
-from online_ml.candidates.base import Floats, State
 from online_ml.evaluation.window import MaturedPredictions
+from online_ml.types import Floats, SavedState, State
 
 BINS = 10
 ROWS = 4_000
@@ -94,7 +94,7 @@ class Profile:
             "reference": self._reference,
         }
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Load saved arrays."""
         self.boundaries = int(state["boundaries"])
         self._edges, self._latest, self._reference = (state[key] for key in ("edges", "latest", "reference"))
@@ -168,7 +168,7 @@ class Errors:
             "change": np.array([] if change is None else [change.found_at, change.since, change.shift], np.float64),
         }
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Load saved arrays."""
         parts = np.split(state["errors"], np.cumsum(state["sizes"])[:-1]) if len(state["sizes"]) else []
         self._parts = deque(zip(state["days"].tolist(), parts, strict=True), maxlen=MEMORY)
@@ -227,7 +227,7 @@ class DriftMonitor:
         """Return all of it as arrays."""
         return {f"{name}.{key}": array for name, one in self._named() for key, array in one.state().items()}
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Load saved arrays."""
         for name, one in self._named():
             start = f"{name}."

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from online_ml.candidates import SampledCandidate
 from online_ml.scoring.inputs import design
+from online_ml.types import Outcomes
 
 GENERATION = 2_000
 """Labels that a candidate has learned when it starts to predict; it has twice as many when it is replaced. A
@@ -32,7 +33,7 @@ class TrainingBatch:
     boundary: int
     inputs: npt.NDArray[np.float32]
     """Shape (n, `len(INPUTS)`): the design matrix at the snapshots."""
-    labels: npt.NDArray[np.uint8]
+    labels: Outcomes
 
 
 class Sample:
@@ -72,7 +73,7 @@ class Sample:
         boundary: int,
         order: npt.NDArray[np.intp],
         features: npt.NDArray[np.float32],
-        labels: npt.NDArray[np.uint8],
+        labels: Outcomes,
     ) -> None:
         """Learn as many of a boundary's labels as may be, the first by `order`.
 

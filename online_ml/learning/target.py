@@ -1,14 +1,12 @@
 """All that is learned of one target: its candidates, their calibration, their record, the champion."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from ebb.contracts.models import Target
-from online_ml.candidates import SERVED, Candidate, candidates, sampled
-from online_ml.candidates.base import Inputs
+from ebb.contracts.models import SERVED, Target
+from online_ml.candidates import Candidate, candidates, sampled
 from online_ml.evaluation.metrics import measure
 from online_ml.evaluation.tally import Tally
 from online_ml.evaluation.window import MaturedPredictions, Window
@@ -17,10 +15,10 @@ from online_ml.learning.champion import choose
 from online_ml.learning.sample import Sample, TrainingBatch
 from online_ml.scoring.inputs import design
 from online_ml.scoring.scorer import sigmoid
+from online_ml.types import Inputs, SavedState, State
 
 DESIGN_ROWS = 4_096
 """Labels learned at a time: a Newton step each, and a boundary of any size needs little memory."""
-State = dict[str, npt.NDArray[Any]]
 
 
 class TargetLearner:
@@ -171,7 +169,7 @@ class TargetLearner:
 
     def restore(
         self,
-        arrays: Mapping[str, npt.NDArray[Any]],
+        arrays: SavedState,
         window: Iterable[MaturedPredictions],
         batches: Iterable[TrainingBatch],
     ) -> None:
@@ -195,6 +193,6 @@ def _prefixed(prefix: str, arrays: State) -> State:
     return {f"{prefix}.{key}": value for key, value in arrays.items()}
 
 
-def _under(prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> State:
+def _under(prefix: str, arrays: SavedState) -> State:
     start = prefix + "."
     return {key.removeprefix(start): value for key, value in arrays.items() if key.startswith(start)}

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from ebb.contracts.models import ModelSnapshot, Target
 from ebb.errors import SchemaMismatchError
 from online_ml.scoring.inputs import GROUP_OF_INPUT, GROUPS, INPUTS, POSITION, design
+from online_ml.types import Floats
 
-Floats = npt.NDArray[np.float64]
 LOGIT_LIMIT = 30.0
 """Probabilities keep clear of 0 and 1 by e-30: their logarithms stay finite."""
 
