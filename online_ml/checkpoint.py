@@ -275,14 +275,14 @@ def _pending_chunk(arrays: State, withdrawn: int) -> Pending:
 
 def _window_arrays(part: MaturedPredictions) -> State:
     arrays: State = {"labels": part.labels, "logits": part.logits, "probabilities": part.probabilities}
-    if part.about is not None:
-        arrays |= {f"about.{name}": array for name, array in part.about.arrays().items()}
+    if part.context is not None:
+        arrays |= {f"about.{name}": array for name, array in part.context.arrays().items()}
     return arrays
 
 
 def _window_part(arrays: State, boundary: int) -> MaturedPredictions:
-    about = LabelContext(*(arrays[f"about.{name}"] for name in NAMES)) if f"about.{NAMES[0]}" in arrays else None
-    return MaturedPredictions(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"], about)
+    context = LabelContext(*(arrays[f"about.{name}"] for name in NAMES)) if f"about.{NAMES[0]}" in arrays else None
+    return MaturedPredictions(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"], context)
 
 
 def _training_batch(arrays: State, boundary: int) -> TrainingBatch:

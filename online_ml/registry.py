@@ -1,4 +1,7 @@
-"""The registry: every version of every model, on `ebb.models` and in ClickHouse, and every change of what serves."""
+"""Publish models: every version on `ebb.models` and in ClickHouse, with its metrics and how it was made.
+
+Also the rows of `promotions`: every change of the model that serves, by the rule or by request, and why.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -156,14 +159,14 @@ def request_rows(decisions: list[Decision]) -> list[dict[str, Any]]:
                 champion=champion,
                 version=one.version,
                 outcome="refused" if one.refusal else "done",
-                why=one.refusal or _asked(one.request),
+                why=one.refusal or _reason_of(one.request),
             )
         )
     return rows
 
 
-def _asked(request: ChampionRequest) -> str:
-    """Return a request's cause, beyond the champion's name."""
+def _reason_of(request: ChampionRequest) -> str:
+    """Return why a request was made, and of a split the candidate and its share."""
     if request.share is None:
         return request.why
     return ": ".join(

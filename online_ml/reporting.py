@@ -1,4 +1,8 @@
-"""Report accuracy and drift: rows for ClickHouse, gauges for Prometheus. Models are in `registry`."""
+"""Report what was learned: rows for ClickHouse and gauges for Prometheus.
+
+Outcomes by customer, metrics by boundary, window and segment, expected metrics of predictions whose labels are pending,
+and drift. What is published about the models themselves is in `registry`.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -73,7 +77,7 @@ def outcome_rows(judged: MaturedLabels, names: list[str]) -> pa.Table:
 
 
 def _arms(part: MaturedPredictions) -> list[str]:
-    return [UNSPLIT] * len(part.labels) if part.about is None else part.about.arms.tolist()
+    return [UNSPLIT] * len(part.labels) if part.context is None else part.context.arms.tolist()
 
 
 def day_metrics(judged: MaturedLabels, learner: TargetLearner, validator: Validator) -> list[dict[str, Any]]:

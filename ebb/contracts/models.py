@@ -107,7 +107,7 @@ class ModelSnapshot(BaseModel):
 
     def digest(self) -> str:
         """Return the checksum of all but the checksum itself."""
-        # What is on the topics stays there: a record without a younger field has the checksum that it always had.
-        younger = {name for name in ("config", "share") if not getattr(self, name)}
-        plain = self.model_dump(exclude={"checksum", *younger})
+        # Records on the topic stay valid: one from before a field existed keeps the checksum it was published with.
+        later = {name for name in ("config", "share") if not getattr(self, name)}
+        plain = self.model_dump(exclude={"checksum", *later})
         return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -15,8 +15,8 @@ PREFERRED = "logistic"
 """The first champion once there is evidence, and what stays champion while nothing beats it."""
 
 BRIEF_HORIZONS = 0.5
-"""Memory of the candidate for a world that has changed: it forgets four times as fast, is less accurate
-what has stayed, and is promoted when that is the smaller fault (docs/accuracy.md)."""
+"""Memory of the candidate for a world that has changed: it forgets four times as fast, is less accurate while nothing
+changes, and is promoted when that is the smaller fault (docs/accuracy.md)."""
 
 
 def candidates(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> list[FullCandidate]:

@@ -1,4 +1,4 @@
-"""What a model must beat to be worth its keep: silence alone, volume alone, and the rate of the past."""
+"""Baselines that a model must beat to be worth running: recency alone, volume alone, and the rate of the past."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ class PriorRate:
         self.labels += len(inputs)
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:
-        """Return a linear model that looks at nothing."""
+        """Return a linear model without inputs."""
         nothing = np.empty(0)
         return payload(
             [], weights=nothing, mean=nothing, scale=nothing, intercept=self._logit(), calibration=calibration

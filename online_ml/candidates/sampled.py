@@ -12,6 +12,8 @@ from online_ml.types import Floats, Inputs, Outcomes
 
 UNKNOWN = 0.5
 """P(1) while nothing has been learned."""
+CERTAIN = 0.005
+"""A leaf of few labels predicts 0 or 1; its probability is kept this far from them."""
 
 
 class RowModel:
@@ -20,7 +22,7 @@ class RowModel:
     Parameters
     ----------
     classifier
-        Its features are the places of the inputs: whole numbers, whose order no process changes.
+        Its features are named by the positions of the inputs: integers, whose order is the same in every process.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -43,10 +45,6 @@ def _rows(inputs: Inputs) -> Iterator[dict[int, float]]:
     return (dict(enumerate(row)) for row in inputs.tolist())
 
 
-CERTAIN = 0.005
-"""A leaf of few labels predicts 0 or 1; its probability is kept this far from them."""
-
-
 class RenewingModel:
     """A row model and its successor, which learns beside it until it takes its place.
 
@@ -57,7 +55,7 @@ class RenewingModel:
     inputs
         Names of the inputs it sees, out of `online_ml.scoring.inputs.INPUTS`.
     make
-        Returns an untaught model, each time the same.
+        Returns an untrained model, the same each time.
     """
 
     servable = False
@@ -67,28 +65,28 @@ class RenewingModel:
         self.inputs = list(inputs)
         self._chosen = ColumnSelector(inputs)
         self._make = make
-        self._elder = make()
-        self._younger: RowModel | None = None
+        self._current = make()
+        self._successor: RowModel | None = None
 
     def logits(self, inputs: Inputs) -> Floats:
         """Return uncalibrated logits; see `Candidate.logits`."""
-        chances = np.clip(self._elder.predict(self._chosen.of(inputs)), CERTAIN, 1 - CERTAIN)
+        chances = np.clip(self._current.predict(self._chosen.of(inputs)), CERTAIN, 1 - CERTAIN)
         logits: Floats = np.log(chances / (1 - chances))
         return logits
 
     def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
         """Learn row by row; see `Candidate.learn_many`."""
         chosen = self._chosen.of(inputs)
-        self._elder.learn(chosen, labels)
-        if self._younger is not None:
-            self._younger.learn(chosen, labels)
+        self._current.learn(chosen, labels)
+        if self._successor is not None:
+            self._successor.learn(chosen, labels)
 
     def renew(self) -> None:
         """Replace the model by its successor; see `SampledCandidate.renew`."""
-        if self._younger is not None:
-            self._elder = self._younger
-        self._younger = self._make()
+        if self._successor is not None:
+            self._current = self._successor
+        self._successor = self._make()
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:
-        """Return how it is to be read: not at all, it is judged only."""
+        """Return a payload that marks the model as judged only: no form of it can score."""
         return {"kind": JUDGED, "inputs": self.inputs, "calibration": [float(value) for value in calibration]}

@@ -95,7 +95,7 @@ def profit(
     Returns
     -------
     dict
-        `profit`; `profit_best`, of knowing the labels beforehand; `profit_all`, of an offer to everybody.
+        `profit`; `profit_best`, of knowing the labels beforehand; `profit_all`, of an offer to every customer.
     """
     value = spend_per_day.astype(np.float64) * policy.value_days
     brought = labels * policy.save_rate * value - policy.offer_cost

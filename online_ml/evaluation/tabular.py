@@ -26,14 +26,20 @@ BATCH = 50
 RIDGE = 1.0
 MIN_ROWS = 100
 MIN_CLASS = 10
-LINEAR = ("logistic", "prior")
 TREES: dict[str, Callable[[int], RowModel]] = {"tree": tree_model, "forest": forest_model}
 LEARNED = 4_000
 """Rows that a tree or forest learns at most, evenly spread: some seconds of a forest, where the others take none."""
+LEVELS = 30
+"""Names of a column that get a flag of their own; rarer ones share one."""
+QUANTILES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+REACH = 1e100
+"""Numbers beyond are cut here, so that their squares are numbers too."""
+IDENTIFYING = 0.5
+"""A column of names of which more than this share is distinct identifies rows and describes nothing."""
 
 
-class Learns(Protocol):
-    """What learns from a table."""
+class TableModel(Protocol):
+    """A model that learns the rows of a table."""
 
     def predict(self, inputs: Floats) -> Floats:
         """Return P(1) of rows of shape (n, inputs)."""
@@ -49,10 +55,10 @@ class Run:
     """One pass: each candidate's prediction of each row before it learned it."""
 
     order: npt.NDArray[np.intp]
-    """Row of the table at each place of the stream."""
+    """Row of the table at each position of the stream."""
     labels: Outcomes
     """In the order of the stream."""
-    said: dict[str, Floats]
+    predicted: dict[str, Floats]
     """By candidate, in the order of the stream."""
     skipped: dict[str, int]
     """By candidate, rows it was too slow to learn."""
@@ -90,7 +96,7 @@ class Spread:
     Parameters
     ----------
     model
-        What learns.
+        The model that learns them.
     rows
         Rows to come, so that the sample to learn can be drawn beforehand.
     """
@@ -142,24 +148,15 @@ def passes(inputs: Floats, labels: Outcomes, *, shuffles: int, seed: int, trees:
 
 def _stream(inputs: Floats, labels: Outcomes, order: npt.NDArray[np.intp], *, seed: int, trees: bool) -> Run:
     slow = {name: Spread(make(seed), rows=len(labels)) for name, make in (TREES.items() if trees else ())}
-    models: dict[str, Learns] = {"logistic": _Logistic(inputs.shape[1]), "prior": _Prior(), **slow}
-    said = {name: np.empty(len(labels)) for name in models}
+    models: dict[str, TableModel] = {"logistic": _Logistic(inputs.shape[1]), "prior": _Prior(), **slow}
+    predicted = {name: np.empty(len(labels)) for name in models}
     for start in range(0, len(labels), BATCH):
         part = slice(start, start + BATCH)
         for name, model in models.items():
-            said[name][part] = model.predict(inputs[part])
+            predicted[name][part] = model.predict(inputs[part])
         for model in models.values():
             model.learn(inputs[part], labels[part])
-    return Run(order, labels, said, {name: model.skipped for name, model in slow.items()})
-
-
-LEVELS = 30
-"""Names of a column that get a flag of their own; rarer ones share one."""
-QUANTILES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-REACH = 1e100
-"""Numbers beyond are cut here, so that their squares are numbers too."""
-IDENTIFYING = 0.5
-"""A column of names of which more than this share is distinct identifies rows and describes nothing."""
+    return Run(order, labels, predicted, {name: model.skipped for name, model in slow.items()})
 
 
 @dataclass

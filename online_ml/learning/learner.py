@@ -31,7 +31,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class MaturedLabels:
-    """The labels of one target that matured at a boundary, with whom they are about."""
+    """The labels of one target that matured at a boundary, with the customers and snapshots that they belong to."""
 
     target: Target
     part: MaturedPredictions
@@ -58,11 +58,6 @@ class Step:
     """Changes of the error found now."""
     withdrawn: dict[str, int] = field(default_factory=dict)
     """Erasure → number of rows dropped."""
-
-    @property
-    def snapshotted(self) -> int:
-        """Rows predicted and kept."""
-        return sum(len(chunk.snapshot.customer_ids) for chunk in self.taken)
 
 
 class Learner:
@@ -100,7 +95,7 @@ class Learner:
         """Label blocks whose snapshot is not known, or has another number of rows."""
 
     def add(self, block: Block, offset: int) -> bool:
-        """Take in a block as it comes; return False if it was seen before."""
+        """Add a block; return False if it was seen before."""
         return self.progress.add(block, offset)
 
     def advance(self) -> Step | None:
@@ -168,7 +163,7 @@ class Learner:
             step.promotions.append((target, before, learner.champion))
 
     def _watch(self, judged: MaturedLabels, step: Step) -> None:
-        """See whether the champion still errs as it did; if it errs more, learn faster for a while if so set."""
+        """Look for a change of the champion's error; if it rose, set the faster pace of `drift_pace` for a while."""
         learner = self.targets[judged.target]
         if learner.champion is not None:
             change = self.drift.judge(judged.target, judged.part, learner.names.index(learner.champion))
