@@ -35,18 +35,25 @@ def explain(
 
     Parameters
     ----------
+    scorer
+        The model that made the score.
     features
-        Shape (n, `features.WIDTH`).
+        Shape (n, `features.WIDTH`), in the units of the catalogue.
     inputs
-        Their design matrix, where the caller has it already.
+        Their design matrix, shape (n, `len(INPUTS)`), if the caller has it already.
     top
-        Most reasons per customer.
+        Most reasons per customer; those below `NEGLIGIBLE` are left out.
 
     Returns
     -------
     list of list of dict
         Each validates as `ebb.contracts.scores.Reason`. Equal contributions are in the order of the groups, so equal
         customers get equal reasons.
+
+    Raises
+    ------
+    ValueError
+        If `inputs` is not given and the features have another shape.
     """
     shares = scorer.contributions(design(features) if inputs is None else inputs)
     order = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, :top]
