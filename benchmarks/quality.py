@@ -63,12 +63,12 @@ def telco() -> dict[str, object]:
     first = int(LEARNING_SHARE * len(labels))
     print(f"\ntelco: {len(labels):,} rows, {table.inputs.shape[1]} inputs, churn {labels.mean():.3f}")
     for number, run in enumerate(passes(table.inputs, labels, shuffles=SHUFFLES, seed=7, trees=False)):
-        said, truth = run.said["logistic"][first:], run.labels[first:]
+        said, truth = run.predicted["logistic"][first:], run.labels[first:]
         areas.append(roc_auc(said, truth) or 0.0)
         shares.append(float(((said >= 0.5) == truth).mean()))
         print(f"  shuffle {number}: ROC-AUC {areas[-1]:.4f}, accuracy {shares[-1]:.4f}")
     [run] = passes(table.inputs, labels, shuffles=1, seed=7)
-    for name, said in run.said.items():
+    for name, said in run.predicted.items():
         left = f" ({run.skipped[name]:,} rows too many to learn)" if run.skipped.get(name) else ""
         print(f"  first shuffle, {name:10} ROC-AUC {roc_auc(said[first:], run.labels[first:]):.4f}{left}")
     return {"telco_auc": round(statistics.mean(areas), 4), "telco_accuracy": round(statistics.mean(shares), 4)}

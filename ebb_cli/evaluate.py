@@ -143,16 +143,16 @@ class EvaluationReport:
     @property
     def names(self) -> list[str]:
         """Candidates, best ROC-AUC first."""
-        return sorted(self.runs[0].said, key=lambda name: -self.metrics(name)["roc_auc"])
+        return sorted(self.runs[0].predicted, key=lambda name: -self.metrics(name)["roc_auc"])
 
     def metrics(self, name: str) -> dict[str, float]:
         """Return a candidate's measures, each the mean over the passes."""
-        found = [_measures(run.said[name][self.first :], run.labels[self.first :]) for run in self.runs]
+        found = [_measures(run.predicted[name][self.first :], run.labels[self.first :]) for run in self.runs]
         return {key: float(np.mean([one[key] for one in found])) for key in found[0]}
 
     def pooled(self, name: str) -> tuple[Floats, npt.NDArray[np.uint8]]:
         """Return probabilities and labels of all passes."""
-        told = np.concatenate([run.said[name][self.first :] for run in self.runs])
+        told = np.concatenate([run.predicted[name][self.first :] for run in self.runs])
         return told, np.concatenate([run.labels[self.first :] for run in self.runs])
 
     def confusion(self, name: str) -> dict[str, int]:
@@ -172,7 +172,7 @@ class EvaluationReport:
         ends = np.linspace(0, len(self.runs[0].labels), POINTS + 1).astype(int)
         found = []
         for start, end in itertools.pairwise(ends):
-            areas = [roc_auc(run.said[name][start:end], run.labels[start:end]) for run in self.runs]
+            areas = [roc_auc(run.predicted[name][start:end], run.labels[start:end]) for run in self.runs]
             known = [area for area in areas if area is not None]
             if known:
                 found.append((int(end), float(np.mean(known))))

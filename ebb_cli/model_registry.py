@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from clickhouse.store import Store
-from ebb.contracts.examples import PARTITION, ChampionRequest
+from ebb.contracts.examples import REQUEST_PARTITION, ChampionRequest
 from ebb.contracts.models import TARGETS, ModelSnapshot, Target
 from ebb.errors import EbbError, SourceError, UnavailableError
 from ebb.kafka.producer import Publisher
@@ -85,7 +85,7 @@ def ask(settings: Settings, request: ChampionRequest, *, patience: float) -> dic
         If Kafka does not take the request.
     """
     publisher = Publisher(settings)
-    publisher.send(settings.topics.examples, key=None, value=request.encode(), partition=PARTITION)
+    publisher.send(settings.topics.examples, key=None, value=request.encode(), partition=REQUEST_PARTITION)
     publisher.flush()
     store = Store(settings)
     deadline = time.monotonic() + patience

@@ -25,9 +25,11 @@ log = get_logger(__name__)
 HELD_ROWS = 500_000
 """Outcome rows held in memory before they are made durable, whatever the time."""
 LOOK_SECONDS = 0.2
+"""Between two looks at the checkpoint that is due, the lag, and the partitions that lag behind."""
 PATIENCE_SECONDS = 10.0
 """How long a partition may hold back the others before a warning."""
 HANDOVER_SECONDS = 10.0
+"""How long a checkpoint may take when partitions are revoked; past it the work since the last one is repeated."""
 
 
 class LearnerApp:
@@ -48,9 +50,9 @@ class LearnerApp:
         self._unacked: dict[int, deque[tuple[int, EventT[Any]]]] = {}
         self._busy = asyncio.Lock()
         self._durable_at = 0.0
-        self._standing_at: int | None = None
-        """Boundary last processed; the learner has stood there since `_waits_since`."""
-        self._waits_since = 0.0
+        self._last_boundary: int | None = None
+        """Boundary last processed; no other has been since `_unchanged_since`."""
+        self._unchanged_since = 0.0
         self.app = make_app(
             settings,
             "learner",
@@ -79,7 +81,7 @@ class LearnerApp:
         # Signals hold their receivers weakly by default.
         app.on_partitions_revoked.connect(revoked, weak=False)
         app.on_before_shutdown.connect(closing, weak=False)
-        app.task(self._looking_after)
+        app.task(self._maintain_forever)
 
     async def _release(self) -> None:
         """Release the partitions: checkpoint what was done if that is quick; otherwise it is done again."""
@@ -120,7 +122,7 @@ class LearnerApp:
             if offset <= session.position(tp.partition):
                 return
             body: bytes | None = event.value
-            # Acks need the event, not its megabyte.
+            # An ack needs the event, not its megabyte of value.
             event.value = event.message.value = None
             self._unacked.setdefault(tp.partition, deque()).append((offset, event))
             if not session.take(tp.partition, offset, body):
@@ -141,12 +143,12 @@ class LearnerApp:
             while events and events[0][0] <= until:
                 events.popleft()[1].ack()
 
-    async def _looking_after(self) -> None:
+    async def _maintain_forever(self) -> None:
         while not self.app.should_stop:
             await asyncio.sleep(LOOK_SECONDS)
-            await guarded(self.app, self._look())
+            await guarded(self.app, self._maintain())
 
-    async def _look(self) -> None:
+    async def _maintain(self) -> None:
         async with self._busy:
             session = self._session
             if session is None:
@@ -157,17 +159,17 @@ class LearnerApp:
             for partition in range(self.settings.partitions):
                 high = self.app.consumer.highwater(TP(topic, partition)) or 0
                 LAG_EVENTS.labels(topic, str(partition)).set(max(high - 1 - session.position(partition), 0))
-            self._say_who_holds_back(session)
+            self._warn_of_lagging_partitions(session)
 
-    def _say_who_holds_back(self, session: LearnerSession) -> None:
+    def _warn_of_lagging_partitions(self, session: LearnerSession) -> None:
         waiting = session.learner.progress.waiting_for()
         now = time.monotonic()
-        if not waiting or session.learner.boundary != self._standing_at:
-            self._standing_at, self._waits_since = session.learner.boundary, now
+        if not waiting or session.learner.boundary != self._last_boundary:
+            self._last_boundary, self._unchanged_since = session.learner.boundary, now
             return
-        if now - self._waits_since < PATIENCE_SECONDS:
+        if now - self._unchanged_since < PATIENCE_SECONDS:
             return
-        self._waits_since = now
+        self._unchanged_since = now
         closed = session.learner.progress.closed
         log.warning(
             "learning waits for partitions that lag behind the others",

@@ -8,7 +8,7 @@ from typing import Any
 
 from ebb.clock import date_of
 from ebb.contracts.models import ModelSnapshot
-from online_ml.scoring.scorer import JUDGED
+from online_ml.scoring.scorer import JUDGED, LINEAR
 
 Ask = Callable[..., list[dict[str, Any]]]
 WEIGHTS = 12
@@ -182,7 +182,7 @@ def _drift(one: ModelSnapshot, ask: Ask) -> str:
 def _weights(one: ModelSnapshot) -> str:
     if _judged_only(one):
         return "It is learned tree by tree and published in no form that has weights."
-    if one.payload.get("kind") != "linear" or not one.payload.get("inputs"):
+    if one.payload.get("kind") != LINEAR or not one.payload.get("inputs"):
         return f"A model of kind {one.payload.get('kind')} has no list of weights."
     slope = one.payload["calibration"][0]
     weights = [slope * value for value in one.payload["weights"]]

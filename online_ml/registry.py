@@ -1,4 +1,7 @@
-"""The registry: every version of every model, on `ebb.models` and in ClickHouse, and every change of what serves."""
+"""Publish models: every version on `ebb.models` and in ClickHouse, with its metrics and how it was made.
+
+Also the rows of `promotions`: every change of the model that serves, by the rule or by request, and why.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -11,14 +14,13 @@ import pyarrow as pa
 from ebb import __version__
 from ebb.contracts.examples import ChampionRequest
 from ebb.contracts.features import SCHEMA_HASH
-from ebb.contracts.models import ModelSnapshot, Target
+from ebb.contracts.models import FROZEN, SERVED, ModelSnapshot, Target
 from ebb.metrics import CHAMPION, MODEL_HELD, MODEL_VERSION
 from ebb.settings import Settings
-from online_ml.candidates import SERVED
 from online_ml.evaluation.segments import ARM
 from online_ml.evaluation.validation import SegmentMeasures
 from online_ml.learning.champion import evidence
-from online_ml.learning.champion_requests import HELD, Decision, Requests
+from online_ml.learning.champion_requests import Decision, Requests
 from online_ml.learning.learner import Learner, Step
 from online_ml.learning.target import TargetLearner
 from online_ml.reporting import ByCandidate, table
@@ -84,7 +86,7 @@ def with_arms(rolling: ByCandidate, found: Iterable[SegmentMeasures]) -> ByCandi
 
 def held_name(target: Target) -> str:
     """Return the name under which a frozen version of a target is published."""
-    return f"{target}.{HELD}"
+    return f"{target}.{FROZEN}"
 
 
 def model_config(target: Target, settings: Settings) -> dict[str, Any]:
@@ -157,14 +159,14 @@ def request_rows(decisions: list[Decision]) -> list[dict[str, Any]]:
                 champion=champion,
                 version=one.version,
                 outcome="refused" if one.refusal else "done",
-                why=one.refusal or _asked(one.request),
+                why=one.refusal or _reason_of(one.request),
             )
         )
     return rows
 
 
-def _asked(request: ChampionRequest) -> str:
-    """Return a request's cause, beyond the champion's name."""
+def _reason_of(request: ChampionRequest) -> str:
+    """Return why a request was made, and of a split the candidate and its share."""
     if request.share is None:
         return request.why
     return ": ".join(

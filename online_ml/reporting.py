@@ -1,4 +1,8 @@
-"""Report accuracy and drift: rows for ClickHouse, gauges for Prometheus. Models are in `registry`."""
+"""Report what was learned: rows for ClickHouse and gauges for Prometheus.
+
+Outcomes by customer, metrics by boundary, window and segment, expected metrics of predictions whose labels are pending,
+and drift. What is published about the models themselves is in `registry`.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,6 +14,7 @@ import pyarrow as pa
 from clickhouse.tables import SCHEMAS
 from ebb.clock import DAY
 from ebb.contracts.features import NAMES
+from ebb.contracts.models import FROZEN, SERVED
 from ebb.metrics import (
     ERROR_DRIFT,
     ERROR_SHIFT,
@@ -23,13 +28,11 @@ from ebb.metrics import (
     SEGMENT_METRIC,
     TREE_LABELS,
 )
-from online_ml.candidates import SERVED
 from online_ml.evaluation.decisions import Policy
 from online_ml.evaluation.metrics import expected_metrics
 from online_ml.evaluation.segments import ARM, UNSPLIT
 from online_ml.evaluation.validation import SegmentMeasures, Validator
 from online_ml.evaluation.window import MaturedPredictions
-from online_ml.learning.champion_requests import HELD
 from online_ml.learning.learner import Learner, MaturedLabels, Step
 from online_ml.learning.target import TargetLearner
 
@@ -74,7 +77,7 @@ def outcome_rows(judged: MaturedLabels, names: list[str]) -> pa.Table:
 
 
 def _arms(part: MaturedPredictions) -> list[str]:
-    return [UNSPLIT] * len(part.labels) if part.about is None else part.about.arms.tolist()
+    return [UNSPLIT] * len(part.labels) if part.context is None else part.context.arms.tolist()
 
 
 def day_metrics(judged: MaturedLabels, learner: TargetLearner, validator: Validator) -> list[dict[str, Any]]:
@@ -163,7 +166,7 @@ def count_step(step: Step, learner: Learner) -> None:
 
 def show_segments(learner: TargetLearner, found: Sequence[SegmentMeasures], serving: str | None) -> None:
     """Set the gauges of the serving model by segment; for a frozen version, of what it served."""
-    shown = SERVED if serving == HELD else serving
+    shown = SERVED if serving == FROZEN else serving
     for one in found:
         for metric in SHOWN_BY_SEGMENT if one.kind != ARM else ():  # a split ends, its series would not
             if one.candidate == shown and metric in one.measures:

@@ -15,19 +15,18 @@ import pyarrow as pa
 from clickhouse.store import Store
 from ebb.clock import DAY
 from ebb.contracts.erasures import ErasurePart, ErasurePartReport, key_of, partition_of
-from ebb.contracts.examples import PARTITION, ChampionRequest, Close, decode, is_request
-from ebb.contracts.models import Target
+from ebb.contracts.examples import REQUEST_PARTITION, ChampionRequest, Close, decode, is_request
+from ebb.contracts.models import FROZEN, SERVED, Target
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
 from ebb.metrics import BLOCKS_REFUSED, LEARN_SECONDS, LEARNER_CLOSED
 from ebb.settings import Settings
 from online_ml import registry, reporting
-from online_ml.candidates import PREFERRED, SERVED
+from online_ml.candidates import PREFERRED
 from online_ml.checkpoint import LearnerCheckpointer
 from online_ml.evaluation.decisions import Policy
 from online_ml.evaluation.validation import Validator
-from online_ml.learning.champion_requests import HELD
 from online_ml.learning.learner import Learner, Step
 from online_ml.learning.target import TargetLearner
 
@@ -41,7 +40,7 @@ LEFT_OUT_EVERY = 30
 
 @dataclass
 class LearnerEffects:
-    """What boundaries have brought since the last checkpoint and is not durable yet."""
+    """Effects of the boundaries since the last checkpoint, not durable yet."""
 
     outcomes: list[pa.Table] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
@@ -91,13 +90,13 @@ class LearnerSession:
         self.effects = LearnerEffects()
         self._policy = Policy.of(settings)
         self._validators = {target: Validator(target, self._policy, settings.seed) for target in self.learner.targets}
-        self._told: dict[Target, tuple[int, dict[str, dict[str, float]]]] = {}
-        """Version of each target and its rolling measures, the costly ones."""
+        self._measured: dict[Target, tuple[int, dict[str, dict[str, float]]]] = {}
+        """By target, the version measured last and its rolling measures: they are the costly ones."""
         self.released = False
         """Set when the partitions are gone: another session's checkpoints count from then on."""
         self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.version}
         self._unmeasured: dict[Target, int] = dict.fromkeys(self.learner.targets, 0)
-        self._left_out_said: dict[Target, int] = {}
+        self._left_out_logged_at: dict[Target, int] = {}
         log.info("learner starts", boundary=self.learner.boundary, offsets=self.positions)
 
     def position(self, partition: int) -> int:
@@ -118,10 +117,10 @@ class LearnerSession:
         self.positions[partition] = offset
         try:
             if is_request(body or b""):
-                return self._ask(partition, offset, body or b"")
+                return self._add_request(partition, offset, body or b"")
             block = decode(body or b"")
             if block.partition != partition or partition >= self.settings.partitions:
-                what = f"A block of partition {block.partition} lies in partition {partition} of the examples topic."
+                what = f"A block of partition {block.partition} is in partition {partition} of the examples topic."
                 raise CorruptError(what)
         except (CorruptError, SchemaMismatchError) as error:
             self._refuse(partition, offset, len(body or b""), error)
@@ -132,11 +131,11 @@ class LearnerSession:
         LEARNER_CLOSED.labels(str(partition)).set(block.boundary * DAY)
         return True
 
-    def _ask(self, partition: int, offset: int, body: bytes) -> bool:
+    def _add_request(self, partition: int, offset: int, body: bytes) -> bool:
         request = ChampionRequest.decode(body)
-        if partition != PARTITION:
-            what = f"A request lies in partition {partition} of the examples topic."
-            raise CorruptError(what, f"Requests belong in partition {PARTITION}, where they have one order.")
+        if partition != REQUEST_PARTITION:
+            what = f"A request is in partition {partition} of the examples topic."
+            raise CorruptError(what, f"Requests belong in partition {REQUEST_PARTITION}, where they have one order.")
         return self.learner.requests.add(request, offset, self.learner.progress)
 
     def _refuse(self, partition: int, offset: int, size: int, error: CorruptError | SchemaMismatchError) -> None:
@@ -162,7 +161,7 @@ class LearnerSession:
         step = self.learner.advance()
         decisions = self.learner.requests.collect()
         self.effects.changes += registry.request_rows(decisions)
-        self.effects.decided |= {one.request.target for one in decisions}
+        self.effects.decided |= {decision.request.target for decision in decisions}
         if step is None:
             return None
         for judged in step.judged:
@@ -182,25 +181,25 @@ class LearnerSession:
         for target, former, champion in step.promotions:
             log.info("new champion", target=target, champion=champion, former=former, boundary=step.boundary)
         reporting.count_step(step, self.learner)
-        self._say_what_is_left_out(step)
+        self._log_left_out(step)
         self.effects.withdrawn |= step.withdrawn
         self.effects.steps += 1
         LEARN_SECONDS.observe(time.perf_counter() - began)
         return step
 
-    def _say_what_is_left_out(self, step: Step) -> None:
+    def _log_left_out(self, step: Step) -> None:
         for judged in step.judged:
             target, sample = judged.target, self.learner.targets[judged.target].sample
             _, left_out = sample.split(len(judged.part.labels))
-            due = self._left_out_said.get(target, step.boundary - LEFT_OUT_EVERY) + LEFT_OUT_EVERY <= step.boundary
+            due = self._left_out_logged_at.get(target, step.boundary - LEFT_OUT_EVERY) + LEFT_OUT_EVERY <= step.boundary
             if sample.candidates and left_out and due:
-                self._left_out_said[target] = step.boundary
+                self._left_out_logged_at[target] = step.boundary
                 log.info(
                     "trees cannot follow and learn a sample",
                     target=target,
                     learned=sample.learned,
                     left_out=sample.left_out,
-                    hint="EBB_TREE_LABELS says how many labels of a boundary they learn.",
+                    hint="Raise EBB_TREE_LABELS, the labels learned per boundary, if this process has time to spare.",
                 )
 
     @property
@@ -210,10 +209,10 @@ class LearnerSession:
 
     def _rolling(self, target: Target) -> dict[str, dict[str, float]]:
         learned = self.learner.targets[target]
-        version, found = self._told.get(target, (-1, {}))
+        version, found = self._measured.get(target, (-1, {}))
         if version != learned.version:
             found = self._validators[target].rolling(learned.window, learned.names, champion=learned.champion)
-            self._told[target] = learned.version, found
+            self._measured[target] = learned.version, found
         return found
 
     def _followed(self, learned: TargetLearner) -> set[str]:
@@ -260,7 +259,7 @@ class LearnerSession:
         for model in models:
             self._publisher.send(topic, key=model.name, value=model.encode(), partition=0)
         for target in effects.decided:
-            if requests.serving(self.learner.targets[target]) != HELD:
+            if requests.serving(self.learner.targets[target]) != FROZEN:
                 self._publisher.send(topic, key=registry.held_name(target), value=None, partition=0)
         for erasure_id, withdrawn in effects.withdrawn.items():
             # Before the checkpoint: if the process dies between the two, it is done and published again.

@@ -27,6 +27,12 @@ SNAPSHOT_ROWS = 4_000
 """Rows of one snapshot chunk: about a megabyte, well below `topics.MAX_MESSAGE_BYTES`."""
 WITHDRAWN = 255
 """Label of a customer who was erased before the label matured."""
+REQUEST_PARTITION = 0
+"""Partition of the examples topic that holds all requests, so that they have one order among themselves."""
+_REQUEST_PREFIX = b'{"request'
+"""First bytes of an encoded request; an Arrow stream begins otherwise."""
+_ARM = "arm_"
+"""Prefix of the columns that exist only while customers are split."""
 
 
 class BlockKind(StrEnum):
@@ -86,11 +92,11 @@ class Close:
 
 @dataclass(frozen=True)
 class Withdraw:
-    """Rows of earlier snapshots whose customer was erased; named by their places, never by the customer."""
+    """Rows of earlier snapshots whose customer was erased; identified by their positions, never by the customer."""
 
     partition: int
     boundary: int
-    """The next boundary that the partition closes: from there on nothing is known of the rows."""
+    """The next boundary that the partition closes: from it on, the rows are empty."""
     erasure_id: str
     snapshots: npt.NDArray[np.int32]
     """Shape (rows,): boundaries at which the snapshots were taken."""
@@ -108,8 +114,6 @@ _SNAPSHOT_FIELDS = [
     ("served_churn", pa.float32()),
     ("served_purchase", pa.float32()),
 ]
-_ARM = "arm_"
-"""Begins the names of the columns that are there only while customers are split."""
 
 
 def encode(block: Block) -> bytes:
@@ -210,15 +214,10 @@ def decode(body: bytes) -> Block:
             return Close(partition=partition, boundary=boundary, chunks=int(meta["chunks"]), labels=int(meta["labels"]))
 
 
-PARTITION = 0
-"""Partition of the examples topic that holds all requests, so that they have one order."""
-_MARK = b'{"request'
-
-
 class ChampionRequest(BaseModel):
-    """Which candidate is to serve a target from now on, whatever the rule decides; or that the rule is to decide again.
+    """A request to hold a model as champion whatever the rule decides, to release it, or to split the customers.
 
-    A split lets a challenger score a share of the customers in the place of what serves, until `unsplit`.
+    A split lets a challenger score a share of the customers in place of the serving model, until `unsplit`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -236,13 +235,13 @@ class ChampionRequest(BaseModel):
     asked_at: AwareDatetime
 
     @model_validator(mode="after")
-    def _names_what_to_hold(self) -> Self:
+    def _check_action(self) -> Self:
         given = (self.candidate is not None) + (self.snapshot is not None)
         if given != (1 if self.action in {"hold", "split"} else 0):
             message = "a hold names a candidate or carries a snapshot, a split names a candidate, others neither"
             raise ValueError(message)
         if (self.action == "split") != (self.share is not None) or (self.action == "split" and self.snapshot):
-            message = "a split, and nothing else, says which share of the customers its candidate scores"
+            message = "a split, and nothing else, names the share of the customers that its candidate scores"
             raise ValueError(message)
         return self
 
@@ -268,4 +267,4 @@ class ChampionRequest(BaseModel):
 
 def is_request(body: bytes) -> bool:
     """Return whether a record is a request; a block is an Arrow stream."""
-    return body.startswith(_MARK)
+    return body.startswith(_REQUEST_PREFIX)

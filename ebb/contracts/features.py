@@ -91,3 +91,6 @@ WIDTH = len(FEATURES)
 
 SCHEMA_HASH = hashlib.sha256("\n".join(f"{f.name}|{f.meaning}|{f.unit}" for f in FEATURES).encode()).hexdigest()[:16]
 """Changes when a feature is added, removed, moved or redefined; stored with every model, block and checkpoint."""
+
+LEAST_TENURE_DAYS = 30.0
+"""Spend of a customer known for less is spread over so many days: a first purchase is no daily rate."""

@@ -14,6 +14,14 @@ from ebb.errors import CorruptError, SchemaMismatchError, SourceError
 Target = Literal["churn", "purchase"]
 TARGETS: tuple[Target, ...] = ("churn", "purchase")
 
+SERVED = "served"
+"""Candidate under which the predictions that were served are followed, whichever model made them; it never learns."""
+FROZEN = "held"
+"""Candidate under which a frozen version is published; the candidate itself continues to learn under its own name."""
+RECENCY, COUNT, PRIOR = "recency", "count", "prior"
+BASELINES = frozenset({RECENCY, COUNT, PRIOR})
+"""Candidates that a model must beat to be worth running."""
+
 
 class ModelSnapshot(BaseModel):
     """One version of one candidate. The record's key is `name`; the topic keeps the latest of each."""
@@ -99,7 +107,7 @@ class ModelSnapshot(BaseModel):
 
     def digest(self) -> str:
         """Return the checksum of all but the checksum itself."""
-        # What is on the topics stays there: a record without a younger field has the checksum that it always had.
-        younger = {name for name in ("config", "share") if not getattr(self, name)}
-        plain = self.model_dump(exclude={"checksum", *younger})
+        # Records on the topic stay valid: one from before a field existed keeps the checksum it was published with.
+        later = {name for name in ("config", "share") if not getattr(self, name)}
+        plain = self.model_dump(exclude={"checksum", *later})
         return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).hexdigest()

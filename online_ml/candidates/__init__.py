@@ -9,16 +9,14 @@ from online_ml.candidates.hoeffding import hoeffding_tree
 from online_ml.candidates.logistic import Logistic
 from online_ml.scoring.inputs import INPUTS
 
-__all__ = ["PREFERRED", "SERVED", "Candidate", "FullCandidate", "SampledCandidate", "candidates", "sampled"]
+__all__ = ["PREFERRED", "Candidate", "FullCandidate", "SampledCandidate", "candidates", "sampled"]
 
-SERVED = "served"
-"""Name under which the predictions of the workers' champion are followed; it never learns."""
 PREFERRED = "logistic"
 """The first champion once there is evidence, and what stays champion while nothing beats it."""
 
 BRIEF_HORIZONS = 0.5
-"""Memory of the candidate for a world that has changed: it forgets four times as fast, is less accurate
-what has stayed, and is promoted when that is the smaller fault (docs/accuracy.md)."""
+"""Memory of the candidate for a world that has changed: it forgets four times as fast, is less accurate while nothing
+changes, and is promoted when that is the smaller fault (docs/accuracy.md)."""
 
 
 def candidates(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> list[FullCandidate]:

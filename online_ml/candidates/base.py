@@ -1,18 +1,12 @@
-"""What every candidate offers, and by what the two ways of learning differ: every label, or a sample of them."""
+"""The protocols of candidates: those that learn every label, and those that learn a sample; and their columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from online_ml.scoring.inputs import POSITION
-
-Floats = npt.NDArray[np.float64]
-Inputs = npt.NDArray[np.floating[Any]]
-"""Design matrix in any precision, shape (n, `len(INPUTS)`)."""
-State = dict[str, npt.NDArray[Any]]
-"""Plain numeric arrays by name: what a checkpoint holds; nothing in it is executed."""
+from online_ml.types import Floats, Inputs, Outcomes, SavedState, State
 
 
 class Candidate(Protocol):
@@ -27,8 +21,8 @@ class Candidate(Protocol):
     def servable(self) -> bool:
         """Whether it may become champion.
 
-        Not a yardstick that gives every customer the same score, nor a model that no form publishes which loading would
-        not execute.
+        False for a baseline that gives every customer the same score, and for a model that could only be published in
+        a form whose loading executes code.
         """
         ...
 
@@ -36,8 +30,8 @@ class Candidate(Protocol):
         """Return uncalibrated logits, shape (n,), of inputs of shape (n, `len(INPUTS)`)."""
         ...
 
-    def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
-        """Learn a batch, labels 0 or 1 of shape (n,), n ≥ 1."""
+    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
+        """Learn a batch: inputs of shape (n, `len(INPUTS)`), labels 0 or 1 of shape (n,), n ≥ 1."""
         ...
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:
@@ -49,23 +43,23 @@ class Candidate(Protocol):
 
 
 class FullCandidate(Candidate, Protocol):
-    """A candidate that learns every label, speaks for every customer, and is saved as arrays."""
+    """A candidate that learns every label, predicts every customer, and is saved as arrays."""
 
     def age(self, days: float) -> None:
-        """Let event time pass, before the labels that mature at its end are learned: what fades, fades here."""
+        """Let `days` of event time pass, before the labels that mature at their end are learned: forgetting is here."""
         ...
 
     def state(self) -> State:
         """Return everything that learning changes, as arrays that later learning does not touch."""
         ...
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Load `state`; learning continues bit for bit as if it had never stopped."""
         ...
 
 
 class SampledCandidate(Candidate, Protocol):
-    """A candidate too slow for every label: it learns a sample of them and speaks for a sample of the customers.
+    """A candidate too slow for every label: it learns a sample of them and predicts a sample of the customers.
 
     It is saved as the labels that it has learned (`online_ml.learning.sample`): trained again in their
     order, it must become the same bit for bit, in any process. So that they stay few, it is renewed from time to time.

@@ -1,15 +1,13 @@
-"""What a model must beat to be worth its keep: silence alone, volume alone, and the rate of the past."""
+"""Baselines that a model must beat to be worth running: recency alone, volume alone, and the rate of the past."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ebb.contracts.models import Target
-from online_ml.candidates.base import Floats, Inputs, State
+from ebb.contracts.models import COUNT, PRIOR, RECENCY, Target
 from online_ml.candidates.logistic import Logistic
 from online_ml.scoring.scorer import payload
+from online_ml.types import Floats, Inputs, Outcomes, SavedState, State
 
 SMOOTHING = 1.0
 """One imagined label of each class, so that the rate is never 0 or 1 (Laplace)."""
@@ -18,19 +16,19 @@ SMOOTHING = 1.0
 def recency(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> Logistic:
     """Return the baseline that knows only the time since the last activity (the last purchase, for `purchase`)."""
     which = "log_recency_days" if target == "churn" else "log_purchase_recency_days"
-    return Logistic("recency", [which], horizon_days=horizon_days, every_days=every_days)
+    return Logistic(RECENCY, [which], horizon_days=horizon_days, every_days=every_days)
 
 
 def count(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> Logistic:
     """Return the baseline that knows only how many events (purchases) there ever were."""
     which = "log_events_total" if target == "churn" else "log_purchases_total"
-    return Logistic("count", [which], horizon_days=horizon_days, every_days=every_days)
+    return Logistic(COUNT, [which], horizon_days=horizon_days, every_days=every_days)
 
 
 class PriorRate:
     """The share of labels that were 1 so far, for every customer alike."""
 
-    name = "prior"
+    name = PRIOR
     servable = False
 
     def __init__(self) -> None:
@@ -47,13 +45,13 @@ class PriorRate:
     def age(self, days: float) -> None:
         """Do nothing: the share is of all labels ever."""
 
-    def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
+    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
         """Count the labels."""
         self.positives += int(labels.sum())
         self.labels += len(inputs)
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:
-        """Return a linear model that looks at nothing."""
+        """Return a linear model without inputs."""
         nothing = np.empty(0)
         return payload(
             [], weights=nothing, mean=nothing, scale=nothing, intercept=self._logit(), calibration=calibration
@@ -63,6 +61,6 @@ class PriorRate:
         """Return the counts."""
         return {"counts": np.array([self.positives, self.labels])}
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Load saved counts."""
         self.positives, self.labels = (int(value) for value in state["counts"])

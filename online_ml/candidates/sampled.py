@@ -4,14 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from river.base import Classifier
 
-from online_ml.candidates.base import ColumnSelector, Floats, Inputs
+from online_ml.candidates.base import ColumnSelector
 from online_ml.scoring.scorer import JUDGED
+from online_ml.types import Floats, Inputs, Outcomes
 
 UNKNOWN = 0.5
 """P(1) while nothing has been learned."""
+CERTAIN = 0.005
+"""A leaf of few labels predicts 0 or 1; its probability is kept this far from them."""
 
 
 class RowModel:
@@ -20,7 +22,7 @@ class RowModel:
     Parameters
     ----------
     classifier
-        Its features are the places of the inputs: whole numbers, whose order no process changes.
+        Its features are named by the positions of the inputs: integers, whose order is the same in every process.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -33,7 +35,7 @@ class RowModel:
         chances = [(one.get(0, 0.0), one.get(1, 0.0)) for one in predicted]
         return np.array([one / (none + one) if none + one > 0 else UNKNOWN for none, one in chances], dtype=np.float64)
 
-    def learn(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
+    def learn(self, inputs: Inputs, labels: Outcomes) -> None:
         """Learn the rows in their order."""
         for row, label in zip(_rows(inputs), labels.tolist(), strict=True):
             self._classifier.learn_one(row, label)
@@ -41,10 +43,6 @@ class RowModel:
 
 def _rows(inputs: Inputs) -> Iterator[dict[int, float]]:
     return (dict(enumerate(row)) for row in inputs.tolist())
-
-
-CERTAIN = 0.005
-"""A leaf of few labels predicts 0 or 1; its probability is kept this far from them."""
 
 
 class RenewingModel:
@@ -57,7 +55,7 @@ class RenewingModel:
     inputs
         Names of the inputs it sees, out of `online_ml.scoring.inputs.INPUTS`.
     make
-        Returns an untaught model, each time the same.
+        Returns an untrained model, the same each time.
     """
 
     servable = False
@@ -67,28 +65,28 @@ class RenewingModel:
         self.inputs = list(inputs)
         self._chosen = ColumnSelector(inputs)
         self._make = make
-        self._elder = make()
-        self._younger: RowModel | None = None
+        self._current = make()
+        self._successor: RowModel | None = None
 
     def logits(self, inputs: Inputs) -> Floats:
         """Return uncalibrated logits; see `Candidate.logits`."""
-        chances = np.clip(self._elder.predict(self._chosen.of(inputs)), CERTAIN, 1 - CERTAIN)
+        chances = np.clip(self._current.predict(self._chosen.of(inputs)), CERTAIN, 1 - CERTAIN)
         logits: Floats = np.log(chances / (1 - chances))
         return logits
 
-    def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
+    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
         """Learn row by row; see `Candidate.learn_many`."""
         chosen = self._chosen.of(inputs)
-        self._elder.learn(chosen, labels)
-        if self._younger is not None:
-            self._younger.learn(chosen, labels)
+        self._current.learn(chosen, labels)
+        if self._successor is not None:
+            self._successor.learn(chosen, labels)
 
     def renew(self) -> None:
         """Replace the model by its successor; see `SampledCandidate.renew`."""
-        if self._younger is not None:
-            self._elder = self._younger
-        self._younger = self._make()
+        if self._successor is not None:
+            self._current = self._successor
+        self._successor = self._make()
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:
-        """Return how it is to be read: not at all, it is judged only."""
+        """Return a payload that marks the model as judged only: no form of it can score."""
         return {"kind": JUDGED, "inputs": self.inputs, "calibration": [float(value) for value in calibration]}

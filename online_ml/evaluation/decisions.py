@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ebb.contracts.models import Target
 from ebb.settings import ScoreSettings
-from online_ml.evaluation.metrics import Outcomes, Probabilities
+from online_ml.types import Outcomes, Probabilities
 
 EVEN = 0.5
 """Threshold of a purchase: it has no bands to act on, so the likelier outcome is called."""
@@ -95,7 +95,7 @@ def profit(
     Returns
     -------
     dict
-        `profit`; `profit_best`, of knowing the labels beforehand; `profit_all`, of an offer to everybody.
+        `profit`; `profit_best`, of knowing the labels beforehand; `profit_all`, of an offer to every customer.
     """
     value = spend_per_day.astype(np.float64) * policy.value_days
     brought = labels * policy.save_rate * value - policy.offer_cost

@@ -8,14 +8,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ebb.contracts.features import INDEX
+from ebb.contracts.features import INDEX, LEAST_TENURE_DAYS
+from online_ml.types import State
 
 UNKNOWN = ""
-"""Country or channel of a customer of whom none is known."""
+"""Country or channel of a customer for whom none is known."""
 UNSPLIT = ""
 """Arm of a customer scored while one model scored all."""
-LEAST_TENURE = 30.0
-"""Days, as where the worker reckons the value at risk: a customer of hours is not worth a fortune a day."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +51,7 @@ class LabelContext:
             Arms of the customers; None where they were not split.
         """
         tenure = features[:, INDEX["tenure_days"]]
-        spend = np.maximum(features[:, INDEX["spend_total"]], 0) / np.maximum(tenure, LEAST_TENURE)
+        spend = np.maximum(features[:, INDEX["spend_total"]], 0) / np.maximum(tenure, LEAST_TENURE_DAYS)
         return cls(
             np.fromiter((zlib.crc32(name.encode()) for name in customer_ids), np.uint32, len(customer_ids)),
             np.array([name or UNKNOWN for name in countries], dtype=np.str_),
@@ -71,13 +70,12 @@ class LabelContext:
         """Return some of the rows."""
         return type(self)(*(getattr(self, name)[chosen] for name in NAMES))
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def arrays(self) -> State:
         """Return the columns by name."""
         return {name: getattr(self, name) for name in NAMES}
 
 
 NAMES = tuple(field.name for field in fields(LabelContext))
-
 
 TENURES: tuple[tuple[float, str], ...] = ((30, "0-29 d"), (90, "30-89 d"), (365, "90-364 d"), (np.inf, "365 d on"))
 """Upper bounds (days, exclusive) and names: a first month, a first quarter, a first year, and the loyal."""
@@ -88,21 +86,21 @@ OTHER = "other"
 ARM = "arm"
 
 
-def segments(about: LabelContext) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
+def segments(context: LabelContext) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
     """Yield kind, name and rows (shape (n,)) of every segment that has any.
 
     Each row is in one segment of a kind; but of the arms only those that were scored while customers were split.
     """
-    yield from _named("country", about.countries)
-    yield from _named("channel", about.channels)
+    yield from _named("country", context.countries)
+    yield from _named("channel", context.channels)
     start = -np.inf
     for end, name in TENURES:
-        rows = (about.tenure_days >= start) & (about.tenure_days < end)
+        rows = (context.tenure_days >= start) & (context.tenure_days < end)
         start = end
         if rows.any():
             yield "tenure", name, rows
-    for arm in np.unique(about.arms[about.arms != UNSPLIT]):
-        yield ARM, str(arm), about.arms == arm
+    for arm in np.unique(context.arms[context.arms != UNSPLIT]):
+        yield ARM, str(arm), context.arms == arm
 
 
 def _named(kind: str, values: npt.NDArray[np.str_]) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:

@@ -15,32 +15,37 @@ import numpy as np
 import numpy.typing as npt
 
 from ebb.errors import SourceError
-from online_ml.candidates.base import Floats
 from online_ml.candidates.forest import forest_model
 from online_ml.candidates.hoeffding import tree_model
 from online_ml.candidates.newton import Newton
 from online_ml.candidates.sampled import RowModel
 from online_ml.scoring.scorer import sigmoid
+from online_ml.types import Floats, Outcomes
 
 BATCH = 50
 RIDGE = 1.0
 MIN_ROWS = 100
 MIN_CLASS = 10
-LINEAR = ("logistic", "prior")
 TREES: dict[str, Callable[[int], RowModel]] = {"tree": tree_model, "forest": forest_model}
 LEARNED = 4_000
 """Rows that a tree or forest learns at most, evenly spread: some seconds of a forest, where the others take none."""
-Labels = npt.NDArray[np.uint8]
+LEVELS = 30
+"""Names of a column that get a flag of their own; rarer ones share one."""
+QUANTILES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+REACH = 1e100
+"""Numbers beyond are cut here, so that their squares are numbers too."""
+IDENTIFYING = 0.5
+"""A column of names of which more than this share is distinct identifies rows and describes nothing."""
 
 
-class Learns(Protocol):
-    """What learns from a table."""
+class TableModel(Protocol):
+    """A model that learns the rows of a table."""
 
     def predict(self, inputs: Floats) -> Floats:
         """Return P(1) of rows of shape (n, inputs)."""
         ...
 
-    def learn(self, inputs: Floats, labels: Labels) -> None:
+    def learn(self, inputs: Floats, labels: Outcomes) -> None:
         """Learn rows that have been predicted."""
         ...
 
@@ -50,10 +55,10 @@ class Run:
     """One pass: each candidate's prediction of each row before it learned it."""
 
     order: npt.NDArray[np.intp]
-    """Row of the table at each place of the stream."""
-    labels: Labels
+    """Row of the table at each position of the stream."""
+    labels: Outcomes
     """In the order of the stream."""
-    said: dict[str, Floats]
+    predicted: dict[str, Floats]
     """By candidate, in the order of the stream."""
     skipped: dict[str, int]
     """By candidate, rows it was too slow to learn."""
@@ -66,7 +71,7 @@ class _Logistic:
     def predict(self, inputs: Floats) -> Floats:
         return sigmoid(self._with_one(inputs) @ self._model.weights)
 
-    def learn(self, inputs: Floats, labels: Labels) -> None:
+    def learn(self, inputs: Floats, labels: Outcomes) -> None:
         self._model.learn(self._with_one(inputs), labels)
 
     def _with_one(self, inputs: Floats) -> Floats:
@@ -80,7 +85,7 @@ class _Prior:
     def predict(self, inputs: Floats) -> Floats:
         return np.full(len(inputs), self._ones / self._all)
 
-    def learn(self, inputs: Floats, labels: Labels) -> None:
+    def learn(self, inputs: Floats, labels: Outcomes) -> None:
         self._ones += int(labels.sum())
         self._all += len(inputs)
 
@@ -91,7 +96,7 @@ class Spread:
     Parameters
     ----------
     model
-        What learns.
+        The model that learns them.
     rows
         Rows to come, so that the sample to learn can be drawn beforehand.
     """
@@ -104,7 +109,7 @@ class Spread:
         self._step = max(-(-rows // LEARNED), 1)
         self._seen = 0
 
-    def learn(self, inputs: Floats, labels: Labels) -> None:
+    def learn(self, inputs: Floats, labels: Outcomes) -> None:
         """Learn the rows whose turn it is."""
         turns = np.arange(self._seen, self._seen + len(labels)) % self._step == 0
         self._model.learn(inputs[turns], labels[turns])
@@ -112,7 +117,7 @@ class Spread:
         self._seen += len(labels)
 
 
-def passes(inputs: Floats, labels: Labels, *, shuffles: int, seed: int, trees: bool = True) -> Iterator[Run]:
+def passes(inputs: Floats, labels: Outcomes, *, shuffles: int, seed: int, trees: bool = True) -> Iterator[Run]:
     """Yield one run a shuffle; without any, one in the order of the table.
 
     Parameters
@@ -141,26 +146,17 @@ def passes(inputs: Floats, labels: Labels, *, shuffles: int, seed: int, trees: b
         yield _stream(inputs[order], labels[order], order, seed=seed + number, trees=trees)
 
 
-def _stream(inputs: Floats, labels: Labels, order: npt.NDArray[np.intp], *, seed: int, trees: bool) -> Run:
+def _stream(inputs: Floats, labels: Outcomes, order: npt.NDArray[np.intp], *, seed: int, trees: bool) -> Run:
     slow = {name: Spread(make(seed), rows=len(labels)) for name, make in (TREES.items() if trees else ())}
-    models: dict[str, Learns] = {"logistic": _Logistic(inputs.shape[1]), "prior": _Prior(), **slow}
-    said = {name: np.empty(len(labels)) for name in models}
+    models: dict[str, TableModel] = {"logistic": _Logistic(inputs.shape[1]), "prior": _Prior(), **slow}
+    predicted = {name: np.empty(len(labels)) for name in models}
     for start in range(0, len(labels), BATCH):
         part = slice(start, start + BATCH)
         for name, model in models.items():
-            said[name][part] = model.predict(inputs[part])
+            predicted[name][part] = model.predict(inputs[part])
         for model in models.values():
             model.learn(inputs[part], labels[part])
-    return Run(order, labels, said, {name: model.skipped for name, model in slow.items()})
-
-
-LEVELS = 30
-"""Names of a column that get a flag of their own; rarer ones share one."""
-QUANTILES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-REACH = 1e100
-"""Numbers beyond are cut here, so that their squares are numbers too."""
-IDENTIFYING = 0.5
-"""A column of names of which more than this share is distinct identifies rows and describes nothing."""
+    return Run(order, labels, predicted, {name: model.skipped for name, model in slow.items()})
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Progressive validation made whole: every measure of every candidate, overall and by segment, with intervals.
+"""Progressive validation: every measure of every candidate, overall and by segment, with intervals.
 
 All are exact in their window: computed over each of its labels and the prediction made at that label's snapshot.
 """
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ebb.contracts.models import Target
-from online_ml.candidates import SERVED
+from ebb.contracts.models import SERVED, Target
 from online_ml.evaluation.decisions import Policy, confusion, lift, profit
 from online_ml.evaluation.intervals import Resampling, influence
-from online_ml.evaluation.metrics import Outcomes, Probabilities, measure
+from online_ml.evaluation.metrics import measure
 from online_ml.evaluation.segments import ARM, LabelContext, segments
 from online_ml.evaluation.window import MaturedPredictions, Window
+from online_ml.types import Outcomes, Probabilities
 
 Measures = dict[str, float]
-BESIDE = ("roc_auc", "pr_auc", "log_loss", "brier", "ece")
+COMPARED = ("roc_auc", "pr_auc", "log_loss", "brier", "ece")
 """Metrics of the champion that are reported beside those of a candidate that predicted a sample."""
-LEAST = 50
+MIN_SEGMENT_LABELS = 50
 """Labels that a segment needs before its measures mean anything."""
 
 
@@ -56,38 +56,38 @@ class Validator:
     def day(self, part: MaturedPredictions, names: Sequence[str]) -> dict[str, Measures]:
         """Return the measures of one boundary's labels by name of candidate."""
         return {
-            name: self.judge(part.probabilities[place], part.labels, part.about) for place, name in enumerate(names)
+            name: self.judge(part.probabilities[place], part.labels, part.context) for place, name in enumerate(names)
         }
 
     def rolling(self, window: Window, names: Sequence[str], *, champion: str | None = None) -> dict[str, Measures]:
-        """Return the measures of the window's labels by name of candidate, with intervals where it is known of whom.
+        """Return the measures of the window's labels by name of candidate, with intervals if the customers are known.
 
         A candidate that predicted a sample of the customers is compared with the champion on that sample: `labels` is
         its number of rows, `champion_…` are the champion's metrics on it.
         """
-        labels, about = window.labels(), window.about()
+        labels, context = window.labels(), window.context()
         if len(labels) == 0:
             return {name: {} for name in names}
         resampling = None
-        if about is not None:
-            resampling = Resampling(about.customers, [self.seed, window.parts[-1].boundary])
+        if context is not None:
+            resampling = Resampling(context.customers, [self.seed, window.parts[-1].boundary])
         rival = None if champion is None else window.probabilities(names.index(champion))
         found = {}
         for place, name in enumerate(names):
             predicted = window.probabilities(place)
-            found[name] = self.judge(predicted, labels, about)
+            found[name] = self.judge(predicted, labels, context)
             if rival is not None and name != SERVED:
-                found[name] |= _beside(predicted, rival, labels)
+                found[name] |= _champion_beside(predicted, rival, labels)
             if resampling is not None:
                 found[name] |= _interval(resampling, predicted, labels, found[name].get("roc_auc"))
         return found
 
     def by_segment(self, window: Window, names: Sequence[str], chosen: Collection[str]) -> list[SegmentMeasures]:
         """Return the measures of the window's labels by segment, of the candidates chosen."""
-        labels, about = window.labels(), window.about()
-        if about is None:
+        labels, context = window.labels(), window.context()
+        if context is None:
             return []
-        every = list(segments(about))
+        every = list(segments(context))
         found = []
         for place, candidate in enumerate(names):
             if candidate not in chosen:
@@ -95,17 +95,17 @@ class Validator:
             predicted = window.probabilities(place)
             for kind, name, rows in every:
                 known = rows & ~np.isnan(predicted)
-                if (count := int(known.sum())) >= LEAST:
-                    whom = about.rows(known)
-                    measures = self.judge(predicted[known], labels[known], whom)
+                if (count := int(known.sum())) >= MIN_SEGMENT_LABELS:
+                    customers = context.rows(known)
+                    measures = self.judge(predicted[known], labels[known], customers)
                     if kind == ARM:
-                        resampling = Resampling(whom.customers, [self.seed, window.parts[-1].boundary])
+                        resampling = Resampling(customers.customers, [self.seed, window.parts[-1].boundary])
                         measures |= _interval(resampling, predicted[known], labels[known], measures.get("roc_auc"))
                         measures |= _rate(resampling, labels[known])
                     found.append(SegmentMeasures(candidate, kind, name, count, measures))
         return found
 
-    def judge(self, probabilities: Probabilities, labels: Outcomes, about: LabelContext | None = None) -> Measures:
+    def judge(self, probabilities: Probabilities, labels: Outcomes, context: LabelContext | None = None) -> Measures:
         """Return every measure that the labels allow; rows without a prediction (NaN) are left out."""
         known = ~np.isnan(probabilities)
         p, y = probabilities[known], labels[known]
@@ -115,19 +115,19 @@ class Validator:
         top = lift(p, y)
         if top is not None:
             found["lift_top_decile"] = top
-        if about is not None and self.target == "churn":
-            found |= profit(p, y, about.spend_per_day[known], self.policy)
+        if context is not None and self.target == "churn":
+            found |= profit(p, y, context.spend_per_day[known], self.policy)
         return found
 
 
-def _beside(predicted: Probabilities, rival: Probabilities, labels: Outcomes) -> Measures:
-    """Return the champion's measures on the rows of a candidate that spoke for some of the champion's rows only."""
+def _champion_beside(predicted: Probabilities, rival: Probabilities, labels: Outcomes) -> Measures:
+    """Return the champion's measures on the rows of a candidate that predicted only some of the champion's rows."""
     rows = ~np.isnan(predicted)
     shared = rows & ~np.isnan(rival)
     if not shared.any() or (~np.isnan(rival)).sum() == shared.sum():
         return {}
     measures = measure(rival[shared], labels[shared])
-    metrics = {f"champion_{name}": measures[name] for name in BESIDE if name in measures}
+    metrics = {f"champion_{name}": measures[name] for name in COMPARED if name in measures}
     return {"labels": int(rows.sum()), **metrics}
 
 

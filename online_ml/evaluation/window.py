@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from online_ml.evaluation.metrics import Outcomes
 from online_ml.evaluation.segments import LabelContext
+from online_ml.types import Outcomes
 
 LABELS = 20_000
 """Labels in the window: enough for an AUC within half a point, few enough to follow a change."""
@@ -26,8 +26,8 @@ class MaturedPredictions:
     """Shape (candidates, n): uncalibrated, as predicted at the snapshot."""
     probabilities: npt.NDArray[np.float32]
     """Shape (candidates + 1, n): calibrated then; the last row is what was served, NaN where nothing was."""
-    about: LabelContext | None = None
-    """Whom the rows are about; None where that is not known (a table that is evaluated)."""
+    context: LabelContext | None = None
+    """Customers of the rows; None where they are not known (a table that is evaluated)."""
 
 
 class Window:
@@ -52,7 +52,7 @@ class Window:
         """Return a candidate's calibrated probabilities, shape (size,)."""
         return np.concatenate([part.probabilities[candidate] for part in self.parts])
 
-    def about(self) -> LabelContext | None:
-        """Return whom the rows are about, in the order of the labels; None unless it is known of all."""
-        known = [part.about for part in self.parts if part.about is not None]
+    def context(self) -> LabelContext | None:
+        """Return the customers of the rows, in the order of the labels; None unless they are known for all."""
+        known = [part.context for part in self.parts if part.context is not None]
         return LabelContext.joined(known) if known and len(known) == len(self.parts) else None

@@ -1,11 +1,10 @@
-"""Bringing partitions together: a boundary is learned when every partition has closed it.
+"""Align partitions: a boundary is learned when every partition has closed it.
 
-What the learner becomes must not depend on which partition's blocks happen to arrive first. So blocks are held until
-all partitions have closed their boundary, then given out by boundary and partition. Sources of time send ticks to every
+What is learned must not depend on which partition's blocks happen to arrive first. So blocks are held until
+all partitions have closed their boundary, then returned by boundary and partition. Sources of time send ticks to every
 partition, so that a partition without customers closes its boundaries too.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ebb.contracts.examples import Block, Close, Labels, Snapshot, Withdraw
@@ -48,9 +47,9 @@ class BoundaryAligner:
         self.closed: dict[int, int] = {}
         """By partition, the last boundary that it closed."""
         self.taken: dict[int, int] = {}
-        """By partition, the last boundary given out."""
+        """By partition, the last boundary that `take` returned."""
         self.offsets: dict[int, int] = {}
-        """By partition, the offset up to which (itself included) everything was given out."""
+        """By partition, the offset up to which (itself included) `take` has returned everything."""
         self.duplicates = 0
         self._waiting: dict[int, dict[int, BoundaryBlocks]] = {number: {} for number in range(partitions)}
 
@@ -68,9 +67,9 @@ class BoundaryAligner:
                 fresh = block.chunk not in bundle.snapshots
                 bundle.snapshots.setdefault(block.chunk, block)
             case Labels():
-                place = (block.target, block.snapshot_boundary)
-                fresh = place not in bundle.labels
-                bundle.labels.setdefault(place, block)
+                key = (block.target, block.snapshot_boundary)
+                fresh = key not in bundle.labels
+                bundle.labels.setdefault(key, block)
             case Withdraw():
                 fresh = block.erasure_id not in bundle.withdrawn
                 bundle.withdrawn.setdefault(block.erasure_id, block)
@@ -90,7 +89,7 @@ class BoundaryAligner:
         return min(due) if due else None
 
     def take(self, boundary: int) -> list[BoundaryBlocks]:
-        """Give out what was written for a boundary, by partition."""
+        """Return what was written for a boundary, by partition, and release it."""
         bundles = []
         for number in sorted(self._waiting):
             bundle = self._waiting[number].pop(boundary, None)
@@ -107,8 +106,3 @@ class BoundaryAligner:
             return []
         behind = [number for number in range(self.partitions) if self.closed.get(number, -1) < min(ahead)]
         return sorted(behind, key=lambda number: (self.closed.get(number, -1), number))
-
-    def held(self) -> Iterator[BoundaryBlocks]:
-        """Yield every bundle not yet given out."""
-        for bundles in self._waiting.values():
-            yield from bundles.values()

@@ -10,13 +10,13 @@ followed the whole of it would also break the order between customers scored on 
 found correction is applied.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from online_ml.candidates.newton import Newton
+from online_ml.types import Outcomes, SavedState, State
 
 IDENTITY = (1.0, 0.0)
 PRIOR = 25.0
@@ -56,7 +56,7 @@ class Calibration:
         """Let what was learned fade, before the labels that mature at the end of these days."""
         self._model.fade(0.5 ** (days / self._half_life))
 
-    def learn(self, logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.uint8]) -> None:
+    def learn(self, logits: npt.NDArray[np.floating[Any]], labels: Outcomes) -> None:
         """Learn matured predictions.
 
         Parameters
@@ -73,10 +73,10 @@ class Calibration:
         self._model.learn(whole, labels[known], self._weight)
         self._model.weights[0] = np.clip(self._model.weights[0], *SLOPES)
 
-    def state(self) -> dict[str, npt.NDArray[Any]]:
+    def state(self) -> State:
         """Return everything that learning changes, as arrays."""
         return self._model.state()
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Load saved arrays."""
         self._model.restore(state)

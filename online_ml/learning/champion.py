@@ -2,11 +2,12 @@
 
 1. No champion before `MIN_LABELS` labels have matured in the window, `MIN_CLASS` of each class: until then workers use
    the cold-start score.
-2. Then the preferred candidate (`candidates.PREFERRED`) begins. 3. A challenger replaces the champion when, on the
-labels in the window that both predicted, its mean log-loss is lower and the
-   mean of the differences is more than `EVIDENCE` standard errors from zero. Of several, the lowest log-loss wins.
-   Labels of snapshots that share a horizon count as one: a week of a large shop is one season, not 20,000 proofs. And
-   they are of `MIN_BOUNDARIES` boundaries at least: on the first, models are judged that had hardly learned.
+2. Then the preferred candidate (`candidates.PREFERRED`) begins.
+3. A challenger replaces the champion when, on the labels in the window that both predicted, its mean log-loss is lower
+   and the mean of the differences is more than `EVIDENCE` standard errors from zero. Of several, the lowest log-loss
+   wins. Labels of snapshots that share a horizon count as one: a week of a large shop is one season, not 20,000
+   proofs. And they are of `MIN_BOUNDARIES` boundaries at least: on the first, models are judged that had hardly
+   learned.
 
 Log-loss judges order and calibration together, and the paired difference cancels what made a day hard for all. Rolling
 back is nothing special: the former champion returns by rule 3. What cannot serve takes no part: the prior
@@ -24,6 +25,7 @@ from online_ml.evaluation.window import Window
 
 MIN_LABELS = 500
 MIN_CLASS = 25
+"""Labels of each class."""
 MIN_BOUNDARIES = 3
 EVIDENCE = 3.0
 """Standard errors."""
@@ -44,7 +46,7 @@ def choose(current: str | None, candidates: Sequence[Candidate], window: Window,
         if not enough:
             return None
         current = PREFERRED
-    # All that can serve speak for everybody and begin together, so what one has not predicted none has.
+    # All that can serve predict every customer and begin together, so what one has not predicted none has.
     known = ~np.isnan(window.probabilities(0)) if len(labels) else np.empty(0, np.bool_)
     boundaries = sum(not np.isnan(part.probabilities[0]).all() for part in window.parts)
     if int(known.sum()) < MIN_LABELS or boundaries < MIN_BOUNDARIES:

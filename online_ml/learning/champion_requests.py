@@ -1,17 +1,17 @@
-"""Carrying out requests for a champion or a split of the customers, as part of the fold.
+"""Apply requests for a champion or a split of the customers, as part of the fold.
 
 A request takes effect between two boundaries: after the last one that its partition had closed before it, and before
 the next. So its effect follows from the topic alone, at once where learning keeps up, and a replay repeats it. What the
 rule would choose is worked out all the while and serves again when the hold is released. A split stays until it is
-ended; while its challenger serves everybody anyway, there is nothing to split.
+ended; while its challenger serves all customers anyway, there is nothing to split.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ebb.contracts.examples import PARTITION, ChampionRequest
-from ebb.contracts.models import ModelSnapshot, Target
+from ebb.contracts.examples import REQUEST_PARTITION, ChampionRequest
+from ebb.contracts.models import FROZEN, ModelSnapshot, Target
 from ebb.errors import EbbError
 from ebb.log import get_logger
 from online_ml.learning.alignment import BoundaryAligner
@@ -19,8 +19,6 @@ from online_ml.learning.target import TargetLearner
 from online_ml.scoring.scorer import load
 
 log = get_logger(__name__)
-HELD = "held"
-"""Name under which a frozen version is published: its candidate continues to learn under its own name."""
 
 
 @dataclass(frozen=True)
@@ -51,32 +49,32 @@ class Decision:
     champion: str | None
     version: int
     refusal: str = ""
-    """Why it was not carried out; empty if it was."""
+    """Why it was refused; empty if it was applied."""
 
 
 class Requests:
-    """Requests that wait for their moment, and what is held by those carried out."""
+    """Requests that wait for their boundary, and the holds and splits that those applied have made."""
 
     def __init__(self) -> None:
         self.held: dict[Target, Hold] = {}
         self.splits: dict[Target, RequestedSplit] = {}
         self.done_until = -1
-        """Offset of the last request carried out or refused."""
+        """Offset of the last request applied or refused."""
         self.decisions: list[Decision] = []
         """Decisions not collected yet."""
         self._waiting: list[tuple[int, int, ChampionRequest]] = []
 
     def add(self, request: ChampionRequest, offset: int, progress: BoundaryAligner) -> bool:
-        """Take in a request as it comes; return False if it was seen before."""
+        """Queue a request; return False if it was seen before."""
         known = self._waiting[-1][0] if self._waiting else self.done_until
         if offset <= known:
             return False
-        self._waiting.append((offset, progress.closed.get(PARTITION, -1), request))
+        self._waiting.append((offset, progress.closed.get(REQUEST_PARTITION, -1), request))
         return True
 
     def apply(self, progress: BoundaryAligner, targets: Mapping[Target, TargetLearner], boundary: int | None) -> None:
         """Decide the requests that are due: every boundary closed before them is learned."""
-        while self._waiting and self._waiting[0][1] <= progress.taken.get(PARTITION, -1):
+        while self._waiting and self._waiting[0][1] <= progress.taken.get(REQUEST_PARTITION, -1):
             offset, _, request = self._waiting.pop(0)
             self.done_until = offset
             self.decisions.append(self._decide(request, targets[request.target], boundary))
@@ -86,7 +84,7 @@ class Requests:
         hold = self.held.get(learner.target)
         if hold is None:
             return learner.champion
-        return HELD if hold.snapshot is not None else hold.candidate
+        return FROZEN if hold.snapshot is not None else hold.candidate
 
     def collect(self) -> list[Decision]:
         """Return what was decided since the last call."""
@@ -131,12 +129,12 @@ class Requests:
         champion = self.serving(learner)
         version = request.snapshot.version if request.snapshot is not None and not refusal else learner.version
         if not refusal:
-            log.info("request carried out", target=request.target, request=request.request_id, champion=champion)
+            log.info("request applied", target=request.target, request=request.request_id, champion=champion)
         return Decision(request, -1 if boundary is None else boundary, former, champion, version, refusal)
 
 
 def _refusal(request: ChampionRequest, learner: TargetLearner, serving: str | None) -> str:
-    """Return why a request cannot be carried out; empty if it can."""
+    """Return why a request must be refused; empty if it can be applied."""
     if request.action in {"release", "unsplit"}:
         return ""
     if request.snapshot is not None:

@@ -20,8 +20,8 @@ from river.drift import ADWIN
 
 from ebb.contracts.features import WIDTH
 from ebb.contracts.models import TARGETS, Target
-from online_ml.candidates.base import Floats, State
 from online_ml.evaluation.window import MaturedPredictions
+from online_ml.types import Floats, SavedState, State
 
 BINS = 10
 ROWS = 4_000
@@ -52,14 +52,13 @@ class Profile:
     """
 
     def __init__(self, width: int) -> None:
-        self.width = width
         self.boundaries = 0
         self._edges: Floats = np.zeros((width, BINS - 1))
         self._latest: Floats = np.zeros((width, BINS))
         self._reference: Floats = np.zeros((width, BINS))
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
-        """Count a boundary's values, shape (n, width), n ≥ 1; the first ones lay the bins."""
+        """Count a boundary's values, shape (n, width), n ≥ 1; the first boundary sets the bins."""
         step = -(-len(values) // ROWS)
         some = values[::step].astype(np.float64)
         if not self.boundaries:
@@ -94,7 +93,7 @@ class Profile:
             "reference": self._reference,
         }
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Load saved arrays."""
         self.boundaries = int(state["boundaries"])
         self._edges, self._latest, self._reference = (state[key] for key in ("edges", "latest", "reference"))
@@ -120,20 +119,20 @@ class Errors:
         self.change: DriftChange | None = None
         """The last change found."""
 
-    def add(self, part: MaturedPredictions, place: int, horizon: int, seed: int) -> DriftChange | None:
+    def add(self, part: MaturedPredictions, row: int, horizon: int, seed: int) -> DriftChange | None:
         """Take in the matured predictions of the champion; return the change if one is found now.
 
         Parameters
         ----------
-        place
+        row
             Row of the champion's probabilities.
         horizon
             Days over which the label looks.
         """
-        errors = (part.probabilities[place] - part.labels) ** 2
+        errors = (part.probabilities[row] - part.labels) ** 2
         rows = np.flatnonzero(~np.isnan(errors))
-        if part.about is not None:
-            rows = rows[(part.about.customers[rows].astype(np.int64) + part.boundary) % horizon == 0]
+        if part.context is not None:
+            rows = rows[(part.context.customers[rows].astype(np.int64) + part.boundary) % horizon == 0]
         # Shuffled, since rows are in order of the customer's age and ADWIN would find a change from old to young.
         rows = np.random.default_rng([seed, part.boundary]).permutation(rows)[:SAMPLE]
         if len(rows) == 0:
@@ -168,7 +167,7 @@ class Errors:
             "change": np.array([] if change is None else [change.found_at, change.since, change.shift], np.float64),
         }
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Load saved arrays."""
         parts = np.split(state["errors"], np.cumsum(state["sizes"])[:-1]) if len(state["sizes"]) else []
         self._parts = deque(zip(state["days"].tolist(), parts, strict=True), maxlen=MEMORY)
@@ -177,7 +176,7 @@ class Errors:
 
 
 class DriftMonitor:
-    """All that is watched.
+    """Drift of the features, and of every target's scores and errors.
 
     Parameters
     ----------
@@ -186,7 +185,7 @@ class DriftMonitor:
     horizons
         Days over which each target's label looks.
     pace
-        How many times as fast to learn for a while after an error rose.
+        How many times as fast the past fades for `HURRY_BOUNDARIES` after an error rose.
     """
 
     def __init__(self, seed: int, horizons: Mapping[Target, int], *, pace: int = 1) -> None:
@@ -213,12 +212,12 @@ class DriftMonitor:
             if len(known):
                 self.scores[target].add(known[:, None])
 
-    def judge(self, target: Target, part: MaturedPredictions, place: int) -> DriftChange | None:
+    def judge(self, target: Target, part: MaturedPredictions, row: int) -> DriftChange | None:
         """Take in a boundary's labels; return the change of the error if one is found now."""
-        return self.errors[target].add(part, place, self._horizons[target], self._seed)
+        return self.errors[target].add(part, row, self._horizons[target], self._seed)
 
     def pace(self, target: Target, boundary: int) -> int:
-        """Return how often the labels of a boundary are to be learned."""
+        """Return how many times as fast as usual the past fades at a boundary."""
         change = self.errors[target].change
         hurry = change is not None and change.shift > 0 and boundary < change.found_at + HURRY_BOUNDARIES
         return self._pace if hurry else 1
@@ -227,7 +226,7 @@ class DriftMonitor:
         """Return all of it as arrays."""
         return {f"{name}.{key}": array for name, one in self._named() for key, array in one.state().items()}
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Load saved arrays."""
         for name, one in self._named():
             start = f"{name}."

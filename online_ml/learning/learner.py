@@ -24,13 +24,14 @@ from online_ml.learning.pending import Pending, PendingStore
 from online_ml.learning.sample import draw_sample
 from online_ml.learning.target import TargetLearner
 from online_ml.scoring.inputs import design
+from online_ml.types import Outcomes
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class MaturedLabels:
-    """The labels of one target that matured at a boundary, with whom they are about."""
+    """The labels of one target that matured at a boundary, with the customers and snapshots that they belong to."""
 
     target: Target
     part: MaturedPredictions
@@ -57,11 +58,6 @@ class Step:
     """Changes of the error found now."""
     withdrawn: dict[str, int] = field(default_factory=dict)
     """Erasure → number of rows dropped."""
-
-    @property
-    def snapshotted(self) -> int:
-        """Rows predicted and kept."""
-        return sum(len(chunk.snapshot.customer_ids) for chunk in self.taken)
 
 
 class Learner:
@@ -99,7 +95,7 @@ class Learner:
         """Label blocks whose snapshot is not known, or has another number of rows."""
 
     def add(self, block: Block, offset: int) -> bool:
-        """Take in a block as it comes; return False if it was seen before."""
+        """Add a block; return False if it was seen before."""
         return self.progress.add(block, offset)
 
     def advance(self) -> Step | None:
@@ -131,7 +127,7 @@ class Learner:
         return step
 
     def _mature(self, target: Target, bundles: list[BoundaryBlocks], step: Step) -> None:
-        found: list[tuple[Pending, npt.NDArray[np.uint8]]] = []
+        found: list[tuple[Pending, Outcomes]] = []
         for bundle in bundles:
             for (name, taken_at), block in sorted(bundle.labels.items()):
                 if name != target:
@@ -167,7 +163,7 @@ class Learner:
             step.promotions.append((target, before, learner.champion))
 
     def _watch(self, judged: MaturedLabels, step: Step) -> None:
-        """See whether the champion still errs as it did; if it errs more, learn faster for a while if so set."""
+        """Look for a change of the champion's error; if it rose, set the faster pace of `drift_pace` for a while."""
         learner = self.targets[judged.target]
         if learner.champion is not None:
             change = self.drift.judge(judged.target, judged.part, learner.names.index(learner.champion))
@@ -234,7 +230,7 @@ class Learner:
         return found.hexdigest()
 
 
-def _gather(target: Target, boundary: int, found: list[tuple[Pending, npt.NDArray[np.uint8]]]) -> MaturedLabels | None:
+def _gather(target: Target, boundary: int, found: list[tuple[Pending, Outcomes]]) -> MaturedLabels | None:
     """Bring the rows of several chunks together, those of withdrawn customers left out; None if no row is left."""
     kept = [(chunk, labels, np.flatnonzero(labels != WITHDRAWN)) for chunk, labels in found]
     if not any(len(rows) for _, _, rows in kept):

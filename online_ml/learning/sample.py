@@ -1,10 +1,10 @@
 """The sample that the slow candidates learn and predict: drawn by boundary, and kept so that it can be learned again.
 
 River's trees take hundreds of microseconds a label, and no form publishes one that loading would not execute. So they
-learn `limit` labels of a boundary at most and speak for `SPOKEN` times as many customers, both drawn by seed and
-boundary: what is drawn follows from the topic alone, as all in the fold does. Their state is no tree but the labels
-they were trained on, plain arrays; a restart trains them again, in order. So that they stay few, a candidate is renewed
-from the latest `GENERATION` labels: its successor learns them beside it and replaces it when it has them all.
+learn `limit` labels of a boundary at most and predict `PREDICTED_PER_LABEL` times as many customers, both drawn by
+seed and boundary: the sample follows from the topic alone, as all in the fold does. Their state is not the tree but the
+labels they were trained on, plain arrays; a restart trains them again, in order. So that they stay few, a candidate is
+renewed from the latest `GENERATION` labels: its successor learns them beside it and replaces it when it has them all.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from online_ml.candidates import SampledCandidate
 from online_ml.scoring.inputs import design
+from online_ml.types import Outcomes
 
 GENERATION = 2_000
 """Labels that a candidate has learned when it starts to predict; it has twice as many when it is replaced. A
 restart learns six thousand rows at most, some 2.5 seconds per target."""
-SPOKEN = 6
+PREDICTED_PER_LABEL = 6
 """Customers predicted at a snapshot for each label learned at a boundary: a prediction costs a tenth of a label."""
 _SALT = 53
 """Sets the draw of customers apart from the order of labels, which has the same seed and boundary."""
@@ -32,7 +33,7 @@ class TrainingBatch:
     boundary: int
     inputs: npt.NDArray[np.float32]
     """Shape (n, `len(INPUTS)`): the design matrix at the snapshots."""
-    labels: npt.NDArray[np.uint8]
+    labels: Outcomes
 
 
 class Sample:
@@ -41,7 +42,7 @@ class Sample:
     Parameters
     ----------
     candidates
-        Untaught ones.
+        Untrained ones.
     limit
         Labels of a boundary that they learn at most.
     """
@@ -72,9 +73,9 @@ class Sample:
         boundary: int,
         order: npt.NDArray[np.intp],
         features: npt.NDArray[np.float32],
-        labels: npt.NDArray[np.uint8],
+        labels: Outcomes,
     ) -> None:
-        """Learn as many of a boundary's labels as may be, the first by `order`.
+        """Learn as many of a boundary's labels as `limit` allows, the first by `order`.
 
         Parameters
         ----------
@@ -88,13 +89,13 @@ class Sample:
             self.learn(batch, left_out=left_out)
 
     def learn(self, batch: TrainingBatch, *, left_out: int) -> None:
-        """Teach a boundary's sample, and count what was left out of it."""
+        """Learn a boundary's training batch, and count the labels left out of it."""
         self.learned += len(batch.labels)
         self.left_out += left_out
         self._train(batch)
 
     def restore(self, counts: npt.NDArray[np.int64], batches: Iterable[TrainingBatch]) -> None:
-        """Teach untaught candidates what is kept, oldest first: they become bit for bit what they were."""
+        """Train untrained candidates on the batches kept, oldest first: they become bit for bit what they were."""
         self.learned, self.left_out = (int(value) for value in counts)
         for batch in batches:
             self._train(batch)
@@ -122,9 +123,9 @@ def draw_sample(sizes: Sequence[int], limit: int, *, seed: int, boundary: int) -
     """
     total = sum(sizes)
     rows = np.arange(total)
-    if total > limit * SPOKEN:
+    if total > limit * PREDICTED_PER_LABEL:
         rng = np.random.default_rng([seed, boundary, _SALT])
-        rows = np.sort(rng.choice(total, limit * SPOKEN, replace=False))
+        rows = np.sort(rng.choice(total, limit * PREDICTED_PER_LABEL, replace=False))
     found, start = [], 0
     for size in sizes:
         here = rows[(rows >= start) & (rows < start + size)]

@@ -1,15 +1,12 @@
-"""All that is learned of one target: its candidates, their calibration, their record, the champion."""
+"""The learning of one target: its candidates, their calibration, their metrics, the champion."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from ebb.contracts.models import Target
-from online_ml.candidates import SERVED, Candidate, candidates, sampled
-from online_ml.candidates.base import Inputs
-from online_ml.evaluation.metrics import measure
+from ebb.contracts.models import SERVED, Target
+from online_ml.candidates import Candidate, candidates, sampled
 from online_ml.evaluation.tally import Tally
 from online_ml.evaluation.window import MaturedPredictions, Window
 from online_ml.learning.calibration import Calibration
@@ -17,10 +14,10 @@ from online_ml.learning.champion import choose
 from online_ml.learning.sample import Sample, TrainingBatch
 from online_ml.scoring.inputs import design
 from online_ml.scoring.scorer import sigmoid
+from online_ml.types import Inputs, SavedState, State
 
 DESIGN_ROWS = 4_096
 """Labels learned at a time: a Newton step each, and a boundary of any size needs little memory."""
-State = dict[str, npt.NDArray[Any]]
 
 
 class TargetLearner:
@@ -45,9 +42,9 @@ class TargetLearner:
     ) -> None:
         self.target = target
         self.seed = seed
-        self.thorough = candidates(target, horizon_days=horizon_days, every_days=every_days)
+        self.full = candidates(target, horizon_days=horizon_days, every_days=every_days)
         self.sample = Sample(sampled(target, seed) if tree_labels else [], tree_labels)
-        self.candidates: list[Candidate] = [*self.thorough, *self.sample.candidates]
+        self.candidates: list[Candidate] = [*self.full, *self.sample.candidates]
         self._calibrations = [Calibration(horizon_days=horizon_days, every_days=every_days) for _ in self.candidates]
         self._share = min(every_days / horizon_days, 1.0)
         self.window = Window()
@@ -87,7 +84,7 @@ class TargetLearner:
             Design matrix, shape (n, `len(INPUTS)`).
         served
             Predictions of the worker's champion, shape (n,), NaN where there was none.
-        asked
+        sampled_rows
             Rows that the slow candidates predict too.
 
         Returns
@@ -96,11 +93,11 @@ class TargetLearner:
             Uncalibrated logits, shape (candidates, n); calibrated probabilities, shape (candidates + 1, n).
         """
         logits = np.full((len(self.candidates), len(inputs)), np.nan)
-        # Judged, a blank model's constant would count against it; calibrated on, it would shift the trained one.
+        # An untrained model's constant would count against it when judged, and bias its calibration.
         if self.examples:
-            for place, candidate in enumerate(self.thorough):
+            for place, candidate in enumerate(self.full):
                 logits[place] = candidate.logits(inputs)
-            for place, slow in enumerate(self.sample.candidates, start=len(self.thorough)):
+            for place, slow in enumerate(self.sample.candidates, start=len(self.full)):
                 logits[place, sampled_rows] = slow.logits(inputs[sampled_rows])
         lines = np.array(self.calibrations)
         calibrated = sigmoid(logits * lines[:, :1] + lines[:, 1:])
@@ -124,7 +121,7 @@ class TargetLearner:
         for place, calibration in enumerate(self._calibrations):
             calibration.age(days)
             calibration.learn(part.logits[place], part.labels)
-        for candidate in self.thorough:
+        for candidate in self.full:
             candidate.age(days)
         self._learn(part, features)
         self.version += 1
@@ -139,16 +136,9 @@ class TargetLearner:
         for start in range(0, len(order), DESIGN_ROWS):
             rows = order[start : start + DESIGN_ROWS]
             inputs = np.ascontiguousarray(design(features[rows]), dtype=np.float64)
-            for candidate in self.thorough:
+            for candidate in self.full:
                 candidate.learn_many(inputs, part.labels[rows])
         self.sample.follow(part.boundary, order, features, part.labels)
-
-    def rolling(self) -> dict[str, dict[str, float]]:
-        """Return the measures over the window by name of candidate, `served` included."""
-        labels = self.window.labels()
-        if len(labels) == 0:
-            return {name: {} for name in self.names}
-        return {name: measure(self.window.probabilities(place), labels) for place, name in enumerate(self.names)}
 
     def overall(self) -> dict[str, tuple[dict[str, float], int]]:
         """Return the measures over all labels and their number, by name of candidate."""
@@ -161,8 +151,8 @@ class TargetLearner:
             "counts": np.array([self.version, self.examples, self.trained_until]),
             "sample": np.array([self.sample.learned, self.sample.left_out]),
         }
-        for thorough in self.thorough:
-            arrays |= _prefixed(f"candidate.{thorough.name}", thorough.state())
+        for full in self.full:
+            arrays |= _prefixed(f"candidate.{full.name}", full.state())
         for candidate, calibration in zip(self.candidates, self._calibrations, strict=True):
             arrays |= _prefixed(f"calibration.{candidate.name}", calibration.state())
         for name, tally in zip(self.names, self.tallies, strict=True):
@@ -171,7 +161,7 @@ class TargetLearner:
 
     def restore(
         self,
-        arrays: Mapping[str, npt.NDArray[Any]],
+        arrays: SavedState,
         window: Iterable[MaturedPredictions],
         batches: Iterable[TrainingBatch],
     ) -> None:
@@ -179,8 +169,8 @@ class TargetLearner:
         champion = int(arrays["champion"][0])
         self.champion = None if champion < 0 else self.names[champion]
         self.version, self.examples, self.trained_until = (int(value) for value in arrays["counts"])
-        for thorough in self.thorough:
-            thorough.restore(_under(f"candidate.{thorough.name}", arrays))
+        for full in self.full:
+            full.restore(_under(f"candidate.{full.name}", arrays))
         for candidate, calibration in zip(self.candidates, self._calibrations, strict=True):
             calibration.restore(_under(f"calibration.{candidate.name}", arrays))
         for name, tally in zip(self.names, self.tallies, strict=True):
@@ -195,6 +185,6 @@ def _prefixed(prefix: str, arrays: State) -> State:
     return {f"{prefix}.{key}": value for key, value in arrays.items()}
 
 
-def _under(prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> State:
+def _under(prefix: str, arrays: SavedState) -> State:
     start = prefix + "."
     return {key.removeprefix(start): value for key, value in arrays.items() if key.startswith(start)}

@@ -1,9 +1,9 @@
-"""The score before any label has matured: how much of the customer's rhythm is left.
+"""The score before any label has matured: a linear model whose weights are set by hand, not learned.
 
-Written by hand, not learned. A customer whose active days come like a Poisson stream at the rate that the decayed count
-`active_hl14` implies is silent for the next 14 days with probability 2^-active_hl14: even odds at one such day. That
-alone forgives a sudden silence of a customer who came every day, so silence, absolute and against the own mean gap,
-weighs beside it. Version 0 marks this score wherever it names its model; the first champion replaces it.
+If a customer's active days are a Poisson process at the rate that the decayed count `active_hl14` implies, the customer
+is silent for the next 14 days with probability 2^-active_hl14: even odds at one such day. That alone would overlook a
+sudden silence of a customer who came every day, so recency, absolute and against the customer's own mean gap, has
+weights too. Version 0 marks this score wherever it names its model; the first champion replaces it.
 """
 
 import math
@@ -18,7 +18,15 @@ CANDIDATE = "cold_start"
 
 
 def cold_start(target: Target, settings: LabelSettings) -> Scorer:
-    """Return the scorer of a target for the time before its first champion."""
+    """Return the scorer of a target for the time before its first champion.
+
+    Parameters
+    ----------
+    target
+        `churn` or `purchase`.
+    settings
+        Horizons of the labels, in days: the reference of the inputs depends on them.
+    """
     if target == "churn":
         names = ["log_active_hl14", "log_recency_days", "log_recency_over_gap"]
         weights = [-2.0, 0.6, 1.2]

@@ -76,9 +76,12 @@ def _catalogue() -> tuple[Input, ...]:
 
 
 INPUTS: tuple[Input, ...] = _catalogue()
+"""Columns of the design matrix, in order."""
 POSITION: dict[str, int] = {item.name: position for position, item in enumerate(INPUTS)}
+"""Column of each input."""
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(feature.group for feature in FEATURES))
 GROUP_OF_INPUT: npt.NDArray[np.intp] = np.array([GROUPS.index(item.group) for item in INPUTS], dtype=np.intp)
+"""Shape (`len(INPUTS)`,): index of each input's group in `GROUPS`."""
 
 _LOG_ROWS = np.array([INDEX[name] for name in LOGGED])
 _SIGNED_ROWS = np.array([INDEX[name] for name in SIGNED])
@@ -103,13 +106,18 @@ def design(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     Parameters
     ----------
     features
-        Shape (n, `features.WIDTH`), in the units of the catalogue. What is not a number counts as 0.
+        Shape (n, `features.WIDTH`), n ≥ 0, in the units of the catalogue. NaN counts as 0.
 
     Returns
     -------
     ndarray
         Shape (n, `len(INPUTS)`), finite, every value within plus or minus 441 (the product of two logarithms). Each
         input is contiguous in memory, a customer is not.
+
+    Raises
+    ------
+    ValueError
+        If the features have another shape.
     """
     if features.ndim != 2 or features.shape[1] != WIDTH:
         message = f"features must have shape (n, {WIDTH}), not {features.shape}"

@@ -1,4 +1,13 @@
-"""A linear model over the design matrix, ready to score: what every snapshot of kind `linear` becomes."""
+"""Score with a linear model over the design matrix: the payload that is published, and the scorer made of it.
+
+The calibrated probability of inputs x is
+
+    sigmoid(slope * (((x - mean) / scale) @ weights + intercept) + offset)
+
+with the calibration's `slope` and `offset` (Platt 1999; learned in `online_ml.learning.calibration`). `Scorer` is the
+same function with calibration and standardisation folded into its weights. A linear model's contributions are exact:
+they are its additive terms, measured from the population's mean inputs.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +19,20 @@ import numpy.typing as npt
 from ebb.contracts.models import ModelSnapshot, Target
 from ebb.errors import SchemaMismatchError
 from online_ml.scoring.inputs import GROUP_OF_INPUT, GROUPS, INPUTS, POSITION, design
+from online_ml.types import Floats, Inputs
 
-Floats = npt.NDArray[np.float64]
 LOGIT_LIMIT = 30.0
-"""Probabilities keep clear of 0 and 1 by e-30: their logarithms stay finite."""
-
+"""Logits are clipped here, so that probabilities differ from 0 and 1 by e^-30 and their logarithms stay finite."""
+LINEAR = "linear"
+"""Kind of the payload that this module scores."""
+JUDGED = "judged"
+"""Kind of the payload of a model that is judged beside the others and has no form in which it could score."""
 CHUNK_ROWS = 1_024
 """Rows scored at a time: their inputs (0.4 MB) stay in the processor's cache, which halves the time a row takes."""
 
 
 def sigmoid(logit: Floats) -> Floats:
-    """Return 1 / (1 + exp(-logit)), clipped where it would equal 0 or 1 in floating point."""
+    """Return 1 / (1 + exp(-logit)), the logit clipped to plus or minus `LOGIT_LIMIT`; shape as given."""
     bounded = np.clip(logit, -LOGIT_LIMIT, LOGIT_LIMIT)
     result: Floats = 1.0 / (1.0 + np.exp(-bounded))
     return result
@@ -35,51 +47,91 @@ class Scorer:
     """
 
     name: str
+    """`<target>.<candidate>`."""
     candidate: str
     target: Target
     version: int
+    """Version of the snapshot; 0 for the cold-start score."""
     weights: Floats
-    """Shape (`len(INPUTS)`,); 0 where the model does not look."""
+    """Shape (`len(INPUTS)`,): change of the calibrated logit per unit of each input; 0 for inputs not used."""
     reference: Floats
-    """Shape (`len(INPUTS)`,): mean inputs of the population learned from."""
+    """Shape (`len(INPUTS)`,): mean inputs of the population learned from; 0 for inputs not used."""
     intercept: float
     """Calibrated logit of a customer at the reference."""
 
-    def logit(self, inputs: npt.NDArray[np.floating]) -> Floats:
-        """Return calibrated logits, shape (n,), of a design matrix of shape (n, `len(INPUTS)`).
+    def logit(self, inputs: Inputs) -> Floats:
+        """Return calibrated logits.
 
         Summed in the inputs' own precision: single precision errs by some 1e-5 of a logit and takes a thirtieth of the
-        time that widening the matrix would.
+        time that converting the matrix to double would.
+
+        Parameters
+        ----------
+        inputs
+            Design matrix, shape (n, `len(INPUTS)`), as `design` returns it.
+
+        Returns
+        -------
+        ndarray
+            Shape (n,), not clipped.
         """
         bias = self.intercept - float(self.reference @ self.weights)
         return (inputs @ self.weights.astype(inputs.dtype)).astype(np.float64) + bias
 
-    def score(self, inputs: npt.NDArray[np.floating]) -> Floats:
+    def score(self, inputs: Inputs) -> Floats:
         """Return calibrated probabilities, shape (n,), of a design matrix of shape (n, `len(INPUTS)`)."""
         return sigmoid(self.logit(inputs))
 
     def predict(self, features: npt.NDArray[np.float32]) -> Floats:
-        """Return calibrated probabilities, shape (n,), of features of shape (n, `features.WIDTH`)."""
+        """Return calibrated probabilities of features; computes the design matrix `CHUNK_ROWS` rows at a time.
+
+        Parameters
+        ----------
+        features
+            Shape (n, `features.WIDTH`), n ≥ 0, in the units of the catalogue.
+
+        Returns
+        -------
+        ndarray
+            Shape (n,), strictly between 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            If the features have another shape.
+        """
         return np.concatenate([self.score(design(rows)) for rows in _chunks(features)])
 
-    def contributions(self, inputs: npt.NDArray[np.floating]) -> Floats:
-        """Return each group's share of the calibrated logit, shape (n, `len(GROUPS)`), of a design matrix.
+    def contributions(self, inputs: Inputs) -> Floats:
+        """Return each group's contribution to the calibrated logit.
 
-        A share is measured from the reference; `intercept` plus the sum of the shares is the calibrated logit.
+        A contribution is the sum of weight times (input - reference) over the inputs of the group, so `intercept` plus
+        the contributions of all groups is the calibrated logit.
+
+        Parameters
+        ----------
+        inputs
+            Design matrix, shape (n, `len(INPUTS)`).
+
+        Returns
+        -------
+        ndarray
+            Shape (n, `len(GROUPS)`), columns in the order of `GROUPS`.
         """
         by_group = np.zeros((len(INPUTS), len(GROUPS)))
         by_group[np.arange(len(INPUTS)), GROUP_OF_INPUT] = self.weights
-        shares: Floats = (inputs @ by_group.astype(inputs.dtype)).astype(np.float64) - self.reference @ by_group
-        return shares
+        contributions: Floats = (inputs @ by_group.astype(inputs.dtype)).astype(np.float64) - self.reference @ by_group
+        return contributions
 
     @classmethod
     def from_payload(cls, payload: dict[str, Any], *, name: str, candidate: str, target: Target, version: int) -> Self:
-        """Build a scorer from a payload made by `payload`.
+        """Build a scorer from what the function `payload` returns.
 
         Raises
         ------
         SchemaMismatchError
-            If the payload names an input that this code does not compute, or its lengths differ.
+            If a field is missing or of another type, an input is one that this code does not compute, lengths differ, a
+            number is not finite, or a scale is not above 0.
         """
         try:
             names = list(payload["inputs"])
@@ -117,13 +169,23 @@ def payload(
     intercept: float,
     calibration: tuple[float, float] = (1.0, 0.0),
 ) -> dict[str, Any]:
-    """Return a linear model as plain JSON.
+    """Return a linear model as plain JSON: the payload of a snapshot of kind `linear`.
 
-    The uncalibrated logit is `((inputs - mean) / scale) @ weights + intercept`; `calibration` holds the slope and the
-    offset of the line that makes it the calibrated one.
+    Parameters
+    ----------
+    names
+        Inputs it uses, out of `online_ml.scoring.inputs.INPUTS`; k of them, in any order.
+    weights
+        Shape (k,), over the standardised inputs.
+    mean, scale
+        Shape (k,): the uncalibrated logit is `((inputs - mean) / scale) @ weights + intercept`. Scales are above 0.
+    intercept
+        Uncalibrated logit at the mean inputs.
+    calibration
+        Slope and offset that make the uncalibrated logit the calibrated one.
     """
     return {
-        "kind": "linear",
+        "kind": LINEAR,
         "inputs": list(names),
         "weights": [float(value) for value in weights],
         "mean": [float(value) for value in mean],
@@ -133,24 +195,27 @@ def payload(
     }
 
 
-JUDGED = "judged"
-"""Kind of the payload of a model that is judged beside the others and has no form in which it could score."""
-
-
 def load(snapshot: ModelSnapshot) -> Scorer:
-    """Return the scorer that a decoded (hence verified) snapshot describes; nothing in it is executed.
+    """Return the scorer that a snapshot describes; nothing in the snapshot is executed.
+
+    Parameters
+    ----------
+    snapshot
+        As `ModelSnapshot.decode` returns it: that verifies checksum and feature schema, this function does not.
 
     Raises
     ------
     SchemaMismatchError
-        If this code does not know the payload's kind, or the payload does not fit.
+        If this code does not know the payload's kind, or the payload does not fit (see `Scorer.from_payload`).
     """
     kind = snapshot.payload.get("kind")
     if kind == JUDGED:
         what = f"Model {snapshot.name} is judged beside the others and has no form in which it could score."
         raise SchemaMismatchError(what, "The model in use stays.")
-    if kind != "linear":
-        what = f"Model {snapshot.name} version {snapshot.version} is of kind {kind!r}; this code scores kind 'linear'."
+    if kind != LINEAR:
+        what = (
+            f"Model {snapshot.name} version {snapshot.version} is of kind {kind!r}; this code scores kind {LINEAR!r}."
+        )
         raise SchemaMismatchError(what, "The model in use stays; upgrade this process to use the new one.")
     return Scorer.from_payload(
         snapshot.payload,

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ebb.clock import DAY
+from ebb.contracts.models import BASELINES, SERVED
 from ebb.contracts.scores import BANDS, Band, Score, utc
 from serving.api.models import Model
 from serving.api.types import JSON, Answer
@@ -142,7 +143,6 @@ class Summary(Answer):
 BINS = 20
 MOVERS = 6
 ACCURACY_DAYS = 60
-BASELINES = frozenset({"recency", "count", "prior"})
 _FRESH_SECONDS = 1.0
 
 
@@ -170,7 +170,7 @@ class SummaryMaker:
             champion.candidate if champion else None,
         )
         totals = context.queries.rows_or_none("labels_by_day", target="churn")
-        reliability = context.queries.rows_or_none("reliability", target="churn", candidate="served", days=30)
+        reliability = context.queries.rows_or_none("reliability", target="churn", candidate=SERVED, days=30)
         letters = context.queries.rows_or_none("dead_letters_by_reason")
         parts = {"accuracy": accuracy, "calibration": reliability, "labels": totals, "dead_letters": letters}
         unavailable = sorted(name for name, part in parts.items() if part is None)
@@ -259,7 +259,7 @@ def _accuracy(rows: Rows | None, champion: str | None) -> dict[str, Any] | None:
 
 
 def _role(candidate: str, champion: str | None) -> str:
-    if candidate == "served":
+    if candidate == SERVED:
         return "served"
     if candidate in BASELINES:
         return "baseline"

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
+from ebb.contracts.models import SERVED
 from ebb.contracts.scores import BANDS, Band
 from serving.api.types import JSON, Answer
 from serving.cached_queries import Rows
@@ -89,7 +90,7 @@ def trends(
     answer = {
         "bands": _bands(ask("bands_over_time", fresh_seconds=FRESH_SECONDS, days=days)),
         "estimated": _estimated(
-            ask("expected_and_realised", target="churn", candidate="served", metric="roc_auc", limit=ESTIMATES)
+            ask("expected_and_realised", target="churn", candidate=SERVED, metric="roc_auc", limit=ESTIMATES)
         ),
         "drift": _drift(ask("drift_latest", kind="feature"), ask("drift_latest", kind="score")),
         "countries": context.feed.scores.countries(),

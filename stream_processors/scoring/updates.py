@@ -13,7 +13,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from ebb.contracts.features import INDEX
+from ebb.contracts.features import INDEX, LEAST_TENURE_DAYS
 from ebb.contracts.models import TARGETS
 from ebb.contracts.scores import utc
 from ebb.settings import ScoreSettings
@@ -29,8 +29,6 @@ from stream_processors.state.features import Subjects
 
 TREND_STEPS = 5
 """A trend is published again when it changed by so many times `publish_change`."""
-LEAST_TENURE_DAYS = 30.0
-"""Spend of a customer known for less is spread over so many days: a first purchase is no daily rate."""
 
 
 def _no_change(_: Rows) -> None:

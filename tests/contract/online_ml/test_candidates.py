@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from ebb.contracts.features import SCHEMA_HASH
-from ebb.contracts.models import TARGETS, ModelSnapshot, Target
+from ebb.contracts.models import SERVED, TARGETS, ModelSnapshot, Target
 from ebb.errors import SchemaMismatchError
-from online_ml.candidates import PREFERRED, SERVED, Candidate, FullCandidate, candidates, sampled
+from online_ml.candidates import PREFERRED, Candidate, FullCandidate, candidates, sampled
 from online_ml.candidates.adam import BATCH, FLOOR, AdamLogistic, Standardiser
 from online_ml.evaluation.metrics import roc_auc
 from online_ml.scoring.inputs import INPUTS, design

@@ -11,14 +11,13 @@ from confluent_kafka.admin import AdminClient
 
 from clickhouse.client import connect
 from ebb.contracts.examples import Close, encode
-from ebb.contracts.models import ModelSnapshot
+from ebb.contracts.models import SERVED, ModelSnapshot
 from ebb.errors import CorruptError
 from ebb.kafka.producer import Publisher
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
 from ebb_cli.local.parts import ManagedProcess, learner
 from ebb_cli.local.supervisor import Supervisor
-from online_ml.candidates import SERVED
 from online_ml.checkpoint import MANIFEST, LearnerCheckpointer
 from online_ml.learning.learner import Learner
 from online_ml.learning.sample import draw_sample

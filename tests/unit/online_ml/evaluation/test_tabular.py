@@ -21,10 +21,10 @@ def test_one_pass_finds_nearly_all_there_is_and_says_it_with_calibrated_words() 
     [run] = passes(inputs, labels, shuffles=0, seed=1, trees=False)
     law = inputs @ [1.5, -1, 0, 0, 0.5]
     late = slice(1_200, None)
-    best, found = roc_auc(law[late], labels[late]), roc_auc(run.said["logistic"][late], labels[late])
+    best, found = roc_auc(law[late], labels[late]), roc_auc(run.predicted["logistic"][late], labels[late])
     assert best is not None
     assert found == pytest.approx(best, abs=0.005)
-    assert ece(run.said["logistic"][late], labels[late]) < 0.03
+    assert ece(run.predicted["logistic"][late], labels[late]) < 0.03
 
 
 def test_nothing_of_a_row_is_learned_before_it_is_predicted() -> None:
@@ -33,10 +33,10 @@ def test_nothing_of_a_row_is_learned_before_it_is_predicted() -> None:
     turned = labels.copy()
     turned[place:] = 1 - turned[place:]
     [run], [other] = (passes(inputs, truth, shuffles=0, seed=1) for truth in (labels, turned))
-    for name, said in run.said.items():
+    for name, said in run.predicted.items():
         upto = place + BATCH
-        assert np.array_equal(said[:upto], other.said[name][:upto]), name
-        assert not np.array_equal(said[upto:], other.said[name][upto:]), name
+        assert np.array_equal(said[:upto], other.predicted[name][:upto]), name
+        assert not np.array_equal(said[upto:], other.predicted[name][upto:]), name
 
 
 def test_where_labels_are_dealt_at_random_nothing_is_found() -> None:
@@ -45,7 +45,7 @@ def test_where_labels_are_dealt_at_random_nothing_is_found() -> None:
     [run] = passes(inputs, labels, shuffles=0, seed=1, trees=False)
     ones = int(labels.sum())
     width = 3.29 * np.sqrt((len(labels) + 1) / (12 * ones * (len(labels) - ones)))
-    assert roc_auc(run.said["logistic"], labels) == pytest.approx(0.5, abs=width)
+    assert roc_auc(run.predicted["logistic"], labels) == pytest.approx(0.5, abs=width)
 
 
 def test_the_same_seed_gives_the_same_run_bit_for_bit_and_another_another() -> None:
@@ -55,8 +55,8 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit_and_another_another() -> N
     assert not np.array_equal(one[0].order, other[0].order)
     for first, second in zip(one, again, strict=True):
         assert first.labels.tolist() == labels[first.order].tolist()
-        for name, said in first.said.items():
-            assert said.tobytes() == second.said[name].tobytes(), name
+        for name, said in first.predicted.items():
+            assert said.tobytes() == second.predicted[name].tobytes(), name
 
 
 def test_too_few_rows_or_one_class_alone_is_refused() -> None:

@@ -13,7 +13,7 @@ from online_ml.evaluation.decisions import Policy, confusion, lift, profit
 from online_ml.evaluation.intervals import Resampling, influence
 from online_ml.evaluation.metrics import roc_auc
 from online_ml.evaluation.segments import LARGEST, LabelContext, segments
-from online_ml.evaluation.validation import LEAST, Validator
+from online_ml.evaluation.validation import MIN_SEGMENT_LABELS, Validator
 from online_ml.evaluation.window import MaturedPredictions, Window
 
 POLICY = Policy(high=0.6, save_rate=0.5, offer_cost=10.0, value_days=10.0)
@@ -190,7 +190,7 @@ def filled(parts: int = 3, rows: int = 200, *, known: bool = True) -> Window:
         truth = rng.random(rows)
         labels = (rng.random(rows) < truth).astype(np.uint8)
         half = np.where(np.arange(rows) % 2, truth, np.nan)
-        countries = np.where(np.arange(rows) < LEAST - 20, "FR", "DE")
+        countries = np.where(np.arange(rows) < MIN_SEGMENT_LABELS - 20, "FR", "DE")
         who = about(rows, countries=countries, tenure_days=np.full(rows, 10 * boundary, np.float32))
         said = np.stack([truth, half]).astype(np.float32)
         window.add(MaturedPredictions(boundary, labels, said[:1], said, who if known else None))
@@ -214,7 +214,7 @@ def test_rolling_measures_come_with_an_interval_that_holds_them() -> None:
 def test_measures_by_segment_are_those_of_its_rows_alone() -> None:
     window = filled()
     found = Validator("churn", POLICY, seed=7).by_segment(window, ["logistic", "served"], {"logistic", "served"})
-    whole = window.about()
+    whole = window.context()
     assert whole is not None
     german = whole.countries == "DE"
     one = next(one for one in found if (one.candidate, one.kind, one.name) == ("logistic", "country", "DE"))

@@ -19,7 +19,7 @@ from ebb.contracts.models import TARGETS
 from ebb.settings import Settings
 from online_ml.candidates import candidates
 from online_ml.checkpoint import LearnerCheckpointer
-from online_ml.evaluation.metrics import roc_auc
+from online_ml.evaluation.metrics import ece, roc_auc
 from online_ml.learning import sample
 from online_ml.learning.calibration import IDENTITY, Calibration
 from online_ml.learning.learner import Learner, Step
@@ -200,7 +200,7 @@ def test_restarts_and_interleaving_change_nothing(world: World, mixing: int, eve
 def test_slow_candidates_speak_for_a_sample_that_differs_by_boundary_and_learn_no_more_than_they_may() -> None:
     world = World(days=10, rows=60)
     learner, steps = learned(world)
-    most = TREE_LABELS * sample.SPOKEN
+    most = TREE_LABELS * sample.PREDICTED_PER_LABEL
     spoken = []
     for step in steps[2 * world.churn_horizon :]:
         for one in step.judged:
@@ -223,7 +223,7 @@ def test_without_tree_labels_there_are_no_slow_candidates_and_the_others_are_the
     for target in TARGETS:
         mine, theirs = learner.targets[target], with_trees.targets[target]
         assert [name for name in theirs.names if name not in mine.names] == ["tree", "forest"]
-        for one, other in zip(mine.thorough, theirs.thorough, strict=True):
+        for one, other in zip(mine.full, theirs.full, strict=True):
             assert one.payload(IDENTITY) == other.payload(IDENTITY)
         assert mine.champion == theirs.champion
 
@@ -239,7 +239,7 @@ sample.GENERATION = 60
 world = World(partitions=1, days=9, rows=60)
 learner = Learner(Settings(partitions=1, horizon_days=3, purchase_horizon_days=2, tree_labels=25))
 for offset, block in enumerate(world.partition(0)):
-    learner.offer(block, offset)
+    learner.add(block, offset)
 while learner.advance():
     pass
 print(learner.digest())
@@ -398,7 +398,9 @@ def test_what_can_be_known_is_learned_to_within_a_point_of_the_law_behind_it() -
     assert recency == pytest.approx(best, abs=0.01)
     assert count == pytest.approx(0.5, abs=0.03)
     assert prior == pytest.approx(0.5, abs=0.03)
-    assert learner.targets["churn"].rolling()["logistic"]["ece"] < 0.03
+    window = learner.targets["churn"].window
+    index = learner.targets["churn"].names.index("logistic")
+    assert ece(window.probabilities(index), window.labels()) < 0.03
     assert learner.targets["churn"].champion in {"logistic", "nimble", "adam", "recency"}
 
 

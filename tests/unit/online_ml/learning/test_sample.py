@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from online_ml.candidates.base import Floats, Inputs
 from online_ml.learning import sample
-from online_ml.learning.sample import GENERATION, SPOKEN, Sample, TrainingBatch, draw_sample
+from online_ml.learning.sample import GENERATION, PREDICTED_PER_LABEL, Sample, TrainingBatch, draw_sample
+from online_ml.types import Floats, Inputs
 
 
 class Remembering:
@@ -46,7 +46,7 @@ def batch(boundary: int, rows: int) -> TrainingBatch:
 def test_no_more_rows_are_asked_of_than_allowed_and_each_once(sizes: list[int]) -> None:
     found = draw_sample(sizes, 40, seed=7, boundary=20_001)
     assert len(found) == len(sizes)
-    assert sum(len(rows) for rows in found) == min(sum(sizes), 40 * SPOKEN)
+    assert sum(len(rows) for rows in found) == min(sum(sizes), 40 * PREDICTED_PER_LABEL)
     for rows, size in zip(found, sizes, strict=True):
         assert (np.diff(rows) > 0).all()
         assert not len(rows) or (rows[0] >= 0 and rows[-1] < size)
@@ -60,7 +60,7 @@ def test_who_is_asked_follows_from_seed_and_boundary_and_is_drawn_evenly() -> No
     assert drawn(7, 1) != drawn(7, 2)
     assert drawn(7, 1) != drawn(8, 1)
     first = sum(len(drawn(7, boundary)[0]) for boundary in range(100))
-    assert first == pytest.approx(100 * 40 * SPOKEN / 4, rel=0.05)
+    assert first == pytest.approx(100 * 40 * PREDICTED_PER_LABEL / 4, rel=0.05)
     assert [len(rows) for rows in draw_sample([10, 10], 0, seed=7, boundary=1)] == [0, 0]
 
 
