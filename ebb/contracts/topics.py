@@ -29,7 +29,7 @@ class Topics:
 
     @property
     def alerts(self) -> str:
-        """Band changes and rule hits, keyed by customer."""
+        """Alerts: changes of band, keyed by customer."""
         return f"{self.prefix}alerts"
 
     @property

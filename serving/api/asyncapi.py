@@ -1,4 +1,4 @@
-"""`/asyncapi.json`: the stream's protocol as an AsyncAPI document, made from the models that the server speaks by."""
+"""`/asyncapi.json`: the stream's protocol as an AsyncAPI document, generated from the models of its messages."""
 
 import functools
 from importlib.metadata import version
