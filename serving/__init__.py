@@ -1,6 +1,6 @@
-"""Scores to people and programs: REST, WebSocket, server-sent events and the live page.
+"""Scores to people and programs: application, server, context, feed.
 
-One process holds the latest score of every customer in memory, read from `ebb.scores` (`feed` to
-`projections`), fans changes and alerts out to streams (`streaming`, `api.websocket`, `api.sse`) and queries ClickHouse
-only for history. Any number of such processes may run beside each other; none needs the others.
+One process holds the latest score of every customer in memory (`feed` reads `ebb.scores` into `projections`), fans
+changes and alerts out to streams (`streaming`), and asks ClickHouse only for history. Any number of such processes may
+run side by side; none needs the others.
 """

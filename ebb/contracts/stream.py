@@ -208,13 +208,13 @@ class CloseCode(IntEnum):
     """Close codes of the stream; 1009 (message too big), 1011 (no pong) and 1012 (restart) are WebSocket's own."""
 
     SLOW = 3001
-    """The client reads too slowly for its subscription. Come back with a narrower filter, or resume."""
+    """The client reads too slowly for its subscription. Reconnect with a narrower filter, or resume."""
     FULL = 3002
-    """This replica has as many streams as it may. Come back later, with backoff."""
+    """This replica has as many streams as it may. Reconnect later, with backoff."""
     NOT_READY = 3003
-    """This replica has not read all keys yet. Come back in a moment."""
+    """This replica has not read all keys yet. Reconnect in a moment."""
     GOING_AWAY = 3008
-    """The server stops or restarts. Come back at once, after a random part of a few seconds."""
+    """The server stops or restarts. Reconnect after a random part of a few seconds."""
     BAD_MESSAGE = 4400
     """A message was not JSON of the protocol. The error message before the close describes what was wrong."""
     NO_KEY = 4401

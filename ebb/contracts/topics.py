@@ -29,7 +29,7 @@ class Topics:
 
     @property
     def alerts(self) -> str:
-        """Alerts: changes of band, keyed by customer."""
+        """Band changes, keyed by customer."""
         return f"{self.prefix}alerts"
 
     @property

@@ -180,7 +180,7 @@ async def acknowledge(alert_id: AlertId, context: ContextDep, principal: ActPrin
     "/alerts/{alert_id}/snooze",
     response_model=HandledAlert,
     summary="Snooze an alert",
-    description="It comes back by itself after `hours` or at `until`. Needs a key of scope `act`.",
+    description="It is listed as before again after `hours` or at `until`. Needs a key of scope `act`.",
     responses=_CONFLICT,
 )
 async def snooze(alert_id: AlertId, request: SnoozeRequest, context: ContextDep, principal: ActPrincipal) -> Response:

@@ -40,7 +40,7 @@ class PartReport(BaseModel):
 
     part: ErasurePart
     meaning: str
-    done_at: AwareDatetime | None = Field(description="None while it is still to be done.")
+    done_at: AwareDatetime | None = Field(description="Null while it is still to be done.")
     details: dict[str, int] = Field(description="Rows deleted by table, or where in the stream it was done.")
 
 
@@ -48,7 +48,7 @@ class Retained(BaseModel):
     """Records that expire by themselves rather than being deleted."""
 
     where: str
-    until: AwareDatetime | None = Field(description="None: for as long as the topic is kept.")
+    until: AwareDatetime | None = Field(description="Null: for as long as the topic is kept.")
     what: str
 
 
@@ -105,7 +105,7 @@ async def erase_customer(
 @router.get(
     "/erasures/{erasure_id}",
     response_model=ErasureReport,
-    summary="How far an erasure is",
+    summary="Progress of an erasure",
     description="The proof of an erasure: which part erased the customer when, how many rows were deleted from which "
     "table, and what expires by itself. Needs a key of scope `admin`.",
 )

@@ -50,10 +50,10 @@ async def stream_events(
     )
     if context.hub.closing.is_set() or context.hub.streams >= context.settings.stream_clients:
         what = "This replica has all the streams it may have."
-        raise ProblemError(what, "Come back later.", kind="unavailable", headers={"Retry-After": "10"})
+        raise ProblemError(what, "Reconnect later.", kind="unavailable", headers={"Retry-After": "10"})
     if not context.feed.reader.caught_up:
         what = "This replica is still reading the topics."
-        raise ProblemError(what, "Come back in a moment.", kind="unavailable", headers={"Retry-After": "1"})
+        raise ProblemError(what, "Reconnect in a moment.", kind="unavailable", headers={"Retry-After": "1"})
     subscription = Subscription(frozenset(topics or ("scores", "alerts")), query_filter)
     # Our heartbeats have a sequence, which the library's own pings have not.
     return EventSourceResponse(
