@@ -32,14 +32,14 @@ def resolved(reference: str) -> Any:
 
 
 def test_document_has_what_asyncapi_3_asks_for_and_every_reference_leads_somewhere() -> None:
-    served = document()
-    assert served["asyncapi"].startswith("3.")
-    assert {"title", "version"} <= set(served["info"])
-    for reference in references(served):
+    told = document()
+    assert told["asyncapi"].startswith("3.")
+    assert {"title", "version"} <= set(told["info"])
+    for reference in references(told):
         assert resolved(reference)
-    channel = served["channels"]["stream"]
+    channel = told["channels"]["stream"]
     spoken = set()
-    for operation in served["operations"].values():
+    for operation in told["operations"].values():
         assert operation["action"] in {"send", "receive"}
         assert resolved(operation["channel"]["$ref"]) is channel
         for message in operation["messages"]:
@@ -47,12 +47,12 @@ def test_document_has_what_asyncapi_3_asks_for_and_every_reference_leads_somewhe
                 "an operation names messages of its channel"
             )
             spoken.add(message["$ref"].rsplit("/", 1)[1])
-    assert spoken == set(channel["messages"]) == set(served["components"]["messages"])
-    for schema in served["components"]["schemas"].values():
+    assert spoken == set(channel["messages"]) == set(told["components"]["messages"])
+    for schema in told["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
-    used = set(references({**served, "components": {"messages": served["components"]["messages"]}}))
-    used |= set(references(served["components"]["schemas"]))
-    assert {f"#/components/schemas/{name}" for name in served["components"]["schemas"]} <= used
+    used = set(references({**told, "components": {"messages": told["components"]["messages"]}}))
+    used |= set(references(told["components"]["schemas"]))
+    assert {f"#/components/schemas/{name}" for name in told["components"]["schemas"]} <= used
 
 
 def test_document_lists_every_close_code() -> None:
@@ -63,7 +63,7 @@ def test_document_lists_every_close_code() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "good"),
+    ("said", "good"),
     [
         ({"type": "subscribe"}, True),
         ({"type": "subscribe", "id": "a", "bands": ["high"], "filter": {"minimum": 0.5, "customers": ["c"]}}, True),
@@ -80,12 +80,12 @@ def test_document_lists_every_close_code() -> None:
         ({"type": "ping", "id": "a"}, False),
     ],
 )
-def test_schemas_take_what_the_server_takes_and_refuse_what_it_refuses(message: dict[str, Any], good: bool) -> None:
-    payload = document()["components"]["messages"][message["type"]]["payload"]
+def test_schemas_take_what_the_server_takes_and_refuse_what_it_refuses(said: dict[str, Any], good: bool) -> None:
+    payload = document()["components"]["messages"][said["type"]]["payload"]
     schema = {**payload, "components": document()["components"]}
-    assert Draft202012Validator(schema).is_valid(message) == good
+    assert Draft202012Validator(schema).is_valid(said) == good
     try:
-        CLIENT_MESSAGE.validate_python(message)
+        CLIENT_MESSAGE.validate_python(said)
     except ValidationError:
         assert not good
     else:

@@ -1,4 +1,4 @@
-"""The collector as HTTP clients meet it: no input makes it fail, and backpressure is reported as such."""
+"""The collector as HTTP clients meet it: nothing that comes makes it fail, and pressure is told as pressure."""
 
 import asyncio
 import gzip
@@ -93,8 +93,8 @@ def test_anything_that_comes_is_answered_and_never_by_a_failure(
 def test_kafka_that_is_away_is_503_with_a_time_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acknowledged_producer, "ACK_TIMEOUT_SECONDS", 0.5)
     app = create_app(Settings(kafka_bootstrap="127.0.0.1:9"))
-    producer: AcknowledgedProducer = app.state.context.producer
-    producer.start()
+    kept: AcknowledgedProducer = app.state.context.producer
+    kept.start()
     try:
         for _ in range(2):  # the second one is not made to wait
             answer = ask(app, "/v1/track", json.dumps(EXAMPLE_CALL).encode())
@@ -102,9 +102,9 @@ def test_kafka_that_is_away_is_503_with_a_time_to_come_back(monkeypatch: pytest.
             assert answer.headers["retry-after"]
             assert answer.json()["type"] == "/problems/unavailable"
         refused = ask(app, "/v1/track", json.dumps({**EXAMPLE_CALL, "userId": None}).encode())
-        assert refused.status_code == 422, "what is wrong is reported even so"
+        assert refused.status_code == 422, "what is wrong is told even so"
     finally:
-        producer.stop()
+        kept.stop()
 
 
 def test_collector_with_as_much_under_way_as_it_may_is_429(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,16 +118,16 @@ def test_collector_with_as_much_under_way_as_it_may_is_429(monkeypatch: pytest.M
 
 async def test_records_under_way_count_until_they_are_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acknowledged_producer, "IN_FLIGHT", 3)
-    producer = AcknowledgedProducer(Settings(kafka_bootstrap="127.0.0.1:9"))
-    waiting = asyncio.create_task(producer.deliver("t", [("a", b""), ("b", b"")]))
+    kept = AcknowledgedProducer(Settings(kafka_bootstrap="127.0.0.1:9"))
+    waiting = asyncio.create_task(kept.deliver("t", [("a", b""), ("b", b"")]))
     await asyncio.sleep(0.05)
     with pytest.raises(BusyError):
-        await producer.deliver("t", [("c", b""), ("d", b"")])
+        await kept.deliver("t", [("c", b""), ("d", b"")])
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert producer._waiting == 0
-    producer._producer.purge()
+    assert kept._waiting == 0
+    kept._producer.purge()
 
 
 def test_example_of_the_description_is_a_call_that_is_accepted_as_the_description_says(app: FastAPI) -> None:

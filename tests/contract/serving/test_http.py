@@ -67,15 +67,15 @@ async def test_score_is_answered_with_the_bytes_of_the_topic(app: FastAPI, clien
     hold(app, score)
     response = await client.get("/v1/customers/c-1/score")
     assert response.content.startswith(score.model_dump_json().encode()[:-1])
-    received = response.json()
-    assert 0 <= received.pop("staleness_seconds") < 60
-    assert Score.model_validate(received) == score
+    told = response.json()
+    assert 0 <= told.pop("staleness_seconds") < 60
+    assert Score.model_validate(told) == score
 
 
 async def test_staleness_is_the_age_of_the_very_score_that_is_told(app: FastAPI, client: httpx.AsyncClient) -> None:
     hold(app, make_score("c-1", scored_at=datetime.now(UTC) - timedelta(minutes=5)))
-    received = CurrentScore.model_validate_json((await client.get("/v1/customers/c-1/score")).content)
-    assert 300 <= received.staleness_seconds < 360
+    told = CurrentScore.model_validate_json((await client.get("/v1/customers/c-1/score")).content)
+    assert 300 <= told.staleness_seconds < 360
 
 
 async def test_score_that_the_caller_has_is_not_sent_again_until_it_changes(
@@ -139,8 +139,8 @@ async def test_lists_come_as_csv_by_accept_or_by_path_whole_and_harmless(
         rows = list(csv.DictReader(io.StringIO(response.text, newline="")))
         assert len(rows) == 1_208
         assert (rows[0]["customer_id"], rows[0]["churn"], rows[0]["previous"]) == ("first", "0.9", "")
-        received = {row["customer_id"] for row in rows}
-        assert received == {"first", *names, *(f"'{one}" for one in wild if not one.startswith("a")), 'a,"b"\n=c'}
+        told = {row["customer_id"] for row in rows}
+        assert told == {"first", *names, *(f"'{one}" for one in wild if not one.startswith("a")), 'a,"b"\n=c'}
         assert {row["trend_7d"] for row in rows} == {"-0.25", ""}, "numbers stay numbers"
         assert rows[0]["reasons"].startswith("No activity")
     context: Context = app.state.context
@@ -175,8 +175,8 @@ async def test_prediction_follows_the_features_and_says_what_was_left_out(client
     assert far.models["churn"].version == 0, "the cold start, before the first champion"
     assert set(far.left_out) == set(NAMES) - {"tenure_days", "active_days_total", "active_hl14", "recency_days"}
     asked = {"features": {"recency_days": 1, "tenure_days": 9}, "target": "purchase"}
-    received = Predicted.model_validate_json((await client.post("/v1/predict", json=asked)).content)
-    assert all("chance of a purchase" in reason.text for reason in received.reasons)
+    told = Predicted.model_validate_json((await client.post("/v1/predict", json=asked)).content)
+    assert all("chance of a purchase" in reason.text for reason in told.reasons)
 
 
 @pytest.mark.parametrize("customer", ["a b", "ü/1", "%", "..", "x?y", "at-risk"])

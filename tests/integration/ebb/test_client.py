@@ -40,8 +40,8 @@ def twin(api: Api) -> Iterator[Api]:
         yield running
 
 
-class Received:
-    """Messages that a client received, gathered in a task."""
+class Told:
+    """What a client was told, gathered by a task of its own."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -51,13 +51,13 @@ class Received:
         self.task = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
-        async for message in self.stream:
-            if isinstance(message, Alert):
-                self.alerts.append(message.alert_id)
-            elif isinstance(message, Score):
-                self.scores.append(message.churn)
+        async for told in self.stream:
+            if isinstance(told, Alert):
+                self.alerts.append(told.alert_id)
+            elif isinstance(told, Score):
+                self.scores.append(told.churn)
             else:
-                self.gaps.append(message)
+                self.gaps.append(told)
 
     async def stop(self) -> None:
         self.task.cancel()
@@ -72,16 +72,16 @@ async def until(what: str, holds: Callable[[], object], seconds: float = 120) ->
             await asyncio.sleep(0.02)
 
 
-async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool) -> Received:
-    """Write alerts while a client's connection is cut again and again; return what it received."""
+async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool) -> Told:
+    """Write alerts while a client's connection is cut again and again; return what it was told of them."""
     for number in range(5):
         api.teller.alert(make_alert(customer, alert_id=f"{customer}-before-{number}"))
     api.teller.flush()
     wait_for("the first alerts", lambda: customer in api.get("/v1/alerts", customer_id=customer).text)
     expected: list[str] = []
     async with Cutter(ports, CUTS) as cutter:
-        received = Received(Stream(cutter.url, topics=["alerts"], customers=[customer]))
-        await until("the subscription", lambda: received.stream.position is not None)
+        told = Told(Stream(cutter.url, topics=["alerts"], customers=[customer]))
+        await until("the subscription", lambda: told.stream.position is not None)
         restarting: asyncio.Task[None] | None = None
 
         async def write(count: int) -> None:
@@ -89,8 +89,8 @@ async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool)
                 expected.append(f"{customer}-{len(expected)}")
                 api.teller.alert(make_alert(customer, alert_id=expected[-1]))
                 await asyncio.sleep(0.02)
-            # A client that is away for long gets the newest alone, and a restart may take long.
-            await until("what was missed", lambda: len(expected) - len(received.alerts) < ALERTS_HELD // 2)
+            # Who stays away for long can be told of the newest alone, and a restart may take long.
+            await until("what was missed", lambda: len(expected) - len(told.alerts) < ALERTS_HELD // 2)
 
         while cutter.cuts < CUTS:
             await write(10)
@@ -101,12 +101,12 @@ async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool)
             await restarting
         await write(20)
         api.teller.flush()
-        await until("the last alert", lambda: received.alerts and received.alerts[-1] == expected[-1])
+        await until("the last alert", lambda: told.alerts and told.alerts[-1] == expected[-1])
         await asyncio.sleep(1.2)  # a heartbeat more, after which alerts are looked up once again
-        await received.stop()
-    assert received.stream.cuts >= CUTS // 2
-    assert received.alerts == expected
-    return received
+        await told.stop()
+    assert told.stream.cuts >= CUTS // 2
+    assert told.alerts == expected
+    return told
 
 
 def _restart(api: Api) -> None:
@@ -114,63 +114,61 @@ def _restart(api: Api) -> None:
     api.supervisor.bring_up("api")
 
 
-async def test_each_alert_is_received_once_and_in_order_over_fifty_cuts_and_a_restart(api: Api) -> None:
-    received = await cut_often(api, [api.settings.api_port], "cl-1", restart=True)
-    assert received.gaps == [], "all alerts of the restart could be fetched"
+async def test_each_alert_is_told_once_and_in_order_over_fifty_cuts_and_a_restart(api: Api) -> None:
+    told = await cut_often(api, [api.settings.api_port], "cl-1", restart=True)
+    assert told.gaps == [], "all alerts of the restart could be fetched"
 
 
-async def test_each_alert_is_received_once_though_each_connection_reaches_another_replica(api: Api, twin: Api) -> None:
-    received = await cut_often(api, [api.settings.api_port, twin.settings.api_port], "cl-2", restart=False)
-    assert received.gaps == []
+async def test_each_alert_is_told_once_though_each_connection_meets_another_replica(api: Api, twin: Api) -> None:
+    told = await cut_often(api, [api.settings.api_port, twin.settings.api_port], "cl-2", restart=False)
+    assert told.gaps == []
 
 
-async def test_scores_that_pass_the_filter_are_received_and_a_gap_where_some_may_be_missing(
-    api: Api, twin: Api
-) -> None:
+async def test_scores_that_pass_the_filter_are_told_and_a_gap_where_some_may_be_missing(api: Api, twin: Api) -> None:
     async with Cutter([api.settings.api_port, twin.settings.api_port], 1) as cutter:
-        received = Received(Stream(cutter.url, topics=["scores"], customers=["cl-3"], minimum=0.4))
-        await until("the subscription", lambda: received.stream.position is not None)
+        told = Told(Stream(cutter.url, topics=["scores"], customers=["cl-3"], minimum=0.4))
+        await until("the subscription", lambda: told.stream.position is not None)
         for number in range(200):
             api.teller.score(make_score("cl-3", 0.9 if number % 2 else 0.1))
         api.teller.flush()
-        await until("the cut", lambda: received.gaps)
+        await until("the cut", lambda: told.gaps)
 
-        def received_again() -> bool:
+        def told_again() -> bool:
             # Again and again: where the machine stands still for longer than the heartbeats, there is another gap.
             api.teller.score(make_score("cl-3", 0.5))
-            return 0.5 in received.scores
+            return 0.5 in told.scores
 
-        await until("the last score", received_again)
-        await received.stop()
-    assert set(received.gaps) == {Gap(scores=True, alerts=False)}
-    assert set(received.scores) == {0.9, 0.5}
+        await until("the last score", told_again)
+        await told.stop()
+    assert set(told.gaps) == {Gap(scores=True, alerts=False)}
+    assert set(told.scores) == {0.9, 0.5}
 
 
 async def test_silent_peer_is_left_and_another_connection_made(api: Api) -> None:
-    """A host that vanished sends nothing more: only missing heartbeats show it."""
+    """A host that vanished sends nothing more: only the heartbeats that do not come tell."""
     async with Cutter([api.settings.api_port], 1, silently=True) as cutter:
-        received = Received(Stream(cutter.url, topics=["scores"], customers=["cl-4"]))
-        await until("the subscription", lambda: received.stream.position is not None)
+        told = Told(Stream(cutter.url, topics=["scores"], customers=["cl-4"]))
+        await until("the subscription", lambda: told.stream.position is not None)
         rising = (number / 10_000 for number in range(10_000))
 
         def cut() -> bool:
-            # Until enough has passed: a client that lost its connection gets the latest score alone.
+            # Until enough has passed: a client that lost its connection is told of the latest score alone.
             api.teller.score(make_score("cl-4", next(rising)))
             return cutter.cuts == 1
 
         await until("the cut", cut)
         api.teller.score(make_score("cl-4", 1.0))
         api.teller.flush()
-        await until("the last score", lambda: received.scores and received.scores[-1] == 1.0)
-        await received.stop()
-    assert received.scores == sorted(received.scores)
+        await until("the last score", lambda: told.scores and told.scores[-1] == 1.0)
+        await told.stop()
+    assert told.scores == sorted(told.scores)
     assert cutter.cuts == 1
     # More where the machine itself stands still for longer than the heartbeats.
-    assert received.stream.cuts >= 1
-    assert received.gaps == []
+    assert told.stream.cuts >= 1
+    assert told.gaps == []
 
 
-async def test_refused_client_raises_the_reason_and_does_not_reconnect(stack: Settings) -> None:
+async def test_client_that_is_refused_says_why_and_does_not_come_back(stack: Settings) -> None:
     with serving(fresh(stack, api_keys="right", allowed_origins="https://shop.example")) as guarded:
         for key in (None, "wrong"):
             with pytest.raises(KeyRefusedError, match="refuses the key") as refused:
@@ -180,16 +178,16 @@ async def test_refused_client_raises_the_reason_and_does_not_reconnect(stack: Se
                 await anext(aiter(Stream(guarded.url, api_key=key, topics=["alerts"])))
         seen = asyncio.Event()
         stream = Stream(guarded.url, api_key="right", topics=["scores"], say=lambda _: seen.set())
-        received = Received(stream)
+        told = Told(stream)
         await asyncio.wait_for(seen.wait(), 60)
-        await received.stop()
+        await told.stop()
         too_many = [str(number) * 100 for number in range(999)]
         with pytest.raises(StreamRefusedError, match="1009") as refused_size:
             await anext(aiter(Stream(guarded.url, api_key="right", topics=["scores"], customers=too_many)))
         assert refused_size.value.code == 1009
 
 
-async def test_client_that_reaches_no_api_raises_after_its_patience() -> None:
+async def test_client_that_reaches_nobody_says_so_after_its_patience() -> None:
     with pytest.raises(UnavailableError, match="does not answer"):
         await anext(aiter(Stream(f"http://127.0.0.1:{free_port()}", start_seconds=0.2)))
 
@@ -201,19 +199,19 @@ def test_example_of_the_docs_runs(api: Api, tmp_path: Path) -> None:
     script.write_text(example.replace("http://127.0.0.1:8000", api.url))
     with subprocess.Popen([sys.executable, "-u", str(script)], stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
-        output = ""
+        said = ""
         for number in range(200):
-            # Again and again: nothing shows when the example has subscribed.
+            # Again and again: nothing says when the example has subscribed.
             api.teller.alert(make_alert("cl-8", alert_id=f"example-{number}"))
             api.teller.flush()
             readable, _, _ = select.select([running.stdout], [], [], 0.5)
             if readable:
-                output = running.stdout.readline()
+                said = running.stdout.readline()
                 break
         running.terminate()
-    # Or the next test would receive it.
+    # Or the next test would be told of it.
     wait_for("the last one", lambda: api.get(f"/v1/alerts/example-{number}").status_code == 200)
-    assert output.startswith("cl-8 is critical now: ")
+    assert said.startswith("cl-8 is critical now: ")
 
 
 def test_watch_prints_alerts_of_the_bands_asked_for_and_leaves_after_so_many(api: Api) -> None:
@@ -228,10 +226,10 @@ def test_watch_prints_alerts_of_the_bands_asked_for_and_leaves_after_so_many(api
             assert watching.wait(60) == 0
         finally:
             watching.kill()
-        output = watching.stdout.read()
-    assert "cl-5" in output
-    assert "cl-6" not in output
-    assert "cl-7" in output
+        said = watching.stdout.read()
+    assert "cl-5" in said
+    assert "cl-6" not in said
+    assert "cl-7" in said
 
 
 def test_watch_ends_quietly_on_an_interrupt(api: Api) -> None:

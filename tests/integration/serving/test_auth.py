@@ -1,4 +1,4 @@
-"""Authentication of a running API: keys made and revoked by the command line, scopes, limits, the collector."""
+"""The door of a running API: keys made and revoked by the command line, scopes, limits, the collector behind them."""
 
 import base64
 import gzip
@@ -96,8 +96,8 @@ def test_each_scope_opens_its_routes_and_no_other(api: Api, keys: dict[str, str]
     assert status(api, "POST", "/v1/track", json=call()) == 401
     assert [status(api, "POST", "/v1/track", keys[scope], json=call()) for scope in Scope] == [403, 403, 200, 200]
     for act in ("acknowledge", "snooze", "outcome"):
-        path, payload = f"/v1/alerts/none/{act}", {"snooze": {"hours": 1}, "outcome": {"outcome": "left"}}.get(act)
-        assert [status(api, "POST", path, keys[scope], json=payload) for scope in Scope] == [403, 404, 403, 404]
+        path, said = f"/v1/alerts/none/{act}", {"snooze": {"hours": 1}, "outcome": {"outcome": "left"}}.get(act)
+        assert [status(api, "POST", path, keys[scope], json=said) for scope in Scope] == [403, 404, 403, 404]
     assert status(api, "DELETE", "/v1/customers/c-1", keys["act"]) == 403
 
 
@@ -306,9 +306,9 @@ def test_calls_as_sdks_send_them_arrive_as_events_that_workers_accept(api: Api, 
     }
     answer = api.client.post("/v1/batch", content=gzip.compress(json.dumps(body).encode()), headers=headers)
     assert answer.status_code == 200
-    result = answer.json()
-    assert (result["success"], result["accepted"], result["refused"]) == (True, 5, 3)
-    reasons = {one["message_id"]: one["reason"] for one in result["verdicts"]}
+    told = answer.json()
+    assert (told["success"], told["accepted"], told["refused"]) == (True, 5, 3)
+    reasons = {one["message_id"]: one["reason"] for one in told["verdicts"]}
     assert reasons == {
         **{f"sdk-{n}": None for n in range(1, 6)},
         "sdk-6": "unknown_call",
@@ -340,10 +340,10 @@ def test_calls_as_sdks_send_them_arrive_as_events_that_workers_accept(api: Api, 
 
 
 def test_browser_sdk_sends_plain_text_with_the_key_in_the_body_to_a_short_path(api: Api, keys: dict[str, str]) -> None:
-    payload = {"writeKey": keys["write"], "userId": "c-9", "event": "Signed In", "messageId": "ajs-next-1"}
-    answer = api.client.post("/v1/t", content=json.dumps(payload), headers={"Content-Type": "text/plain"})
+    said = {"writeKey": keys["write"], "userId": "c-9", "event": "Signed In", "messageId": "ajs-next-1"}
+    answer = api.client.post("/v1/t", content=json.dumps(said), headers={"Content-Type": "text/plain"})
     assert answer.json()["accepted"] == 1
-    refused = api.client.post("/v1/t", json={**payload, "userId": "jo@example.com"})
+    refused = api.client.post("/v1/t", json={**said, "userId": "jo@example.com"})
     assert refused.status_code == 422
     assert refused.json()["type"] == "/problems/event-refused"
     assert refused.json()["errors"][0]["reason"] == "personal_id"

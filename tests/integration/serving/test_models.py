@@ -1,4 +1,4 @@
-"""What the API returns about models, on a real broker and a real ClickHouse; predictions on the way of real events."""
+"""What the API tells of models, on a real broker and a real ClickHouse; predictions on the way of real events."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -78,15 +78,15 @@ def test_prediction_for_the_features_of_a_customer_is_the_score_that_the_worker_
         def agree(found: dict[str, dict[str, Any]], version: int) -> None:
             for name, score in found.items():
                 asked = {"features": given[name]}
-                received = Predicted.model_validate_json(api.client.post("/v1/predict", json=asked).content)
-                assert received.churn == pytest.approx(score["churn"], abs=2e-6)
-                assert received.purchase == pytest.approx(score["purchase"], abs=2e-6)
-                assert received.models["churn"].version == version
-                assert received.left_out == []
+                told = Predicted.model_validate_json(api.client.post("/v1/predict", json=asked).content)
+                assert told.churn == pytest.approx(score["churn"], abs=2e-6)
+                assert told.purchase == pytest.approx(score["purchase"], abs=2e-6)
+                assert told.models["churn"].version == version
+                assert told.left_out == []
                 reasons = [(one["feature"], one["text"]) for one in score["reasons"]]
-                assert [(one.feature, one.text) for one in received.reasons] == reasons
+                assert [(one.feature, one.text) for one in told.reasons] == reasons
                 shares = [one["contribution"] for one in score["reasons"]]
-                assert [one.contribution for one in received.reasons] == pytest.approx(shares, abs=2e-4)
+                assert [one.contribution for one in told.reasons] == pytest.approx(shares, abs=2e-4)
 
         agree(wait_for("scores of the cold start", lambda: scores(0)), 0)
         teller = Teller(settings)
@@ -163,9 +163,9 @@ def api(stack: Settings) -> Iterator[Api]:
 
 def test_model_is_told_with_its_metrics_over_time(api: Api) -> None:
     assert api.get("/v1/models/churn.logistic").json()["version"] == 5
-    received = Metrics.model_validate_json(api.get("/v1/models/churn.logistic/metrics", days=2, window="day").content)
-    assert [(one.day.day, one.labels) for one in received.days] == [(2, 20), (3, 30)]
-    assert received.days[1].metrics == pytest.approx({"roc_auc": 0.83, "ece": 0.02})
+    told = Metrics.model_validate_json(api.get("/v1/models/churn.logistic/metrics", days=2, window="day").content)
+    assert [(one.day.day, one.labels) for one in told.days] == [(2, 20), (3, 30)]
+    assert told.days[1].metrics == pytest.approx({"roc_auc": 0.83, "ece": 0.02})
     whole = Metrics.model_validate_json(api.get("/v1/models/churn.logistic/metrics").content)
     assert whole.window == "rolling"
     assert whole.days[0].metrics == {"roc_auc": 0.8 + 1 / 100, "ece": None}

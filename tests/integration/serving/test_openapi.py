@@ -25,7 +25,6 @@ from tests.support.serving import ANSWER_SECONDS, Api, fresh, serving
 from tests.support.teller import Teller, make_alert, make_model, make_score
 
 KEY = {"X-API-Key": "root"}
-ALERT_ID = EXAMPLE_ALERT["alert_id"]
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -50,7 +49,7 @@ def api(stack: Settings) -> Iterator[Api]:
     for name in ("c-1042", "c-7", "c-8"):
         teller.score(make_score(name, 0.83, trend_7d=0.34, previous=0.71))
     for name in ("c-1042", "c-7"):
-        teller.alert(make_alert(name, alert_id=ALERT_ID if name == "c-1042" else f"alert-{name}"))
+        teller.alert(make_alert(name, alert_id=EXAMPLE_ALERT["alert_id"] if name == "c-1042" else f"alert-{name}"))
     teller.model(model)
     teller.flush()
     with serving(settings) as running:
@@ -61,17 +60,17 @@ def test_document_is_the_one_that_the_api_serves(api: Api) -> None:
     assert api.get("/openapi.json").json() == DOCUMENT
 
 
-PARAMETERS = {"customer_id": "c-1042", "alert_id": ALERT_ID, "name": "churn.logistic"}
-"""Values of the parameters of paths."""
+PLACES = {"customer_id": "c-1042", "alert_id": "31de46b6d801c56dc328b595", "name": "churn.logistic"}
+"""What stands for the parameters of paths."""
 
 
 def example(content: dict[str, Any]) -> Any:
     """Return the example of a body, its own or that of its schema; None if it has none."""
-    media = content.get("application/json", {})
-    schema = media.get("schema", {})
+    told = content.get("application/json", {})
+    schema = told.get("schema", {})
     if reference := schema.get("$ref"):
         schema = DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]]
-    return media.get("example", schema.get("example"))
+    return told.get("example", schema.get("example"))
 
 
 EXAMPLES = [
@@ -87,20 +86,20 @@ MAY_BE_NULL = {"until", "outcome", "note"}
 """Fields that an example may lack: those of the handling depend on what was done last."""
 
 
-def alike(sent: Any, documented: Any, where: str = "") -> None:
+def alike(told: Any, documented: Any, where: str = "") -> None:
     """Hold an answer to the form of its example: the same fields, of the same kinds."""
     if where.endswith("metrics"):  # named by what was measured
         return
     if isinstance(documented, dict):
-        assert documented.keys() <= sent.keys(), where
-        more = {name for name in sent.keys() - documented.keys() if sent[name] is not None}
+        assert documented.keys() <= told.keys(), where
+        more = {name for name in told.keys() - documented.keys() if told[name] is not None}
         assert more <= MAY_BE_NULL, f"{where} has {more}, which the example lacks"
         for name, value in documented.items():
-            alike(sent[name], value, f"{where}.{name}")
-    elif isinstance(documented, list) and documented and sent:
-        alike(sent[0], documented[0], f"{where}[0]")
-    elif sent is not None and not isinstance(documented, dict | list):
-        assert isinstance(sent, float | int) == isinstance(documented, float | int), where
+            alike(told[name], value, f"{where}.{name}")
+    elif isinstance(documented, list) and documented and told:
+        alike(told[0], documented[0], f"{where}[0]")
+    elif told is not None and not isinstance(documented, dict | list):
+        assert isinstance(told, float | int) == isinstance(documented, float | int), where
 
 
 def test_every_body_that_can_be_sent_has_an_example() -> None:
@@ -113,7 +112,7 @@ def test_every_body_that_can_be_sent_has_an_example() -> None:
 def test_example_of_the_document_is_answered_as_it_says(
     method: str, path: str, sent: Any, documented: Any, api: Api
 ) -> None:
-    answer = api.client.request(method, path.format(**PARAMETERS), json=sent, headers=KEY)
+    answer = api.client.request(method, path.format(**PLACES), json=sent, headers=KEY)
     assert answer.status_code == 200, answer.text
     if documented is not None:
         alike(answer.json(), documented)

@@ -40,7 +40,7 @@ def api(stack: Settings) -> Iterator[Api]:
     teller = Teller(settings)
     teller.score(make_score("erased", 0.99))
     for place in range(300):
-        # Written twice: the view must keep the later one, as compaction would leave it.
+        # Written twice: the board must take the later one, as compaction would leave it.
         teller.score(make_score(f"c-{place:03}", 0.5))
         teller.score(make_score(f"c-{place:03}", place / 300, trend_7d=(place - 150) / 300, country="FR"))
     teller.erase("erased")
@@ -223,13 +223,13 @@ def test_first_labels_are_announced_from_the_first_event_on(stack: Settings) -> 
     assert producer.flush(30) == 0
     with serving(settings) as api:
 
-        def current() -> Summary:
+        def told() -> Summary:
             return Summary.model_validate_json(api.get("/v1/summary").content)
 
-        eventually(lambda: current().labels.first_due_seconds is not None)
-        summary = current()
+        eventually(lambda: told().labels.first_due_seconds is not None)
+        summary = told()
         # The next day boundary is at most a day away, and the horizon is 14 days of 2 s. A summary may be a second old:
-        # how much of that has passed is read from its own clock.
+        # how much of that has passed is told by its own clock.
         passed = (summary.event_time.timestamp() - now) / DAY * 2.0
         assert 0 <= (summary.labels.first_due_seconds or 0) <= max(0.0, 30 - passed) + 0.01
 
@@ -294,17 +294,13 @@ def test_trends_tell_bands_by_day_what_accuracy_to_expect_and_who_can_be_filtere
     store.insert("expected_metrics", promised(20_164, 0.88, 500))
     store.close()
     with serving(settings) as running:
-        trends = Trends.model_validate_json(running.get("/v1/trends").content)
-    assert trends.bands is not None
-    assert [[band.customers for band in day.bands] for day in trends.bands] == [
-        [1, 0, 0, 0],
-        [1, 1, 0, 0],
-        [0, 1, 0, 1],
-    ]
-    assert trends.bands[-1].bands[0].value_at_risk == 0
-    assert trends.bands[-1].bands[3].value_at_risk == 90
-    assert trends.estimated is not None
-    assert [(one.estimated, one.realised, one.customers) for one in trends.estimated] == [(0.88, None, 500)]
-    assert trends.drift is not None
-    assert trends.drift.features == 0
-    assert trends.countries == ["JP"]
+        told = Trends.model_validate_json(running.get("/v1/trends").content)
+    assert told.bands is not None
+    assert [[band.customers for band in day.bands] for day in told.bands] == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 1]]
+    assert told.bands[-1].bands[0].value_at_risk == 0
+    assert told.bands[-1].bands[3].value_at_risk == 90
+    assert told.estimated is not None
+    assert [(one.estimated, one.realised, one.customers) for one in told.estimated] == [(0.88, None, 500)]
+    assert told.drift is not None
+    assert told.drift.features == 0
+    assert told.countries == ["JP"]

@@ -41,25 +41,25 @@ def guarded(stack: Settings) -> Iterator[Api]:
 
 def closed(connection: ClientConnection, seconds: float = 30) -> tuple[int, list[dict[str, Any]]]:
     """Read until the server closes; return its code and what came before."""
-    received: list[dict[str, Any]] = []
+    heard: list[dict[str, Any]] = []
     while True:
         try:
-            received.append(json.loads(connection.recv(timeout=seconds)))
+            heard.append(json.loads(connection.recv(timeout=seconds)))
         except ConnectionClosed:
-            return connection.close_code or 0, received
+            return connection.close_code or 0, heard
 
 
-def test_subscriber_gets_scores_and_alerts_as_they_are_on_the_topics(api: Api) -> None:
+def test_subscriber_gets_scores_and_alerts_as_they_stand_on_the_topics(api: Api) -> None:
     listener = api.subscribed()
     assert listener.answer["type"] == "subscribed"
     score, alert = make_score("ws-1", 0.85), make_alert("ws-1")
     api.teller.score(score)
     api.teller.alert(alert)
     api.teller.flush()
-    received = {message["type"]: message for message in (listener.next(), listener.next())}
-    assert Score.model_validate(received["score"]["data"]) == score
-    assert Alert.model_validate(received["alert"]["data"]) == alert
-    assert {one["sequence"] for one in received.values()} == {
+    heard = {message["type"]: message for message in (listener.next(), listener.next())}
+    assert Score.model_validate(heard["score"]["data"]) == score
+    assert Alert.model_validate(heard["alert"]["data"]) == alert
+    assert {one["sequence"] for one in heard.values()} == {
         listener.answer["sequence"] + 1,
         listener.answer["sequence"] + 2,
     }
@@ -76,8 +76,8 @@ def test_filter_by_bands_at_the_top_level_lets_only_these_through(api: Api) -> N
 
 
 def test_filter_by_customer_country_minimum_and_topic(api: Api) -> None:
-    query = {"customers": ["ws-3", "ws-4"], "countries": ["FR"], "minimum": 0.5}
-    listener = api.subscribed(filter=query, topics=["scores"])
+    wanted = {"customers": ["ws-3", "ws-4"], "countries": ["FR"], "minimum": 0.5}
+    listener = api.subscribed(filter=wanted, topics=["scores"])
     api.teller.alert(make_alert("ws-3", country="FR", alert_id="not-wanted"))
     for customer, churn, country in (
         ("ws-3", 0.9, "DE"),
@@ -128,9 +128,9 @@ def test_alert_written_twice_is_told_once(api: Api) -> None:
     listener.socket.close()
 
 
-def test_resume_sends_each_missed_alert_exactly_once_over_many_cuts(api: Api) -> None:
-    subscription: dict[str, Any] = {"topics": ["alerts"], "filter": {"customers": ["ws-10"]}}
-    listener = api.subscribed(**subscription)
+def test_resume_tells_each_missed_alert_exactly_once_over_many_cuts(api: Api) -> None:
+    said: dict[str, Any] = {"topics": ["alerts"], "filter": {"customers": ["ws-10"]}}
+    listener = api.subscribed(**said)
     epoch, sequence = listener.answer["epoch"], listener.answer["sequence"]
     seen: list[str] = []
     for cut in range(8):
@@ -139,7 +139,7 @@ def test_resume_sends_each_missed_alert_exactly_once_over_many_cuts(api: Api) ->
             api.teller.alert(make_alert("ws-10", alert_id=f"{cut}-{number}"))
         api.teller.flush()
         connection = api.socket()
-        connection.send(json.dumps({"type": "resume", "epoch": epoch, "sequence": sequence, **subscription}))
+        connection.send(json.dumps({"type": "resume", "epoch": epoch, "sequence": sequence, **said}))
         listener = Listener(connection)
         assert listener.answer == {
             "type": "subscribed",
@@ -158,7 +158,7 @@ def test_resume_sends_each_missed_alert_exactly_once_over_many_cuts(api: Api) ->
     listener.socket.close()
 
 
-def test_resume_of_another_run_is_unrecoverable_and_goes_on_from_now(api: Api) -> None:
+def test_resume_of_another_run_is_said_to_be_unrecoverable_and_goes_on_from_now(api: Api) -> None:
     connection = api.socket()
     connection.send(json.dumps({"type": "resume", "epoch": "of-long-ago", "sequence": 7, "topics": ["scores"]}))
     listener = Listener(connection)
@@ -173,14 +173,14 @@ def test_resume_of_another_run_is_unrecoverable_and_goes_on_from_now(api: Api) -
 
 def test_client_that_does_not_subscribe_is_closed_in_time(api: Api) -> None:
     began = time.monotonic()
-    code, received = closed(api.socket())
+    code, heard = closed(api.socket())
     assert code == CloseCode.NO_SUBSCRIBE
-    assert received[0]["type"] == "error"
+    assert heard[0]["type"] == "error"
     assert 4 < time.monotonic() - began < 25
 
 
 @pytest.mark.parametrize(
-    "message",
+    "said",
     [
         "",
         "nonsense",
@@ -194,13 +194,13 @@ def test_client_that_does_not_subscribe_is_closed_in_time(api: Api) -> None:
         b"\x00\x01",
     ],
 )
-def test_message_that_is_not_of_the_protocol_is_explained_and_closed(api: Api, message: str | bytes) -> None:
+def test_message_that_is_not_of_the_protocol_is_explained_and_closed(api: Api, said: str | bytes) -> None:
     connection = api.socket()
-    connection.send(message)
-    code, received = closed(connection)
+    connection.send(said)
+    code, heard = closed(connection)
     assert code == CloseCode.BAD_MESSAGE
-    assert received[0]["type"] == "error"
-    assert received[0]["data"]["detail"]
+    assert heard[0]["type"] == "error"
+    assert heard[0]["data"]["detail"]
 
 
 def test_message_above_the_size_limit_is_closed_as_too_big(api: Api) -> None:
@@ -217,12 +217,12 @@ def test_client_that_floods_with_messages_is_closed(api: Api) -> None:
 
 
 def test_stream_without_or_with_a_wrong_key_is_closed_and_with_the_right_one_open(guarded: Api) -> None:
-    for message in ({}, {"api_key": ""}, {"api_key": "wrong"}):
+    for said in ({}, {"api_key": ""}, {"api_key": "wrong"}):
         connection = guarded.socket()
-        connection.send(json.dumps({"type": "subscribe", **message}))
-        code, received = closed(connection)
+        connection.send(json.dumps({"type": "subscribe", **said}))
+        code, heard = closed(connection)
         assert code == CloseCode.NO_KEY
-        assert "right" not in json.dumps(received)
+        assert "right" not in json.dumps(heard)
     listener = guarded.subscribed(api_key="right")
     assert listener.answer["type"] == "subscribed"
     listener.socket.close()
@@ -297,14 +297,14 @@ def stalled_client(api: Api) -> socket.socket:
         b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     assert b"101" in connection.recv(200)
-    message = b'{"type":"subscribe","topics":["alerts"]}'
+    said = b'{"type":"subscribe","topics":["alerts"]}'
     # A text frame with a mask of zeros, which leaves the payload as it is.
-    connection.sendall(bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message)
+    connection.sendall(bytes([0x81, 0x80 | len(said), 0, 0, 0, 0]) + said)
     return connection
 
 
 def test_server_sent_events_carry_the_same_and_resume_by_their_id(api: Api) -> None:
-    def read(headers: dict[str, str], count: int) -> list[tuple[str, str, dict[str, Any]]]:
+    def read(headers: dict[str, str], wanted: int) -> list[tuple[str, str, dict[str, Any]]]:
         events: list[tuple[str, str, dict[str, Any]]] = []
         fields: dict[str, str] = {}
         query = {"topics": "alerts", "customer": "sse-1"}
@@ -322,7 +322,7 @@ def test_server_sent_events_carry_the_same_and_resume_by_their_id(api: Api) -> N
                             api.teller.alert(make_alert("sse-1", alert_id=f"sse-{number}"))
                         api.teller.flush()
                 fields = {}
-                if len(events) == count:
+                if len(events) == wanted:
                     break
         return events
 

@@ -1,4 +1,4 @@
-"""Messages on a stream and their answers: subscriptions by name, the published document, nonsense."""
+"""What may be said on a stream, and what comes of it: subscriptions by name, the published document, nonsense."""
 
 import json
 import os
@@ -32,31 +32,31 @@ def api(stack: Settings) -> Iterator[Api]:
         yield running
 
 
-def send(listener: Listener, **message: Any) -> None:
-    listener.socket.send(json.dumps(message))
+def say(listener: Listener, **said: Any) -> None:
+    listener.socket.send(json.dumps(said))
 
 
 def test_messages_name_the_subscriptions_that_they_are_of(api: Api) -> None:
     listener = api.subscribed(id="mine", topics=["scores"], filter={"customers": ["sp-1"]})
     assert listener.answer["id"] == "mine"
-    send(
+    say(
         listener, type="subscribe", id="high", topics=["scores"], filter={"customers": ["sp-1", "sp-2"], "minimum": 0.6}
     )
     assert listener.next()["id"] == "high"
     for customer, churn in (("sp-1", 0.1), ("sp-1", 0.7), ("sp-2", 0.1), ("sp-2", 0.9)):
         api.teller.score(make_score(customer, churn))
         api.teller.flush()
-    received = [listener.next() for _ in range(3)]
-    named = {(one["data"]["customer_id"], one["data"]["churn"]): sorted(one["subscriptions"]) for one in received}
+    heard = [listener.next() for _ in range(3)]
+    named = {(one["data"]["customer_id"], one["data"]["churn"]): sorted(one["subscriptions"]) for one in heard}
     assert named == {("sp-1", 0.1): ["mine"], ("sp-1", 0.7): ["high", "mine"], ("sp-2", 0.9): ["high"]}
     listener.socket.close()
 
 
 def test_subscription_ends_by_its_name_and_the_others_go_on(api: Api) -> None:
     listener = api.subscribed(id="a", topics=["alerts"], filter={"customers": ["sp-3"]})
-    send(listener, type="subscribe", id="b", topics=["alerts"], filter={"customers": ["sp-4"]})
+    say(listener, type="subscribe", id="b", topics=["alerts"], filter={"customers": ["sp-4"]})
     assert listener.next()["type"] == "subscribed"
-    send(listener, type="unsubscribe", id="a")
+    say(listener, type="unsubscribe", id="a")
     answer = listener.next()
     assert (answer["type"], answer["id"]) == ("unsubscribed", "a")
     api.teller.alert(make_alert("sp-3"))
@@ -64,7 +64,7 @@ def test_subscription_ends_by_its_name_and_the_others_go_on(api: Api) -> None:
     api.teller.flush()
     message = listener.next()
     assert (message["data"]["customer_id"], message["subscriptions"]) == ("sp-4", ["b"])
-    send(listener, type="ping")
+    say(listener, type="ping")
     # Alerts of two customers may lie in two partitions, which are read in either order.
     pong = listener.next()
     assert pong["type"] == "pong"
@@ -85,8 +85,8 @@ def test_each_subscription_resumes_by_itself(api: Api) -> None:
     witness.socket.close()
     fresh_one = api.subscribed(**both)
     for name, customer in (("a", "sp-5"), ("b", "sp-6")):
-        subscription = {"topics": ["alerts"], "filter": {"customers": [customer]}}
-        send(fresh_one, type="resume", id=name, epoch=epoch, sequence=sequence, **subscription)
+        wanted = {"topics": ["alerts"], "filter": {"customers": [customer]}}
+        say(fresh_one, type="resume", id=name, epoch=epoch, sequence=sequence, **wanted)
         assert fresh_one.next()["resumed"]
         missed = fresh_one.next()
         assert (missed["data"]["customer_id"], missed["subscriptions"]) == (customer, [name])
@@ -96,18 +96,18 @@ def test_each_subscription_resumes_by_itself(api: Api) -> None:
 def test_connection_has_no_more_subscriptions_than_it_may(api: Api) -> None:
     listener = api.subscribed(id="0")
     for number in range(1, MAX_SUBSCRIPTIONS):
-        send(listener, type="subscribe", id=str(number))
+        say(listener, type="subscribe", id=str(number))
         assert listener.next()["id"] == str(number)
-    send(listener, type="subscribe", id="0")
+    say(listener, type="subscribe", id="0")
     assert listener.next()["id"] == "0", "one that replaces another is no further one"
-    send(listener, type="subscribe", id="one too many")
+    say(listener, type="subscribe", id="one too many")
     assert listener.next()["data"]["code"] == str(int(CloseCode.BAD_MESSAGE))
 
 
-@pytest.mark.parametrize("message", [{"type": "ping"}, {"type": "unsubscribe"}])
-def test_first_message_must_subscribe(api: Api, message: dict[str, str]) -> None:
+@pytest.mark.parametrize("said", [{"type": "ping"}, {"type": "unsubscribe"}])
+def test_first_message_must_subscribe(api: Api, said: dict[str, str]) -> None:
     connection = api.socket()
-    connection.send(json.dumps(message))
+    connection.send(json.dumps(said))
     refused = Listener(connection)
     assert "must be subscribe" in refused.answer["data"]["detail"]
     assert code_of(connection) == CloseCode.BAD_MESSAGE
@@ -125,14 +125,14 @@ def code_of(connection: ClientConnection) -> int:
 def test_every_message_of_a_live_session_is_as_the_served_document_says(api: Api) -> None:
     document = api.get("/asyncapi.json").json()
     assert document["servers"]["replica"]["host"] == f"127.0.0.1:{api.settings.api_port}"
-    received: dict[str, list[dict[str, Any]]] = {}
+    heard: dict[str, list[dict[str, Any]]] = {}
 
     def listen(listener: Listener, until: str) -> None:
         message = listener.answer
-        received.setdefault(message["type"], []).append(message)
+        heard.setdefault(message["type"], []).append(message)
         while message["type"] != until:
             message = listener.any()
-            received.setdefault(message["type"], []).append(message)
+            heard.setdefault(message["type"], []).append(message)
 
     listener = api.subscribed(id="a", filter={"customers": ["sp-7"]})
     api.teller.score(make_score("sp-7", previous=0.2, trend_7d=-0.1))
@@ -140,23 +140,23 @@ def test_every_message_of_a_live_session_is_as_the_served_document_says(api: Api
     api.teller.flush()
     # Of two topics: either may come first, and a heartbeat before both.
     listen(listener, "score")
-    if "alert" not in received:
+    if "alert" not in heard:
         listen(listener, "alert")
     listen(listener, "heartbeat")
-    send(listener, type="resume", epoch="of-long-ago", sequence=1)
+    say(listener, type="resume", epoch="of-long-ago", sequence=1)
     listen(listener, "unrecoverable")
     api.teller.score(make_score("sp-7", country=None, channel=None))
     api.teller.flush()
     listen(listener, "score")
-    send(listener, type="ping")
+    say(listener, type="ping")
     listen(listener, "pong")
-    send(listener, type="unsubscribe", id="a")
+    say(listener, type="unsubscribe", id="a")
     listen(listener, "unsubscribed")
-    send(listener, type="nonsense")
+    say(listener, type="nonsense")
     listen(listener, "error")
-    documented = {one["$ref"].rpartition("/")[2] for one in document["operations"]["tell"]["messages"]}
-    assert set(received) == documented, "a type of message was not seen, or is not in the document"
-    for kind, messages in received.items():
+    told = {one["$ref"].rpartition("/")[2] for one in document["operations"]["tell"]["messages"]}
+    assert set(heard) == told, "a type of message was not seen, or is not in the document"
+    for kind, messages in heard.items():
         payload = document["components"]["messages"][kind]["payload"]
         validator = Draft202012Validator({**payload, "components": document["components"]})
         for message in messages:
@@ -171,7 +171,7 @@ SAID = st.one_of(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
         max_leaves=20,
-    ).map(lambda message: json.dumps(message).encode()),
+    ).map(lambda said: json.dumps(said).encode()),
     st.fixed_dictionaries(
         {"type": st.sampled_from(["subscribe", "resume", "unsubscribe", "ping", "listen", "error", ""])},
         optional={
@@ -185,7 +185,7 @@ SAID = st.one_of(
             ),
             "api_key": st.text(max_size=20) | st.integers(),
         },
-    ).map(lambda message: json.dumps(message).encode()),
+    ).map(lambda said: json.dumps(said).encode()),
     st.just(b'{"type":"subscribe"'),
     st.just(b'{"type":"subscribe","id":"' + b"x" * (MAX_CLIENT_BYTES + 1) + b'"}'),
     st.just(b"[" * 30_000),
@@ -240,17 +240,17 @@ def test_frame_that_is_wrong_is_answered_by_the_code_for_it(api: Api, frames: by
 
 
 class Witness:
-    """A client beside the fuzzed ones, which must receive everything."""
+    """A client beside the fuzzed ones, which must be told everything."""
 
     def __init__(self, api: Api) -> None:
         self.listener = api.subscribed(topics=["alerts"], filter={"customers": ["sp-8"]})
-        self.alert_ids: list[str] = []
+        self.told: list[str] = []
         self.thread = threading.Thread(target=self._listen)
         self.thread.start()
 
     def _listen(self) -> None:
-        while not self.alert_ids or self.alert_ids[-1] != "the end":
-            self.alert_ids.append(self.listener.next(60)["data"]["alert_id"])
+        while not self.told or self.told[-1] != "the end":
+            self.told.append(self.listener.next(60)["data"]["alert_id"])
 
 
 def test_no_frames_bring_the_server_down_or_cost_another_client_a_message(api: Api) -> None:
@@ -281,7 +281,7 @@ def test_no_frames_bring_the_server_down_or_cost_another_client_a_message(api: A
     api.teller.alert(make_alert("sp-8", alert_id="the end"))
     api.teller.flush()
     witness.thread.join(60)
-    assert witness.alert_ids == [*written, "the end"]
+    assert witness.told == [*written, "the end"]
     witness.listener.socket.close()
     assert codes - {None, 1000, 1005} <= DOCUMENTED
     assert {CloseCode.BAD_MESSAGE, 1000, 1002, 1007, 1009} <= codes, "the frames are not odd enough"
