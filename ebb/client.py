@@ -21,7 +21,7 @@ from ebb.errors import KeyRefusedError, StreamRefusedError, UnavailableError
 from ebb.loopback import LOOPBACK
 
 LONGEST_WAIT = 15.0
-"""Seconds between two attempts at most; each wait is random, so that a thousand clients do not come back at once."""
+"""Seconds between two attempts at most; each wait is random, so that a thousand clients do not reconnect at once."""
 REMEMBERED = 10 * ALERTS_HELD
 """Ids of alerts kept so that none is yielded twice: ten times what the API can send again."""
 _PAGE = 500
@@ -58,9 +58,9 @@ class Stream:
     minimum
         Least churn probability.
     start_seconds
-        How long to try before the first answer.
+        Seconds to try before the first answer.
     patience_seconds
-        How long to try again after a cut; for ever by default.
+        Seconds to try again after a disconnect; for ever by default.
     say
         Called with a sentence when the connection is made or lost.
 
@@ -69,7 +69,7 @@ class Stream:
     KeyRefusedError, StreamRefusedError
         While iterating: the API closed the stream for good.
     UnavailableError
-        While iterating: no API has answered for as long as was to be waited.
+        While iterating: no API answered for `start_seconds`, or `patience_seconds` after a disconnect.
 
     Examples
     --------
@@ -98,7 +98,7 @@ class Stream:
         self.position: tuple[str, int] | None = None
         """Epoch, and sequence up to which everything was yielded."""
         parts = {"bands": bands, "customers": customers, "countries": countries, "minimum": minimum}
-        self._wanted = Filter.model_validate(
+        self._filter = Filter.model_validate(
             {name: frozenset(part) if isinstance(part, Collection) else part for name, part in parts.items()}
         )
         self._key = api_key
@@ -111,13 +111,13 @@ class Stream:
         """Ids of alerts that were yielded, or raised before the iteration; None before that is known."""
         self._alerts_pending = "alerts" in self._topics
         """Whether alerts must be fetched that no connection sent."""
-        self._broken = False
-        """Whether a `Gap` is to be thought of with it."""
+        self._resume_failed = False
+        """Whether the API could not resume, so that a `Gap` may be due."""
         self._recheck = False
         self._silence = 60.0
         self._attempts = 0
         self._detail = ""
-        self._told: AsyncGenerator[Score | Alert | Gap, None] | None = None
+        self._iterator: AsyncGenerator[Score | Alert | Gap, None] | None = None
 
     async def __aenter__(self) -> Self:
         """Begin; the connection is made by the iteration."""
@@ -125,41 +125,41 @@ class Stream:
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connection."""
-        if self._told is not None:
-            await self._told.aclose()
+        if self._iterator is not None:
+            await self._iterator.aclose()
 
     def __aiter__(self) -> AsyncGenerator[Score | Alert | Gap, None]:
         """Iterate over messages; the same iteration each time."""
-        if self._told is None:
-            self._told = self._tell()
-        return self._told
+        if self._iterator is None:
+            self._iterator = self._iterate()
+        return self._iterator
 
-    async def _tell(self) -> AsyncGenerator[Score | Alert | Gap, None]:
-        heard_at = time.monotonic()
+    async def _iterate(self) -> AsyncGenerator[Score | Alert | Gap, None]:
+        received_at = time.monotonic()
         while True:
             try:
                 if self._alerts_pending and self._known is None:
-                    self._known = OrderedDict.fromkeys(one["alert_id"] for one in await self._alerts())
+                    self._known = OrderedDict.fromkeys(alert["alert_id"] for alert in await self._alerts())
                 address = f"{self.url.replace('http', 'ws', 1)}/v1/stream"
                 async with connect(address, proxy=True if self._proxied else None, compression=None) as socket:
                     await socket.send(self._subscription())
                     while True:
                         async with asyncio.timeout(self._silence):
                             message = await socket.recv()
-                        heard_at = time.monotonic()
-                        for messages in await self._handle(orjson.loads(message)):
-                            yield messages
+                        received_at = time.monotonic()
+                        for item in await self._handle(orjson.loads(message)):
+                            yield item
             except ConnectionClosed as closed:
                 code = closed.rcvd.code if closed.rcvd else 1006
                 if 3000 <= code < 3500:  # the API asks to reconnect
-                    heard_at = time.monotonic()
+                    received_at = time.monotonic()
                 why = self._check(code, closed.rcvd.reason if closed.rcvd else "the connection was cut")
             except InvalidStatus as error:
                 why = self._check(error.response.status_code, "the handshake was refused")
             except (OSError, TimeoutError, InvalidHandshake, httpx.TransportError) as error:
                 why = str(error) or "it fell silent"
             patience = self._start_seconds if self.position is None else self._patience_seconds
-            if time.monotonic() - heard_at > patience:
+            if time.monotonic() - received_at > patience:
                 what = f"{self.url} does not answer: {why}."
                 raise UnavailableError(what, "Start Ebb by `make demo` or `ebb up`, or name its port by EBB_API_PORT.")
             if self._attempts == 0 and self.position is not None:
@@ -170,7 +170,7 @@ class Stream:
 
     def _subscription(self) -> str:
         message: dict[str, Any] = {"type": "subscribe", "topics": self._topics}
-        message["filter"] = self._wanted.model_dump(mode="json", exclude_none=True)
+        message["filter"] = self._filter.model_dump(mode="json", exclude_none=True)
         if self._key:
             message["api_key"] = self._key
         if self.position is not None:
@@ -178,43 +178,42 @@ class Stream:
         return orjson.dumps(message).decode()
 
     async def _handle(self, message: dict[str, Any]) -> list[Score | Alert | Gap]:
-        messages: list[Score | Alert | Gap] = []
+        items: list[Score | Alert | Gap] = []
         kind, data = message["type"], message.get("data", {})
         if kind == "error":
             self._detail = data["detail"]
-            return messages
+            return items
         if kind in {"subscribed", "unrecoverable"}:
             if kind == "unrecoverable":
-                self._broken, self._alerts_pending = True, "alerts" in self._topics
+                self._resume_failed, self._alerts_pending = True, "alerts" in self._topics
             # Two heartbeats lost and part of a third.
             self._silence = 2.5 * message["heartbeat_seconds"] + 1
             self._say(f"{'Watching' if self.position is None else 'Back at'} {self.url}.")
             self._attempts = 0
         if self._alerts_pending or (kind == "heartbeat" and self._recheck):
-            messages = await self._catch_up()
-        elif self._broken:
-            messages = [Gap(scores=True, alerts=False)]
-        self._broken = False
+            items = await self._catch_up()
+        elif self._resume_failed:
+            items = [Gap(scores=True, alerts=False)]
+        self._resume_failed = False
         if kind == "score":
-            messages.append(Score.model_validate(data, extra="ignore"))
+            items.append(Score.model_validate(data, extra="ignore"))
         elif kind == "alert" and self._is_new(data):
-            messages.append(Alert.model_validate(data, extra="ignore"))
+            items.append(Alert.model_validate(data, extra="ignore"))
         epoch = message.get("epoch") or (self.position[0] if self.position else "")
         self.position = (epoch, message["sequence"])
-        return messages
+        return items
 
     async def _catch_up(self) -> list[Score | Alert | Gap]:
         """Fetch the alerts that no connection sent; report what remains missed."""
         listed = await self._alerts()
-        complete = len(listed) < ALERTS_HELD or any(one["alert_id"] in (self._known or ()) for one in listed)
-        missed = [Alert.model_validate(one, extra="ignore") for one in reversed(listed) if self._is_new(one)]
-        # Behind one address may be several replicas, one of them a moment late: what it did not know yet, it knows by
-        # the next heartbeat.
+        complete = len(listed) < ALERTS_HELD or any(alert["alert_id"] in (self._known or ()) for alert in listed)
+        missed = [Alert.model_validate(alert, extra="ignore") for alert in reversed(listed) if self._is_new(alert)]
+        # One address may serve several replicas, one of them a moment behind: it has caught up by the next heartbeat.
         self._recheck = self._alerts_pending
         self._alerts_pending = False
-        scores = self._broken and "scores" in self._topics
+        scores = self._resume_failed and "scores" in self._topics
         gap: list[Score | Alert | Gap] = [Gap(scores=scores, alerts=not complete)] if scores or not complete else []
-        matching = [one for one in missed if self._passes(one)]
+        matching = [alert for alert in missed if self._passes(alert)]
         return [*gap, *matching]
 
     async def _alerts(self) -> list[dict[str, Any]]:
@@ -242,7 +241,7 @@ class Stream:
         return True
 
     def _passes(self, alert: Alert) -> bool:
-        return self._wanted.passes(
+        return self._filter.passes(
             customer_id=alert.customer_id, band=alert.band, churn=alert.churn, country=alert.country
         )
 

@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from ebb.settings import Settings
 from serving.api import (
     alerts,
+    asyncapi,
     collector,
     customers,
     erasures,
@@ -22,7 +23,7 @@ from serving.api import (
     trends,
     websocket,
 )
-from serving.api.summary import SummaryMaker
+from serving.api.summary import CachedSummary
 from serving.context import Context
 from serving.http.middleware import RequestMiddleware
 from serving.http.openapi import DESCRIPTION, install_openapi
@@ -51,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.context = context
-    app.state.summary = SummaryMaker(context)
+    app.state.summary = CachedSummary(context)
     # Routes are tried in order, and scores are requested most often.
     app.include_router(customers.router)
     for routes in (
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         summary,
         predictions,
         sse,
+        asyncapi,
         websocket,
         health,
         page,

@@ -1,4 +1,4 @@
-"""Named queries to ClickHouse with a short cache; its absence is an answer too."""
+"""Named queries to ClickHouse with a short cache; while it is away, callers fail at once."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from ebb.errors import EbbError, UnavailableError
 from ebb.log import get_logger
 
 FRESH_SECONDS = 2.0
-"""A page of many viewers asks each query once in this time."""
+"""However many pages are open, each query is sent once in this time."""
 DOWN_SECONDS = 2.0
 """For this long after a failure, calls fail at once instead of waiting for ClickHouse."""
 _log = get_logger(__name__)
@@ -18,7 +18,7 @@ Rows = list[dict[str, Any]]
 
 
 class Queries(Protocol):
-    """What is needed of `clickhouse.store.Store`."""
+    """The part of `clickhouse.store.Store` that is used here."""
 
     def query(self, name: str, **parameters: object) -> Rows:
         """Run a named query."""
@@ -27,7 +27,7 @@ class Queries(Protocol):
         """Return whether ClickHouse answers."""
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
 
 
 class CachedQueries:
@@ -40,7 +40,7 @@ class CachedQueries:
         self._connect = connect
         self._store: Queries | None = None
         self._lock = threading.Lock()
-        self._asking: dict[object, threading.Lock] = {}
+        self._locks: dict[object, threading.Lock] = {}
         self._answers: dict[object, tuple[float, Rows]] = {}
         self._down_until = 0.0
         self.trouble: str | None = None
@@ -56,11 +56,11 @@ class CachedQueries:
         """
         key = (name, *sorted(parameters.items()))
         with self._lock:
-            asking = self._asking.setdefault(key, threading.Lock())
+            lock = self._locks.setdefault(key, threading.Lock())
             if len(self._answers) > 1_000:
                 self._answers.clear()
-                self._asking = {key: asking}
-        with asking:
+                self._locks = {key: lock}
+        with lock:
             now = time.monotonic()
             answered_at, rows = self._answers.get(key, (-fresh_seconds, []))
             if now - answered_at < fresh_seconds:
@@ -72,7 +72,7 @@ class CachedQueries:
                 rows = self._open().query(name, **parameters)
             except EbbError as error:
                 if self.trouble is None:
-                    _log.warning("clickhouse_unanswered", query=name, error=str(error))
+                    _log.warning("clickhouse does not answer", query=name, error=str(error))
                 self.trouble = str(error)
                 self._down_until = time.monotonic() + DOWN_SECONDS
                 what = f"ClickHouse does not answer: {self.trouble}"
@@ -99,7 +99,7 @@ class CachedQueries:
         return alive
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         with self._lock:
             if self._store is not None:
                 self._store.close()

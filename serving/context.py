@@ -1,4 +1,4 @@
-"""What the routes work with: one object per application."""
+"""The parts that the routes work with: one object per application."""
 
 import asyncio
 from dataclasses import dataclass
@@ -88,11 +88,11 @@ class Context:
         await asyncio.gather(*(asyncio.to_thread(stop) for stop in stops))
 
     def event_time(self) -> datetime:
-        """Return the present event time."""
+        """Return the current event time."""
         return utc(self.clock.now())
 
 
-# Not that it waits: whatever is not async is run in a thread, and that costs more than the rest of a look-up.
+# Async though it awaits nothing: FastAPI runs a sync dependency in a thread, which costs more than a whole look-up.
 async def _context(connection: HTTPConnection) -> Context:
     context: Context = connection.app.state.context
     return context

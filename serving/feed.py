@@ -19,12 +19,12 @@ from serving.projections.scores import ScoreView
 from serving.streaming.hub import Hub
 from serving.streaming.message import StreamMessage
 
-_UNDER_WAY = 20
-"""Batches handed to the event loop and not yet fanned out; beyond it the reader waits, so memory stays bounded."""
+_PENDING_BATCHES = 20
+"""Batches handed to the event loop and not yet fanned out; beyond it the reader waits (backpressure)."""
 
 
 class Feed:
-    """Owns the reader thread and what it fills."""
+    """The reader thread and the projections that it fills."""
 
     def __init__(self, settings: PlaceSettings, hub: Hub) -> None:
         self.scores = ScoreView()
@@ -32,7 +32,7 @@ class Feed:
         self.alerts = RecentAlerts(ALERTS_HELD)
         self._hub = hub
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._has_room = threading.Semaphore(_UNDER_WAY)
+        self._slots = threading.Semaphore(_PENDING_BATCHES)
         self.api_keys = ApiKeyView()
         self.erasures = ErasureView()
         self.alert_handling = AlertHandlingView()
@@ -58,7 +58,7 @@ class Feed:
     def stop(self) -> None:
         """Stop reading."""
         self._loop = None
-        self._has_room.release(_UNDER_WAY)
+        self._slots.release(_PENDING_BATCHES)
         self.reader.stop()
 
     def _on_scores(self, records: Sequence[Message], fresh: bool) -> None:
@@ -69,7 +69,11 @@ class Feed:
     def _on_alerts(self, records: Sequence[Message], fresh: bool) -> None:
         raised = self.alerts.add([body for record in records if (body := _bytes(record.value())) is not None])
         if self.erasures.known:
-            raised = [one for one in raised if not self.erasures.is_erased(one[0].customer_id, one[0].raised_at)]
+            raised = [
+                (alert, body)
+                for alert, body in raised
+                if not self.erasures.is_erased(alert.customer_id, alert.raised_at)
+            ]
             self.alerts.forget(lambda alert: self.erasures.is_erased(alert.customer_id, alert.raised_at))
         if fresh:
             self._publish([StreamMessage.of_alert(alert, body) for alert, body in raised])
@@ -95,19 +99,19 @@ class Feed:
             with contextlib.suppress(RuntimeError):  # the loop has closed, and what it remembered with it
                 loop.call_soon_threadsafe(self._hub.forget, digests)
 
-    def _publish(self, items: list[StreamMessage]) -> None:
+    def _publish(self, messages: list[StreamMessage]) -> None:
         loop = self._loop
-        if not items or loop is None:
+        if not messages or loop is None:
             return
-        self._has_room.acquire()
+        self._slots.acquire()
         try:
-            loop.call_soon_threadsafe(self._fan_out, items)
+            loop.call_soon_threadsafe(self._fan_out, messages)
         except RuntimeError:  # the loop closed meanwhile: no client is left
-            self._has_room.release()
+            self._slots.release()
 
-    def _fan_out(self, items: list[StreamMessage]) -> None:
-        self._has_room.release()
-        self._hub.publish(items)
+    def _fan_out(self, messages: list[StreamMessage]) -> None:
+        self._slots.release()
+        self._hub.publish(messages)
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

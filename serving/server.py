@@ -17,13 +17,13 @@ from serving.streaming.frames import FrameProtocol
 from serving.streaming.hub import Hub
 
 DRAIN_SECONDS = 3.0
-"""Time in which the streams' closes go out at the end."""
+"""Time in which the close frames of the streams are sent at the end."""
 _UNACKNOWLEDGED_MS = 30_000
-"""The kernel drops a connection whose peer takes nothing for this long: a stalled client cannot hold one for ever."""
+"""The kernel drops a connection whose peer acknowledges nothing for this long; a stalled client cannot hold it."""
 
 
 class DrainingServer(uvicorn.Server):
-    """Ends in order on SIGTERM, with exit status 0.
+    """A server that drains on SIGTERM and ends with exit status 0.
 
     `/readyz` answers 503 from that moment; after `drain_seconds`, in which all is served as before, the streams are
     closed with a code that asks to reconnect, and requests in flight are answered.
@@ -66,7 +66,7 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the streams, then the rest; requests under way are answered."""
+        """Close the streams, then the rest; requests in flight are answered."""
         hub = self._hub
         hub.closing.set()
         for _ in range(int(DRAIN_SECONDS / 0.05)):

@@ -15,9 +15,9 @@ MAX_CLIENT_BYTES = 65_536
 MAX_CUSTOMERS = 1_000
 MESSAGES_PER_10_SECONDS = 20
 MAX_SUBSCRIPTIONS = 16
-"""Subscriptions of one connection: a client that comes back may take all of them up again at once."""
+"""Subscriptions of one connection: a client that reconnects may resume all of them at once."""
 ALERTS_HELD = 1_000
-"""Newest alerts that `GET /v1/alerts` answers from memory, and so what a client can fetch that was away."""
+"""Newest alerts that `GET /v1/alerts` returns from memory, and so what a client that was away can fetch."""
 
 Identity = Annotated[
     str, Field(max_length=64, description="Names a subscription of the connection; empty is the unnamed one.")
@@ -25,11 +25,11 @@ Identity = Annotated[
 Sequence = Annotated[int, Field(ge=0, description="Number of a message; rises within an epoch.")]
 
 
-class _Said(BaseModel):
+class _ClientBase(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Filter(_Said):
+class Filter(_ClientBase):
     """Which scores and alerts to send. Parts that are given must all hold; an absent part does not filter."""
 
     bands: frozenset[Band] | None = None
@@ -48,7 +48,7 @@ class Filter(_Said):
         )
 
 
-class _Subscription(_Said):
+class _Subscription(_ClientBase):
     id: Identity = ""
     api_key: SecretStr | None = None
     topics: Annotated[frozenset[Topic], Field(min_length=1)] = frozenset({"scores", "alerts"})
@@ -57,8 +57,8 @@ class _Subscription(_Said):
     """Short for `filter.bands`."""
 
     @property
-    def wanted(self) -> Filter:
-        """The filter, with the short form taken in."""
+    def effective_filter(self) -> Filter:
+        """The filter, with the short form merged in."""
         return self.filter if self.bands is None else self.filter.model_copy(update={"bands": self.bands})
 
 
@@ -76,14 +76,14 @@ class Resume(_Subscription):
     sequence: Annotated[int, Field(ge=0)]
 
 
-class Unsubscribe(_Said):
+class Unsubscribe(_ClientBase):
     """End a subscription; the connection stays, with or without others."""
 
     type: Literal["unsubscribe"]
     id: Identity = ""
 
 
-class Ping(_Said):
+class Ping(_ClientBase):
     """Ask for a `pong`; for clients that cannot send a WebSocket ping, as pages in a browser."""
 
     type: Literal["ping"]
@@ -94,7 +94,7 @@ CLIENT_MESSAGE: TypeAdapter[Subscribe | Resume | Unsubscribe | Ping] = TypeAdapt
 
 
 def _require_type(schema: dict[str, Any]) -> None:
-    # It has a default in the model, and is sent always.
+    # It has a default in the model, yet is always sent.
     if "type" in schema["properties"]:
         schema["required"] = ["type", *schema.get("required", ())]
 
@@ -116,7 +116,7 @@ class Subscribed(_ServerBase):
     epoch: Annotated[str, Field(description="Names this run of this replica; sequences compare within one only.")]
     sequence: Sequence
     resumed: bool = False
-    heartbeat_seconds: Annotated[float, Field(gt=0, description="Longest silence of a server that is well.")]
+    heartbeat_seconds: Annotated[float, Field(gt=0, description="Longest silence of a healthy server.")]
 
 
 class Unrecoverable(_ServerBase):
@@ -131,7 +131,7 @@ class Unrecoverable(_ServerBase):
 
 
 class Unsubscribed(_ServerBase):
-    """The subscription has ended; nothing of it comes after this."""
+    """The subscription has ended; no message of it follows."""
 
     type: Literal["unsubscribed"] = "unsubscribed"
     id: Identity = ""
@@ -163,7 +163,7 @@ class AlertMessage(_ServerBase):
 
 
 class HeartbeatData(_ServerBase):
-    """The present of the server."""
+    """State of the server."""
 
     event_time: str
 
@@ -205,16 +205,16 @@ ServerMessage = Annotated[
 
 
 class CloseCode(IntEnum):
-    """Codes of ours; 1009 (message too big), 1011 (no pong) and 1012 (restart) are the protocol's own."""
+    """Close codes of the stream; 1009 (message too big), 1011 (no pong) and 1012 (restart) are WebSocket's own."""
 
     SLOW = 3001
-    """The client reads too slowly for its subscription. Come back with a narrower filter, or resume."""
+    """The client reads too slowly for its subscription. Reconnect with a narrower filter, or resume."""
     FULL = 3002
-    """This replica has as many streams as it may. Come back later, with backoff."""
+    """This replica has as many streams as it may. Reconnect later, with backoff."""
     NOT_READY = 3003
-    """This replica has not read all keys yet. Come back in a moment."""
+    """This replica has not read all keys yet. Reconnect in a moment."""
     GOING_AWAY = 3008
-    """The server stops or restarts. Come back at once, after a random part of a few seconds."""
+    """The server stops or restarts. Reconnect after a random part of a few seconds."""
     BAD_MESSAGE = 4400
     """A message was not JSON of the protocol. The error message before the close describes what was wrong."""
     NO_KEY = 4401

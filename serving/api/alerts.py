@@ -1,4 +1,4 @@
-"""`/v1/alerts`: the newest alerts, and what is done about them."""
+"""`/v1/alerts`: the newest alerts, and handling them: acknowledge, snooze, close with an outcome."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,6 @@ from starlette.responses import Response
 from ebb.contracts.alert_handling import NOTE_CHARACTERS, Act, HandlingRecord, Outcome, Status, key_of
 from ebb.contracts.scores import Alert, Band
 from ebb.errors import UnavailableError
-from ebb.kafka.acknowledged_producer import BusyError
 from serving.api.types import EXAMPLE_ALERT, EXAMPLE_NEXT, JSON, VARIES, Answer, PageSize, PageToken
 from serving.context import Context, ContextDep
 from serving.http.auth import ActPrincipal, Principal, RequiresRead
@@ -24,19 +23,26 @@ from serving.http.problems import ProblemError
 from serving.projections.alert_handling import Handling
 
 LONGEST_SNOOZE = timedelta(days=7)
-"""As long as an alert is kept on its topic."""
+"""An alert is on its topic for no longer."""
+_CSV_COLUMNS = (
+    *("alert_id", "customer_id", "band", "previous_band", "churn", "previous", "why", "value_at_risk", "country"),
+    *("channel", "as_of", "raised_at", "handling_status", "handling_by", "handling_at", "handling_until"),
+    *("handling_outcome", "handling_note"),
+)
+"""Columns of the CSV."""
+_CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": "Alert closed"}}
 EXAMPLE_HANDLING: dict[str, Any] = {
     "status": "acknowledged",
     "by": "3f2a9c81d04e",
     "at": "2025-03-14T09:31:02Z",
 }
-EXAMPLE_HANDLED: dict[str, Any] = {**EXAMPLE_ALERT, "handling": EXAMPLE_HANDLING}
+EXAMPLE_HANDLED_ALERT: dict[str, Any] = {**EXAMPLE_ALERT, "handling": EXAMPLE_HANDLING}
 
 
 class HandledAlert(Alert):
-    """An alert, and what was done about it."""
+    """An alert with its handling."""
 
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE_HANDLED})
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE_HANDLED_ALERT})
 
     handling: Handling
 
@@ -45,7 +51,7 @@ class Alerts(Answer):
     """A page of alerts, the newest first."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"alerts": [EXAMPLE_HANDLED], "next_page_token": EXAMPLE_NEXT}}
+        json_schema_extra={"example": {"alerts": [EXAMPLE_HANDLED_ALERT], "next_page_token": EXAMPLE_NEXT}}
     )
 
     alerts: list[HandledAlert]
@@ -58,7 +64,7 @@ class RequestBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Snooze(RequestBody):
+class SnoozeRequest(RequestBody):
     """How long to snooze an alert: `hours` or `until`, at most seven days."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"hours": 24}})
@@ -67,14 +73,14 @@ class Snooze(RequestBody):
     until: AwareDatetime | None = None
 
     @model_validator(mode="after")
-    def _says_one(self) -> Self:
+    def _exactly_one(self) -> Self:
         if (self.hours is None) == (self.until is None):
             message = "give either hours or until"
             raise ValueError(message)
         return self
 
 
-class Ending(RequestBody):
+class OutcomeRequest(RequestBody):
     """How an alert ended."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"outcome": "retained", "note": "Took the yearly plan."}})
@@ -83,18 +89,10 @@ class Ending(RequestBody):
     note: str = Field(default="", max_length=NOTE_CHARACTERS, description="No personal data: it is kept for reports.")
 
 
-router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 AlertId = Annotated[str, Path(min_length=1, max_length=300, description="Id of the alert.")]
-Bands = Annotated[list[Band] | None, Query(description="Bands to list; give it again for more.")]
-OfCustomer = Annotated[str | None, Query(max_length=256, description="Alerts of one customer.")]
-Statuses = Annotated[list[Status] | None, Query(description="Status of the alert; repeat it for more.")]
-COLUMNS = (
-    *("alert_id", "customer_id", "band", "previous_band", "churn", "previous", "why", "value_at_risk", "country"),
-    *("channel", "as_of", "raised_at", "handling_status", "handling_by", "handling_at", "handling_until"),
-    *("handling_outcome", "handling_note"),
-)
-"""Of the CSV."""
-_CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": "Alert closed"}}
+BandQuery = Annotated[list[Band] | None, Query(description="Bands to list; give it again for more.")]
+CustomerQuery = Annotated[str | None, Query(max_length=256, description="Alerts of one customer.")]
+StatusQuery = Annotated[list[Status] | None, Query(description="Status of the alert; repeat it for more.")]
 
 
 @dataclass(frozen=True)
@@ -106,15 +104,17 @@ class AlertFilter:
     statuses: tuple[Status, ...]
 
 
-async def _choice(band: Bands = None, customer_id: OfCustomer = None, status: Statuses = None) -> AlertFilter:
+async def _filter(band: BandQuery = None, customer_id: CustomerQuery = None, status: StatusQuery = None) -> AlertFilter:
     return AlertFilter(tuple(sorted(set(band or ()))), customer_id, tuple(sorted(set(status or ()))))
 
 
-AlertFilterDep = Annotated[AlertFilter, Depends(_choice)]
+AlertFilterDep = Annotated[AlertFilter, Depends(_filter)]
+
+router = APIRouter(prefix="/v1", tags=["alerts"])
 
 
 @router.get(
-    "",
+    "/alerts",
     response_model=Alerts,
     summary="Recent alerts",
     description="The newest alerts, newest first, with what was done about each; a thousand are held. New ones come "
@@ -126,34 +126,33 @@ async def alerts(
     *,
     context: ContextDep,
     request: Request,
-    chosen: AlertFilterDep,
+    query_filter: AlertFilterDep,
     page_size: PageSize = 50,
     page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
 ) -> Response:
     """Return the newest alerts."""
     if wants_csv(request.headers.get("accept")):
-        return alerts_csv(context, chosen)
-    query = ["alerts", chosen.bands, chosen.customer_id, chosen.statuses]
-    bodies, following = _listed(context, chosen, page_size, read_token(query, page_token_))
-    token = orjson.dumps(page_token(query, following))
-    body = b'{"alerts":[%b],"next_page_token":%b}' % (b",".join(bodies), token)
-    return Response(body, headers=VARIES, media_type=JSON)
+        return _csv(context, query_filter)
+    query = ["alerts", query_filter.bands, query_filter.customer_id, query_filter.statuses]
+    listed, following = _newest(context, query_filter, page_size, read_token(query, page_token_))
+    body = {"alerts": listed, "next_page_token": page_token(query, following)}
+    return Response(orjson.dumps(body), headers=VARIES, media_type=JSON)
 
 
 @router.get(
-    ".csv",
+    "/alerts.csv",
     summary="Recent alerts, as CSV",
     description=WHOLE_LIST,
     dependencies=[RequiresRead],
     **CSV_ROUTE,
 )
-async def recent_alerts_csv(context: ContextDep, chosen: AlertFilterDep) -> Response:
-    """Return the newest alerts with what was done about them, as CSV."""
-    return alerts_csv(context, chosen)
+async def recent_alerts_csv(context: ContextDep, query_filter: AlertFilterDep) -> Response:
+    """Return the newest alerts with their handling, as CSV."""
+    return _csv(context, query_filter)
 
 
 @router.get(
-    "/{alert_id}",
+    "/alerts/{alert_id}",
     response_model=HandledAlert,
     summary="One alert",
     description="An alert with what was done about it. One that is no longer held in memory is read from ClickHouse.",
@@ -162,11 +161,11 @@ async def recent_alerts_csv(context: ContextDep, chosen: AlertFilterDep) -> Resp
 async def alert(alert_id: AlertId, context: ContextDep) -> Response:
     """Return an alert."""
     _, body = await _find(context, alert_id)
-    return Response(with_handling(context, alert_id, body), media_type=JSON)
+    return Response(orjson.dumps(_with_handling(context, alert_id, body)), media_type=JSON)
 
 
 @router.post(
-    "/{alert_id}/acknowledge",
+    "/alerts/{alert_id}/acknowledge",
     response_model=HandledAlert,
     summary="Acknowledge an alert",
     description="Marks it as being worked on. Needs a key of scope `act`.",
@@ -174,68 +173,62 @@ async def alert(alert_id: AlertId, context: ContextDep) -> Response:
 )
 async def acknowledge(alert_id: AlertId, context: ContextDep, principal: ActPrincipal) -> Response:
     """Mark an alert as being worked on."""
-    return await _do(context, principal, alert_id, Act.ACKNOWLEDGE)
+    return await _record(context, principal, alert_id, Act.ACKNOWLEDGE)
 
 
 @router.post(
-    "/{alert_id}/snooze",
+    "/alerts/{alert_id}/snooze",
     response_model=HandledAlert,
-    summary="Put an alert off",
-    description="It comes back by itself after `hours` or at `until`. Needs a key of scope `act`.",
+    summary="Snooze an alert",
+    description="It is listed as before again after `hours` or at `until`. Needs a key of scope `act`.",
     responses=_CONFLICT,
 )
-async def snooze(alert_id: AlertId, request: Snooze, context: ContextDep, principal: ActPrincipal) -> Response:
-    """Snooze an alert."""
+async def snooze(alert_id: AlertId, request: SnoozeRequest, context: ContextDep, principal: ActPrincipal) -> Response:
+    """SnoozeRequest an alert."""
     now = datetime.now(UTC)
     until = request.until if request.hours is None else now + LONGEST_SNOOZE * (request.hours / 168)
     if until is None or not now < until <= now + LONGEST_SNOOZE:
-        what = f"An alert is put off until a time between now and {now + LONGEST_SNOOZE:%Y-%m-%d %H:%M} UTC."
+        what = f"An alert is snoozed until a time between now and {now + LONGEST_SNOOZE:%Y-%m-%d %H:%M} UTC."
         raise ProblemError(what, "Give `hours` from above 0 to 168.", kind="invalid-request")
-    return await _do(context, principal, alert_id, Act.SNOOZE, until=until.astimezone(UTC))
+    return await _record(context, principal, alert_id, Act.SNOOZE, until=until.astimezone(UTC))
 
 
 @router.post(
-    "/{alert_id}/outcome",
+    "/alerts/{alert_id}/outcome",
     response_model=HandledAlert,
     summary="Close an alert",
     description="Records how it ended; a second call corrects the first. Needs a key of scope `act`.",
 )
-async def outcome(alert_id: AlertId, request: Ending, context: ContextDep, principal: ActPrincipal) -> Response:
+async def outcome(alert_id: AlertId, request: OutcomeRequest, context: ContextDep, principal: ActPrincipal) -> Response:
     """Close an alert."""
-    return await _do(context, principal, alert_id, Act.OUTCOME, outcome=request.outcome, note=request.note)
+    return await _record(context, principal, alert_id, Act.OUTCOME, outcome=request.outcome, note=request.note)
 
 
-def with_handling(context: Context, alert_id: str, body: bytes) -> bytes:
-    """Return an alert's JSON with its handling."""
-    return b'%b,"handling":%b}' % (
-        body.rstrip()[:-1],
-        context.feed.alert_handling.of(alert_id).model_dump_json().encode(),
-    )
+def _with_handling(context: Context, alert_id: str, body: bytes) -> dict[str, Any]:
+    return {**orjson.loads(body), "handling": context.feed.alert_handling.of(alert_id).model_dump(mode="json")}
 
 
-def alerts_csv(context: Context, chosen: AlertFilter) -> Response:
-    """Return the newest alerts as CSV."""
-    bodies, _ = _listed(context, chosen, len(context.feed.alerts) + 1, None)
-    rows = [orjson.loads(body) for body in bodies]
+def _csv(context: Context, query_filter: AlertFilter) -> Response:
+    rows, _ = _newest(context, query_filter, len(context.feed.alerts) + 1, None)
     flat = [{**row, **{f"handling_{name}": value for name, value in row["handling"].items()}} for row in rows]
-    return csv_response("alerts", COLUMNS, [flat], VARIES)
+    return csv_response("alerts", _CSV_COLUMNS, [flat], VARIES)
 
 
-def _listed(
-    context: Context, chosen: AlertFilter, size: int, after: tuple[float, str] | None
-) -> tuple[list[bytes], tuple[float, str] | None]:
-    now, handling_view = datetime.now(UTC), context.feed.alert_handling
+def _newest(
+    context: Context, query_filter: AlertFilter, size: int, after: tuple[float, str] | None
+) -> tuple[list[dict[str, Any]], tuple[float, str] | None]:
+    now, handling, statuses = datetime.now(UTC), context.feed.alert_handling, query_filter.statuses
     listed, following = context.feed.alerts.newest(
         size,
-        bands=chosen.bands,
-        customer_id=chosen.customer_id,
-        condition=lambda alert_id: not chosen.statuses or handling_view.of(alert_id, now).status in chosen.statuses,
+        bands=query_filter.bands,
+        customer_id=query_filter.customer_id,
+        condition=lambda alert_id: not statuses or handling.of(alert_id, now).status in statuses,
         after=after,
     )
-    return [with_handling(context, alert_id, body) for alert_id, body in listed], following
+    return [_with_handling(context, alert_id, body) for alert_id, body in listed], following
 
 
-async def _do(
+async def _record(
     context: Context,
     principal: Principal,
     alert_id: str,
@@ -245,7 +238,7 @@ async def _do(
     outcome: Outcome | None = None,
     note: str = "",
 ) -> Response:
-    about, body = await _find(context, alert_id)
+    found, body = await _find(context, alert_id)
     if act is not Act.OUTCOME and context.feed.alert_handling.of(alert_id).status is Status.CLOSED:
         what = f"Alert {alert_id[:80]!r} is closed."
         raise ProblemError(what, "Its outcome can still be corrected.", kind="alert-closed")
@@ -257,18 +250,15 @@ async def _do(
         until=until,
         outcome=outcome,
         note=note,
-        customer_id=about.customer_id,
-        as_of=about.as_of,
-        raised_at=about.raised_at,
+        customer_id=found.customer_id,
+        as_of=found.as_of,
+        raised_at=found.raised_at,
     )
     key, value = key_of(alert_id, act), record.model_dump_json().encode()
-    try:
-        await context.producer.deliver(context.settings.topics.handling, [(key, value)], partition=0)
-    except BusyError as error:
-        raise ProblemError(error.what, error.hint, kind="too-many-requests", headers={"Retry-After": "1"}) from None
+    await context.producer.deliver(context.settings.topics.handling, [(key, value)], partition=0)
     # It is read back from the topic too; the caller sees it at once.
     context.feed.alert_handling.apply(key.encode(), value)
-    return Response(with_handling(context, alert_id, body), media_type=JSON)
+    return Response(orjson.dumps(_with_handling(context, alert_id, body)), media_type=JSON)
 
 
 async def _find(context: Context, alert_id: str) -> tuple[Alert, bytes]:
@@ -279,8 +269,8 @@ async def _find(context: Context, alert_id: str) -> tuple[Alert, bytes]:
         what = "The alerts are still being read from Kafka."
         raise UnavailableError(what, "Ask again in a moment; see /readyz.")
     rows = await run_in_threadpool(context.queries.rows, "alert_by_id", alert=alert_id)
-    found = [Alert.model_validate(row) for row in rows]
-    if not found or context.feed.erasures.is_erased(found[0].customer_id, found[0].raised_at):
+    found = Alert.model_validate(rows[0]) if rows else None
+    if found is None or context.feed.erasures.is_erased(found.customer_id, found.raised_at):
         what = f"There is no alert {alert_id[:80]!r}."
         raise ProblemError(what, "GET /v1/alerts lists the newest.", kind="unknown-alert")
-    return found[0], found[0].model_dump_json().encode()
+    return found, found.model_dump_json().encode()

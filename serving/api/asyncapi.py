@@ -1,4 +1,4 @@
-"""`/asyncapi.json`: the stream's protocol as an AsyncAPI document, made from the models that the server speaks by."""
+"""`/asyncapi.json`: the stream's protocol as an AsyncAPI document, generated from the models of its messages."""
 
 import functools
 from importlib.metadata import version
@@ -22,7 +22,7 @@ missed: every alert, and the latest score of each customer. `unrecoverable` mean
 by REST.
 
 A client may send {protocol.MESSAGES_PER_10_SECONDS} messages in 10 s, each of up to {protocol.MAX_CLIENT_BYTES} bytes.
-Close codes from 3000 to 3499 mean come back, 3500 to 3999 and 44xx do not (`x-close-codes`).
+Reconnect after close codes from 3000 to 3499, not after 3500 to 3999 and 44xx (`x-close-codes`).
 """
 router = APIRouter(include_in_schema=False)
 

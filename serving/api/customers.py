@@ -1,30 +1,36 @@
-"""`/v1/customers`: one customer's score, the customers at risk, the history of a score."""
+"""`/v1/customers`: one customer's score and its history, the scores of many, the customers by risk."""
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
 from fastapi import APIRouter, Depends, Query
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ebb.contracts.api_keys import Scope
 from ebb.contracts.scores import Band, ModelRef, Probability, Reason, Score
 from ebb.errors import UnavailableError
 from serving.api.types import EXAMPLE_NEXT, EXAMPLE_SCORE, JSON, VARIES, Answer, CustomerId, PageSize, PageToken
 from serving.context import Context, ContextDep
-from serving.http.auth import RequiresRead, authorize, presented_key
+from serving.http.auth import RequiresRead
 from serving.http.csv_export import CSV_ROUTE, IN_OPENAPI, WHOLE_LIST, csv_response, wants_csv
+from serving.http.direct_route import DirectRoute
 from serving.http.etags import NOT_MODIFIED, answer, tag_of
 from serving.http.page_tokens import page_token, read_token
 from serving.http.problems import ProblemError
 from serving.projections.ranking import CustomerFilter, Sort, at_risk, by_risk_in_chunks
+
+_CSV_COLUMNS = (
+    *("customer_id", "churn", "band", "purchase", "previous", "trend_7d", "value_at_risk", "expected_gain"),
+    *("country", "channel", "reasons", "model", "as_of", "scored_at"),
+)
+"""Columns of the CSV."""
+_END_OF_TIME = 4_102_444_800_000
+"""2100-01-01 in Unix milliseconds: later than every score."""
 
 
 class CurrentScore(Score):
@@ -35,7 +41,7 @@ class CurrentScore(Score):
     staleness_seconds: float = Field(ge=0, description="Real seconds since `scored_at`, as of this answer.")
 
 
-class LookUp(BaseModel):
+class ScoresRequest(BaseModel):
     """Customers whose scores to look up."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"customer_ids": ["c-1042", "c-404"]}})
@@ -43,7 +49,7 @@ class LookUp(BaseModel):
     customer_ids: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(min_length=1, max_length=1_000)
 
 
-class Looked(Answer):
+class ScoreResult(Answer):
     """Result for one of the customers."""
 
     customer_id: str
@@ -51,7 +57,7 @@ class Looked(Answer):
     score: Score | None = Field(default=None, description="Null unless found.")
 
 
-class LookedUp(Answer):
+class ScoreResults(Answer):
     """Results for the customers, in the order of the request."""
 
     model_config = ConfigDict(
@@ -65,7 +71,7 @@ class LookedUp(Answer):
         }
     )
 
-    results: list[Looked]
+    results: list[ScoreResult]
 
 
 class Customers(Answer):
@@ -79,7 +85,7 @@ class Customers(Answer):
     next_page_token: str | None = Field(description="Give it as `page_token` for the next page; null on the last.")
 
 
-class PastScore(Answer):
+class HistoricalScore(Answer):
     """A score as it was at a moment of event time."""
 
     as_of: datetime
@@ -97,57 +103,11 @@ class History(Answer):
     """How a customer's risk went, oldest first."""
 
     customer_id: str
-    scores: list[PastScore]
+    scores: list[HistoricalScore]
     next_page_token: str | None = Field(description="Give it as `page_token` for older scores; null if there are none.")
 
 
-class DirectRoute(APIRoute):
-    """A route whose function is `async (customer_id, here, request) -> Response`, open to keys of scope `read`.
-
-    For FastAPI to document it, the function is annotated and the router has the dependency, as everywhere.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request: the key first, then the parameter, then the function."""
-        endpoint = cast(Callable[..., Awaitable[Response]], self.endpoint)
-        checked = TypeAdapter(endpoint.__annotations__["customer_id"]).validate_python
-
-        async def handle(request: Request) -> Response:
-            authorize(request, presented_key(request), Scope.READ)
-            try:
-                customer_id = checked(request.path_params["customer_id"])
-            except ValidationError as error:
-                where = ("path", "customer_id")
-                raise RequestValidationError([{**one, "loc": where} for one in error.errors()]) from None
-            return await endpoint(customer_id=customer_id, context=request.app.state.context, request=request)
-
-        return handle
-
-
-router = APIRouter(prefix="/v1/customers", tags=["customers"], dependencies=[RequiresRead])
-COLUMNS = (
-    *("customer_id", "churn", "band", "purchase", "previous", "trend_7d", "value_at_risk", "expected_gain"),
-    *("country", "channel", "reasons", "model", "as_of", "scored_at"),
-)
-"""Of the CSV."""
-_END_OF_TIME = 4_102_444_800_000
-"""2100-01-01 in Unix milliseconds: later than every score."""
-
-
-def unknown(customer_id: str) -> ProblemError:
-    """Return the problem that a customer is not known."""
-    shown = customer_id if len(customer_id) <= 64 else customer_id[:63] + "…"
-    what = f"No score is held for customer {shown!r}."
-    return ProblemError(what, "Check the id; a customer is known from their first event on.", kind="unknown-customer")
-
-
-def erased(customer_id: str, at: datetime) -> ProblemError:
-    """Return the problem that a customer was erased."""
-    what = f"Customer {customer_id[:64]!r} was erased, as asked for on {at:%Y-%m-%d %H:%M} UTC."
-    return ProblemError(what, "They are known again from their next event on.", kind="erased-customer")
-
-
-async def _filters(
+async def _filter(
     *,
     band: Annotated[list[Band] | None, Query(description="Bands to list; give it again for more.")] = None,
     country: Annotated[str | None, Query(max_length=256)] = None,
@@ -158,8 +118,9 @@ async def _filters(
     return CustomerFilter(tuple(sorted(set(band or ()))), country, channel, min_value, min_churn)
 
 
-Filters = Annotated[CustomerFilter, Depends(_filters)]
-SortBy = Annotated[Sort, Query(description="What the list falls by.")]
+FilterDep = Annotated[CustomerFilter, Depends(_filter)]
+SortBy = Annotated[Sort, Query(description="What the list is sorted by, falling.")]
+router = APIRouter(prefix="/v1/customers", tags=["customers"], dependencies=[RequiresRead])
 
 
 @router.get(
@@ -174,14 +135,14 @@ def customers_at_risk(
     *,
     context: ContextDep,
     request: Request,
-    query_filter: Filters,
+    query_filter: FilterDep,
     sort: SortBy = "churn",
     page_size: PageSize = 50,
     page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
 ) -> Response:
     """List customers by falling risk or value, in pages."""
     if wants_csv(request.headers.get("accept")):
-        return at_risk_csv(context, query_filter, sort)
+        return _at_risk_csv(context, query_filter, sort)
     query = [query_filter.__dict__, sort]
     page = at_risk(context.feed.scores, query_filter, sort, read_token(query, page_token_), page_size)
     token = orjson.dumps(page_token(query, page.following))
@@ -190,21 +151,22 @@ def customers_at_risk(
 
 
 @router.get("/at-risk.csv", summary="Customers by risk, as CSV", description=WHOLE_LIST, **CSV_ROUTE)
-async def customers_at_risk_csv(context: ContextDep, query_filter: Filters, sort: SortBy = "churn") -> Response:
+async def customers_at_risk_csv(context: ContextDep, query_filter: FilterDep, sort: SortBy = "churn") -> Response:
     """Return customers by falling risk or value, as CSV."""
-    return at_risk_csv(context, query_filter, sort)
+    return _at_risk_csv(context, query_filter, sort)
 
 
 @router.post(
     "/scores",
-    response_model=LookedUp,
+    response_model=ScoreResults,
     summary="Scores of many customers",
     description="Up to 1,000 customers at once, from memory, in the order of the request.",
 )
-def look_up(look: LookUp, context: ContextDep) -> Response:
+def look_up(query: ScoresRequest, context: ContextDep) -> Response:
     """Look up the scores of many customers."""
     return Response(
-        b'{"results":[%b]}' % b",".join(_looked(context, one) for one in look.customer_ids), media_type=JSON
+        b'{"results":[%b]}' % b",".join(_result(context, customer_id) for customer_id in query.customer_ids),
+        media_type=JSON,
     )
 
 
@@ -212,7 +174,7 @@ async def customer_score(customer_id: CustomerId, context: ContextDep, request: 
     """Return the latest score of a customer."""
     body = context.feed.scores.score(customer_id)
     if body is None:
-        raise not_held(context, customer_id)
+        raise _without_score(context, customer_id)
     return answer(request, _with_staleness(body), tag=tag_of(body, weak=True), media_type=JSON)
 
 
@@ -247,24 +209,24 @@ def customer_history(
     before = int(after[0]) if after else _END_OF_TIME
     rows = context.queries.rows("score_history_page", customer=customer_id, before=before, limit=page_size + 1)
     if not rows and context.feed.scores.score(customer_id) is None:
-        raise not_held(context, customer_id)
+        raise _without_score(context, customer_id)
     page = rows[:page_size]
     following = (page[-1]["as_of"].timestamp() * 1_000, customer_id) if len(rows) > page_size else None
-    answer = {
+    body = {
         "customer_id": customer_id,
-        "scores": [_past(row) for row in reversed(page)],
+        "scores": [_historical(row) for row in reversed(page)],
         "next_page_token": page_token(query, following),
     }
-    return Response(orjson.dumps(answer), media_type=JSON)
+    return Response(orjson.dumps(body), media_type=JSON)
 
 
-def at_risk_csv(context: Context, query_filter: CustomerFilter, sort: Sort) -> Response:
+def _at_risk_csv(context: Context, query_filter: CustomerFilter, sort: Sort) -> Response:
     """Return all customers that match a filter, as CSV."""
     chunks = by_risk_in_chunks(context.feed.scores, query_filter, sort)
-    return csv_response("at-risk", COLUMNS, _rows(chunks), VARIES)
+    return csv_response("at-risk", _CSV_COLUMNS, _csv_rows(chunks), VARIES)
 
 
-def _rows(chunks: Iterator[list[bytes]]) -> Iterator[list[dict[str, Any]]]:
+def _csv_rows(chunks: Iterator[list[bytes]]) -> Iterator[list[dict[str, Any]]]:
     for bodies in chunks:
         rows = [orjson.loads(body) for body in bodies]
         for row in rows:
@@ -281,31 +243,44 @@ _scored_at = msgspec.json.Decoder(_ScoredAt)
 
 
 def _with_staleness(body: bytes) -> bytes:
-    # Read from the very bytes that are answered: a column beside them might be of the score before.
+    # Read from the very bytes that are sent: the view's columns might already describe another score.
     age = max(0.0, time.time() - _scored_at.decode(body).scored_at.timestamp())
     return b'%b,"staleness_seconds":%.3f}' % (body.rstrip()[:-1], age)
 
 
-def _looked(context: Context, customer_id: str) -> bytes:
+def _result(context: Context, customer_id: str) -> bytes:
     body = context.feed.scores.score(customer_id)
     if body is not None:
         return b'{"customer_id":%b,"status":"found","score":%b}' % (orjson.dumps(customer_id), body)
-    problem = not_held(context, customer_id)
+    problem = _without_score(context, customer_id)
     if not isinstance(problem, ProblemError):
         raise problem
     status = "erased" if problem.kind == "erased-customer" else "never_seen"
     return orjson.dumps({"customer_id": customer_id, "status": status, "score": None})
 
 
-def not_held(context: Context, customer_id: str) -> Exception:
+def _without_score(context: Context, customer_id: str) -> Exception:
     """Return what to raise for a customer without a score: unknown, erased, or the scores are still being read."""
     if context.feed.reader.caught_up:
         erasure = context.feed.erasures.of(customer_id)
-        return unknown(customer_id) if erasure is None else erased(customer_id, erasure.request.requested_at)
+        return _unknown(customer_id) if erasure is None else _erased(customer_id, erasure.request.requested_at)
     return UnavailableError("The scores are still being read from Kafka.", "Ask again in a moment; see /readyz.")
 
 
-def _past(row: dict[str, Any]) -> dict[str, Any]:
+def _unknown(customer_id: str) -> ProblemError:
+    """Return the problem that a customer is not known."""
+    shown = customer_id if len(customer_id) <= 64 else customer_id[:63] + "…"
+    what = f"No score is held for customer {shown!r}."
+    return ProblemError(what, "Check the id; a customer is known from their first event on.", kind="unknown-customer")
+
+
+def _erased(customer_id: str, at: datetime) -> ProblemError:
+    """Return the problem that a customer was erased."""
+    what = f"Customer {customer_id[:64]!r} was erased, as asked for on {at:%Y-%m-%d %H:%M} UTC."
+    return ProblemError(what, "They are known again from their next event on.", kind="erased-customer")
+
+
+def _historical(row: dict[str, Any]) -> dict[str, Any]:
     kept = ("as_of", "scored_at", "churn", "purchase", "band", "value_at_risk", "expected_gain")
     return {
         **{name: row[name] for name in kept},

@@ -1,4 +1,4 @@
-"""`DELETE /v1/customers/{id}` and the report on it."""
+"""`DELETE /v1/customers/{id}`, and the report on an erasure."""
 
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -10,18 +10,23 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from clickhouse.audit import AuditEntry, record_audit
-from ebb.contracts import erasures
-from ebb.contracts.erasures import Erasure, ErasurePart, digest_of, key_of, partition_of
-from ebb.kafka.acknowledged_producer import BusyError
+from ebb.contracts.erasures import (
+    Erasure,
+    ErasurePart,
+    ErasurePartReport,
+    ErasureRequest,
+    digest_of,
+    key_of,
+    partition_of,
+)
 from serving.api.types import CustomerId
 from serving.context import ContextDep
 from serving.http.auth import AdminPrincipal
 from serving.http.problems import ProblemError
 from serving.projections.erasures import REPORTING
 
-router = APIRouter(prefix="/v1", tags=["erasure"])
-_KEPT = timedelta(days=7)
-"""Retention of the topics whose records cannot be taken out one by one."""
+_RETENTION = timedelta(days=7)
+"""Retention of the topics whose records cannot be deleted one by one."""
 _MEANING = {
     ErasurePart.ORDER: "The record that erases the customer is in their partition.",
     ErasurePart.WORKER: "State, its checkpoint and the score are erased.",
@@ -31,24 +36,24 @@ _MEANING = {
 
 
 class PartReport(BaseModel):
-    """What one part has done."""
+    """What one part of the system has deleted."""
 
     part: ErasurePart
     meaning: str
-    done_at: AwareDatetime | None = Field(description="None while it is still to be done.")
+    done_at: AwareDatetime | None = Field(description="Null while it is still to be done.")
     details: dict[str, int] = Field(description="Rows deleted by table, or where in the stream it was done.")
 
 
-class Left(BaseModel):
-    """What expires by itself rather than being deleted."""
+class Retained(BaseModel):
+    """Records that expire by themselves rather than being deleted."""
 
     where: str
-    until: AwareDatetime | None = Field(description="None: for as long as the topic is kept.")
+    until: AwareDatetime | None = Field(description="Null: for as long as the topic is kept.")
     what: str
 
 
 class ErasureReport(BaseModel):
-    """An erasure, and how far it is."""
+    """An erasure and its progress."""
 
     erasure_id: str
     status: str = Field(description="`under way` or `done`.")
@@ -57,7 +62,10 @@ class ErasureReport(BaseModel):
     requested_by: str = Field(description="Id of the key.")
     done_at: AwareDatetime | None
     parts: list[PartReport]
-    left: list[Left]
+    left: list[Retained]
+
+
+router = APIRouter(prefix="/v1", tags=["erasure"])
 
 
 @router.delete(
@@ -81,7 +89,7 @@ async def erase_customer(
         actor=principal.id, action="customer.erase", subject=digest, details={"erasure": identity}, address=address
     )
     await run_in_threadpool(record_audit, context.settings, entry)
-    erasure_request = erasures.ErasureRequest(
+    erasure_request = ErasureRequest(
         erasure_id=identity,
         customer_id=customer_id,
         digest=digest,
@@ -89,18 +97,15 @@ async def erase_customer(
         requested_by=principal.id,
     )
     record = (key_of(identity, ErasurePart.REQUEST), erasure_request.model_dump_json().encode())
-    place = partition_of(identity, context.settings.partitions)
-    try:
-        await context.producer.deliver(context.settings.topics.erasures, [record], partition=place)
-    except BusyError as error:
-        raise ProblemError(error.what, error.hint, kind="too-many-requests", headers={"Retry-After": "1"}) from None
+    partition = partition_of(identity, context.settings.partitions)
+    await context.producer.deliver(context.settings.topics.erasures, [record], partition=partition)
     return _accepted(Erasure(erasure_request))
 
 
 @router.get(
     "/erasures/{erasure_id}",
     response_model=ErasureReport,
-    summary="How far an erasure is",
+    summary="Progress of an erasure",
     description="The proof of an erasure: which part erased the customer when, how many rows were deleted from which "
     "table, and what expires by itself. Needs a key of scope `admin`.",
 )
@@ -114,34 +119,33 @@ async def erasure(
     if found is None:
         what = f"There is no erasure {erasure_id!r}."
         raise ProblemError(what, "A new one is known everywhere within a moment.", kind="unknown-erasure")
-    return report(found)
+    return _report(found)
 
 
-def report(found: Erasure) -> ErasureReport:
-    """Return how far an erasure is."""
-    request = found.request
-    parts = []
-    for part in REPORTING:
-        part_report = found.reports.get(part)
-        details = {} if part_report is None else part_report.details
-        at = None if part_report is None else part_report.at
-        parts.append(PartReport(part=part, meaning=_MEANING[part], done_at=at, details=details))
-    expiry = request.requested_at + _KEPT
+def _report(erasure: Erasure) -> ErasureReport:
+    request = erasure.request
+    expiry = request.requested_at + _RETENTION
     return ErasureReport(
         erasure_id=request.erasure_id,
-        status="done" if found.done else "under way",
+        status="done" if erasure.done else "under way",
         customer_digest=request.digest,
         requested_at=request.requested_at,
         requested_by=request.requested_by,
         done_at=request.done_at,
-        parts=parts,
+        parts=[_part_report(part, erasure.reports.get(part)) for part in REPORTING],
         left=[
-            Left(where="ebb.activity, ebb.activity.dlq, ebb.alerts", until=expiry, what="Records as they came."),
-            Left(where="ebb.examples", until=None, what="Features of past snapshots, under the id."),
+            Retained(where="ebb.activity, ebb.activity.dlq, ebb.alerts", until=expiry, what="Records as they came."),
+            Retained(where="ebb.examples", until=None, what="Features of past snapshots, under the id."),
         ],
     )
 
 
-def _accepted(found: Erasure) -> Response:
-    location = f"/v1/erasures/{found.request.erasure_id}"
-    return Response(report(found).model_dump_json(), 202, {"Location": location}, media_type="application/json")
+def _part_report(part: ErasurePart, published: ErasurePartReport | None) -> PartReport:
+    if published is None:
+        return PartReport(part=part, meaning=_MEANING[part], done_at=None, details={})
+    return PartReport(part=part, meaning=_MEANING[part], done_at=published.at, details=published.details)
+
+
+def _accepted(erasure: Erasure) -> Response:
+    location = f"/v1/erasures/{erasure.request.erasure_id}"
+    return Response(_report(erasure).model_dump_json(), 202, {"Location": location}, media_type="application/json")

@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz`, `/metrics`: for those who operate it. They hold no customer's data and need no key."""
+"""`/livez`, `/readyz`, `/metrics`: for operators. They hold no customer's data and need no key."""
 
 from typing import Annotated
 
@@ -9,11 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from serving.context import Context, ContextDep
 
-router = APIRouter(tags=["health"])
-
 
 class Check(BaseModel):
-    """One thing that the API needs or uses."""
+    """One dependency of the API."""
 
     name: str
     ok: bool
@@ -23,10 +21,13 @@ class Check(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether the process lives or is ready, and by which checks."""
+    """Whether the process is alive or ready, and by which checks."""
 
     status: str
     checks: list[Check] | None = None
+
+
+router = APIRouter(tags=["health"])
 
 
 @router.get("/livez", response_model=Readiness, response_model_exclude_none=True, summary="Whether the process lives")
@@ -41,7 +42,7 @@ async def livez(context: ContextDep) -> Response:
     response_model=Readiness,
     response_model_exclude_none=True,
     summary="Whether to send requests here",
-    description="503 until the scores are caught up with what stood on the topic at the start, while Kafka does not "
+    description="503 until the scores are caught up with what was on the topic at the start, while Kafka does not "
     "answer, and while the server drains. `?verbose` lists the checks.",
     responses={503: {"model": Readiness, "description": "Not ready."}},
 )
@@ -54,7 +55,7 @@ def readyz(
     status = "ready" if ready else "not ready"
     if verbose is None:
         return JSONResponse({"status": status}, 200 if ready else 503)
-    return JSONResponse({"status": status, "checks": [one.model_dump() for one in checks]}, 200 if ready else 503)
+    return JSONResponse({"status": status, "checks": [check.model_dump() for check in checks]}, 200 if ready else 503)
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
@@ -64,13 +65,13 @@ async def metrics() -> Response:
 
 
 def _checks(context: Context, *, full: bool) -> list[Check]:
-    reader, watch = context.feed.reader, context.pipeline_monitor
+    reader, monitor = context.feed.reader, context.pipeline_monitor
     held = f"{len(context.feed.scores):,} scores held"
-    caught = held if reader.caught_up else f"{held}; {reader.behind:,} records still to read. {reader.trouble or ''}"
-    kafka = watch.trouble or reader.trouble
+    scores = held if reader.caught_up else f"{held}; {reader.behind:,} records still to read. {reader.trouble or ''}"
+    kafka = monitor.trouble or reader.trouble
     draining = context.hub.draining
     checks = [
-        Check(name="scores", ok=reader.caught_up, required=True, why=caught.strip()),
+        Check(name="scores", ok=reader.caught_up, required=True, why=scores.strip()),
         Check(name="kafka", ok=kafka is None, required=True, why=kafka or "It answers."),
         Check(name="serving", ok=not draining, required=True, why="It drains." if draining else "It takes requests."),
     ]

@@ -1,4 +1,4 @@
-"""`/v1/models`, `/v1/promotions`, `/v1/drift`: what was learned, how it does, what serves, what has changed."""
+"""`/v1/models`, `/v1/promotions`, `/v1/drift`: published models, their accuracy, changes of champion, drift."""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
@@ -19,6 +19,12 @@ from serving.http.etags import NOT_MODIFIED, answer
 from serving.http.page_tokens import page_token, read_token
 from serving.http.problems import ProblemError
 from serving.projections.models import model_view
+
+MARKDOWN = "text/markdown"
+_NEWEST = 2**32
+"""Above every version."""
+_TEXT = {200: {"content": {MARKDOWN: {"schema": {"type": "string"}}}}, **NOT_MODIFIED}
+_FILE = {200: {"content": {JSON: {"schema": {"type": "object"}}}}, **NOT_MODIFIED}
 
 
 class Model(Answer):
@@ -71,7 +77,7 @@ class MetricDay(Answer):
 
 
 class Metrics(Answer):
-    """How a model did over time, oldest first: predictions made at snapshots, judged when labels matured."""
+    """Metrics of a model over time, oldest first: predictions made at snapshots, evaluated when labels matured."""
 
     name: str
     window: Literal["day", "rolling"]
@@ -79,7 +85,7 @@ class Metrics(Answer):
 
 
 class Version(Answer):
-    """A published version of a model: what learning had made of all labels until a day."""
+    """A published version of a model, trained on all labels until a day."""
 
     version: int
     role: Literal["champion", "challenger"]
@@ -100,7 +106,7 @@ class Versions(Answer):
 
 
 class Promotion(Answer):
-    """A change of what serves a target, or a request for one."""
+    """A change of the champion of a target, or a request for one."""
 
     target: Target
     decided_day: date
@@ -115,7 +121,7 @@ class Promotion(Answer):
 
 
 class Promotions(Answer):
-    """Changes of what serves, newest first."""
+    """Changes of champion, newest first."""
 
     promotions: list[Promotion]
 
@@ -137,21 +143,16 @@ class ModelDrift(Answer):
     drift: list[DriftValue]
 
 
-router = APIRouter(prefix="/v1", tags=["models"], dependencies=[RequiresRead])
-MARKDOWN = "text/markdown"
 ModelName = Annotated[
     str, Path(min_length=1, max_length=100, description="Name of the model.", examples=["churn.logistic"])
 ]
-_TEXT = {200: {"content": {MARKDOWN: {"schema": {"type": "string"}}}}, **NOT_MODIFIED}
-_FILE = {200: {"content": {JSON: {"schema": {"type": "object"}}}}, **NOT_MODIFIED}
-_NEWEST = 2**32
-"""Above every version."""
+router = APIRouter(prefix="/v1", tags=["models"], dependencies=[RequiresRead])
 
 
 @router.get(
     "/models",
     response_model=Models,
-    summary="The models and how they do",
+    summary="The models and their accuracy",
     description="The latest version of each model that learning has published, champions first. Metrics are by "
     "progressive validation: on predictions made before the label was known.",
     responses=NOT_MODIFIED,
@@ -171,33 +172,33 @@ async def model(name: ModelName, context: ContextDep, request: Request) -> Respo
 @router.get(
     "/models/{name}/metrics",
     response_model=Metrics,
-    summary="How a model did over time",
+    summary="Metrics of a model over time",
     description="By the days on which labels matured, oldest first: on the labels of each day alone, or over the "
     "window of the latest labels (`rolling`). Answered by ClickHouse.",
 )
 def metrics(
     name: ModelName,
     context: ContextDep,
-    window: Annotated[Literal["day", "rolling"], Query(description="Labels that are judged.")] = "rolling",
+    window: Annotated[Literal["day", "rolling"], Query(description="Labels that the metrics are of.")] = "rolling",
     days: Annotated[int, Query(ge=1, le=730, description="Label dates to return, counted back from the last.")] = 60,
 ) -> Response:
-    """Return what was measured of a model, day by day."""
-    one, _ = _find(context, name)
-    found: dict[Any, dict[str, Any]] = {}
+    """Return the metrics of a model, day by day."""
+    snapshot, _ = _find(context, name)
+    by_day: dict[Any, dict[str, Any]] = {}
     for row in context.queries.rows(
-        "candidate_metrics", target=one.target, candidate=one.candidate, window=window, days=days
+        "candidate_metrics", target=snapshot.target, candidate=snapshot.candidate, window=window, days=days
     ):
-        day = found.setdefault(row["matured_day"], {"day": row["matured_day"], "labels": 0, "metrics": {}})
+        day = by_day.setdefault(row["matured_day"], {"day": row["matured_day"], "labels": 0, "metrics": {}})
         day["labels"] = max(day["labels"], int(row["labels"]))
         day["metrics"][row["metric"]] = row["value"]
-    return Response(orjson.dumps({"name": name, "window": window, "days": list(found.values())}), media_type=JSON)
+    return Response(orjson.dumps({"name": name, "window": window, "days": list(by_day.values())}), media_type=JSON)
 
 
 @router.get(
     "/models/{name}/versions",
     response_model=Versions,
     summary="The published versions of a model",
-    description="Each is what the run of learning had made of all labels until a day. Newest first, from ClickHouse.",
+    description="Each was trained on all labels until a day. Newest first, from ClickHouse.",
 )
 def versions(
     name: ModelName,
@@ -246,8 +247,8 @@ def artefact(
     version: Annotated[int | None, Query(ge=0, lt=_NEWEST, description="A published version.")] = None,
 ) -> Response:
     """Return a snapshot as it was published."""
-    one, body = _find(context, name)
-    if version not in {None, one.version}:
+    snapshot, body = _find(context, name)
+    if version not in {None, snapshot.version}:
         rows = context.queries.rows("model_version", model=name, version=version)
         try:
             body = ModelSnapshot.from_row(rows[0]).encode() if rows else b""
@@ -256,15 +257,15 @@ def artefact(
         if not body:
             what = f"No version {version} of {name} was published."
             raise ProblemError(what, f"GET /v1/models/{name}/versions lists them.", kind="unknown-model")
-    known = one.version if version is None else version
-    headers = {"Content-Disposition": f'attachment; filename="{one.name}-{known}.json"'}
+    known = snapshot.version if version is None else version
+    headers = {"Content-Disposition": f'attachment; filename="{snapshot.name}-{known}.json"'}
     return answer(request, body, media_type=JSON, headers=headers)
 
 
 @router.get(
     "/promotions",
     response_model=Promotions,
-    summary="What changed of what serves",
+    summary="Changes of champion",
     description="By the rule or by request, carried out or not, newest first. Answered by ClickHouse.",
 )
 def promotions(
@@ -280,7 +281,7 @@ def promotions(
 @router.get(
     "/drift",
     response_model=ModelDrift,
-    summary="How far the world has moved",
+    summary="Drift",
     description="The latest statistics of drift of features, of scores and of errors. Answered by ClickHouse.",
 )
 def drift(
@@ -289,22 +290,22 @@ def drift(
 ) -> Response:
     """Return the latest statistics of drift."""
     rows = [
-        {"kind": one, **{name: row[name] for name in ("target", "name", "statistic")}}
+        {"kind": drifting, **{name: row[name] for name in ("target", "name", "statistic")}}
         | {"value": row["latest"], "day": row["as_of_day"]}
-        for one in dict.fromkeys(kind or ("error", "score", "feature"))
-        for row in context.queries.rows("drift_latest", kind=one)
+        for drifting in dict.fromkeys(kind or ("error", "score", "feature"))
+        for row in context.queries.rows("drift_latest", kind=drifting)
     ]
     return Response(orjson.dumps({"drift": rows}), media_type=JSON)
 
 
 def _find(context: Context, name: str) -> tuple[ModelSnapshot, bytes]:
     """Return the latest version of a model, without its payload, and its record."""
-    found = context.feed.models.get(name)
-    if found is not None:
-        return found
+    record = context.feed.models.get(name)
+    if record is not None:
+        return record
     if not context.feed.reader.caught_up:
         what = "The models are still being read from Kafka."
         raise UnavailableError(what, "Ask again in a moment; see /readyz.")
-    known = ", ".join(one.name for one in context.feed.models.all())
+    known = ", ".join(snapshot.name for snapshot in context.feed.models.all())
     what = f"There is no model {name!r}; there are {known or 'none yet'}."
     raise ProblemError(what, f"A name is a target ({', '.join(TARGETS)}), a dot and a candidate.", kind="unknown-model")

@@ -31,6 +31,9 @@ EXAMPLE_FEATURES: dict[str, Any] = {
     "purchases_total": 3,
     "spend_total": 187.5,
 }
+NEEDED = ("recency_days", "tenure_days")
+"""Cannot be derived, and 0 would be wrong: a customer who is new and active this very moment."""
+_NEVER_NEGATIVE = frozenset(feature.name for feature in FEATURES if feature.unit in {"days", "events"})
 
 
 class WhatIf(BaseModel):
@@ -80,9 +83,34 @@ class Predicted(Answer):
     left_out: list[str] = Field(description="Features that were not given.")
 
 
-NEEDED = ("recency_days", "tenure_days")
-"""Cannot be derived, and 0 would be wrong: a customer who is new and active this very moment."""
-_NEVER_NEGATIVE = frozenset(feature.name for feature in FEATURES if feature.unit in {"days", "events"})
+router = APIRouter(prefix="/v1", tags=["models"], dependencies=[RequiresRead])
+
+
+@router.post(
+    "/predict",
+    response_model=Predicted,
+    summary="What if",
+    description="Features in, calibrated probabilities, band and reasons out, by the very models that score customers "
+    "now. Nothing is stored. Names and units are those of docs/features.md.",
+)
+async def predict(query: WhatIf, context: ContextDep) -> Response:
+    """Score features that are given."""
+    features, left_out = vector(query.features)
+    inputs = design(features)
+    scorers = {target: context.feed.models.scorer(target) or cold_start(target, context.settings) for target in TARGETS}
+    # In single precision and to six digits, as the workers publish it.
+    churn, purchase = (np.float32(scorers[target].score(inputs)[0]) for target in TARGETS)
+    band = BANDS[int(np.searchsorted(np.array(context.settings.band_thresholds), churn, side="right"))]
+    answer = {
+        "target": query.target,
+        "churn": round(float(churn), 6),
+        "purchase": round(float(purchase), 6),
+        "band": band.value,
+        "reasons": explain(scorers[query.target], features, inputs=inputs)[0],
+        "models": {target: {"name": one.name, "version": one.version} for target, one in scorers.items()},
+        "left_out": left_out,
+    }
+    return Response(orjson.dumps(answer), media_type=JSON)
 
 
 def vector(given: Mapping[str, float]) -> tuple[npt.NDArray[np.float32], list[str]]:
@@ -128,33 +156,3 @@ def _derived(given: Mapping[str, float]) -> dict[str, float]:
         "view_to_cart": of("carts_30d") / (of("views_30d") + 1),
         "cart_to_purchase": of("purchases_30d") / (of("carts_30d") + 1),
     }
-
-
-router = APIRouter(prefix="/v1", tags=["models"], dependencies=[RequiresRead])
-
-
-@router.post(
-    "/predict",
-    response_model=Predicted,
-    summary="What if",
-    description="Features in, calibrated probabilities, band and reasons out, by the very models that score customers "
-    "now. Nothing is stored. Names and units are those of docs/features.md.",
-)
-async def predict(query: WhatIf, context: ContextDep) -> Response:
-    """Score features that are given."""
-    features, left_out = vector(query.features)
-    inputs = design(features)
-    scorers = {target: context.feed.models.scorer(target) or cold_start(target, context.settings) for target in TARGETS}
-    # In single precision and to six digits, as the workers publish it.
-    churn, purchase = (np.float32(scorers[target].score(inputs)[0]) for target in TARGETS)
-    band = BANDS[int(np.searchsorted(np.array(context.settings.band_thresholds), churn, side="right"))]
-    answer = {
-        "target": query.target,
-        "churn": round(float(churn), 6),
-        "purchase": round(float(purchase), 6),
-        "band": band.value,
-        "reasons": explain(scorers[query.target], features, inputs=inputs)[0],
-        "models": {target: {"name": one.name, "version": one.version} for target, one in scorers.items()},
-        "left_out": left_out,
-    }
-    return Response(orjson.dumps(answer), media_type=JSON)

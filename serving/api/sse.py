@@ -12,13 +12,13 @@ from starlette.responses import Response
 from ebb.contracts.scores import Band
 from ebb.contracts.stream import MAX_CUSTOMERS, Filter, Topic
 from serving.context import Context, ContextDep
-from serving.http.auth import GRANT, Principal, RequiresRead
+from serving.http.auth import PRINCIPAL, Principal, RequiresRead
 from serving.http.problems import ProblemError
 from serving.streaming.subscriptions import Subscription
 
-router = APIRouter(prefix="/v1", tags=["stream"], dependencies=[RequiresRead])
 SEND_SECONDS = 30.0
-"""A client that takes nothing for this long is cut off."""
+"""A client that reads nothing for this long is cut off."""
+router = APIRouter(prefix="/v1", tags=["stream"], dependencies=[RequiresRead])
 
 
 @router.get(
@@ -50,39 +50,39 @@ async def stream_events(
     )
     if context.hub.closing.is_set() or context.hub.streams >= context.settings.stream_clients:
         what = "This replica has all the streams it may have."
-        raise ProblemError(what, "Come back later.", kind="unavailable", headers={"Retry-After": "10"})
+        raise ProblemError(what, "Reconnect later.", kind="unavailable", headers={"Retry-After": "10"})
     if not context.feed.reader.caught_up:
         what = "This replica is still reading the topics."
-        raise ProblemError(what, "Come back in a moment.", kind="unavailable", headers={"Retry-After": "1"})
+        raise ProblemError(what, "Reconnect in a moment.", kind="unavailable", headers={"Retry-After": "1"})
     subscription = Subscription(frozenset(topics or ("scores", "alerts")), query_filter)
-    # Heartbeats of ours carry a sequence; the library's own pings would not.
+    # Our heartbeats have a sequence, which the library's own pings have not.
     return EventSourceResponse(
-        _events(context, subscription, request.scope[GRANT], last_event_id), ping=3_600, send_timeout=SEND_SECONDS
+        _events(context, subscription, request.scope[PRINCIPAL], last_event_id), ping=3_600, send_timeout=SEND_SECONDS
     )
 
 
 async def _events(
-    context: Context, subscription: Subscription, principal: Principal, last: str | None
+    context: Context, subscription: Subscription, principal: Principal, last_event_id: str | None
 ) -> AsyncIterator[ServerSentEvent]:
     hub, queue, every = context.hub, subscription.queue, context.settings.heartbeat_seconds
     if not hub.connect():
         return
     try:
-        epoch, _, sequence = (last or "").rpartition(":")
-        missed = hub.missed(epoch, int(sequence) if sequence.isdigit() else -1, subscription) if last else []
-        for item in missed or ():
-            queue.put(item)
+        epoch, _, sequence = (last_event_id or "").rpartition(":")
+        missed = hub.missed(epoch, int(sequence) if sequence.isdigit() else -1, subscription) if last_event_id else []
+        for message in missed or ():
+            queue.put(message)
         hub.add(subscription)
         yield _event("unrecoverable" if missed is None else "subscribed", hub.epoch, hub.sequence if not missed else -1)
         due = time.monotonic() + every
         while not (hub.closing.is_set() or queue.overflowed.is_set() or context.authenticator.has_ended(principal)):
-            # Short waits, so that the end of the server, or of the key, is seen soon.
+            # Short waits, so that a shutdown, or the end of the key, is noticed soon.
             await queue.wait(min(1.0, max(0.0, due - time.monotonic())))
-            while (one := queue.get()) is not None:
-                if not isinstance(one, str):
-                    item = one[0]
-                    number = f"{hub.epoch}:{item.sequence}"
-                    yield ServerSentEvent(item.body.decode(), event=item.type, id=number, sep="\n")
+            while (waiting := queue.get()) is not None:
+                if not isinstance(waiting, str):
+                    message = waiting[0]
+                    identity = f"{hub.epoch}:{message.sequence}"
+                    yield ServerSentEvent(message.body.decode(), event=message.type, id=identity, sep="\n")
             if time.monotonic() >= due:
                 yield _event("heartbeat", hub.epoch, hub.sequence)
                 due = time.monotonic() + every

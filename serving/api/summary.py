@@ -1,4 +1,4 @@
-"""`/v1/summary`: the whole at a glance."""
+"""`/v1/summary`: everything at a glance, computed at most once a second."""
 
 import time
 from datetime import date, datetime
@@ -24,6 +24,11 @@ from serving.http.etags import NOT_MODIFIED, answer
 from serving.projections.models import model_view
 from serving.projections.ranking import movers
 from serving.projections.scores import NO_BAND, ScoreView
+
+BINS = 20
+MOVERS = 6
+ACCURACY_DAYS = 60
+_FRESH_SECONDS = 1.0
 
 
 class BandCount(Answer):
@@ -74,7 +79,7 @@ class Accuracy(Answer):
 
 
 class CalibrationBin(Answer):
-    """Predictions of a range against what happened."""
+    """Predictions of a range against outcomes."""
 
     predicted: float
     observed: float
@@ -140,28 +145,40 @@ class Summary(Answer):
     unavailable: list[str]
 
 
-BINS = 20
-MOVERS = 6
-ACCURACY_DAYS = 60
-_FRESH_SECONDS = 1.0
+router = APIRouter(prefix="/v1", dependencies=[RequiresRead])
 
 
-class SummaryMaker:
-    """Makes the summary at most once a second, however many ask. Call from a thread."""
+@router.get(
+    "/summary",
+    response_model=Summary,
+    tags=["overview"],
+    summary="Everything at a glance",
+    description="Customers by band and by risk, movers, realised accuracy, labels, lag. At most a second old. Parts "
+    "that are not available now are null and named in `unavailable`; the rest still answers.",
+    responses=NOT_MODIFIED,
+)
+def summary(request: Request) -> Response:
+    """Return the summary."""
+    cached: CachedSummary = request.app.state.summary
+    return answer(request, cached.body(), media_type=JSON)
+
+
+class CachedSummary:
+    """The summary, computed at most once a second for all clients. Call it from a thread."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._made: tuple[float, bytes] = (-_FRESH_SECONDS, b"")
+        self._cached: tuple[float, bytes] = (-_FRESH_SECONDS, b"")
 
     def body(self) -> bytes:
         """Return the summary as JSON."""
-        made_at, body = self._made
-        if time.monotonic() - made_at >= _FRESH_SECONDS:
-            body = orjson.dumps(self._make())
-            self._made = (time.monotonic(), body)
+        computed_at, body = self._cached
+        if time.monotonic() - computed_at >= _FRESH_SECONDS:
+            body = orjson.dumps(self._compute())
+            self._cached = (time.monotonic(), body)
         return body
 
-    def _make(self) -> dict[str, Any]:
+    def _compute(self) -> dict[str, Any]:
         context = self._context
         scores, pipeline = context.feed.scores, context.pipeline_monitor.pipeline
         champion = context.feed.models.champion("churn")
@@ -171,8 +188,8 @@ class SummaryMaker:
         )
         totals = context.queries.rows_or_none("labels_by_day", target="churn")
         reliability = context.queries.rows_or_none("reliability", target="churn", candidate=SERVED, days=30)
-        letters = context.queries.rows_or_none("dead_letters_by_reason")
-        parts = {"accuracy": accuracy, "calibration": reliability, "labels": totals, "dead_letters": letters}
+        dead_letters = context.queries.rows_or_none("dead_letters_by_reason")
+        parts = {"accuracy": accuracy, "calibration": reliability, "labels": totals, "dead_letters": dead_letters}
         unavailable = sorted(name for name, part in parts.items() if part is None)
         return {
             "event_time": context.event_time(),
@@ -192,7 +209,7 @@ class SummaryMaker:
             "pipeline": _health(pipeline),
             "dead_letters": {
                 "total": pipeline.dead_letters if pipeline else None,
-                "by_reason": _by_reason(letters),
+                "by_reason": _by_reason(dead_letters),
             },
             "streams": context.hub.streams,
             "unavailable": unavailable if pipeline else sorted([*unavailable, "pipeline"]),
@@ -295,21 +312,3 @@ def _health(pipeline: PipelineStatus | None) -> dict[str, Any] | None:
 
 def _partition(lag: PartitionLag) -> dict[str, Any]:
     return {"partition": lag.partition, "lag_events": lag.events, "lag_seconds": round(lag.seconds, 1)}
-
-
-router = APIRouter(prefix="/v1", dependencies=[RequiresRead])
-
-
-@router.get(
-    "/summary",
-    response_model=Summary,
-    tags=["overview"],
-    summary="Everything at a glance",
-    description="Customers by band and by risk, movers, realised accuracy, labels, lag. At most a second old. Parts "
-    "that are not available now are null and named in `unavailable`; the rest still answers.",
-    responses=NOT_MODIFIED,
-)
-def summary(request: Request) -> Response:
-    """Return the summary."""
-    maker: SummaryMaker = request.app.state.summary
-    return answer(request, maker.body(), media_type=JSON)

@@ -1,4 +1,4 @@
-"""`/v1/trends`: how the bands moved by day, the accuracy to expect while labels are pending, drift."""
+"""`/v1/trends`: the bands by day, the accuracy expected while labels are pending, drift."""
 
 from datetime import date, timedelta
 from typing import Annotated, Any
@@ -15,8 +15,15 @@ from serving.cached_queries import Rows
 from serving.context import ContextDep
 from serving.http.auth import RequiresRead
 
+MOVED_PSI = 0.25
+"""Above it a distribution counts as moved, as in the alert rules of `prometheus/`."""
+ESTIMATES = 60
+"""Snapshots listed."""
+FRESH_SECONDS = 10.0
+"""The bands over time read every score of the last days; their result moves in days."""
 
-class BandThen(Answer):
+
+class BandTotals(Answer):
     """A band at the end of a day."""
 
     band: Band
@@ -25,14 +32,14 @@ class BandThen(Answer):
 
 
 class BandDay(Answer):
-    """How a day of event time ended."""
+    """The bands at the end of a day of event time."""
 
     day: date
-    bands: list[BandThen] = Field(description="All four, low first.")
+    bands: list[BandTotals] = Field(description="All four, low first.")
 
 
 class Estimate(Answer):
-    """What the probabilities of a day's snapshot promise of their ROC-AUC, and what came of it."""
+    """ROC-AUC of a day's snapshot: expected from its probabilities, and realised once labels are known."""
 
     snapshot_day: date
     due_day: date = Field(description="When the labels are known.")
@@ -41,37 +48,31 @@ class Estimate(Answer):
     customers: int
 
 
-class Moved(Answer):
+class MovedFeature(Answer):
     """A feature whose values moved away from their reference."""
 
     name: str
     psi: float = Field(description="Population stability index against the reference.")
 
 
-class DriftThen(Answer):
+class DriftSummary(Answer):
     """How far inputs and scores are from their reference."""
 
     score_psi: float | None
     features: int = Field(description="Features watched.")
-    moved: list[Moved] = Field(description="Features with a PSI above 0.25, the largest first.")
+    moved: list[MovedFeature] = Field(description="Features with a PSI above 0.25, the largest first.")
 
 
 class Trends(Answer):
-    """What moves in days rather than seconds. A part that is not available now is null."""
+    """What changes in days rather than seconds. A part that is not available now is null."""
 
     bands: list[BandDay] | None
     estimated: list[Estimate] | None
-    drift: DriftThen | None
+    drift: DriftSummary | None
     countries: list[str] = Field(description="Countries of the customers held, to filter by.")
 
 
 router = APIRouter(prefix="/v1", dependencies=[RequiresRead])
-MOVED_PSI = 0.25
-"""Above it a distribution counts as moved, as in the alert rules of `prometheus/`."""
-ESTIMATES = 60
-"""Snapshots listed."""
-FRESH_SECONDS = 10.0
-"""The bands over time read every score of the last days; their result moves in days."""
 
 
 @router.get(
@@ -85,17 +86,17 @@ FRESH_SECONDS = 10.0
 def trends(
     context: ContextDep, days: Annotated[int, Query(ge=1, le=365, description="Days of event time.")] = 30
 ) -> Response:
-    """Return what moves in days."""
-    ask = context.queries.rows_or_none
-    answer = {
-        "bands": _bands(ask("bands_over_time", fresh_seconds=FRESH_SECONDS, days=days)),
+    """Return what changes in days."""
+    query = context.queries.rows_or_none
+    body = {
+        "bands": _bands(query("bands_over_time", fresh_seconds=FRESH_SECONDS, days=days)),
         "estimated": _estimated(
-            ask("expected_and_realised", target="churn", candidate=SERVED, metric="roc_auc", limit=ESTIMATES)
+            query("expected_and_realised", target="churn", candidate=SERVED, metric="roc_auc", limit=ESTIMATES)
         ),
-        "drift": _drift(ask("drift_latest", kind="feature"), ask("drift_latest", kind="score")),
+        "drift": _drift(query("drift_latest", kind="feature"), query("drift_latest", kind="score")),
         "countries": context.feed.scores.countries(),
     }
-    return Response(orjson.dumps(answer), media_type=JSON, headers={"Cache-Control": "no-store"})
+    return Response(orjson.dumps(body), media_type=JSON, headers={"Cache-Control": "no-store"})
 
 
 def _bands(rows: Rows | None) -> list[dict[str, Any]] | None:
@@ -114,7 +115,7 @@ def _bands(rows: Rows | None) -> list[dict[str, Any]] | None:
             total[row["band"]][0] += int(row["customers"])
             total[row["band"]][1] += row["value_at_risk"]
         ends = [
-            # What was summed up and taken away again leaves crumbs of binary fractions behind.
+            # Adding and subtracting floats leaves rounding errors, also below 0.
             {"band": band, "customers": customers, "value_at_risk": max(0.0, round(value, 2))}
             for band, (customers, value) in total.items()
         ]

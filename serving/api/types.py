@@ -1,4 +1,4 @@
-"""Shapes of the answers of the REST interface, with examples."""
+"""Parameters, examples and the base class that resources of the REST interface share."""
 
 from typing import Annotated, Any
 
@@ -6,22 +6,12 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict
 
 JSON = "application/json"
-
-
 VARIES = {"Vary": "Accept"}
-
-
 CustomerId = Annotated[
     str, Path(min_length=1, max_length=256, description="Opaque id of the customer.", examples=["c-1042"])
 ]
-
-
 PageSize = Annotated[int, Query(ge=1, le=500, description="Most entries on a page.")]
-
-
 PageToken = Annotated[str | None, Query(max_length=1_000, description="`next_page_token` of the page before.")]
-
-
 EXAMPLE_SCORE: dict[str, Any] = {
     "customer_id": "c-1042",
     "churn": 0.83,
@@ -49,7 +39,8 @@ EXAMPLE_ALERT: dict[str, Any] = {
     "previous_band": "high",
     "churn": 0.83,
     "previous": 0.71,
-    "why": "Risk rose from high to critical: no activity for 12 days; usually every 3 days.",
+    "why": "Risk rose from high to critical (83%). No activity for 12 days; usually every 3 days; "
+    "2 support contacts in 30 days.",
     "value_at_risk": 212.4,
     "country": "DE",
     "channel": "web",
@@ -60,6 +51,6 @@ EXAMPLE_NEXT = "WyJhYjEyIiwwLjgzLCJjLTEwNDIiXQ"
 
 
 class Answer(BaseModel):
-    """Base of the answers."""
+    """Base class of answers."""
 
     model_config = ConfigDict(extra="forbid")

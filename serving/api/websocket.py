@@ -32,7 +32,6 @@ from ebb.contracts.stream import (
 )
 from ebb.errors import UnavailableError
 from ebb.metrics import WS_CLOSED, WS_SENT
-from serving.api import asyncapi
 from serving.context import Context
 from serving.http.auth import LOCAL_PRINCIPAL, Principal
 from serving.http.problems import ProblemError
@@ -41,13 +40,12 @@ from serving.streaming.message import framed
 from serving.streaming.send_queue import SendQueue
 from serving.streaming.subscriptions import Subscription
 
-router = APIRouter()
-router.include_router(asyncapi.router)
 CLOSE_SECONDS = 2.0
-"""Time in which a close must get into the socket; a stalled client is cut off."""
+"""Time in which a close frame must be written; a stalled client is cut off."""
 _WRITE_BYTES = 32_768
 """Frames written at once; beyond it the socket is drained first."""
 _SENT = {kind: WS_SENT.labels(kind) for kind in ("score", "alert", "control", "heartbeat")}
+router = APIRouter()
 
 
 class EndOfStreamError(Exception):
@@ -61,7 +59,7 @@ class EndOfStreamError(Exception):
 
 @router.websocket("/v1/stream")
 async def stream(websocket: WebSocket) -> None:
-    """Serve one client. The connection is accepted before it is refused, or a browser would not see the code."""
+    """Serve one client. Even a refused one is accepted first: otherwise a browser would not see the close code."""
     context: Context = websocket.app.state.context
     await websocket.accept()
     host, origin = websocket.headers.get("host"), websocket.headers.get("origin")
@@ -79,7 +77,7 @@ async def stream(websocket: WebSocket) -> None:
 
 
 class Session:
-    """One client from its first message to the close."""
+    """A client's connection, from its first message to the close."""
 
     def __init__(self, websocket: WebSocket, context: Context) -> None:
         self._websocket = websocket
@@ -88,11 +86,11 @@ class Session:
         self._queue = SendQueue()
         self._subscriptions: dict[str, Subscription] = {}
         self._principal: Principal | None = None
-        self._heard: deque[float] = deque(maxlen=MESSAGES_PER_10_SECONDS)
+        self._received_at: deque[float] = deque(maxlen=MESSAGES_PER_10_SECONDS)
         self._write: Callable[[bytes], Awaitable[None]] = websocket.scope["extensions"][WRITER]
 
     async def run(self) -> None:
-        """Serve until either side ends."""
+        """Serve until either side closes."""
         try:
             try:
                 async with asyncio.timeout(SUBSCRIBE_SECONDS):
@@ -109,22 +107,22 @@ class Session:
                 self._hub.remove(subscription)
 
     async def _serve(self) -> None:
-        parts = [
+        tasks = [
             asyncio.ensure_future(self._listen()),
             asyncio.ensure_future(self._send()),
             asyncio.ensure_future(self._heartbeat()),
-            asyncio.ensure_future(self._overflow()),
-            asyncio.ensure_future(self._going_away()),
-            asyncio.ensure_future(self._key_ended()),
+            asyncio.ensure_future(self._until_overflow()),
+            asyncio.ensure_future(self._until_closing()),
+            asyncio.ensure_future(self._until_key_ended()),
         ]
         try:
-            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for part in parts:
-                part.cancel()
-            ended = await asyncio.gather(*parts, return_exceptions=True)
-        for part, outcome in zip(parts, ended, strict=True):
-            if part in done and isinstance(outcome, BaseException):
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for task, outcome in zip(tasks, ended, strict=True):
+            if task in done and isinstance(outcome, BaseException):
                 raise outcome
 
     async def _listen(self) -> None:
@@ -137,14 +135,14 @@ class Session:
             await queue.filled()
             frames, size = [], 0
             scores = alerts = control = 0
-            while size < _WRITE_BYTES and (one := queue.get()) is not None:
-                if isinstance(one, str):
-                    frames.append(framed(one.encode()))
+            while size < _WRITE_BYTES and (waiting := queue.get()) is not None:
+                if isinstance(waiting, str):
+                    frames.append(framed(waiting.encode()))
                     control += 1
                 else:
-                    item, names = one
-                    frames.append(item.frame(names))
-                    if item.topic == "scores":
+                    message, names = waiting
+                    frames.append(message.frame(names))
+                    if message.topic == "scores":
                         scores += 1
                     else:
                         alerts += 1
@@ -158,22 +156,22 @@ class Session:
         every = self._context.settings.heartbeat_seconds
         while True:
             await asyncio.sleep(every)
-            # With an empty queue all up to the newest sequence has been sent or did not match; else the client gets
-            # enough, or reads too slowly to be sent more.
+            # With an empty queue, everything up to the newest sequence was sent or did not match. Otherwise messages
+            # are on their way already, or the client reads too slowly to be sent more.
             if not len(self._queue):
                 data = HeartbeatData(event_time=self._context.event_time().isoformat())
                 await self._send_frames([framed(Heartbeat(sequence=self._hub.sequence, data=data).text().encode())])
                 _SENT["heartbeat"].inc()
 
-    async def _overflow(self) -> None:
+    async def _until_overflow(self) -> None:
         await self._queue.overflowed.wait()
         raise EndOfStreamError(CloseCode.SLOW, "The client reads too slowly for its subscription.")
 
-    async def _going_away(self) -> None:
+    async def _until_closing(self) -> None:
         await self._hub.closing.wait()
         raise EndOfStreamError(CloseCode.GOING_AWAY, "The server stops; connect again.")
 
-    async def _key_ended(self) -> None:
+    async def _until_key_ended(self) -> None:
         await self._context.authenticator.until_ended(self._principal or LOCAL_PRINCIPAL)
         raise EndOfStreamError(CloseCode.KEY_ENDED, "The API key was revoked or has expired.")
 
@@ -182,10 +180,10 @@ class Session:
         if message["type"] == "websocket.disconnect":
             raise EndOfStreamError(None)
         now = time.monotonic()
-        if len(self._heard) == MESSAGES_PER_10_SECONDS and now - self._heard[0] < 10:
+        if len(self._received_at) == MESSAGES_PER_10_SECONDS and now - self._received_at[0] < 10:
             what = f"More than {MESSAGES_PER_10_SECONDS} messages came in 10 s."
             raise EndOfStreamError(CloseCode.TOO_MANY_MESSAGES, what)
-        self._heard.append(now)
+        self._received_at.append(now)
         try:
             return CLIENT_MESSAGE.validate_json(message.get("text") or message.get("bytes") or b"")
         except ValidationError as error:
@@ -197,12 +195,12 @@ class Session:
         if not isinstance(message, Subscribe | Resume):
             what = f"The first message must be subscribe or resume, not {message.type}."
             raise EndOfStreamError(CloseCode.BAD_MESSAGE, what)
-        self._principal = self._admit(message.api_key.get_secret_value() if message.api_key else None)
+        self._principal = self._authenticate(message.api_key.get_secret_value() if message.api_key else None)
         if not self._context.feed.reader.caught_up:
-            # Alerts of before would be neither sent here nor answered by REST, and a client that comes back miss them.
+            # Older alerts would be neither sent here nor returned by REST, so a reconnecting client would miss them.
             what = "This replica is still reading the topics. Reconnect in a moment."
             raise EndOfStreamError(CloseCode.NOT_READY, what)
-        self._follow(message)
+        self._subscribe(message)
 
     def _handle(self, message: Subscribe | Resume | Unsubscribe | Ping) -> None:
         if isinstance(message, Ping):
@@ -212,16 +210,18 @@ class Session:
                 self._hub.remove(ended)
             self._queue.put(Unsubscribed(id=message.id, sequence=self._hub.sequence).text())
         else:
-            self._follow(message)
+            self._subscribe(message)
 
-    def _follow(self, message: Subscribe | Resume) -> None:
+    def _subscribe(self, message: Subscribe | Resume) -> None:
         if message.id not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             what = f"A connection has at most {MAX_SUBSCRIPTIONS} subscriptions."
             raise EndOfStreamError(CloseCode.BAD_MESSAGE, what)
         hub, queue, every = self._hub, self._queue, self._context.settings.heartbeat_seconds
         if (former := self._subscriptions.pop(message.id, None)) is not None:
             hub.remove(former)
-        subscription = self._subscriptions[message.id] = Subscription(message.topics, message.wanted, queue, message.id)
+        subscription = self._subscriptions[message.id] = Subscription(
+            message.topics, message.effective_filter, queue, message.id
+        )
         missed = hub.missed(message.epoch, message.sequence, subscription) if isinstance(message, Resume) else []
         if missed is None:
             answer = Unrecoverable(id=message.id, epoch=hub.epoch, sequence=hub.sequence, heartbeat_seconds=every)
@@ -234,11 +234,11 @@ class Session:
                     id=message.id, epoch=hub.epoch, sequence=since, resumed=resumed, heartbeat_seconds=every
                 ).text()
             )
-            for item in missed:
-                queue.put(item, message.id)
+            for missed_message in missed:
+                queue.put(missed_message, message.id)
         hub.add(subscription)
 
-    def _admit(self, key: str | None) -> Principal:
+    def _authenticate(self, key: str | None) -> Principal:
         client = self._websocket.client
         try:
             return self._context.authenticator.authenticate(key, Scope.READ, client.host if client else "")

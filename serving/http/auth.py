@@ -1,4 +1,4 @@
-"""Who may ask: API keys and their scopes, hosts, origins, rates."""
+"""Authentication and authorization: API keys and their scopes, hosts, origins, rate limits."""
 
 import asyncio
 import contextlib
@@ -21,24 +21,24 @@ from ebb.errors import UnavailableError
 from ebb.loopback import LOOPBACK
 from ebb.settings import ServingSettings
 from serving.http.problems import ProblemError
-from serving.http.rate_limit import Rate, Rates
+from serving.http.rate_limit import Quota, RateLimiter
 from serving.projections.api_keys import ApiKeyView
 
 REFUSALS_A_MINUTE = 60
 """Wrong keys that one address may present before it is rate-limited; a right key is accepted all the same."""
-GRANT, RATES = "ebb.grant", "ebb.rates"
-"""Where a request's scope holds who asks, and what is left to them."""
+PRINCIPAL, QUOTAS = "ebb.principal", "ebb.quotas"
+"""Keys of a request's scope: who sent it, and the quotas that it counts against."""
 _bearer = HTTPBearer(auto_error=False, description="The API key, as a bearer token.")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The API key.")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ebb"'}
 
 
-def _listed(text: str) -> list[str]:
+def _comma_separated(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 _GRANTED_BY: dict[Scope, frozenset[Scope]] = {
-    # Who handles alerts must see them.
+    # To handle an alert a caller must see it.
     Scope.READ: frozenset({Scope.READ, Scope.ACT, Scope.ADMIN}),
     Scope.ACT: frozenset({Scope.ACT, Scope.ADMIN}),
     Scope.WRITE: frozenset({Scope.WRITE, Scope.ADMIN}),
@@ -60,17 +60,17 @@ class Principal:
         return bool(self.scopes & _GRANTED_BY[scope])
 
 
-LOCAL_PRINCIPAL = Principal("loopback", "nobody's key", frozenset(Scope))
+LOCAL_PRINCIPAL = Principal("loopback", "no key", frozenset(Scope))
 """The caller where no key is required: this machine."""
 
 
 class Authenticator:
-    """Decides by key, scope, host, origin and rate. Keys are held as digests and compared in constant time.
+    """Checks of key, scope, host, origin and rate. Keys are held as digests and compared in constant time.
 
     Parameters
     ----------
-    ring
-        The keys made by `ebb keys`; those of the settings are held here and may do everything.
+    api_keys
+        The keys made by `ebb keys`; those of the settings are added and may do everything.
     complete
         Whether all keys have been read: until then, a key cannot be refused as unknown.
     """
@@ -84,21 +84,21 @@ class Authenticator:
     ) -> None:
         self.api_keys = api_keys or ApiKeyView()
         self._complete = complete
-        self._digests = [hashlib.sha256(key.encode()).digest() for key in _listed(settings.api_keys)]
+        self._digests = [hashlib.sha256(key.encode()).digest() for key in _comma_separated(settings.api_keys)]
         self._needs_key = bool(self._digests) or settings.require_key
-        self._origins = frozenset(origin.rstrip("/").lower() for origin in _listed(settings.allowed_origins))
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in _comma_separated(settings.allowed_origins))
         self._hosts = LOOPBACK | {urlsplit(origin).hostname or "" for origin in self._origins}
-        self._requests = Rates("requests", settings.rate_limit_requests)
-        self._events = Rates("events", settings.rate_limit_events)
-        self._refusals = Rates("refusals", REFUSALS_A_MINUTE)
+        self._requests = RateLimiter("requests", settings.rate_limit_requests)
+        self._events = RateLimiter("events", settings.rate_limit_events)
+        self._refusals = RateLimiter("refusals", REFUSALS_A_MINUTE)
 
     @property
     def needs_key(self) -> bool:
-        """Whether a key must be shown."""
+        """Whether a key is required."""
         return self._needs_key
 
     def authenticate(self, key: str | None, scope: Scope, address: str = "") -> Principal:
-        """Authenticate a caller.
+        """Authenticate a caller by key and check that its scope is granted.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class Authenticator:
             self._check(self._refusals.take(address), "keys that were refused")
             raise
 
-    def count_request(self, principal: Principal) -> list[tuple[str, Rate]]:
+    def count_request(self, principal: Principal) -> list[tuple[str, Quota]]:
         """Count a request; return the policies and the remaining quota for its headers.
 
         Raises
@@ -129,12 +129,12 @@ class Authenticator:
         """
         return self._count(self._requests, principal, 1, "requests")
 
-    def count_events(self, principal: Principal, events: int) -> list[tuple[str, Rate]]:
+    def count_events(self, principal: Principal, events: int) -> list[tuple[str, Quota]]:
         """Count events of a request, as `count_request` does."""
         return self._count(self._events, principal, events, "events")
 
     async def until_ended(self, principal: Principal) -> None:
-        """Wait until a grant is revoked or expires; for ever if it never does."""
+        """Wait until a principal's key is revoked or expires; for ever if it never does."""
         left = None if principal.expires_at is None else (principal.expires_at - datetime.now(UTC)).total_seconds()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(left):
@@ -158,8 +158,8 @@ class Authenticator:
         if origin is None:
             return True
         origin = origin.rstrip("/").lower()
-        _, _, place = origin.partition("://")
-        return origin in self._origins or (place != "" and place == (host or "").lower())
+        _, _, authority = origin.partition("://")
+        return origin in self._origins or (authority != "" and authority == (host or "").lower())
 
     @property
     def origins(self) -> Iterable[str]:
@@ -171,10 +171,10 @@ class Authenticator:
         if not key:
             what = "This API asks for a key."
             raise ProblemError(what, hint, kind="no-key", headers=_CHALLENGE)
-        shown = hashlib.sha256(key.encode()).digest()
+        presented = hashlib.sha256(key.encode()).digest()
         # No early exit: the time must not reveal which key was close.
-        if sum(hmac.compare_digest(shown, digest) for digest in self._digests):
-            return Principal(f"settings-{shown.hex()[:8]}", "EBB_API_KEYS", frozenset(Scope))
+        if sum(hmac.compare_digest(presented, digest) for digest in self._digests):
+            return Principal(f"settings-{presented.hex()[:8]}", "EBB_API_KEYS", frozenset(Scope))
         record = self.api_keys.find(key)
         if record is None:
             if split_key(key) and not self._complete():
@@ -187,19 +187,19 @@ class Authenticator:
             raise ProblemError(what, hint, kind="ended-key", headers=_CHALLENGE)
         return Principal(record.id, record.name, frozenset(record.scopes), record.expires_at)
 
-    def _count(self, rates: Rates, principal: Principal, units: int, what: str) -> list[tuple[str, Rate]]:
+    def _count(self, limiter: RateLimiter, principal: Principal, units: int, what: str) -> list[tuple[str, Quota]]:
         if not self._needs_key:
             return []
-        rate = rates.take(principal.id, units)
-        self._check(rate, what)
-        return [(rates.header, rate)]
+        quota = limiter.take(principal.id, units)
+        self._check(quota, what)
+        return [(limiter.header, quota)]
 
-    def _check(self, rate: Rate, what: str) -> None:
-        if not rate.allowed:
+    def _check(self, quota: Quota, what: str) -> None:
+        if not quota.allowed:
             description = f"There were more {what} than this replica takes in a minute."
-            headers = {"Retry-After": str(rate.retry_after), "RateLimit": rate.header}
+            headers = {"Retry-After": str(quota.retry_after), "RateLimit": quota.header}
             raise ProblemError(
-                description, f"Ask again in {rate.retry_after} s.", kind="too-many-requests", headers=headers
+                description, f"Ask again in {quota.retry_after} s.", kind="too-many-requests", headers=headers
             )
 
 
@@ -211,7 +211,7 @@ def _hostname(host: str | None) -> str | None:
 
 
 def presented_key(connection: HTTPConnection) -> str | None:
-    """Return the key that a request shows: its bearer token, else its `X-API-Key`."""
+    """Return the key that a request presents: its bearer token, else its `X-API-Key`."""
     scheme, token = get_authorization_scheme_param(connection.headers.get("authorization"))
     if token and scheme.lower() == "bearer":
         return token
@@ -219,35 +219,35 @@ def presented_key(connection: HTTPConnection) -> str | None:
 
 
 def authorize(connection: HTTPConnection, key: str | None, scope: Scope) -> Principal:
-    """Let a request in by its key, count it, and note on its scope who asks and what is left to them.
+    """Authenticate a request by its key, count it, and set its principal and quotas in its scope.
 
     Raises
     ------
     ProblemError, UnavailableError
-        As `Authenticator.admit` and `Authenticator.count_request`.
+        As `Authenticator.authenticate` and `Authenticator.count_request`.
     """
     authenticator: Authenticator = connection.app.state.context.authenticator
     principal = authenticator.authenticate(key, scope, connection.client.host if connection.client else "")
-    connection.scope[GRANT] = principal
-    connection.scope[RATES] = authenticator.count_request(principal)
+    connection.scope[PRINCIPAL] = principal
+    connection.scope[QUOTAS] = authenticator.count_request(principal)
     return principal
 
 
 def requires(scope: Scope) -> Callable[..., Awaitable[Principal]]:
-    """Return the dependency that lets a request in by its key if the key has a scope."""
+    """Return the dependency that authorizes a request whose key has a scope."""
 
-    async def by_key(
+    async def authorized(
         connection: HTTPConnection,
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
         header: Annotated[str | None, Security(_header)] = None,
     ) -> Principal:
         return authorize(connection, bearer.credentials if bearer else header, scope)
 
-    return by_key
+    return authorized
 
 
 RequiresRead = Depends(requires(Scope.READ))
 ActPrincipal = Annotated[Principal, Depends(requires(Scope.ACT))]
-"""Who handles an alert."""
+"""The caller who handles an alert."""
 AdminPrincipal = Annotated[Principal, Depends(requires(Scope.ADMIN))]
-"""Who asks for an admin act."""
+"""The caller of an admin action."""

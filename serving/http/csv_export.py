@@ -14,9 +14,9 @@ CSV_ROUTE: dict[str, Any] = {"response_class": Response, "responses": {200: {"co
 WHOLE_LIST = (
     "All that the filters let through, without pages. Text that a spreadsheet would run as a formula is marked as text."
 )
-"""Its description."""
+"""Description of such a route."""
 _FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
-"""What a spreadsheet may take for the beginning of a formula, full-width forms included (OWASP, "CSV Injection")."""
+"""Characters that may begin a formula in a spreadsheet, full-width forms included (OWASP, "CSV Injection")."""
 
 
 def wants_csv(accept: str | None) -> bool:
@@ -25,7 +25,7 @@ def wants_csv(accept: str | None) -> bool:
     for part in (accept or "").split(","):
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
         if media in weights:
-            quality = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+            quality = next((part[2:] for part in parameters if part.startswith("q=")), "1")
             weights[media] = float(quality) if quality.replace(".", "", 1).isdecimal() else 0.0
     return weights["text/csv"] > weights["application/json"]
 
@@ -47,7 +47,7 @@ def csv_response(
     Parameters
     ----------
     name
-        Of the file that a browser saves.
+        Name of the file that a browser saves.
     chunks
         Rows in pieces; each piece is written at once.
     """

@@ -1,4 +1,4 @@
-"""Conditional requests: a tag for what was answered, and no body for who has it already (RFC 9110, section 13)."""
+"""Conditional requests: an entity tag per answer, and 304 for callers who have it already (RFC 9110, section 13)."""
 
 from hashlib import blake2b
 from typing import Any
@@ -12,7 +12,7 @@ NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
 
 
 def tag_of(body: bytes, *, weak: bool = False) -> str:
-    """Return the entity tag of a body: weak if what is sent may differ in what does not matter."""
+    """Return the entity tag of a body: weak if what is sent may differ in insignificant ways."""
     tag = f'"{blake2b(body, digest_size=8).hexdigest()}"'
     return f"W/{tag}" if weak else tag
 
@@ -23,7 +23,7 @@ def has(request: Request, tag: str) -> bool:
     if named is None:
         return False
     opaque = tag.removeprefix("W/")
-    return named.strip() == "*" or any(one.strip().removeprefix("W/") == opaque for one in named.split(","))
+    return named.strip() == "*" or any(part.strip().removeprefix("W/") == opaque for part in named.split(","))
 
 
 def answer(
@@ -37,7 +37,7 @@ def answer(
         The strong tag of the body, if not given.
     """
     tag = tag or tag_of(body)
-    sent = {"ETag": tag, "Cache-Control": "private, no-cache", **(headers or {})}
+    response_headers = {"ETag": tag, "Cache-Control": "private, no-cache", **(headers or {})}
     if has(request, tag):
-        return Response(None, 304, sent)
-    return Response(body, headers=sent, media_type=media_type)
+        return Response(None, 304, response_headers)
+    return Response(body, headers=response_headers, media_type=media_type)

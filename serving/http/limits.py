@@ -1,4 +1,4 @@
-"""uvicorn's fast HTTP protocol with what it lacks: a limit on the head of a request, and a time in which it must come.
+"""uvicorn's fast HTTP protocol with limits on the head of a request: its size, and the time in which it must arrive.
 
 Without it one connection may send headers for ever, or nothing at all, and hold memory and a socket meanwhile.
 """
@@ -27,17 +27,17 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give the first head its time."""
+        """Start the timer of the first head."""
         super().connection_made(transport)
         self._timer = self.loop.call_later(HEAD_SECONDS, self._cut, _TOO_SLOW)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the time."""
+        """Stop the timer."""
         self._settle()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes while a head is incomplete."""
+        """Count the bytes received while a head is incomplete."""
         if self._refused:
             return
         if self._in_head:
@@ -50,7 +50,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self._timer = self.loop.call_later(HEAD_SECONDS, self._cut, _TOO_SLOW)
 
     def on_headers_complete(self) -> None:
-        """End the head; one that came whole and is too large is answered in its turn."""
+        """End the head; one that arrived whole and is too large is answered in its turn."""
         self._settle()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         served = self.app

@@ -1,4 +1,4 @@
-"""What every HTTP request passes first: host and origin, limits on the body, security headers, counting."""
+"""Middleware of every HTTP request: host and origin, limits on the body, security headers, metrics."""
 
 import asyncio
 import time
@@ -7,13 +7,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ebb.metrics import HTTP_REQUESTS, HTTP_SECONDS
-from serving.http.auth import RATES, Authenticator
+from serving.http.auth import QUOTAS, Authenticator
 from serving.http.problems import problem_response
 
 MAX_BODY_BYTES = 1_048_576
-"""Largest body of a request, as it comes over the wire."""
+"""Largest body of a request, on the wire."""
 BODY_SECONDS = 30.0
-"""Time in which a body must have come."""
+"""Time in which a whole body must arrive."""
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -23,7 +23,7 @@ _HEADERS = [
     (b"x-frame-options", b"DENY"),
 ]
 _NO_PAGE = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-"""For answers that are no page of ours: opened by a browser, they load and run nothing."""
+"""For answers other than the live page: opened by a browser, they load and run nothing."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -32,7 +32,7 @@ class RequestMiddleware:
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app = app
-        self._door = authenticator
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -46,7 +46,7 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_HEADERS, *_more(scope, message)]
+                message["headers"] = [*message["headers"], *_HEADERS, *_extra_headers(scope, message)]
             await send(message)
 
         try:
@@ -63,12 +63,12 @@ class RequestMiddleware:
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         host = _header(scope, b"host")
-        if not self._door.serves_host(host):
+        if not self._authenticator.serves_host(host):
             what = f"This API is not served under the name {(host or '')[:80]!r}."
             return problem_response("host-refused", scope["path"], what, hint="Use http://127.0.0.1.")
         origin = _header(scope, b"origin")
-        # A form or script of any page may send here without asking first; what changes something must not be theirs.
-        if scope["method"] not in _SAFE and not self._door.allows_origin(origin, host):
+        # A form or script of any page may send a simple request without a preflight; it must not change anything.
+        if scope["method"] not in _SAFE and not self._authenticator.allows_origin(origin, host):
             what = f"Pages of {(origin or '')[:80]!r} may not change anything here."
             return problem_response("origin-refused", scope["path"], what, hint="Name it in EBB_ALLOWED_ORIGINS.")
         length = _header(scope, b"content-length") or "0"
@@ -78,7 +78,7 @@ class RequestMiddleware:
 
 
 class LimitedBody:
-    """Passes a request's body on while it keeps to size and time."""
+    """A request's body, refused with 413 or 408 when it exceeds the limits of size or time."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -88,7 +88,7 @@ class LimitedBody:
 
     async def receive(self) -> Message:
         """Receive the next part of the request, within the limits."""
-        if self._ended:  # what is awaited now is the client's leaving
+        if self._ended:  # only the client's disconnect can follow
             return await self._receive()
         loop = asyncio.get_running_loop()
         self._due = self._due or loop.time() + BODY_SECONDS
@@ -113,11 +113,11 @@ def _too_large(path: str, length: str) -> ASGIApp:
     return problem_response("too-large", path, what)
 
 
-def _more(scope: Scope, message: Message) -> list[tuple[bytes, bytes]]:
-    """Headers that depend on the answer: what is left of the quotas, and a policy where the route has set none."""
-    rates = scope.get(RATES, ())
-    more = [(b"ratelimit-policy", policy.encode()) for policy, _ in rates]
-    more += [(b"ratelimit", rate.header.encode()) for _, rate in rates]
+def _extra_headers(scope: Scope, message: Message) -> list[tuple[bytes, bytes]]:
+    """Return headers that depend on the answer: quotas, and a content policy where the route has set none."""
+    quotas = scope.get(QUOTAS, ())
+    more = [(b"ratelimit-policy", policy.encode()) for policy, _ in quotas]
+    more += [(b"ratelimit", quota.header.encode()) for _, quota in quotas]
     if not any(name.lower() == _NO_PAGE[0] for name, _ in message["headers"]):
         more.append(_NO_PAGE)
     return more

@@ -49,7 +49,7 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
                 statuses |= {408, 413, 422}
             if operation.get("parameters"):
                 statuses |= {422}
-            if any(one["name"] == "page_token" for one in operation.get("parameters", ())):
+            if any(parameter["name"] == "page_token" for parameter in operation.get("parameters", ())):
                 statuses |= {400}
             if "{" in path:
                 statuses |= {404}

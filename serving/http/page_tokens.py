@@ -9,7 +9,7 @@ import orjson
 from serving.http.problems import ProblemError
 
 
-def _bind(query: object) -> str:
+def _digest(query: object) -> str:
     return hashlib.sha256(orjson.dumps(query, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
 
@@ -17,16 +17,16 @@ def page_token(query: object, following: tuple[float, str] | None) -> str | None
     """Return the token of the page that begins after `following`; None if there is none."""
     if following is None:
         return None
-    return base64.urlsafe_b64encode(orjson.dumps([_bind(query), *following])).decode().rstrip("=")
+    return base64.urlsafe_b64encode(orjson.dumps([_digest(query), *following])).decode().rstrip("=")
 
 
 def read_token(query: object, token: str | None) -> tuple[float, str] | None:
-    """Return where the page begins.
+    """Return the position after which the page begins.
 
     Raises
     ------
     ProblemError
-        `bad-page-token` if the token is not one of ours or was given for another query.
+        `bad-page-token` if the token is not one of this API or was given for another query.
     """
     if token is None:
         return None
@@ -35,7 +35,7 @@ def read_token(query: object, token: str | None) -> tuple[float, str] | None:
         value = float(value)
     except (binascii.Error, orjson.JSONDecodeError, TypeError, ValueError):
         bound, value, last = None, 0.0, None
-    if not isinstance(last, str) or bound != _bind(query):
+    if not isinstance(last, str) or bound != _digest(query):
         what = "page_token is not a token that this query was given."
         raise ProblemError(what, "Ask for the first page again, without page_token.", kind="bad-page-token")
     return value, last

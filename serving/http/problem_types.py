@@ -141,15 +141,15 @@ KINDS: dict[str, ProblemKind] = {
 
 def page_of(name: str) -> str:
     """Return the page of a type of problem, as HTML that loads nothing."""
-    about = KINDS[name]
-    body = f"<p>{escape(about.meaning)}</p>\n<h2>What to do</h2>\n<p>{escape(about.remedy)}</p>"
-    return _page(f"{about.title}", f"<p>HTTP {about.status}, <code>/problems/{name}</code></p>\n{body}")
+    kind = KINDS[name]
+    body = f"<p>{escape(kind.meaning)}</p>\n<h2>What to do</h2>\n<p>{escape(kind.remedy)}</p>"
+    return _page(kind.title, f"<p>HTTP {kind.status}, <code>/problems/{name}</code></p>\n{body}")
 
 
 def list_page() -> str:
     """Return the page that lists all types, as HTML."""
     items = (
-        f'<li><a href="/problems/{name}">{escape(one.title)}</a> ({one.status})</li>' for name, one in KINDS.items()
+        f'<li><a href="/problems/{name}">{escape(kind.title)}</a> ({kind.status})</li>' for name, kind in KINDS.items()
     )
     return _page("Types of problems", "<ul>\n" + "\n".join(items) + "\n</ul>")
 

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ebb.errors import EbbError, UnavailableError
+from ebb.kafka.acknowledged_producer import BusyError
 from ebb.log import get_logger
 from serving.http.problem_types import KINDS
 
@@ -72,11 +73,11 @@ def problem_response(
     status: int | None = None,
 ) -> Response:
     """Return the response of a problem."""
-    about = KINDS[kind]
-    code = status or about.status
+    problem_kind = KINDS[kind]
+    code = status or problem_kind.status
     body = Problem(
         type=f"/problems/{kind}",
-        title=about.title,
+        title=problem_kind.title,
         status=code,
         detail=detail,
         instance=path,
@@ -94,7 +95,7 @@ def _of_http_status(status: int) -> str:
 
 
 def install_problems(app: FastAPI) -> None:
-    """Make every error of an application leave as a problem."""
+    """Return every error of an application as a problem."""
 
     @app.exception_handler(ProblemError)
     async def _problem(request: Request, error: ProblemError) -> Response:
@@ -107,10 +108,17 @@ def install_problems(app: FastAPI) -> None:
             "unavailable", request.url.path, error.what, hint=error.hint, headers={"Retry-After": "2"}
         )
 
+    @app.exception_handler(BusyError)
+    async def _busy(request: Request, error: BusyError) -> Response:
+        # Backpressure: as many records are in flight to Kafka as may be.
+        return problem_response(
+            "too-many-requests", request.url.path, error.what, hint=error.hint, headers={"Retry-After": "1"}
+        )
+
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        errors = [{"where": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in error.errors()]
-        detail = "; ".join(f"{one['where']}: {one['message']}" for one in errors)
+        errors = [{"where": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
+        detail = "; ".join(f"{item['where']}: {item['message']}" for item in errors)
         return problem_response("invalid-request", request.url.path, detail, errors=errors)
 
     @app.exception_handler(HTTPException)
@@ -124,5 +132,5 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _internal(request: Request, error: Exception) -> Response:
-        _log.error("request_failed", path=request.url.path, error=repr(error))
+        _log.error("request failed", path=request.url.path, error=repr(error))
         return problem_response("internal", request.url.path, "The request failed by a defect in Ebb.")

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _CLIENTS = 10_000
-"""Clients kept before those with their whole quota back are dropped."""
+"""Clients held; beyond it those whose whole quota is back are dropped."""
 
 
 @dataclass(frozen=True)
-class Rate:
-    """Quota left to a client after a request."""
+class Quota:
+    """What is left of a client's quota after a request."""
 
     policy: str
     allowed: bool
@@ -24,7 +24,7 @@ class Rate:
     reset: int
     """Seconds until the whole quota is back."""
     retry_after: int
-    """Seconds to wait if it was refused."""
+    """Seconds to wait if the request was refused."""
 
     @property
     def header(self) -> str:
@@ -32,8 +32,8 @@ class Rate:
         return f'"{self.policy}";r={self.remaining};t={self.reset}'
 
 
-class Rates:
-    """A quota per client and window; each process counts for itself.
+class RateLimiter:
+    """A quota per client and window; each process counts its own requests.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Rates:
         self.policy = policy
         self._quota = quota
         self._window = window
-        self._each = window / quota
+        self._interval = window / quota
         self._now = now
         self._arrivals: dict[str, float] = {}
 
@@ -56,22 +56,22 @@ class Rates:
         """The value of the `RateLimit-Policy` header."""
         return f'"{self.policy}";q={self._quota};w={self._window}'
 
-    def take(self, client: str, units: int = 1) -> Rate:
+    def take(self, client: str, units: int = 1) -> Quota:
         """Take units from a client's quota, all or none; more than a whole quota counts as a whole one."""
         now = self._now()
-        held = max(self._arrivals.get(client, now), now)
-        after = held + min(units, self._quota) * self._each
+        arrival = max(self._arrivals.get(client, now), now)
+        after = arrival + min(units, self._quota) * self._interval
         excess = after - now - self._window
-        # A billionth of a second forgives rounding: a quota of 3 must not end at 2.
+        # The tolerance is for rounding: a quota of 3 must not end at 2.
         allowed = excess <= 1e-9
         if allowed:
             if len(self._arrivals) >= _CLIENTS and client not in self._arrivals:
                 self._arrivals = {name: due for name, due in self._arrivals.items() if due > now}
-            self._arrivals[client] = held = after
-        return Rate(
+            self._arrivals[client] = arrival = after
+        return Quota(
             policy=self.policy,
             allowed=allowed,
-            remaining=max(0, math.floor((self._window - (held - now)) / self._each + 1e-6)),
-            reset=math.ceil(held - now),
+            remaining=max(0, math.floor((self._window - (arrival - now)) / self._interval + 1e-6)),
+            reset=math.ceil(arrival - now),
             retry_after=0 if allowed else max(1, math.ceil(excess)),
         )

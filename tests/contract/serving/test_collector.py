@@ -143,6 +143,6 @@ def test_example_of_the_description_is_a_call_that_is_accepted_as_the_descriptio
 
 
 def test_large_bodies_are_judged_off_the_loop(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes_collector, "_LARGE", 10)
+    monkeypatch.setattr(routes_collector, "_THREAD_BYTES", 10)
     answer = ask(app, "/v1/batch", json.dumps({"batch": [EXAMPLE_CALL] * 3}).encode())
     assert answer.json()["accepted"] == 3

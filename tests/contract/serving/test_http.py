@@ -20,7 +20,7 @@ from ebb.contracts.features import NAMES
 from ebb.contracts.scores import Alert, Score
 from ebb.settings import Settings
 from serving.api.alerts import Alerts
-from serving.api.customers import CurrentScore, Customers, LookedUp
+from serving.api.customers import CurrentScore, Customers, ScoreResults
 from serving.api.models import Models
 from serving.api.page import PAGE
 from serving.api.predictions import Predicted
@@ -113,7 +113,7 @@ async def test_many_scores_are_looked_up_in_the_order_asked(app: FastAPI, client
     app.state.context.feed.erasures.apply([(b"e/request", gone.model_dump_json().encode())])
     asked = ["never", 'c"2', "gone", "c-1", "c-1"]
     response = await client.post("/v1/customers/scores", json={"customer_ids": asked})
-    found = LookedUp.model_validate_json(response.content).results
+    found = ScoreResults.model_validate_json(response.content).results
     assert [one.customer_id for one in found] == asked
     assert [one.status for one in found] == ["never_seen", "found", "erased", "found", "found"]
     assert [one.score.customer_id if one.score else None for one in found] == [None, 'c"2', None, "c-1", "c-1"]

@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
 from clickhouse.store import Store
 from ebb.settings import Settings
 from online_ml.registry import model_rows
+from serving.api.types import EXAMPLE_ALERT
 from serving.app import create_app
 from tests.support.serving import ANSWER_SECONDS, Api, fresh, serving
 from tests.support.teller import Teller, make_alert, make_model, make_score
@@ -48,7 +49,7 @@ def api(stack: Settings) -> Iterator[Api]:
     for name in ("c-1042", "c-7", "c-8"):
         teller.score(make_score(name, 0.83, trend_7d=0.34, previous=0.71))
     for name in ("c-1042", "c-7"):
-        teller.alert(make_alert(name, alert_id=f"{name}:critical:2025-03-14"))
+        teller.alert(make_alert(name, alert_id=EXAMPLE_ALERT["alert_id"] if name == "c-1042" else f"alert-{name}"))
     teller.model(model)
     teller.flush()
     with serving(settings) as running:

@@ -11,7 +11,7 @@ from ebb.errors import UnavailableError
 from ebb.settings import Settings
 from serving.http.auth import LOCAL_PRINCIPAL, REFUSALS_A_MINUTE, Authenticator, Principal
 from serving.http.problems import ProblemError
-from serving.http.rate_limit import Rates
+from serving.http.rate_limit import RateLimiter
 from serving.projections.api_keys import ApiKeyView
 
 
@@ -158,7 +158,7 @@ def test_requests_of_a_key_are_counted_apart_from_anothers() -> None:
 
 def test_quota_may_be_spent_at_once_and_comes_back_evenly() -> None:
     at = 1_000.0
-    rates = Rates("requests", 6, 60, now=lambda: at)
+    rates = RateLimiter("requests", 6, 60, now=lambda: at)
     assert rates.header == '"requests";q=6;w=60'
     assert [rates.take("a").remaining for _ in range(6)] == [5, 4, 3, 2, 1, 0]
     spent = rates.take("a")
@@ -176,14 +176,14 @@ def test_quota_may_be_spent_at_once_and_comes_back_evenly() -> None:
 
 
 def test_more_than_a_quota_at_once_counts_as_a_quota_and_not_as_never() -> None:
-    rates = Rates("events", 10, 60, now=lambda: 0.0)
+    rates = RateLimiter("events", 10, 60, now=lambda: 0.0)
     assert rates.take("a", 1_000).allowed
     assert not rates.take("a", 1).allowed
 
 
 def test_clients_who_have_their_quota_back_are_forgotten() -> None:
     at = 0.0
-    rates = Rates("refusals", 60, 60, now=lambda: at)
+    rates = RateLimiter("refusals", 60, 60, now=lambda: at)
     for number in range(10_000):
         rates.take(f"address-{number}")
     at += 2.0

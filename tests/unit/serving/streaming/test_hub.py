@@ -219,7 +219,7 @@ async def test_queue_wakes_its_sender_or_times_out() -> None:
 def test_short_form_of_bands_is_the_filter() -> None:
     message = CLIENT_MESSAGE.validate_json('{"type":"subscribe","bands":["high"]}')
     assert isinstance(message, Subscribe)
-    assert message.wanted.bands == frozenset({Band.HIGH})
+    assert message.effective_filter.bands == frozenset({Band.HIGH})
     assert message.topics == BOTH
 
 
