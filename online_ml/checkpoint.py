@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
@@ -31,6 +30,7 @@ from online_ml.learning.learner import Learner
 from online_ml.learning.pending import Pending
 from online_ml.learning.sample import TrainingBatch
 from online_ml.scoring.inputs import INPUTS
+from online_ml.types import AnyArray, State
 
 FORMAT = 4
 """Raised when the layout below changes."""
@@ -38,8 +38,6 @@ MANIFEST = "manifest"
 PIECE_BYTES = 900_000
 _CODEC = pa.Codec("zstd", compression_level=1)
 REBUILD = "The learner starts again from the first block on the examples topic."
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class LearnerCheckpointer:
         pieces: dict[str, dict[str, Any]] = {}
         records: list[tuple[str, bytes]] = []
 
-        def keep(name: str, key: str, arrays: Arrays | None) -> None:
+        def keep(name: str, key: str, arrays: State | None) -> None:
             if arrays is None:
                 pieces[name] = self._named[name]
                 return
@@ -87,7 +85,7 @@ class LearnerCheckpointer:
         for chunk in learner.pending:
             name = "pending/{}/{}/{}/{}".format(*chunk.key, chunk.withdrawn)
             keep(name, name, None if name in self._named else _pending_arrays(chunk))
-        core: Arrays = {f"drift.{key}": array for key, array in learner.drift.state().items()}
+        core: State = {f"drift.{key}": array for key, array in learner.drift.state().items()}
         for target, learned in learner.targets.items():
             for part in learned.window.parts:
                 name = f"window/{target}/{part.boundary}"
@@ -178,7 +176,7 @@ class LearnerCheckpointer:
             what = f"The learner's checkpoint was made with other {', '.join(differ) or 'settings'}."
             raise SchemaMismatchError(what, REBUILD)
 
-        def piece(name: str) -> Arrays:
+        def piece(name: str) -> State:
             named = manifest["pieces"].get(name)
             if named is None or any(key not in latest for key in named["keys"]):
                 what = f"The learner's checkpoint names {name}, which is not on {self._settings.topics.learner}."
@@ -230,7 +228,7 @@ def made_with(settings: Settings) -> dict[str, Any]:
     }
 
 
-def pack(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+def pack(arrays: Mapping[str, AnyArray]) -> bytes:
     """Return numeric arrays as bytes: 8 bytes of length, then a compressed NumPy archive."""
     sink = io.BytesIO()
     np.savez(sink, allow_pickle=False, **arrays)
@@ -238,7 +236,7 @@ def pack(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return len(raw).to_bytes(8, "little") + bytes(_CODEC.compress(raw, asbytes=True))
 
 
-def unpack(body: bytes) -> Arrays:
+def unpack(body: bytes) -> State:
     """Read what `pack` made.
 
     Raises
@@ -255,15 +253,15 @@ def unpack(body: bytes) -> Arrays:
         raise CorruptError(what, REBUILD) from error
 
 
-def _pending_arrays(chunk: Pending) -> Arrays:
-    arrays: Arrays = {"block": np.frombuffer(encode(chunk.snapshot), np.uint8)}
+def _pending_arrays(chunk: Pending) -> State:
+    arrays: State = {"block": np.frombuffer(encode(chunk.snapshot), np.uint8)}
     for target in TARGETS:
         arrays[f"{target}.logits"] = chunk.logits[target]
         arrays[f"{target}.probabilities"] = chunk.probabilities[target]
     return arrays
 
 
-def _pending_chunk(arrays: Arrays, withdrawn: int) -> Pending:
+def _pending_chunk(arrays: State, withdrawn: int) -> Pending:
     block = decode(arrays["block"].tobytes())
     if not isinstance(block, Snapshot):
         raise CorruptError("A pending piece of the learner's checkpoint holds no snapshot.", REBUILD)  # noqa: EM101
@@ -275,17 +273,17 @@ def _pending_chunk(arrays: Arrays, withdrawn: int) -> Pending:
     )
 
 
-def _window_arrays(part: MaturedPredictions) -> Arrays:
-    arrays: Arrays = {"labels": part.labels, "logits": part.logits, "probabilities": part.probabilities}
+def _window_arrays(part: MaturedPredictions) -> State:
+    arrays: State = {"labels": part.labels, "logits": part.logits, "probabilities": part.probabilities}
     if part.about is not None:
         arrays |= {f"about.{name}": array for name, array in part.about.arrays().items()}
     return arrays
 
 
-def _window_part(arrays: Arrays, boundary: int) -> MaturedPredictions:
+def _window_part(arrays: State, boundary: int) -> MaturedPredictions:
     about = LabelContext(*(arrays[f"about.{name}"] for name in NAMES)) if f"about.{NAMES[0]}" in arrays else None
     return MaturedPredictions(boundary, arrays["labels"], arrays["logits"], arrays["probabilities"], about)
 
 
-def _training_batch(arrays: Arrays, boundary: int) -> TrainingBatch:
+def _training_batch(arrays: State, boundary: int) -> TrainingBatch:
     return TrainingBatch(boundary, arrays["inputs"], arrays["labels"])

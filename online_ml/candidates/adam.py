@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from river import linear_model, optim, utils
 
-from online_ml.candidates.base import ColumnSelector, Floats, Inputs, State
+from online_ml.candidates.base import ColumnSelector
 from online_ml.scoring.scorer import payload
+from online_ml.types import AnyArray, Floats, Inputs, Outcomes, State
 
 FLOOR = 0.1
 """Least spread. Inputs are logarithms, shares and steps: 0.1 of each is a difference hardly worth a weight."""
@@ -60,7 +60,7 @@ class Standardiser:
         """Return the moments as arrays."""
         return {"count": np.array(self.count), "mean": self.mean.copy(), "variance": self.variance.copy()}
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Load saved moments."""
         self.count = int(state["count"])
         self.mean = state["mean"].astype(np.float64)
@@ -126,13 +126,13 @@ class AdamLogistic:
     def age(self, days: float) -> None:
         """Do nothing."""
 
-    def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
+    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
         """Take a step on every `BATCH` labels; see `Candidate.learn_many`."""
         whole = self._select(inputs)
         for start in range(0, len(labels), BATCH):
             self._step(whole[start : start + BATCH], labels[start : start + BATCH])
 
-    def _step(self, chosen: Floats, labels: npt.NDArray[np.uint8]) -> None:
+    def _step(self, chosen: Floats, labels: Outcomes) -> None:
         self._standardiser.learn_many(chosen)
         scaled = self._standardiser.transform(chosen)
         model: Any = self._model
@@ -168,7 +168,7 @@ class AdamLogistic:
             "second": self._moments(adam.v),
         }
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Load saved arrays; see `Candidate.restore`."""
         prefix = "inputs_"
         self._standardiser.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})

@@ -4,15 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from online_ml.scoring.inputs import POSITION
-
-Floats = npt.NDArray[np.float64]
-Inputs = npt.NDArray[np.floating[Any]]
-"""Design matrix in any precision, shape (n, `len(INPUTS)`)."""
-State = dict[str, npt.NDArray[Any]]
-"""Plain numeric arrays by name: what a checkpoint holds; nothing in it is executed."""
+from online_ml.types import AnyArray, Floats, Inputs, Outcomes, State
 
 
 class Candidate(Protocol):
@@ -36,7 +30,7 @@ class Candidate(Protocol):
         """Return uncalibrated logits, shape (n,), of inputs of shape (n, `len(INPUTS)`)."""
         ...
 
-    def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
+    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
         """Learn a batch, labels 0 or 1 of shape (n,), n ≥ 1."""
         ...
 
@@ -59,7 +53,7 @@ class FullCandidate(Candidate, Protocol):
         """Return everything that learning changes, as arrays that later learning does not touch."""
         ...
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Load `state`; learning continues bit for bit as if it had never stopped."""
         ...
 

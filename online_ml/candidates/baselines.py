@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.contracts.models import Target
-from online_ml.candidates.base import Floats, Inputs, State
 from online_ml.candidates.logistic import Logistic
 from online_ml.scoring.scorer import payload
+from online_ml.types import AnyArray, Floats, Inputs, Outcomes, State
 
 SMOOTHING = 1.0
 """One imagined label of each class, so that the rate is never 0 or 1 (Laplace)."""
@@ -47,7 +46,7 @@ class PriorRate:
     def age(self, days: float) -> None:
         """Do nothing: the share is of all labels ever."""
 
-    def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
+    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
         """Count the labels."""
         self.positives += int(labels.sum())
         self.labels += len(inputs)
@@ -63,6 +62,6 @@ class PriorRate:
         """Return the counts."""
         return {"counts": np.array([self.positives, self.labels])}
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Load saved counts."""
         self.positives, self.labels = (int(value) for value in state["counts"])

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from online_ml.candidates.base import ColumnSelector, Floats, Inputs, State
+from online_ml.candidates.base import ColumnSelector
 from online_ml.candidates.newton import Newton
 from online_ml.scoring.scorer import payload
+from online_ml.types import AnyArray, Floats, Inputs, Outcomes, State
 
 MEMORY_HORIZONS = 2.0
 """Horizons of event time in which what was learned loses half its weight: old enough to average over a season's
@@ -79,7 +79,7 @@ class Logistic:
         """Let what was learned fade; see `Candidate.age`."""
         self._model.fade(0.5 ** (days / self._half_life))
 
-    def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
+    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
         """Take one Newton step on all that is remembered and these labels; see `Candidate.learn_many`."""
         whole = self._with_one(inputs)
         new = len(inputs) / (self._seen + len(inputs))
@@ -103,7 +103,7 @@ class Logistic:
         """Return the quadratic form, the weights and the mean inputs as arrays."""
         return self._model.state() | {"mean": self._mean.copy(), "seen": np.array(self._seen)}
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Load saved arrays; see `Candidate.restore`."""
         self._model.restore(state)
         self._mean = state["mean"].astype(np.float64)

@@ -8,12 +8,12 @@ schedule, no scaling of the inputs.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from online_ml.scoring.scorer import Floats, sigmoid
+from online_ml.scoring.scorer import sigmoid
+from online_ml.types import AnyArray, Floats, Outcomes, State
 
 
 class Newton:
@@ -39,7 +39,7 @@ class Newton:
         self._curvature *= kept
         self._moment *= kept
 
-    def learn(self, inputs: Floats, labels: npt.NDArray[np.uint8], weight: float = 1.0) -> None:
+    def learn(self, inputs: Floats, labels: Outcomes, weight: float = 1.0) -> None:
         """Take one Newton step on all that is remembered and these labels.
 
         Parameters
@@ -59,11 +59,11 @@ class Newton:
         found = np.linalg.solve(self._curvature + np.diag(self._pull), self._moment + self._drawn)
         self.weights = found.astype(np.float64)
 
-    def state(self) -> dict[str, npt.NDArray[Any]]:
+    def state(self) -> State:
         """Return everything that learning changes, as arrays."""
         return {"curvature": self._curvature.copy(), "moment": self._moment.copy(), "weights": self.weights.copy()}
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Load saved arrays."""
         self._curvature, self._moment, self.weights = (
             state[key].astype(np.float64) for key in ("curvature", "moment", "weights")

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from river.base import Classifier
 
-from online_ml.candidates.base import ColumnSelector, Floats, Inputs
+from online_ml.candidates.base import ColumnSelector
 from online_ml.scoring.scorer import JUDGED
+from online_ml.types import Floats, Inputs, Outcomes
 
 UNKNOWN = 0.5
 """P(1) while nothing has been learned."""
@@ -33,7 +33,7 @@ class RowModel:
         chances = [(one.get(0, 0.0), one.get(1, 0.0)) for one in predicted]
         return np.array([one / (none + one) if none + one > 0 else UNKNOWN for none, one in chances], dtype=np.float64)
 
-    def learn(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
+    def learn(self, inputs: Inputs, labels: Outcomes) -> None:
         """Learn the rows in their order."""
         for row, label in zip(_rows(inputs), labels.tolist(), strict=True):
             self._classifier.learn_one(row, label)
@@ -76,7 +76,7 @@ class RenewingModel:
         logits: Floats = np.log(chances / (1 - chances))
         return logits
 
-    def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
+    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
         """Learn row by row; see `Candidate.learn_many`."""
         chosen = self._chosen.of(inputs)
         self._elder.learn(chosen, labels)

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.contracts.models import Target
 from ebb.settings import ScoreSettings
-from online_ml.evaluation.metrics import Outcomes, Probabilities
+from online_ml.types import Float32Array, Outcomes, Probabilities
 
 EVEN = 0.5
 """Threshold of a purchase: it has no bands to act on, so the likelier outcome is called."""
@@ -77,7 +76,7 @@ def lift(probabilities: Probabilities, labels: Outcomes, share: float = DECILE) 
 
 
 def profit(
-    probabilities: Probabilities, labels: Outcomes, spend_per_day: npt.NDArray[np.float32], policy: Policy
+    probabilities: Probabilities, labels: Outcomes, spend_per_day: Float32Array, policy: Policy
 ) -> dict[str, float]:
     """Return what offers to stay would have brought, in units of money a customer.
 

@@ -9,11 +9,10 @@ without ranking anything again: two hundred resamples of twenty thousand labels 
 import numpy as np
 import numpy.typing as npt
 
-from online_ml.evaluation.metrics import Outcomes, Probabilities
+from online_ml.types import Floats, Outcomes, Probabilities
 
 RESAMPLES = 200
 LEVEL = 0.95
-Floats = npt.NDArray[np.float64]
 
 
 def influence(probabilities: Probabilities, labels: Outcomes) -> Floats | None:

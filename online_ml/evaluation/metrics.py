@@ -1,10 +1,9 @@
 """How good probabilities were, exactly: no thresholds, no sampling, ties counted as what they are."""
 
 import numpy as np
-import numpy.typing as npt
 
-Probabilities = npt.NDArray[np.floating]
-Outcomes = npt.NDArray[np.uint8]
+from online_ml.types import Floats, Outcomes, Probabilities
+
 BINS = 10
 """Equal-width bins of the calibration error."""
 CLIP = 1e-6
@@ -36,10 +35,10 @@ def pr_auc(probabilities: Probabilities, labels: Outcomes) -> float | None:
     return float(steps @ (hits / (ends + 1)) / total)
 
 
-def log_losses(probabilities: Probabilities, labels: Outcomes) -> npt.NDArray[np.float64]:
+def log_losses(probabilities: Probabilities, labels: Outcomes) -> Floats:
     """Return -log of the probability given to what happened, per row."""
     p = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
-    losses: npt.NDArray[np.float64] = -np.log(np.where(labels == 1, p, 1 - p))
+    losses: Floats = -np.log(np.where(labels == 1, p, 1 - p))
     return losses
 
 
@@ -48,7 +47,7 @@ def brier(probabilities: Probabilities, labels: Outcomes) -> float:
     return float(np.mean((probabilities.astype(np.float64) - labels) ** 2))
 
 
-def reliability(probabilities: Probabilities, labels: Outcomes) -> npt.NDArray[np.float64]:
+def reliability(probabilities: Probabilities, labels: Outcomes) -> Floats:
     """Return, per bin of predicted probability, its labels, mean prediction and share of ones: shape (`BINS`, 3)."""
     p = probabilities.astype(np.float64)
     where = np.minimum((p * BINS).astype(np.intp), BINS - 1)

@@ -3,12 +3,13 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ebb.contracts.features import INDEX
+from online_ml.types import AnyArray, Flags, Float32Array, State
 
 UNKNOWN = ""
 """Country or channel of a customer of whom none is known."""
@@ -26,9 +27,9 @@ class LabelContext:
     """Equal for equal customers, whatever the process (CRC-32 of the id)."""
     countries: npt.NDArray[np.str_]
     channels: npt.NDArray[np.str_]
-    tenure_days: npt.NDArray[np.float32]
+    tenure_days: Float32Array
     """Days since the customer's first activity, at the snapshot."""
-    spend_per_day: npt.NDArray[np.float32]
+    spend_per_day: Float32Array
     """Units of money a day, over the customer's life until the snapshot; never negative."""
     arms: npt.NDArray[np.str_]
     """Candidate that scored the customer while customers were split between two; `UNSPLIT` else."""
@@ -39,7 +40,7 @@ class LabelContext:
         customer_ids: Sequence[str],
         countries: Sequence[str | None],
         channels: Sequence[str | None],
-        features: npt.NDArray[np.float32],
+        features: Float32Array,
         arms: Sequence[str] | None = None,
     ) -> Self:
         """Describe the rows of a snapshot.
@@ -67,11 +68,11 @@ class LabelContext:
         """Return the rows of several parts, one after the other."""
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in NAMES))
 
-    def rows(self, chosen: npt.NDArray[Any]) -> Self:
+    def rows(self, chosen: AnyArray) -> Self:
         """Return some of the rows."""
         return type(self)(*(getattr(self, name)[chosen] for name in NAMES))
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def arrays(self) -> State:
         """Return the columns by name."""
         return {name: getattr(self, name) for name in NAMES}
 
@@ -88,7 +89,7 @@ OTHER = "other"
 ARM = "arm"
 
 
-def segments(about: LabelContext) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
+def segments(about: LabelContext) -> Iterator[tuple[str, str, Flags]]:
     """Yield kind, name and rows (shape (n,)) of every segment that has any.
 
     Each row is in one segment of a kind; but of the arms only those that were scored while customers were split.
@@ -105,7 +106,7 @@ def segments(about: LabelContext) -> Iterator[tuple[str, str, npt.NDArray[np.boo
         yield ARM, str(arm), about.arms == arm
 
 
-def _named(kind: str, values: npt.NDArray[np.str_]) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
+def _named(kind: str, values: npt.NDArray[np.str_]) -> Iterator[tuple[str, str, Flags]]:
     names, code, sizes = np.unique(values, return_inverse=True, return_counts=True)
     # Of equal sizes the alphabet decides, so that a replay names the same ones.
     order = np.argsort(-sizes, kind="stable")

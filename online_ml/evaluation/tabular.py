@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.errors import SourceError
-from online_ml.candidates.base import Floats
 from online_ml.candidates.forest import forest_model
 from online_ml.candidates.hoeffding import tree_model
 from online_ml.candidates.newton import Newton
 from online_ml.candidates.sampled import RowModel
 from online_ml.scoring.scorer import sigmoid
+from online_ml.types import Floats, Outcomes, RowIndices
 
 BATCH = 50
 RIDGE = 1.0
@@ -30,7 +29,6 @@ LINEAR = ("logistic", "prior")
 TREES: dict[str, Callable[[int], RowModel]] = {"tree": tree_model, "forest": forest_model}
 LEARNED = 4_000
 """Rows that a tree or forest learns at most, evenly spread: some seconds of a forest, where the others take none."""
-Labels = npt.NDArray[np.uint8]
 
 
 class Learns(Protocol):
@@ -40,7 +38,7 @@ class Learns(Protocol):
         """Return P(1) of rows of shape (n, inputs)."""
         ...
 
-    def learn(self, inputs: Floats, labels: Labels) -> None:
+    def learn(self, inputs: Floats, labels: Outcomes) -> None:
         """Learn rows that have been predicted."""
         ...
 
@@ -49,9 +47,9 @@ class Learns(Protocol):
 class Run:
     """One pass: each candidate's prediction of each row before it learned it."""
 
-    order: npt.NDArray[np.intp]
+    order: RowIndices
     """Row of the table at each place of the stream."""
-    labels: Labels
+    labels: Outcomes
     """In the order of the stream."""
     said: dict[str, Floats]
     """By candidate, in the order of the stream."""
@@ -66,7 +64,7 @@ class _Logistic:
     def predict(self, inputs: Floats) -> Floats:
         return sigmoid(self._with_one(inputs) @ self._model.weights)
 
-    def learn(self, inputs: Floats, labels: Labels) -> None:
+    def learn(self, inputs: Floats, labels: Outcomes) -> None:
         self._model.learn(self._with_one(inputs), labels)
 
     def _with_one(self, inputs: Floats) -> Floats:
@@ -80,7 +78,7 @@ class _Prior:
     def predict(self, inputs: Floats) -> Floats:
         return np.full(len(inputs), self._ones / self._all)
 
-    def learn(self, inputs: Floats, labels: Labels) -> None:
+    def learn(self, inputs: Floats, labels: Outcomes) -> None:
         self._ones += int(labels.sum())
         self._all += len(inputs)
 
@@ -104,7 +102,7 @@ class Spread:
         self._step = max(-(-rows // LEARNED), 1)
         self._seen = 0
 
-    def learn(self, inputs: Floats, labels: Labels) -> None:
+    def learn(self, inputs: Floats, labels: Outcomes) -> None:
         """Learn the rows whose turn it is."""
         turns = np.arange(self._seen, self._seen + len(labels)) % self._step == 0
         self._model.learn(inputs[turns], labels[turns])
@@ -112,7 +110,7 @@ class Spread:
         self._seen += len(labels)
 
 
-def passes(inputs: Floats, labels: Labels, *, shuffles: int, seed: int, trees: bool = True) -> Iterator[Run]:
+def passes(inputs: Floats, labels: Outcomes, *, shuffles: int, seed: int, trees: bool = True) -> Iterator[Run]:
     """Yield one run a shuffle; without any, one in the order of the table.
 
     Parameters
@@ -141,7 +139,7 @@ def passes(inputs: Floats, labels: Labels, *, shuffles: int, seed: int, trees: b
         yield _stream(inputs[order], labels[order], order, seed=seed + number, trees=trees)
 
 
-def _stream(inputs: Floats, labels: Labels, order: npt.NDArray[np.intp], *, seed: int, trees: bool) -> Run:
+def _stream(inputs: Floats, labels: Outcomes, order: RowIndices, *, seed: int, trees: bool) -> Run:
     slow = {name: Spread(make(seed), rows=len(labels)) for name, make in (TREES.items() if trees else ())}
     models: dict[str, Learns] = {"logistic": _Logistic(inputs.shape[1]), "prior": _Prior(), **slow}
     said = {name: np.empty(len(labels)) for name in models}

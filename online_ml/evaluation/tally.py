@@ -1,13 +1,12 @@
 """Measures over all labels ever, in memory that does not grow."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from online_ml.candidates.base import State
-from online_ml.evaluation.metrics import BINS, Outcomes, Probabilities, log_losses
+from online_ml.evaluation.metrics import BINS, log_losses
+from online_ml.types import AnyArray, Floats, Outcomes, Probabilities, State
 
 CELLS = 4_096
 """Cells of the logit, 0.005 apart: rankings are exact but for pairs that share a cell, which count as ties."""
@@ -21,8 +20,8 @@ class Tally:
     def __init__(self) -> None:
         self.labels = 0
         self._cells: npt.NDArray[np.int64] = np.zeros((2, CELLS), dtype=np.int64)
-        self._bins: npt.NDArray[np.float64] = np.zeros((3, BINS))
-        self._sums: npt.NDArray[np.float64] = np.zeros(2)
+        self._bins: Floats = np.zeros((3, BINS))
+        self._sums: Floats = np.zeros(2)
 
     def add(self, probabilities: Probabilities, labels: Outcomes) -> None:
         """Take in matured predictions, shape (n,) each; NaN predictions are left out."""
@@ -68,7 +67,7 @@ class Tally:
             "sums": self._sums.copy(),
         }
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Load saved sums."""
         self.labels = int(state["labels"])
         self._cells, self._bins, self._sums = (state[key].copy() for key in ("cells", "bins", "sums"))

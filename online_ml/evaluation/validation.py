@@ -12,9 +12,10 @@ from ebb.contracts.models import Target
 from online_ml.candidates import SERVED
 from online_ml.evaluation.decisions import Policy, confusion, lift, profit
 from online_ml.evaluation.intervals import Resampling, influence
-from online_ml.evaluation.metrics import Outcomes, Probabilities, measure
+from online_ml.evaluation.metrics import measure
 from online_ml.evaluation.segments import ARM, LabelContext, segments
 from online_ml.evaluation.window import MaturedPredictions, Window
+from online_ml.types import Outcomes, Probabilities
 
 Measures = dict[str, float]
 BESIDE = ("roc_auc", "pr_auc", "log_loss", "brier", "ece")

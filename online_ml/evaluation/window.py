@@ -4,10 +4,9 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from online_ml.evaluation.metrics import Outcomes
 from online_ml.evaluation.segments import LabelContext
+from online_ml.types import Float32Array, Outcomes
 
 LABELS = 20_000
 """Labels in the window: enough for an AUC within half a point, few enough to follow a change."""
@@ -22,9 +21,9 @@ class MaturedPredictions:
     boundary: int
     labels: Outcomes
     """Shape (n,), 0 or 1."""
-    logits: npt.NDArray[np.float32]
+    logits: Float32Array
     """Shape (candidates, n): uncalibrated, as predicted at the snapshot."""
-    probabilities: npt.NDArray[np.float32]
+    probabilities: Float32Array
     """Shape (candidates + 1, n): calibrated then; the last row is what was served, NaN where nothing was."""
     about: LabelContext | None = None
     """Whom the rows are about; None where that is not known (a table that is evaluated)."""
@@ -48,7 +47,7 @@ class Window:
         """Return labels, oldest first, shape (size,)."""
         return np.concatenate([part.labels for part in self.parts]) if self.parts else np.empty(0, np.uint8)
 
-    def probabilities(self, candidate: int) -> npt.NDArray[np.float32]:
+    def probabilities(self, candidate: int) -> Float32Array:
         """Return a candidate's calibrated probabilities, shape (size,)."""
         return np.concatenate([part.probabilities[candidate] for part in self.parts])
 

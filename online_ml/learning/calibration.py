@@ -11,12 +11,11 @@ found correction is applied.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from online_ml.candidates.newton import Newton
+from online_ml.types import AnyArray, Outcomes, Reals, State
 
 IDENTITY = (1.0, 0.0)
 PRIOR = 25.0
@@ -56,7 +55,7 @@ class Calibration:
         """Let what was learned fade, before the labels that mature at the end of these days."""
         self._model.fade(0.5 ** (days / self._half_life))
 
-    def learn(self, logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.uint8]) -> None:
+    def learn(self, logits: Reals, labels: Outcomes) -> None:
         """Learn matured predictions.
 
         Parameters
@@ -73,10 +72,10 @@ class Calibration:
         self._model.learn(whole, labels[known], self._weight)
         self._model.weights[0] = np.clip(self._model.weights[0], *SLOPES)
 
-    def state(self) -> dict[str, npt.NDArray[Any]]:
+    def state(self) -> State:
         """Return everything that learning changes, as arrays."""
         return self._model.state()
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Load saved arrays."""
         self._model.restore(state)

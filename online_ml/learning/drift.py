@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from river.drift import ADWIN
 
 from ebb.contracts.features import WIDTH
 from ebb.contracts.models import TARGETS, Target
-from online_ml.candidates.base import Floats, State
 from online_ml.evaluation.window import MaturedPredictions
+from online_ml.types import AnyArray, Float32Array, Floats, Reals, State
 
 BINS = 10
 ROWS = 4_000
@@ -58,7 +57,7 @@ class Profile:
         self._latest: Floats = np.zeros((width, BINS))
         self._reference: Floats = np.zeros((width, BINS))
 
-    def add(self, values: npt.NDArray[np.floating]) -> None:
+    def add(self, values: Reals) -> None:
         """Count a boundary's values, shape (n, width), n ≥ 1; the first ones lay the bins."""
         step = -(-len(values) // ROWS)
         some = values[::step].astype(np.float64)
@@ -94,7 +93,7 @@ class Profile:
             "reference": self._reference,
         }
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Load saved arrays."""
         self.boundaries = int(state["boundaries"])
         self._edges, self._latest, self._reference = (state[key] for key in ("edges", "latest", "reference"))
@@ -116,7 +115,7 @@ class Errors:
     """Squared errors of a target's champion, by boundary, since the last change."""
 
     def __init__(self) -> None:
-        self._parts: deque[tuple[int, npt.NDArray[np.float32]]] = deque(maxlen=MEMORY)
+        self._parts: deque[tuple[int, Float32Array]] = deque(maxlen=MEMORY)
         self.change: DriftChange | None = None
         """The last change found."""
 
@@ -168,7 +167,7 @@ class Errors:
             "change": np.array([] if change is None else [change.found_at, change.since, change.shift], np.float64),
         }
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Load saved arrays."""
         parts = np.split(state["errors"], np.cumsum(state["sizes"])[:-1]) if len(state["sizes"]) else []
         self._parts = deque(zip(state["days"].tolist(), parts, strict=True), maxlen=MEMORY)
@@ -197,7 +196,7 @@ class DriftMonitor:
         self.scores: dict[Target, Profile] = {target: Profile(1) for target in TARGETS}
         self.errors: dict[Target, Errors] = {target: Errors() for target in TARGETS}
 
-    def snapshot(self, features: npt.NDArray[np.float32], predicted: Mapping[Target, npt.NDArray[np.float32]]) -> None:
+    def snapshot(self, features: Float32Array, predicted: Mapping[Target, Float32Array]) -> None:
         """Count a boundary's snapshots.
 
         Parameters
@@ -227,7 +226,7 @@ class DriftMonitor:
         """Return all of it as arrays."""
         return {f"{name}.{key}": array for name, one in self._named() for key, array in one.state().items()}
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Load saved arrays."""
         for name, one in self._named():
             start = f"{name}."

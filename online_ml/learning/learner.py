@@ -24,6 +24,7 @@ from online_ml.learning.pending import Pending, PendingStore
 from online_ml.learning.sample import draw_sample
 from online_ml.learning.target import TargetLearner
 from online_ml.scoring.inputs import design
+from online_ml.types import Float32Array, Outcomes
 
 log = get_logger(__name__)
 
@@ -39,7 +40,7 @@ class MaturedLabels:
     channels: list[str | None]
     snapshot_days: npt.NDArray[np.int32]
     """Shape (n,): day number of each row's snapshot."""
-    features: npt.NDArray[np.float32]
+    features: Float32Array
     """Shape (n, `features.WIDTH`), at the snapshot."""
 
 
@@ -131,7 +132,7 @@ class Learner:
         return step
 
     def _mature(self, target: Target, bundles: list[BoundaryBlocks], step: Step) -> None:
-        found: list[tuple[Pending, npt.NDArray[np.uint8]]] = []
+        found: list[tuple[Pending, Outcomes]] = []
         for bundle in bundles:
             for (name, taken_at), block in sorted(bundle.labels.items()):
                 if name != target:
@@ -234,7 +235,7 @@ class Learner:
         return found.hexdigest()
 
 
-def _gather(target: Target, boundary: int, found: list[tuple[Pending, npt.NDArray[np.uint8]]]) -> MaturedLabels | None:
+def _gather(target: Target, boundary: int, found: list[tuple[Pending, Outcomes]]) -> MaturedLabels | None:
     """Bring the rows of several chunks together, those of withdrawn customers left out; None if no row is left."""
     kept = [(chunk, labels, np.flatnonzero(labels != WITHDRAWN)) for chunk, labels in found]
     if not any(len(rows) for _, _, rows in kept):

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.contracts.examples import Snapshot, Withdraw
 from ebb.contracts.models import Target
+from online_ml.types import Float32Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,9 +15,9 @@ class Pending:
     """One snapshot chunk with every candidate's predictions. Immutable."""
 
     snapshot: Snapshot
-    logits: dict[Target, npt.NDArray[np.float32]]
+    logits: dict[Target, Float32Array]
     """By target, shape (candidates, rows): uncalibrated."""
-    probabilities: dict[Target, npt.NDArray[np.float32]]
+    probabilities: dict[Target, Float32Array]
     """By target, shape (candidates + 1, rows): calibrated; the last row is the worker's champion."""
     withdrawn: int = 0
     """How often rows of it were withdrawn: a chunk with fewer rows known is another one."""
@@ -76,7 +76,7 @@ def _without(chunk: Pending, rows: list[int]) -> Pending:
     gone = set(rows)
     snapshot = chunk.snapshot
 
-    def blank(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+    def blank(array: Float32Array, axis: int) -> Float32Array:
         cleared = array.copy()
         cleared[(slice(None),) * axis + (rows,)] = 0
         return cleared

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from online_ml.candidates import SampledCandidate
 from online_ml.scoring.inputs import design
+from online_ml.types import Float32Array, Outcomes, RowIndices
 
 GENERATION = 2_000
 """Labels that a candidate has learned when it starts to predict; it has twice as many when it is replaced. A
@@ -30,9 +31,9 @@ class TrainingBatch:
     """The labels of one boundary that the slow candidates learn. Never changed once made."""
 
     boundary: int
-    inputs: npt.NDArray[np.float32]
+    inputs: Float32Array
     """Shape (n, `len(INPUTS)`): the design matrix at the snapshots."""
-    labels: npt.NDArray[np.uint8]
+    labels: Outcomes
 
 
 class Sample:
@@ -70,9 +71,9 @@ class Sample:
     def follow(
         self,
         boundary: int,
-        order: npt.NDArray[np.intp],
-        features: npt.NDArray[np.float32],
-        labels: npt.NDArray[np.uint8],
+        order: RowIndices,
+        features: Float32Array,
+        labels: Outcomes,
     ) -> None:
         """Learn as many of a boundary's labels as may be, the first by `order`.
 
@@ -110,7 +111,7 @@ class Sample:
             self._former, self._latest = self._latest, []
 
 
-def draw_sample(sizes: Sequence[int], limit: int, *, seed: int, boundary: int) -> list[npt.NDArray[np.intp]]:
+def draw_sample(sizes: Sequence[int], limit: int, *, seed: int, boundary: int) -> list[RowIndices]:
     """Draw the rows of a boundary's chunks that the slow candidates predict, in rising order.
 
     Parameters

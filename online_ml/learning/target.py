@@ -1,14 +1,11 @@
 """All that is learned of one target: its candidates, their calibration, their record, the champion."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.contracts.models import Target
 from online_ml.candidates import SERVED, Candidate, candidates, sampled
-from online_ml.candidates.base import Inputs
 from online_ml.evaluation.metrics import measure
 from online_ml.evaluation.tally import Tally
 from online_ml.evaluation.window import MaturedPredictions, Window
@@ -17,10 +14,10 @@ from online_ml.learning.champion import choose
 from online_ml.learning.sample import Sample, TrainingBatch
 from online_ml.scoring.inputs import design
 from online_ml.scoring.scorer import sigmoid
+from online_ml.types import AnyArray, Float32Array, Inputs, RowIndices, State
 
 DESIGN_ROWS = 4_096
 """Labels learned at a time: a Newton step each, and a boundary of any size needs little memory."""
-State = dict[str, npt.NDArray[Any]]
 
 
 class TargetLearner:
@@ -77,8 +74,8 @@ class TargetLearner:
         return self.sample.learned if candidate in self.sample.candidates else self.examples
 
     def predict(
-        self, inputs: Inputs, served: npt.NDArray[np.float32], sampled_rows: npt.NDArray[np.intp]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        self, inputs: Inputs, served: Float32Array, sampled_rows: RowIndices
+    ) -> tuple[Float32Array, Float32Array]:
         """Return every candidate's predictions; NaN where it has learned nothing or the row is not in its sample.
 
         Parameters
@@ -107,7 +104,7 @@ class TargetLearner:
         probabilities = np.concatenate([calibrated.astype(np.float32), served.astype(np.float32)[None, :]])
         return logits.astype(np.float32), probabilities
 
-    def mature(self, part: MaturedPredictions, features: npt.NDArray[np.float32]) -> None:
+    def mature(self, part: MaturedPredictions, features: Float32Array) -> None:
         """Judge the predictions of a boundary's labels, then learn from the labels, then choose the champion.
 
         Parameters
@@ -132,7 +129,7 @@ class TargetLearner:
         self.trained_until = part.boundary
         self.champion = choose(self.champion, self.candidates, self.window, share=self._share)
 
-    def _learn(self, part: MaturedPredictions, features: npt.NDArray[np.float32]) -> None:
+    def _learn(self, part: MaturedPredictions, features: Float32Array) -> None:
         # A shuffle per boundary: rows come sorted by partition and age of the customer, and steps on batches of like
         # customers would pull the weights to and fro. Seeded by the boundary, it is the same at each replay.
         order = np.random.default_rng([self.seed, part.boundary]).permutation(len(part.labels))
@@ -171,7 +168,7 @@ class TargetLearner:
 
     def restore(
         self,
-        arrays: Mapping[str, npt.NDArray[Any]],
+        arrays: Mapping[str, AnyArray],
         window: Iterable[MaturedPredictions],
         batches: Iterable[TrainingBatch],
     ) -> None:
@@ -195,6 +192,6 @@ def _prefixed(prefix: str, arrays: State) -> State:
     return {f"{prefix}.{key}": value for key, value in arrays.items()}
 
 
-def _under(prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> State:
+def _under(prefix: str, arrays: Mapping[str, AnyArray]) -> State:
     start = prefix + "."
     return {key.removeprefix(start): value for key, value in arrays.items() if key.startswith(start)}

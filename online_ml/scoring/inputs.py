@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.contracts.features import FEATURES, INDEX, WIDTH
+from online_ml.types import Float32Array, RowIndices
 
 CAP = np.float32(1e9)
 """Counts, days and money are cut here before the logarithm: it keeps every input below 21."""
@@ -78,7 +78,7 @@ def _catalogue() -> tuple[Input, ...]:
 INPUTS: tuple[Input, ...] = _catalogue()
 POSITION: dict[str, int] = {item.name: position for position, item in enumerate(INPUTS)}
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(feature.group for feature in FEATURES))
-GROUP_OF_INPUT: npt.NDArray[np.intp] = np.array([GROUPS.index(item.group) for item in INPUTS], dtype=np.intp)
+GROUP_OF_INPUT: RowIndices = np.array([GROUPS.index(item.group) for item in INPUTS], dtype=np.intp)
 
 _LOG_ROWS = np.array([INDEX[name] for name in LOGGED])
 _SIGNED_ROWS = np.array([INDEX[name] for name in SIGNED])
@@ -97,7 +97,7 @@ _ONE = np.float32(1)
 _ZERO = np.float32(0)
 
 
-def design(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def design(features: Float32Array) -> Float32Array:
     """Return the inputs of every model for a batch of customers.
 
     Parameters
@@ -140,7 +140,7 @@ def design(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return out.T
 
 
-def _combine(positive: npt.NDArray[np.float32], out: npt.NDArray[np.float32], row: int) -> None:
+def _combine(positive: Float32Array, out: Float32Array, row: int) -> None:
     """Fill the inputs from `row` on: those made of several features, or of inputs before them."""
     recency, tenure = positive[INDEX["recency_days"]], positive[INDEX["tenure_days"]]
     days = positive[INDEX["active_days_total"]]
@@ -172,5 +172,5 @@ def _combine(positive: npt.NDArray[np.float32], out: npt.NDArray[np.float32], ro
     squares *= squares
 
 
-def _numbers(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _numbers(values: Float32Array) -> Float32Array:
     return np.where(np.isnan(values), _ZERO, values)

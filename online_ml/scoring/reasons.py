@@ -9,11 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.contracts.features import INDEX
 from online_ml.scoring.inputs import GROUPS, design
 from online_ml.scoring.scorer import Scorer
+from online_ml.types import AnyArray, Float32Array, Floats
 
 NEGLIGIBLE = 0.01
 """Shares of the logit below this move a probability by less than a quarter of a point: no reason to name them."""
@@ -25,9 +25,9 @@ Phrases = list[str]
 
 def explain(
     scorer: Scorer,
-    features: npt.NDArray[np.float32],
+    features: Float32Array,
     *,
-    inputs: npt.NDArray[np.float32] | None = None,
+    inputs: Float32Array | None = None,
     top: int = 3,
 ) -> list[list[dict[str, Any]]]:
     """Return the strongest reasons of each customer, strongest first.
@@ -75,25 +75,25 @@ ENDINGS = {
 """How a reason ends, by target and by whether it raises the chance."""
 
 
-def _said(phrase: Callable[..., str], *columns: npt.NDArray[Any]) -> Phrases:
+def _said(phrase: Callable[..., str], *columns: AnyArray) -> Phrases:
     return [phrase(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def _of(rows: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
-    column: npt.NDArray[np.float64] = rows[:, INDEX[name]]
+def _of(rows: Floats, name: str) -> Floats:
+    column: Floats = rows[:, INDEX[name]]
     return column
 
 
-def _rounded(spans: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _rounded(spans: Floats) -> Floats:
     """Round spans in days to the precision of `days`."""
     hours = np.maximum(np.round(spans * 24), 1) / 24
     tenths = np.round(spans, 1)
     return np.where(spans < 1 / 24, 0, np.where(spans < 1, hours, np.where(spans < 3, tenths, np.round(spans))))
 
 
-def _weekly(rows: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
+def _weekly(rows: Floats, name: str) -> Floats:
     """Turn a count over 30 days and today into one per week, in tenths."""
-    found: npt.NDArray[np.float64] = np.round(_of(rows, name) * 7 / 30, 1)
+    found: Floats = np.round(_of(rows, name) * 7 / 30, 1)
     return found
 
 
@@ -112,7 +112,7 @@ def _count(number: float, noun: str, plural: str = "") -> str:
     return f"{shown} {noun}" if shown == "1" else f"{shown} {plural or noun + 's'}"
 
 
-def _recency(rows: npt.NDArray[np.float64]) -> Phrases:
+def _recency(rows: Floats) -> Phrases:
     gap = np.where(_of(rows, "active_days_total") < 2, 0, _rounded(np.maximum(_of(rows, "gap_mean_days"), 1)))
     return _said(_quiet, _rounded(_of(rows, "recency_days")), gap)
 
@@ -123,7 +123,7 @@ def _quiet(recency: float, gap: float) -> str:
     return f"{start}; usually every {days(gap)}" if gap else f"{start}; seen on one day only"
 
 
-def _tenure(rows: npt.NDArray[np.float64]) -> Phrases:
+def _tenure(rows: Floats) -> Phrases:
     return _said(_known_for, _rounded(_of(rows, "tenure_days")))
 
 
@@ -132,7 +132,7 @@ def _known_for(tenure: float) -> str:
     return f"Customer for {days(tenure)}"
 
 
-def _frequency(rows: npt.NDArray[np.float64]) -> Phrases:
+def _frequency(rows: Floats) -> Phrases:
     return _said(_busy, _of(rows, "events_7d"), _weekly(rows, "events_30d"))
 
 
@@ -141,7 +141,7 @@ def _busy(week: float, usual: float) -> str:
     return f"{_count(week, 'event')} in the last 7 days; {_count(usual, 'event')} a week over the last 30"
 
 
-def _purchases(rows: npt.NDArray[np.float64]) -> Phrases:
+def _purchases(rows: Floats) -> Phrases:
     bought, tenure = _of(rows, "purchases_total"), _rounded(_of(rows, "tenure_days"))
     return _said(_bought, bought, _rounded(_of(rows, "purchase_recency_days")), tenure)
 
@@ -153,7 +153,7 @@ def _bought(purchases: float, since: float, tenure: float) -> str:
     return f"Last purchase {days(since)} ago; {_count(purchases, 'purchase')} in {days(tenure)}"
 
 
-def _browsing(rows: npt.NDArray[np.float64]) -> Phrases:
+def _browsing(rows: Floats) -> Phrases:
     return _said(_looked, _of(rows, "views_7d"), _of(rows, "carts_7d"), _weekly(rows, "views_30d"))
 
 
@@ -163,7 +163,7 @@ def _looked(views: float, carts: float, usual: float) -> str:
     return f"{seen} and {put} to the cart in the last 7 days; {_count(usual, 'view')} a week usually"
 
 
-def _support(rows: npt.NDArray[np.float64]) -> Phrases:
+def _support(rows: Floats) -> Phrases:
     return _said(_asked, _of(rows, "supports_30d"), _of(rows, "supports_7d"))
 
 
@@ -172,7 +172,7 @@ def _asked(month: float, week: float) -> str:
     return f"{_count(month, 'support contact')} in the last 30 days, {week:.0f} in the last 7"
 
 
-def _spend(rows: npt.NDArray[np.float64]) -> Phrases:
+def _spend(rows: Floats) -> Phrases:
     return _said(_spent, np.round(_of(rows, "spend_7d"), 2), np.round(_of(rows, "spend_30d") * 7 / 30, 2))
 
 
@@ -181,7 +181,7 @@ def _spent(week: float, usual: float) -> str:
     return f"Spent {week:.2f} in the last 7 days; {usual:.2f} a week over the last 30"
 
 
-def _rhythm(rows: npt.NDArray[np.float64]) -> Phrases:
+def _rhythm(rows: Floats) -> Phrases:
     gap = np.where(_of(rows, "active_days_total") < 2, 0, _rounded(np.maximum(_of(rows, "gap_mean_days"), 1)))
     return _said(_paced, _of(rows, "active_days_30"), gap)
 
@@ -192,7 +192,7 @@ def _paced(active_days: float, gap: float) -> str:
     return f"{active}; gaps of {days(gap)} on average" if gap else f"{active}; no rhythm known yet"
 
 
-WORDS: dict[str, Callable[[npt.NDArray[np.float64]], Phrases]] = {
+WORDS: dict[str, Callable[[Floats], Phrases]] = {
     "recency": _recency,
     "tenure": _tenure,
     "purchases": _purchases,

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.contracts.models import ModelSnapshot, Target
 from ebb.errors import SchemaMismatchError
 from online_ml.scoring.inputs import GROUP_OF_INPUT, GROUPS, INPUTS, POSITION, design
+from online_ml.types import Float32Array, Floats, Inputs
 
-Floats = npt.NDArray[np.float64]
 LOGIT_LIMIT = 30.0
 """Probabilities keep clear of 0 and 1 by e-30: their logarithms stay finite."""
 
@@ -45,7 +44,7 @@ class Scorer:
     intercept: float
     """Calibrated logit of a customer at the reference."""
 
-    def logit(self, inputs: npt.NDArray[np.floating]) -> Floats:
+    def logit(self, inputs: Inputs) -> Floats:
         """Return calibrated logits, shape (n,), of a design matrix of shape (n, `len(INPUTS)`).
 
         Summed in the inputs' own precision: single precision errs by some 1e-5 of a logit and takes a thirtieth of the
@@ -54,15 +53,15 @@ class Scorer:
         bias = self.intercept - float(self.reference @ self.weights)
         return (inputs @ self.weights.astype(inputs.dtype)).astype(np.float64) + bias
 
-    def score(self, inputs: npt.NDArray[np.floating]) -> Floats:
+    def score(self, inputs: Inputs) -> Floats:
         """Return calibrated probabilities, shape (n,), of a design matrix of shape (n, `len(INPUTS)`)."""
         return sigmoid(self.logit(inputs))
 
-    def predict(self, features: npt.NDArray[np.float32]) -> Floats:
+    def predict(self, features: Float32Array) -> Floats:
         """Return calibrated probabilities, shape (n,), of features of shape (n, `features.WIDTH`)."""
         return np.concatenate([self.score(design(rows)) for rows in _chunks(features)])
 
-    def contributions(self, inputs: npt.NDArray[np.floating]) -> Floats:
+    def contributions(self, inputs: Inputs) -> Floats:
         """Return each group's share of the calibrated logit, shape (n, `len(GROUPS)`), of a design matrix.
 
         A share is measured from the reference; `intercept` plus the sum of the shares is the calibrated logit.
@@ -104,7 +103,7 @@ class Scorer:
         return cls(name, candidate, target, version, full, reference, slope * intercept + offset)
 
 
-def _chunks(features: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+def _chunks(features: Float32Array) -> list[Float32Array]:
     return [features[start : start + CHUNK_ROWS] for start in range(0, max(len(features), 1), CHUNK_ROWS)]
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from online_ml.candidates.base import Floats, Inputs
 from online_ml.learning import sample
 from online_ml.learning.sample import GENERATION, SPOKEN, Sample, TrainingBatch, draw_sample
+from online_ml.types import Floats, Inputs
 
 
 class Remembering:
