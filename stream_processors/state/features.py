@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ebb.contracts import derived_features
 from ebb.contracts.features import INDEX, NAMES, WIDTH, WINDOWS
 from stream_processors.state.customers import DAY_MS, DECAY, CustomerState, bitmap_count, fold_day
 from stream_processors.state.table import COUNTED, NEVER, NO_DAY, RING_DAYS, STATE, Columns
@@ -132,9 +133,10 @@ def _vector(columns: Columns, now: Int64Array, *, today: int, last_day: int, min
     spend = columns["spend"].astype(np.float64) @ _days_in(_SPEND_WINDOWS, today, last_day)
     for place, window in enumerate(_SPEND_WINDOWS):
         put(f"spend_{window}d", spend[:, place] / minor_units)
-    put("spend_total", columns["spend_total"] / minor_units)
+    spend_total = columns["spend_total"] / minor_units
+    put("spend_total", spend_total)
     purchases = columns["purchases_total"].astype(np.float64)
-    put("order_value", columns["spend_total"] / minor_units / np.maximum(purchases, 1))
+    put("order_value", derived_features.order_value(spend_total, purchases))
     put("events_total", columns["events_total"])
     put("purchases_total", purchases)
     active_total = columns["active_days_total"].astype(np.float64)
@@ -156,12 +158,11 @@ def _vector(columns: Columns, now: Int64Array, *, today: int, last_day: int, min
     variance = np.where(rhythmic, columns["gap_squares"] / gaps - (span / gaps) ** 2, 0)
     put("gap_mean_days", gap_mean)
     put("gap_std_days", np.sqrt(np.maximum(variance, 0)))
-    put("recency_over_gap", recency / np.maximum(gap_mean, 1))
-    weekly, monthly = (out[INDEX["events_7d"]] + 1) / 7, (out[INDEX["events_30d"]] + 1) / 30
-    put("trend", np.log(weekly / monthly))
+    put("recency_over_gap", derived_features.recency_over_gap(recency, gap_mean))
+    put("trend", derived_features.trend(out[INDEX["events_7d"]], out[INDEX["events_30d"]]))
     views, carts, bought_lately = (out[INDEX[f"{kind}_30d"]] for kind in ("views", "carts", "purchases"))
-    put("view_to_cart", carts / (views + 1))
-    put("cart_to_purchase", bought_lately / (carts + 1))
+    put("view_to_cart", derived_features.view_to_cart(carts, views))
+    put("cart_to_purchase", derived_features.cart_to_purchase(bought_lately, carts))
     put("discount_share", columns["discounts_total"] / (purchases + 1))
     return out.T
 
