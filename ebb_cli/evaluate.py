@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ebb import __version__
+from ebb.contracts.models import PRIOR_BASELINE
 from ebb.errors import SourceError
 from ebb_cli.console import console
 from online_ml.evaluation.metrics import measure, reliability, roc_auc
@@ -233,7 +234,7 @@ def _plots(report: EvaluationReport, folder: Path) -> None:
     mpl.use("svg")
     from matplotlib.figure import Figure  # noqa: PLC0415 - after the choice of what it draws with
 
-    names = [name for name in report.names if name != "prior"]
+    names = [name for name in report.names if name != PRIOR_BASELINE]
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="as told")

@@ -11,7 +11,7 @@ from rich.table import Table
 from clickhouse.store import Store
 from ebb.clock import date_of
 from ebb.contracts.examples import ChampionRequest
-from ebb.contracts.models import ModelSnapshot, Target
+from ebb.contracts.models import FROZEN, ModelSnapshot, Target
 from ebb.errors import SourceError
 from ebb.settings import Settings, read_settings
 from ebb_cli import model_registry as registry
@@ -22,7 +22,6 @@ from online_ml.model_card import number
 
 VERSIONS = 10
 PATIENCE_SECONDS = 30.0
-HELD = "held"
 
 models = typer.Typer(no_args_is_help=True, help="What was learned, what serves, and requests to change it.")
 
@@ -152,7 +151,7 @@ def rollback(
     rows = store.query("promotions", target=asked, limit=50)
     store.close()
     former = next((row["former"] for row in rows if row["outcome"] == "done" and row["former"] != row["champion"]), "")
-    if former in {"", HELD}:
+    if former in {"", FROZEN}:
         what = f"No candidate served {asked} before the present one."
         raise SourceError(what, "Name a version by --to-version; `ebb models show` lists them.")
     _hold(settings, registry.find(settings, f"{asked}.{former}"), frozen=False, why=why)

@@ -11,14 +11,14 @@ import pyarrow as pa
 from ebb import __version__
 from ebb.contracts.examples import ChampionRequest
 from ebb.contracts.features import SCHEMA_HASH
-from ebb.contracts.models import ModelSnapshot, Target
+from ebb.contracts.models import FROZEN, ModelSnapshot, Target
 from ebb.metrics import CHAMPION, MODEL_HELD, MODEL_VERSION
 from ebb.settings import Settings
 from online_ml.candidates import SERVED
 from online_ml.evaluation.segments import ARM
 from online_ml.evaluation.validation import SegmentMeasures
 from online_ml.learning.champion import evidence
-from online_ml.learning.champion_requests import HELD, Decision, Requests
+from online_ml.learning.champion_requests import Decision, Requests
 from online_ml.learning.learner import Learner, Step
 from online_ml.learning.target import TargetLearner
 from online_ml.reporting import ByCandidate, table
@@ -84,7 +84,7 @@ def with_arms(rolling: ByCandidate, found: Iterable[SegmentMeasures]) -> ByCandi
 
 def held_name(target: Target) -> str:
     """Return the name under which a frozen version of a target is published."""
-    return f"{target}.{HELD}"
+    return f"{target}.{FROZEN}"
 
 
 def model_config(target: Target, settings: Settings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from clickhouse.tables import SCHEMAS
 from ebb.clock import DAY
 from ebb.contracts.features import NAMES
+from ebb.contracts.models import FROZEN
 from ebb.metrics import (
     ERROR_DRIFT,
     ERROR_SHIFT,
@@ -29,7 +30,6 @@ from online_ml.evaluation.metrics import expected_metrics
 from online_ml.evaluation.segments import ARM, UNSPLIT
 from online_ml.evaluation.validation import SegmentMeasures, Validator
 from online_ml.evaluation.window import MaturedPredictions
-from online_ml.learning.champion_requests import HELD
 from online_ml.learning.learner import Learner, MaturedLabels, Step
 from online_ml.learning.target import TargetLearner
 
@@ -163,7 +163,7 @@ def count_step(step: Step, learner: Learner) -> None:
 
 def show_segments(learner: TargetLearner, found: Sequence[SegmentMeasures], serving: str | None) -> None:
     """Set the gauges of the serving model by segment; for a frozen version, of what it served."""
-    shown = SERVED if serving == HELD else serving
+    shown = SERVED if serving == FROZEN else serving
     for one in found:
         for metric in SHOWN_BY_SEGMENT if one.kind != ARM else ():  # a split ends, its series would not
             if one.candidate == shown and metric in one.measures:

@@ -16,7 +16,7 @@ from clickhouse.store import Store
 from ebb.clock import DAY
 from ebb.contracts.erasures import ErasurePart, ErasurePartReport, key_of, partition_of
 from ebb.contracts.examples import PARTITION, ChampionRequest, Close, decode, is_request
-from ebb.contracts.models import Target
+from ebb.contracts.models import FROZEN, Target
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
@@ -27,7 +27,6 @@ from online_ml.candidates import PREFERRED, SERVED
 from online_ml.checkpoint import LearnerCheckpointer
 from online_ml.evaluation.decisions import Policy
 from online_ml.evaluation.validation import Validator
-from online_ml.learning.champion_requests import HELD
 from online_ml.learning.learner import Learner, Step
 from online_ml.learning.target import TargetLearner
 
@@ -260,7 +259,7 @@ class LearnerSession:
         for model in models:
             self._publisher.send(topic, key=model.name, value=model.encode(), partition=0)
         for target in effects.decided:
-            if requests.serving(self.learner.targets[target]) != HELD:
+            if requests.serving(self.learner.targets[target]) != FROZEN:
                 self._publisher.send(topic, key=registry.held_name(target), value=None, partition=0)
         for erasure_id, withdrawn in effects.withdrawn.items():
             # Before the checkpoint: if the process dies between the two, it is done and published again.

@@ -13,6 +13,11 @@ from ebb.errors import CorruptError, SchemaMismatchError, SourceError
 
 Target = Literal["churn", "purchase"]
 TARGETS: tuple[Target, ...] = ("churn", "purchase")
+FROZEN = "held"
+"""Name under which a frozen version is published: its candidate continues to learn under its own name."""
+RECENCY_BASELINE, COUNT_BASELINE, PRIOR_BASELINE = "recency", "count", "prior"
+BASELINES = frozenset({RECENCY_BASELINE, COUNT_BASELINE, PRIOR_BASELINE})
+"""Candidates that a model must beat to be worth its keep."""
 
 
 class ModelSnapshot(BaseModel):

@@ -16,6 +16,12 @@ FLOOR = 0.1
 """Least spread. Inputs are logarithms, shares and steps: 0.1 of each is a difference hardly worth a weight."""
 MEMORY = 500_000
 """Labels after which old ones count no more than new ones, so that the moments follow a population that changes."""
+BATCH = 64
+"""Labels a step: small enough that a thousand labels are many steps, large enough to cost a microsecond each."""
+LEARNING_RATE = 0.003
+"""Adam's step. Weights move by at most about this much a mini-batch, whatever the gradient's size."""
+INTERCEPT_RATE = 0.03
+L2 = 1e-4
 
 
 class Standardiser:
@@ -65,14 +71,6 @@ class Standardiser:
         self.count = int(state["count"])
         self.mean = state["mean"].astype(np.float64)
         self.variance = state["variance"].astype(np.float64)
-
-
-BATCH = 64
-"""Labels a step: small enough that a thousand labels are many steps, large enough to cost a microsecond each."""
-LEARNING_RATE = 0.003
-"""Adam's step. Weights move by at most about this much a mini-batch, whatever the gradient's size."""
-INTERCEPT_RATE = 0.03
-L2 = 1e-4
 
 
 class AdamLogistic:

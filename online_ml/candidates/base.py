@@ -1,4 +1,4 @@
-"""What every candidate offers, and by what the two ways of learning differ: every label, or a sample of them."""
+"""Protocols of the candidates, which learn every label or a sample of them, and how each selects its inputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

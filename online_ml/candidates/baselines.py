@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ebb.contracts.models import Target
+from ebb.contracts.models import COUNT_BASELINE, PRIOR_BASELINE, RECENCY_BASELINE, Target
 from online_ml.candidates.logistic import Logistic
 from online_ml.scoring.scorer import payload
 from online_ml.types import AnyArray, Floats, Inputs, Outcomes, State
@@ -17,19 +17,19 @@ SMOOTHING = 1.0
 def recency(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> Logistic:
     """Return the baseline that knows only the time since the last activity (the last purchase, for `purchase`)."""
     which = "log_recency_days" if target == "churn" else "log_purchase_recency_days"
-    return Logistic("recency", [which], horizon_days=horizon_days, every_days=every_days)
+    return Logistic(RECENCY_BASELINE, [which], horizon_days=horizon_days, every_days=every_days)
 
 
 def count(target: Target, *, horizon_days: float = 14, every_days: float = 1) -> Logistic:
     """Return the baseline that knows only how many events (purchases) there ever were."""
     which = "log_events_total" if target == "churn" else "log_purchases_total"
-    return Logistic("count", [which], horizon_days=horizon_days, every_days=every_days)
+    return Logistic(COUNT_BASELINE, [which], horizon_days=horizon_days, every_days=every_days)
 
 
 class PriorRate:
     """The share of labels that were 1 so far, for every customer alike."""
 
-    name = "prior"
+    name = PRIOR_BASELINE
     servable = False
 
     def __init__(self) -> None:

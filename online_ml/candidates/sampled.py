@@ -1,4 +1,4 @@
-"""A slow model as a candidate: judged beside the others on a sample, renewed from time to time, never served."""
+"""Slow models as candidates: River classifiers, row by row, judged on a sample and renewed from time to time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,6 +12,8 @@ from online_ml.types import Floats, Inputs, Outcomes
 
 UNKNOWN = 0.5
 """P(1) while nothing has been learned."""
+CERTAIN = 0.005
+"""A leaf of few labels predicts 0 or 1; its probability is kept this far from them."""
 
 
 class RowModel:
@@ -41,10 +43,6 @@ class RowModel:
 
 def _rows(inputs: Inputs) -> Iterator[dict[int, float]]:
     return (dict(enumerate(row)) for row in inputs.tolist())
-
-
-CERTAIN = 0.005
-"""A leaf of few labels predicts 0 or 1; its probability is kept this far from them."""
 
 
 class RenewingModel:

@@ -1,4 +1,8 @@
-"""How good probabilities were, exactly: no thresholds, no sampling, ties counted as what they are."""
+"""How good probabilities were, exactly: no thresholds, no sampling, ties counted as what they are.
+
+`expected_metrics` estimates the same while labels are pending, from calibrated probabilities alone (confidence-based
+performance estimation, CBPE).
+"""
 
 import numpy as np
 

@@ -17,6 +17,13 @@ UNSPLIT = ""
 """Arm of a customer scored while one model scored all."""
 LEAST_TENURE = 30.0
 """Days, as where the worker reckons the value at risk: a customer of hours is not worth a fortune a day."""
+TENURES: tuple[tuple[float, str], ...] = ((30, "0-29 d"), (90, "30-89 d"), (365, "90-364 d"), (np.inf, "365 d on"))
+"""Upper bounds (days, exclusive) and names: a first month, a first quarter, a first year, and the loyal."""
+LARGEST = 12
+"""Countries and channels followed one by one, the largest; the rest is `other`. It bounds the series in Prometheus."""
+NAMELESS = "unknown"
+OTHER = "other"
+ARM = "arm"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +85,6 @@ class LabelContext:
 
 
 NAMES = tuple(field.name for field in fields(LabelContext))
-
-
-TENURES: tuple[tuple[float, str], ...] = ((30, "0-29 d"), (90, "30-89 d"), (365, "90-364 d"), (np.inf, "365 d on"))
-"""Upper bounds (days, exclusive) and names: a first month, a first quarter, a first year, and the loyal."""
-LARGEST = 12
-"""Countries and channels followed one by one, the largest; the rest is `other`. It bounds the series in Prometheus."""
-NAMELESS = "unknown"
-OTHER = "other"
-ARM = "arm"
 
 
 def segments(about: LabelContext) -> Iterator[tuple[str, str, Flags]]:

@@ -1,4 +1,6 @@
-"""A labelled table as a stream: every row is predicted, then judged, then learned.
+"""A labelled table as a matrix and as a stream: every row is predicted, then judged, then learned.
+
+`encode` makes the matrix, `passes` the stream.
 
 Rows come in batches of `BATCH`; all of a batch is predicted before any of its labels is learned. So each figure is one
 of rows that the model had not seen, without folds, and a curve shows how soon it knew what it knows.
@@ -13,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ebb.contracts.models import PRIOR_BASELINE
 from ebb.errors import SourceError
 from online_ml.candidates.forest import forest_model
 from online_ml.candidates.hoeffding import tree_model
@@ -25,10 +28,17 @@ BATCH = 50
 RIDGE = 1.0
 MIN_ROWS = 100
 MIN_CLASS = 10
-LINEAR = ("logistic", "prior")
+LINEAR = ("logistic", PRIOR_BASELINE)
 TREES: dict[str, Callable[[int], RowModel]] = {"tree": tree_model, "forest": forest_model}
 LEARNED = 4_000
 """Rows that a tree or forest learns at most, evenly spread: some seconds of a forest, where the others take none."""
+LEVELS = 30
+"""Names of a column that get a flag of their own; rarer ones share one."""
+QUANTILES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+REACH = 1e100
+"""Numbers beyond are cut here, so that their squares are numbers too."""
+IDENTIFYING = 0.5
+"""A column of names of which more than this share is distinct identifies rows and describes nothing."""
 
 
 class Learns(Protocol):
@@ -141,7 +151,7 @@ def passes(inputs: Floats, labels: Outcomes, *, shuffles: int, seed: int, trees:
 
 def _stream(inputs: Floats, labels: Outcomes, order: RowIndices, *, seed: int, trees: bool) -> Run:
     slow = {name: Spread(make(seed), rows=len(labels)) for name, make in (TREES.items() if trees else ())}
-    models: dict[str, Learns] = {"logistic": _Logistic(inputs.shape[1]), "prior": _Prior(), **slow}
+    models: dict[str, Learns] = {"logistic": _Logistic(inputs.shape[1]), PRIOR_BASELINE: _Prior(), **slow}
     said = {name: np.empty(len(labels)) for name in models}
     for start in range(0, len(labels), BATCH):
         part = slice(start, start + BATCH)
@@ -150,15 +160,6 @@ def _stream(inputs: Floats, labels: Outcomes, order: RowIndices, *, seed: int, t
         for model in models.values():
             model.learn(inputs[part], labels[part])
     return Run(order, labels, said, {name: model.skipped for name, model in slow.items()})
-
-
-LEVELS = 30
-"""Names of a column that get a flag of their own; rarer ones share one."""
-QUANTILES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-REACH = 1e100
-"""Numbers beyond are cut here, so that their squares are numbers too."""
-IDENTIFYING = 0.5
-"""A column of names of which more than this share is distinct identifies rows and describes nothing."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ebb.contracts.examples import PARTITION, ChampionRequest
-from ebb.contracts.models import ModelSnapshot, Target
+from ebb.contracts.models import FROZEN, ModelSnapshot, Target
 from ebb.errors import EbbError
 from ebb.log import get_logger
 from online_ml.learning.alignment import BoundaryAligner
@@ -19,8 +19,6 @@ from online_ml.learning.target import TargetLearner
 from online_ml.scoring.scorer import load
 
 log = get_logger(__name__)
-HELD = "held"
-"""Name under which a frozen version is published: its candidate continues to learn under its own name."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Requests:
         hold = self.held.get(learner.target)
         if hold is None:
             return learner.champion
-        return HELD if hold.snapshot is not None else hold.candidate
+        return FROZEN if hold.snapshot is not None else hold.candidate
 
     def collect(self) -> list[Decision]:
         """Return what was decided since the last call."""

@@ -1,4 +1,4 @@
-"""A linear model over the design matrix, ready to score: what every snapshot of kind `linear` becomes."""
+"""A linear model over the design matrix: written as plain JSON (`payload`), loaded from a snapshot, ready to score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ from online_ml.types import Float32Array, Floats, Inputs
 
 LOGIT_LIMIT = 30.0
 """Probabilities keep clear of 0 and 1 by e-30: their logarithms stay finite."""
-
 CHUNK_ROWS = 1_024
 """Rows scored at a time: their inputs (0.4 MB) stay in the processor's cache, which halves the time a row takes."""
+JUDGED = "judged"
+"""Kind of the payload of a model that is judged beside the others and has no form in which it could score."""
 
 
 def sigmoid(logit: Floats) -> Floats:
@@ -130,10 +131,6 @@ def payload(
         "intercept": float(intercept),
         "calibration": [float(value) for value in calibration],
     }
-
-
-JUDGED = "judged"
-"""Kind of the payload of a model that is judged beside the others and has no form in which it could score."""
 
 
 def load(snapshot: ModelSnapshot) -> Scorer:

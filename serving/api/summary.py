@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ebb.clock import DAY
+from ebb.contracts.models import BASELINES
 from ebb.contracts.scores import BANDS, Band, Score, utc
 from serving.api.models import Model
 from serving.api.types import JSON, Answer
@@ -142,7 +143,6 @@ class Summary(Answer):
 BINS = 20
 MOVERS = 6
 ACCURACY_DAYS = 60
-BASELINES = frozenset({"recency", "count", "prior"})
 _FRESH_SECONDS = 1.0
 
 
