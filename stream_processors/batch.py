@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+
+from stream_processors.types import Flags, Hashes, Int8Array, Int64Array, RowIndices
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -51,7 +52,7 @@ class ErasureRecord:
 class DictionaryColumn:
     """A dictionary-encoded column of text: codes into its distinct values, -1 for null."""
 
-    numbers: npt.NDArray[np.intp]
+    numbers: RowIndices
     values: pa.StringArray
 
     @classmethod
@@ -67,7 +68,7 @@ class DictionaryColumn:
         """Return a slice of rows; the values stay whole."""
         return DictionaryColumn(self.numbers[rows], self.values)
 
-    def distinct(self, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], pa.StringArray]:
+    def distinct(self, rows: RowIndices) -> tuple[RowIndices, pa.StringArray]:
         """Encode some rows from scratch: return their codes and only their values, in order of appearance."""
         numbers = self.numbers[rows]
         count = len(numbers)
@@ -88,14 +89,14 @@ class Batch:
     Ticks are rows too, of kind `TICK`: they move time on and touch no customer.
     """
 
-    offsets: npt.NDArray[np.int64]
-    times: npt.NDArray[np.int64]
+    offsets: Int64Array
+    times: Int64Array
     """Event time, milliseconds since 1970 (UTC)."""
-    kinds: npt.NDArray[np.int8]
-    amounts: npt.NDArray[np.int64]
+    kinds: Int8Array
+    amounts: Int64Array
     """Minor units; 0 where the event has no amount."""
-    discounted: npt.NDArray[np.bool_]
-    event_hashes: npt.NDArray[np.uint64]
+    discounted: Flags
+    event_hashes: Hashes
     events: pa.Table
     """Of schema `event_table.COLUMNS`: a row for each row above that is no tick, in the same order."""
     customers: DictionaryColumn

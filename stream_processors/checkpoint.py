@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
@@ -25,6 +24,7 @@ from stream_processors.state.customer_ids import Ids
 from stream_processors.state.customers import Names
 from stream_processors.state.engine import Engine
 from stream_processors.state.table import LAYOUT_HASH, SHARD_ROWS, Table
+from stream_processors.types import AnyArray
 
 MANIFEST = "manifest"
 WINDOW_PIECE = 16_384
@@ -243,7 +243,7 @@ def _unpack_rows(body: bytes, state: Table, history: Table, start: int) -> list[
     for table in (state, history):
         for column, array in table.slices(start, stop):
             stored = np.dtype(head["types"].get(column.name, column.dtype))
-            flat: npt.NDArray[Any] = np.frombuffer(body, stored, count=array.size, offset=at)
+            flat: AnyArray = np.frombuffer(body, stored, count=array.size, offset=at)
             array[...] = flat.reshape(array.shape)
             at += flat.nbytes
     return ids

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from faust.types import EventT
 
 from ebb.contracts import examples as blocks
@@ -21,16 +20,12 @@ from stream_processors.checkpoint import PartitionCapture, new, own, restore
 from stream_processors.scoring.publisher import SLICE_ROWS
 from stream_processors.scoring.split import Assignment, ServingModels
 from stream_processors.scoring.updates import ScoringRequest
-from stream_processors.sink import (
-    Accepted,
-    Sink,
-    dead_letter_columns,
-    feature_columns,
-)
-from stream_processors.state.customers import DAY_MS, Rows
+from stream_processors.sink import Accepted, Sink, dead_letter_columns, feature_columns
+from stream_processors.state.customers import DAY_MS
 from stream_processors.state.engine import Erased
 from stream_processors.state.features import describe
 from stream_processors.state.labelling import BoundaryResult
+from stream_processors.types import Float32Array, RowIndices
 
 
 class PartitionWorker:
@@ -71,9 +66,9 @@ class PartitionWorker:
         self._sink = sink
         self._models = models
         self._speed = settings.clock.speed
-        self._undescribed: list[Rows] = []
+        self._undescribed: list[RowIndices] = []
         """Rows touched since their features were last kept."""
-        self._unscored: list[Rows] = []
+        self._unscored: list[RowIndices] = []
         self.writer = own(settings, partition)
         """Writes its checkpoints. Opened before they are read, so that the former owner can add no more."""
         begin = new if from_scratch else restore
@@ -99,7 +94,7 @@ class PartitionWorker:
             if erasing is not None and (erased := self.engine.erase(erasing)) is not None:
                 self._withdraw(erasing, erased)
 
-    def request(self, rows: Rows, *, force: bool = False) -> ScoringRequest:
+    def request(self, rows: RowIndices, *, force: bool = False) -> ScoringRequest:
         """Ask for scores of some customers as of now; `force` publishes them even if they did not move."""
         engine = self.engine
         return ScoringRequest(engine.state, rows, self.now(), self.history, force, self.partition, engine.touch)
@@ -185,7 +180,7 @@ class PartitionWorker:
             return newest
         return newest + int((time.time() - self.moved_at) * self._speed * 1000)
 
-    def sweep_ranges(self) -> list[Rows]:
+    def sweep_ranges(self) -> list[RowIndices]:
         """Cut all customers into the slices of a sweep."""
         total = len(self.engine.state)
         return [np.arange(start, min(start + SLICE_ROWS, total)) for start in range(0, total, SLICE_ROWS)]
@@ -196,13 +191,13 @@ class PartitionWorker:
         for position, band in enumerate(BANDS, 1):
             CUSTOMERS_BY_BAND.labels(str(self.partition), band.value).set(int(counts[position]))
 
-    def touched_ranges(self) -> list[Rows]:
+    def touched_ranges(self) -> list[RowIndices]:
         """Cut the customers touched since the last call into slices, to compute their features one after another."""
         touched, self._undescribed = self._undescribed, []
         rows = _union(touched)
         return [rows[start : start + SLICE_ROWS] for start in range(0, len(rows), SLICE_ROWS)]
 
-    def keep_features(self, rows: Rows) -> None:
+    def keep_features(self, rows: RowIndices) -> None:
         """Add the features of some customers, as of now, to the rows for ClickHouse."""
         rows = self.engine.state.live_rows(rows)
         if (now := self.engine.newest) is not None and len(rows):
@@ -245,7 +240,7 @@ class PartitionWorker:
         rows = result.rows
         self.history.table.grow(len(self.engine.state))
         self.history.remember(result.boundary)
-        served: dict[Target, npt.NDArray[np.float32]] = {}
+        served: dict[Target, Float32Array] = {}
         split: dict[Target, list[str]] = {}
         hashes = self.engine.state.table["id_hash"][rows]
         for target in TARGETS if len(rows) else ():
@@ -287,7 +282,7 @@ class PartitionWorker:
             self._sink.add("dead_letters", columns)
 
 
-def _union(parts: list[Rows]) -> Rows:
+def _union(parts: list[RowIndices]) -> RowIndices:
     """Return the rows of all parts, distinct and ascending, as each part is already."""
     if len(parts) > 1:
         return np.unique(np.concatenate(parts))

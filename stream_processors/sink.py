@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from clickhouse.tables import SCHEMAS
@@ -19,6 +18,7 @@ from ebb.contracts.scores import utc
 from stream_processors.batch import TICK, Batch, DeadLetter
 from stream_processors.ingest.event_table import COLUMNS
 from stream_processors.native.dictionary import dictionary_encode
+from stream_processors.types import AnyArray, Flags, Float32Array, Int64Array
 
 KIND_NAMES = pa.array([kind.name.lower() for kind in EventKind])
 REPEATED = ("type", "currency", "channel", "country", "category", "store", "payment_method")
@@ -32,9 +32,9 @@ class Accepted:
     """The accepted events of a batch, as the engine returned them."""
 
     batch: Batch
-    accepted: npt.NDArray[np.bool_]
+    accepted: Flags
     """Shape (rows of the batch,), as is `late`."""
-    late: npt.NDArray[np.bool_]
+    late: Flags
     partition: int
     ingested_at: float
     """Unix seconds."""
@@ -114,7 +114,7 @@ def event_rows(parts: Sequence[Accepted]) -> pa.Table:
         At least one.
     """
 
-    def joined(values: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    def joined(values: Iterable[AnyArray]) -> AnyArray:
         return np.concatenate(list(values))
 
     kept = joined(part.accepted[part.batch.kinds != TICK] for part in parts)
@@ -136,7 +136,7 @@ def event_rows(parts: Sequence[Accepted]) -> pa.Table:
 
 
 def feature_columns(
-    customer_ids: Sequence[str], features: npt.NDArray[np.float32], as_of: int, computed_at: float
+    customer_ids: Sequence[str], features: Float32Array, as_of: int, computed_at: float
 ) -> dict[str, Any]:
     """Return features at one moment (ms of event time) as columns of table `features`."""
     n = len(customer_ids)
@@ -172,5 +172,5 @@ def dead_letter_columns(letters: list[DeadLetter], topic: str, partition: int, s
     }
 
 
-def _times(milliseconds: npt.NDArray[np.int64]) -> pa.Array:
+def _times(milliseconds: Int64Array) -> pa.Array:
     return pa.array(milliseconds.astype(np.int64), pa.timestamp("ms", tz="UTC"))

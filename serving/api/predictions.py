@@ -1,6 +1,5 @@
 """`POST /v1/predict`: what the models in use predict for given features."""
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from ebb.contracts import derived_features
 from ebb.contracts.features import FEATURES, INDEX, NAMES, WIDTH
 from ebb.contracts.models import TARGETS, Target
 from ebb.contracts.scores import BANDS, Band, ModelRef, Probability, Reason
@@ -149,10 +149,10 @@ def _derived(given: Mapping[str, float]) -> dict[str, float]:
     gap = given.get("gap_mean_days", max(tenure - recency, 0.0) / (days - 1) if days >= 2 else tenure)
     return {
         "purchase_recency_days": tenure,
-        "order_value": of("spend_total") / max(of("purchases_total"), 1),
+        "order_value": derived_features.order_value(of("spend_total"), of("purchases_total")),
         "gap_mean_days": gap,
-        "recency_over_gap": recency / max(gap, 1),
-        "trend": math.log((of("events_7d") + 1) / 7 / ((of("events_30d") + 1) / 30)),
-        "view_to_cart": of("carts_30d") / (of("views_30d") + 1),
-        "cart_to_purchase": of("purchases_30d") / (of("carts_30d") + 1),
+        "recency_over_gap": derived_features.recency_over_gap(recency, gap),
+        "trend": derived_features.trend(of("events_7d"), of("events_30d")),
+        "view_to_cart": derived_features.view_to_cart(of("carts_30d"), of("views_30d")),
+        "cart_to_purchase": derived_features.cart_to_purchase(of("purchases_30d"), of("carts_30d")),
     }

@@ -6,7 +6,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from ebb.contracts.activity import TEXT_LIMIT, TICK_HEADER, Activity, Properties, decode_activity
@@ -18,8 +17,8 @@ from stream_processors.batch import TICK, Batch, DeadLetter, DictionaryColumn, E
 from stream_processors.ingest.event_table import COLUMNS, from_activities, read_events
 from stream_processors.ingest.record_batches import FetchedBatch
 from stream_processors.ingest.records import Records, unpack
-from stream_processors.ingest.scanner import Flags
 from stream_processors.native.hashing import hash_texts
+from stream_processors.types import AnyArray, Flags, Float64Array, Int8Array, RowIndices
 
 FEW = 32
 """Up to so many records, decoding one by one costs less than setting up columns."""
@@ -35,7 +34,7 @@ class _Signals:
     refused: list[tuple[int, DeadLetter]] = field(default_factory=list)
 
 
-_Found = tuple[npt.NDArray[np.intp], pa.Table]
+_Found = tuple[RowIndices, pa.Table]
 """Indices of the events among all records, and the events in order."""
 
 
@@ -110,9 +109,7 @@ class Decoder:
         check_key(record.key, event.customer_id)
         return event, known
 
-    def _one_by_one(
-        self, records: Records, places: npt.NDArray[np.intp], refused: list[tuple[int, DeadLetter]]
-    ) -> _Found:
+    def _one_by_one(self, records: Records, places: RowIndices, refused: list[tuple[int, DeadLetter]]) -> _Found:
         accepted: list[int] = []
         events: list[tuple[Activity, Properties, bytes]] = []
         for place in places.tolist():
@@ -127,7 +124,7 @@ class Decoder:
         table = from_activities(events) if events else COLUMNS.empty_table()
         return np.array(accepted, np.intp), table
 
-    def _batch(self, records: Records, places: npt.NDArray[np.intp], events: pa.Table) -> Batch:
+    def _batch(self, records: Records, places: RowIndices, events: pa.Table) -> Batch:
         amounts = _filled(events["amount"])
         return Batch(
             offsets=records.offsets[places],
@@ -142,10 +139,10 @@ class Decoder:
             channels=DictionaryColumn.of(events["channel"]),
         )
 
-    def _kinds_of(self, types: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+    def _kinds_of(self, types: pa.ChunkedArray) -> Int8Array:
         coded = DictionaryColumn.of(types)
         kinds = [self._kinds.get(name, int(EventKind.OTHER)) for name in coded.values.to_pylist()]
-        found: npt.NDArray[np.int8] = np.array(kinds, np.int8)[coded.numbers]
+        found: Int8Array = np.array(kinds, np.int8)[coded.numbers]
         return found
 
     def _latest(self, produced_ms: int) -> float:
@@ -154,7 +151,7 @@ class Decoder:
 
 
 def _cut(
-    fetched: Sequence[FetchedBatch], counts: list[int], places: npt.NDArray[np.intp], together: Batch, signals: _Signals
+    fetched: Sequence[FetchedBatch], counts: list[int], places: RowIndices, together: Batch, signals: _Signals
 ) -> Iterator[Batch]:
     """Cut records decoded together into one batch per fetched batch, by the number of records of each."""
     left = iter(counts)
@@ -173,17 +170,15 @@ def _cut(
         start = stop
 
 
-def _with_ticks(
-    places: npt.NDArray[np.intp], batch: Batch, ticks: list[tuple[int, int, int]]
-) -> tuple[npt.NDArray[np.intp], Batch]:
+def _with_ticks(places: RowIndices, batch: Batch, ticks: list[tuple[int, int, int]]) -> tuple[RowIndices, Batch]:
     """Merge ticks, as (index, offset, event time in ms), into the events."""
     if not ticks:
         return places, batch
     places = np.concatenate([places, np.array([place for place, _, _ in ticks], np.intp)])
     order = np.argsort(places)
 
-    def merged(events: npt.NDArray[Any], ticked: list[int]) -> npt.NDArray[Any]:
-        together: npt.NDArray[Any] = np.concatenate([events, np.array(ticked, events.dtype)])[order]
+    def merged(events: AnyArray, ticked: list[int]) -> AnyArray:
+        together: AnyArray = np.concatenate([events, np.array(ticked, events.dtype)])[order]
         return together
 
     none = [0] * len(ticks)
@@ -198,9 +193,9 @@ def _with_ticks(
     )
 
 
-def _filled(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+def _filled(column: pa.ChunkedArray) -> Float64Array:
     """Return the numbers of a column, 0 where there is none."""
-    found: npt.NDArray[np.float64] = (column.fill_null(0) if column.null_count else column).to_numpy()
+    found: Float64Array = (column.fill_null(0) if column.null_count else column).to_numpy()
     return found
 
 

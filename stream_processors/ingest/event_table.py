@@ -13,8 +13,8 @@ import pyarrow as pa
 from ebb.contracts.activity import AMOUNT_LIMIT, NO_PROPERTIES, Activity, Properties
 from stream_processors.ingest.json_tokens import NONE
 from stream_processors.ingest.records import Records
-from stream_processors.ingest.scanner import FIELDS, PROPERTIES, REALS, REQUIRED, Flags, Scanned, Spans, gather, scan
-from stream_processors.native.compile import Bytes
+from stream_processors.ingest.scanner import FIELDS, PROPERTIES, REALS, REQUIRED, Scanned, gather, scan
+from stream_processors.types import ByteArray, Flags, Int32Array
 
 COLUMNS = pa.schema(
     [
@@ -80,7 +80,7 @@ def read_events(records: Records, wanted: Flags, *, latest: float, max_bytes: in
     return pa.table([columns.get(name, nothing) for name in COLUMNS.names], schema=COLUMNS), scanned.sure
 
 
-def _read_with_care(text: Bytes, scanned: Scanned) -> None:
+def _read_with_care(text: ByteArray, scanned: Scanned) -> None:
     """Parse the numbers that the scanner left undecided."""
     for name, values in zip(REALS, scanned.reals, strict=True):
         number = FIELDS.index(name)
@@ -90,7 +90,7 @@ def _read_with_care(text: Bytes, scanned: Scanned) -> None:
             scanned.sure[row] &= abs(values[row]) <= AMOUNT_LIMIT
 
 
-def _texts(offsets: Spans, written: Bytes, told: Flags) -> pa.StringArray:
+def _texts(offsets: Int32Array, written: ByteArray, told: Flags) -> pa.StringArray:
     nulls = len(told) - int(np.count_nonzero(told))
     present = pa.py_buffer(np.packbits(told, bitorder="little")) if nulls else None
     return pa.StringArray.from_buffers(len(told), pa.py_buffer(offsets), pa.py_buffer(written), present, nulls)

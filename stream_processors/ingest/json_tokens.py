@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from stream_processors.native.compile import Bytes, native_helper, native_inline
+from stream_processors.native.compile import native_helper, native_inline
+from stream_processors.types import ByteArray
 
 NONE = -1
 """Returned in place of an end if there is none."""
@@ -43,7 +44,7 @@ _TENS = 10.0 ** np.arange(EXACT_TENS + 1)
 
 
 @native_inline
-def past_space(text: Bytes, at: int) -> int:
+def past_space(text: ByteArray, at: int) -> int:
     """Return the position of the first byte from `at` on that is no white space."""
     while _SPACE[text[at]]:
         at += 1
@@ -51,7 +52,7 @@ def past_space(text: Bytes, at: int) -> int:
 
 
 @native_helper
-def _character_size(text: Bytes, at: int) -> int:
+def _character_size(text: ByteArray, at: int) -> int:
     """Return the size of a character beyond ASCII, 0 if it is not UTF-8 (The Unicode Standard, table 3-7)."""
     first, second = text[at], text[at + 1]
     if 0xC2 <= first <= 0xDF:
@@ -69,7 +70,7 @@ def _character_size(text: Bytes, at: int) -> int:
 
 
 @native_helper
-def _four_hex(text: Bytes, at: int) -> int:
+def _four_hex(text: ByteArray, at: int) -> int:
     """Return the value of four hexadecimal digits, or `NONE`."""
     found = 0
     for place in range(at, at + 4):
@@ -85,7 +86,7 @@ def _four_hex(text: Bytes, at: int) -> int:
 
 
 @native_helper
-def _escape_size(text: Bytes, at: int) -> int:
+def _escape_size(text: ByteArray, at: int) -> int:
     """Return the bytes of an escape, both halves of a surrogate pair together; 0 if it is none."""
     if _ESCAPED[text[at + 1]]:
         return 2
@@ -102,7 +103,7 @@ def _escape_size(text: Bytes, at: int) -> int:
 
 
 @native_helper
-def string_end(text: Bytes, at: int) -> tuple[int, int, int]:
+def string_end(text: ByteArray, at: int) -> tuple[int, int, int]:
     """Return where the string that begins here ends, its escapes, and how many of those are quotation marks.
 
     The end is `NONE` if it is no string.
@@ -126,7 +127,7 @@ def string_end(text: Bytes, at: int) -> tuple[int, int, int]:
 
 
 @native_helper
-def number_end(text: Bytes, at: int) -> tuple[int, float]:
+def number_end(text: ByteArray, at: int) -> tuple[int, float]:
     """Return where a number ends, or `NONE`, and its value, NaN where that takes more than a division."""
     begin = at
     negative = text[at] == MINUS
@@ -169,7 +170,7 @@ def number_end(text: Bytes, at: int) -> tuple[int, float]:
 
 
 @native_helper
-def word_end(text: Bytes, at: int) -> int:
+def word_end(text: ByteArray, at: int) -> int:
     """Return where `true`, `false` or `null` ends, or `NONE`."""
     for word in range(len(_WORDS)):
         size = 0
@@ -181,7 +182,7 @@ def word_end(text: Bytes, at: int) -> int:
 
 
 @native_helper
-def _scalar_end(text: Bytes, at: int) -> int:
+def _scalar_end(text: ByteArray, at: int) -> int:
     if text[at] == QUOTE:
         end = string_end(text, at + 1)[0]
         return end + 1 if end != NONE else NONE
@@ -191,7 +192,7 @@ def _scalar_end(text: Bytes, at: int) -> int:
 
 
 @native_helper
-def _next_value(text: Bytes, at: int, objects: int) -> int:
+def _next_value(text: ByteArray, at: int, objects: int) -> int:
     """Return where the next value of a list or object begins, after its name if it has one; `NONE` if nowhere."""
     at = past_space(text, at)
     if not objects & 1:
@@ -206,7 +207,7 @@ def _next_value(text: Bytes, at: int, objects: int) -> int:
 
 
 @native_helper
-def _closed(text: Bytes, at: int, depth: int, objects: int) -> tuple[int, int, int]:
+def _closed(text: ByteArray, at: int, depth: int, objects: int) -> tuple[int, int, int]:
     """Return where the next comma may be, and the depth there, after all brackets that close here."""
     at = past_space(text, at) if depth else at
     while depth and text[at] == (CLOSE if objects & 1 else CLOSE_LIST):
@@ -217,7 +218,7 @@ def _closed(text: Bytes, at: int, depth: int, objects: int) -> tuple[int, int, i
 
 
 @native_helper
-def value_end(text: Bytes, at: int) -> int:
+def value_end(text: ByteArray, at: int) -> int:
     """Return where any value ends, or `NONE`.
 
     The brackets around a position are the bits of a number, the innermost the lowest: 1 for an object, 0 for a list.
@@ -243,7 +244,7 @@ def value_end(text: Bytes, at: int) -> int:
 
 
 @native_helper
-def unescape(text: Bytes, at: int, end: int, found: Bytes, place: int) -> int:
+def unescape(text: ByteArray, at: int, end: int, found: ByteArray, place: int) -> int:
     """Write the string that ends at `end` to `found` at `place`, without its escapes; return where that ends."""
     while at < end:
         if text[at] != BACKSLASH:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
 
 from ebb.errors import CorruptError
 from stream_processors.batch import Record
 from stream_processors.ingest.json_tokens import NONE
 from stream_processors.ingest.record_batches import RecordBatch
-from stream_processors.native.compile import Bytes, native, native_helper, native_inline
+from stream_processors.native.compile import native, native_helper, native_inline
+from stream_processors.types import ByteArray, Int64Array
 
 PADDING = 32
 """Zeros after all records: a scan may read so far beyond a value's end before it notices."""
@@ -32,14 +32,12 @@ _COLUMNS = 8
 _LONGEST_VARINT = 64
 """Bits."""
 
-Rows = npt.NDArray[np.int64]
-
 
 class Spans(NamedTuple):
     """Where a part of each record is in the text."""
 
-    begins: Rows
-    sizes: Rows
+    begins: Int64Array
+    sizes: Int64Array
     """Bytes, `NONE` where there is none; of headers, their number."""
 
 
@@ -47,10 +45,10 @@ class Spans(NamedTuple):
 class Records:
     """Records of several batches, one after another, as columns of equal length."""
 
-    text: Bytes
+    text: ByteArray
     """All bytes; a zero follows each value, and `PADDING` the last."""
-    offsets: Rows
-    timestamps: Rows
+    offsets: Int64Array
+    timestamps: Int64Array
     """Milliseconds."""
     keys: Spans
     values: Spans
@@ -152,7 +150,7 @@ _FIELDS = len(_Head._fields)
 
 
 @native_inline
-def _varint(text: Bytes, at: int, end: int) -> tuple[int, int]:
+def _varint(text: ByteArray, at: int, end: int) -> tuple[int, int]:
     """Read a zig-zag varint; return it and where it ends: beyond `end` if it does not."""
     found = shift = 0
     while at < end and shift < _LONGEST_VARINT:
@@ -166,7 +164,7 @@ def _varint(text: Bytes, at: int, end: int) -> tuple[int, int]:
 
 
 @native_helper
-def _span(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
+def _span(text: ByteArray, at: int, end: int) -> tuple[int, int, int]:
     """Read bytes prefixed by their size; return where they begin, the size, and where the next part begins."""
     size, at = _varint(text, at, end)
     if size < NONE or size > end - at:
@@ -175,7 +173,7 @@ def _span(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
 
 
 @native_helper
-def _past_headers(text: Bytes, at: int, end: int, count: int) -> int:
+def _past_headers(text: ByteArray, at: int, end: int, count: int) -> int:
     for _ in range(2 * count):
         if at > end:
             return at
@@ -188,11 +186,11 @@ class _Target(NamedTuple):
 
     room: int
     """Rows of a column."""
-    found: Rows
+    found: Int64Array
 
 
 @native_inline
-def _read(text: Bytes, at: int, head: _Head, row: int, target: _Target) -> tuple[int, int]:
+def _read(text: ByteArray, at: int, head: _Head, row: int, target: _Target) -> tuple[int, int]:
     """Read one record into a row, KIP-98; return where it ends, `NONE` if it does not end well, and the next row."""
     room, found = target.room, target.found
     size, at = _varint(text, at, head.end)
@@ -217,7 +215,7 @@ def _read(text: Bytes, at: int, head: _Head, row: int, target: _Target) -> tuple
 
 
 @native(np.uint8, np.int64, None, np.int64, None, np.int64)
-def _unpack(text: Bytes, heads: Rows, batches: int, found: Rows, room: int, counts: Rows) -> int:  # noqa: PLR0917
+def _unpack(text: ByteArray, heads: Int64Array, batches: int, found: Int64Array, room: int, counts: Int64Array) -> int:  # noqa: PLR0917
     """Fill columns; return the records found, or minus the number of the batch, from 1, that is not as it should be."""
     row = 0
     for number in range(batches):

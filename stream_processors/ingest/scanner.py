@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.contracts.activity import AMOUNT_LIMIT, TEXT_LIMIT, Properties
 from stream_processors.ingest.json_tokens import (
@@ -34,8 +33,9 @@ from stream_processors.ingest.json_tokens import (
     word_end,
 )
 from stream_processors.ingest.records import Records
-from stream_processors.native.compile import Bytes, native, native_helper, native_inline
+from stream_processors.native.compile import native, native_helper, native_inline
 from stream_processors.native.strings import are_same
+from stream_processors.types import ByteArray, Flags, Float64Array, Int32Array, Int64Array
 
 REALS = ("amount", "discount")
 PROPERTIES: tuple[str, ...] = Properties.__struct_fields__
@@ -61,23 +61,18 @@ LAST_SECOND = 253_402_300_800
 _MONTH_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _NO_DIGIT = -(10**9)
 
-Flags = npt.NDArray[np.bool_]
-Rows = npt.NDArray[np.int64]
-Spans = npt.NDArray[np.int32]
-Reals = npt.NDArray[np.float64]
-
 
 class Scanned(NamedTuple):
     """What was found in bodies, a row each; of rows that are not sure it means nothing."""
 
     sure: Flags
-    moments: Rows
+    moments: Int64Array
     """Microseconds since 1970 (UTC)."""
-    begins: Spans
+    begins: Int32Array
     """Where the value of each field begins, and the body; shape (fields + 1, rows)."""
-    sizes: Spans
+    sizes: Int32Array
     """Its bytes, `NONE` where there is none."""
-    reals: Reals
+    reals: Float64Array
     """Numbers, shape (`REALS`, rows): 0 where there is none, NaN where it takes more than a division to tell."""
     escaped: Flags
     """Whether any text of the row has escapes."""
@@ -87,11 +82,11 @@ class _Target(NamedTuple):
     """Where what is found goes: the arrays of `Scanned`, by their addresses, which have so many rows."""
 
     rows: int
-    moments: Rows
-    begins: Spans
-    sizes: Spans
-    reals: Reals
-    escaped: Bytes
+    moments: Int64Array
+    begins: Int32Array
+    sizes: Int32Array
+    reals: Float64Array
+    escaped: ByteArray
 
 
 def scan(records: Records, wanted: Flags) -> Scanned:
@@ -122,7 +117,9 @@ def scan(records: Records, wanted: Flags) -> Scanned:
     return found
 
 
-def gather(text: Bytes, scanned: Scanned, fields: Sequence[int], rows: Rows) -> list[tuple[Spans, Bytes]]:
+def gather(
+    text: ByteArray, scanned: Scanned, fields: Sequence[int], rows: Int64Array
+) -> list[tuple[Int32Array, ByteArray]]:
     """Write out the texts of some fields and rows, those of fields without escapes, one after another.
 
     Returns
@@ -142,7 +139,7 @@ def gather(text: Bytes, scanned: Scanned, fields: Sequence[int], rows: Rows) -> 
 
 
 @native_inline
-def _digits(text: Bytes, at: int, count: int) -> int:
+def _digits(text: ByteArray, at: int, count: int) -> int:
     """Return the number of so many digits, something negative if one is none."""
     found = 0
     for place in range(at, at + count):
@@ -168,7 +165,7 @@ def _day_number(year: int, month: int, day: int) -> int:
 
 
 @native_helper
-def _moment_end(text: Bytes, at: int) -> tuple[int, int, bool]:
+def _moment_end(text: ByteArray, at: int) -> tuple[int, int, bool]:
     """Read a time of RFC 3339, to the second or finer, within quotation marks.
 
     Returns
@@ -225,7 +222,7 @@ def _moment_end(text: Bytes, at: int) -> tuple[int, int, bool]:
 
 
 @native_inline
-def _is_named(text: Bytes, at: int, number: int) -> bool:
+def _is_named(text: ByteArray, at: int, number: int) -> bool:
     for place in range(_NAME_SIZES[number] + 1):  # noqa: SIM110 - machine code has no generators
         if text[at + place] != _NAMES[number, place]:
             return False
@@ -233,7 +230,7 @@ def _is_named(text: Bytes, at: int, number: int) -> bool:
 
 
 @native_inline
-def _named(text: Bytes, at: int, known: tuple[int, int], likely: int, seen: int) -> tuple[int, int, int]:
+def _named(text: ByteArray, at: int, known: tuple[int, int], likely: int, seen: int) -> tuple[int, int, int]:
     """Read a name.
 
     Returns
@@ -269,7 +266,7 @@ def _named(text: Bytes, at: int, known: tuple[int, int], likely: int, seen: int)
 
 
 @native_inline
-def _past_comma(text: Bytes, at: int) -> tuple[int, bool]:
+def _past_comma(text: ByteArray, at: int) -> tuple[int, bool]:
     """Return where the next member of an object begins, or where the object ends, or `NONE`; and whether one begins."""
     if at == NONE:
         return NONE, False
@@ -280,7 +277,7 @@ def _past_comma(text: Bytes, at: int) -> tuple[int, bool]:
 
 
 @native_helper
-def _known_end(text: Bytes, at: int, number: int, row: int, target: _Target) -> tuple[int, bool]:
+def _known_end(text: ByteArray, at: int, number: int, row: int, target: _Target) -> tuple[int, bool]:
     """Read a value; return where it ends, `NONE` if it is not surely fine, and whether the target holds it."""
     if NONE in (at, number):
         return value_end(text, at), False
@@ -303,7 +300,7 @@ def _known_end(text: Bytes, at: int, number: int, row: int, target: _Target) -> 
 
 
 @native_helper
-def _properties_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[int, bool]:
+def _properties_end(text: ByteArray, at: int, row: int, target: _Target) -> tuple[int, bool]:
     """Read the properties; as `_known_end`."""
     if at == NONE or text[at] != OPEN:
         return NONE, False
@@ -321,7 +318,7 @@ def _properties_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[in
 
 
 @native_helper
-def _event_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[int, bool]:
+def _event_end(text: ByteArray, at: int, row: int, target: _Target) -> tuple[int, bool]:
     """Read one event; as `_known_end`."""
     held, seen, number = True, 0, NONE
     at = past_space(text, at)
@@ -347,18 +344,18 @@ def _event_end(text: Bytes, at: int, row: int, target: _Target) -> tuple[int, bo
     *(np.int64, np.int32, np.int32, np.float64, np.uint8),
 )
 def _scan(  # noqa: PLR0917 - machine code is called by position
-    text: Bytes,
-    key_begins: Rows,
-    key_sizes: Rows,
-    value_begins: Rows,
-    value_sizes: Rows,
+    text: ByteArray,
+    key_begins: Int64Array,
+    key_sizes: Int64Array,
+    value_begins: Int64Array,
+    value_sizes: Int64Array,
     rows: int,
-    sure: Bytes,
-    moments: Rows,
-    begins: Spans,
-    sizes: Spans,
-    reals: Reals,
-    escaped: Bytes,
+    sure: ByteArray,
+    moments: Int64Array,
+    begins: Int32Array,
+    sizes: Int32Array,
+    reals: Float64Array,
+    escaped: ByteArray,
 ) -> int:
     target = _Target(rows, moments, begins, sizes, reals, escaped)
     for row in range(rows):
@@ -379,18 +376,18 @@ def _scan(  # noqa: PLR0917 - machine code is called by position
     *(np.int64, None, np.int64, None, np.int32, np.uint8, np.int64),
 )
 def _gather(  # noqa: PLR0917 - as above
-    text: Bytes,
-    begins: Spans,
-    sizes: Spans,
+    text: ByteArray,
+    begins: Int32Array,
+    sizes: Int32Array,
     stride: int,
-    escaped: Bytes,
-    fields: Rows,
+    escaped: ByteArray,
+    fields: Int64Array,
     field_count: int,
-    rows: Rows,
+    rows: Int64Array,
     row_count: int,
-    offsets: Spans,
-    written: Bytes,
-    places: Rows,
+    offsets: Int32Array,
+    written: ByteArray,
+    places: Int64Array,
 ) -> int:
     place = 0
     for nth in range(field_count):

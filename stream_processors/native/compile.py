@@ -14,11 +14,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from numba import cfunc, njit
-
-Bytes = npt.NDArray[np.uint8]
-
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -1,11 +1,11 @@
 """Dictionary encoding of columns of few distinct strings, so that ClickHouse need not hash each row's string."""
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from stream_processors.native.compile import Bytes, native, native_inline
+from stream_processors.native.compile import native, native_inline
 from stream_processors.native.strings import string_buffers
+from stream_processors.types import ByteArray, Int16Array, Int32Array, Words
 
 MOST = 2048
 """Most distinct strings of a column; one with more is left as it is."""
@@ -19,9 +19,6 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _WORD = 8
 _MASKS = np.array([(1 << 8 * size) - 1 for size in range(_WORD + 1)], np.uint64)
 _MANY = -1
-
-Words = npt.NDArray[np.uint64]
-Numbers = npt.NDArray[np.int32]
 
 
 def dictionary_encode(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -58,7 +55,7 @@ def dictionary_encode(texts: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
 
 @native_inline
-def _word(data: Bytes, at: int, size: int, end: int) -> np.uint64:
+def _word(data: ByteArray, at: int, size: int, end: int) -> np.uint64:
     """Return up to eight bytes as one number."""
     if at + _WORD <= end:
         # All in one expression, so that the compiler makes one instruction of it.
@@ -80,7 +77,7 @@ def _word(data: Bytes, at: int, size: int, end: int) -> np.uint64:
 
 
 @native_inline
-def _same(data: Bytes, one: int, other: int, size: int) -> bool:
+def _same(data: ByteArray, one: int, other: int, size: int) -> bool:
     """Return whether the bytes between the first and the last eight are equal."""
     place = _WORD
     while place < size - _WORD and data[one + place] == data[other + place]:
@@ -90,15 +87,15 @@ def _same(data: Bytes, one: int, other: int, size: int) -> bool:
 
 @native(np.uint8, None, np.int32, np.uint8, None, None, np.uint64, np.int32, np.int16)
 def _number(  # noqa: PLR0917 - machine code is called by position
-    data: Bytes,
+    data: ByteArray,
     end: int,
-    offsets: Numbers,
-    valid: Bytes,
+    offsets: Int32Array,
+    valid: ByteArray,
     first: int,
     count: int,
     slots: Words,
-    rows: Numbers,
-    numbers: npt.NDArray[np.int16],
+    rows: Int32Array,
+    numbers: Int16Array,
 ) -> int:
     """Encode the strings; `first` is the position of the first one's validity bit, or below 0 if none is null.
 

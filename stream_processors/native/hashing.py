@@ -3,13 +3,12 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from stream_processors.native.compile import Bytes, native, native_inline
+from stream_processors.native.compile import native, native_inline
 from stream_processors.native.strings import string_buffers
+from stream_processors.types import ByteArray, Hashes, Int32Array
 
-Hashes = npt.NDArray[np.uint64]
 State = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
 KEY = np.frombuffer(b"0123456789123456", np.uint64)
@@ -67,7 +66,7 @@ def _mixed(state: State) -> State:
 
 
 @native(np.uint8, np.int32, None, np.uint64)
-def _hash(data: Bytes, offsets: npt.NDArray[np.int32], count: int, found: Hashes) -> int:
+def _hash(data: ByteArray, offsets: Int32Array, count: int, found: Hashes) -> int:
     for number in range(count):
         at, end = offsets[number], offsets[number + 1]
         size = end - at

@@ -1,13 +1,13 @@
 """Arrow's string columns as machine code sees them: one buffer of bytes, and the offsets of each string."""
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from stream_processors.native.compile import Bytes, native_inline
+from stream_processors.native.compile import native_inline
+from stream_processors.types import ByteArray, Int32Array
 
 
-def string_buffers(texts: pa.StringArray) -> tuple[Bytes, npt.NDArray[np.int32]]:
+def string_buffers(texts: pa.StringArray) -> tuple[ByteArray, Int32Array]:
     """Return the bytes of strings, at least one byte, and the offsets where each begins and the last ends.
 
     Nulls have an empty span; an empty column has one zero byte.
@@ -19,7 +19,7 @@ def string_buffers(texts: pa.StringArray) -> tuple[Bytes, npt.NDArray[np.int32]]
 
 
 @native_inline
-def are_same(data: Bytes, at: int, others: Bytes, other: int, size: int) -> bool:
+def are_same(data: ByteArray, at: int, others: ByteArray, other: int, size: int) -> bool:
     """Return whether `size` bytes are equal at both positions."""
     for place in range(size):  # noqa: SIM110 - machine code has no generators
         if data[at + place] != others[other + place]:

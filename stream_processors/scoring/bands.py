@@ -1,10 +1,10 @@
 """Bands of churn probability, with hysteresis."""
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.contracts.scores import BANDS
 from ebb.settings import ScoreSettings
+from stream_processors.types import Float32Array, Int8Array
 
 NAMES: tuple[str, ...] = tuple(band.value for band in BANDS)
 """Names by level: 0 is the lowest band."""
@@ -22,7 +22,7 @@ class BandRule:
         self._thresholds = np.array(settings.band_thresholds)
         self._hysteresis = settings.band_hysteresis
 
-    def levels(self, churn: npt.NDArray[np.float32], previous: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    def levels(self, churn: Float32Array, previous: Int8Array) -> Int8Array:
         """Return the level of each customer, shape (n,).
 
         Parameters

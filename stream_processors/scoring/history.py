@@ -1,10 +1,8 @@
 """Scores and alerts last published about each customer of a partition."""
 
-import numpy as np
-import numpy.typing as npt
-
-from stream_processors.state.customers import DAY_MS, Rows
+from stream_processors.state.customers import DAY_MS
 from stream_processors.state.table import NEVER, SERVED, Table
+from stream_processors.types import Float32Array, RowIndices
 
 TREND_DAYS = 7
 HISTORY = 8
@@ -31,10 +29,10 @@ class ScoreHistory:
             self.table["history"][:, day % HISTORY] = self.table["churn"]
         self.remembered = max(self.remembered, boundary)
 
-    def week_ago(self, rows: Rows, now: int) -> npt.NDArray[np.float32]:
+    def week_ago(self, rows: RowIndices, now: int) -> Float32Array:
         """Return the scores of seven days before `now` (event time, ms); NaN where there is none."""
         day = min(now // DAY_MS, self.remembered + 1) - TREND_DAYS
-        scores: npt.NDArray[np.float32] = self.table["history"][rows, day % HISTORY]
+        scores: Float32Array = self.table["history"][rows, day % HISTORY]
         return scores
 
     def last_alert(self, row: int) -> tuple[int, int] | None:

@@ -3,16 +3,15 @@
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.contracts.models import TARGETS, Target
 from online_ml.scoring.scorer import Scorer
 from stream_processors.native.hashing import mixed
+from stream_processors.types import AnyArray, Flags, Hashes, RowIndices
 
-Rows = npt.NDArray[np.intp]
 ARM_SALTS: dict[Target, int] = {target: zlib.crc32(f"arm of {target}".encode()) for target in TARGETS}
 """Keep the share of one target independent of another's, and of the customers that a snapshot samples."""
 
@@ -25,7 +24,7 @@ class Split:
     share: float
     """Above 0, below 1."""
 
-    def takes(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    def takes(self, hashes: Hashes) -> Flags:
         """Return which customers it scores, by the hashes of their ids (`hash_ids`)."""
         taken = mixed(hashes, ARM_SALTS[self.challenger.target]) < np.uint64(int(self.share * 2**64))
         return np.asarray(taken)
@@ -56,17 +55,17 @@ class Assignment:
 
     champion: Scorer
     split: Split | None
-    taken: npt.NDArray[np.bool_]
+    taken: Flags
     """Shape (n,): customers whom the challenger of the split scores."""
 
     @classmethod
-    def of(cls, models: ServingModels, target: Target, hashes: npt.NDArray[np.uint64]) -> Self:
+    def of(cls, models: ServingModels, target: Target, hashes: Hashes) -> Self:
         """Assign models to customers whose ids have these hashes, shape (n,)."""
         champion = models.churn if target == "churn" else models.purchase
         split = models.splits.get(target)
         return cls(champion, split, np.zeros(len(hashes), np.bool_) if split is None else split.takes(hashes))
 
-    def apply(self, score: Callable[[Scorer, Rows | slice], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    def apply(self, score: Callable[[Scorer, RowIndices | slice], AnyArray]) -> AnyArray:
         """Call `score` with each model and the indices of its customers; return the results in order, shape (n,)."""
         if self.split is None:
             return score(self.champion, slice(None))
@@ -79,7 +78,7 @@ class Assignment:
                 results[rows] = part
         return score(self.champion, slice(None)) if results is None else results
 
-    def rows(self, chosen: npt.NDArray[Any]) -> Self:
+    def rows(self, chosen: AnyArray) -> Self:
         """Return the assignment of some of the customers."""
         return replace(self, taken=self.taken[chosen])
 

@@ -9,7 +9,6 @@ from math import isnan
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
@@ -24,14 +23,15 @@ from stream_processors.scoring.alerts import AlertRule, alert_message
 from stream_processors.scoring.bands import NAMES, BandRule
 from stream_processors.scoring.history import ScoreHistory
 from stream_processors.scoring.split import Assignment, ServingModels
-from stream_processors.state.customers import DAY_MS, Rows
+from stream_processors.state.customers import DAY_MS
 from stream_processors.state.features import Subjects
+from stream_processors.types import AnyArray, Flags, Float32Array, Int8Array, Int64Array, RowIndices
 
 TREND_STEPS = 5
 """A trend is published again when it changed by so many times `publish_change`."""
 
 
-def _no_change(_: Rows) -> None:
+def _no_change(_: RowIndices) -> None:
     """Ignore that rows changed."""
 
 
@@ -43,7 +43,7 @@ class ScoringRequest(Subjects):
     force: bool
     """Publish every score (the customer has just acted) rather than those that moved."""
     partition: int = 0
-    changed: Callable[[Rows], None] = _no_change
+    changed: Callable[[RowIndices], None] = _no_change
     """Receives the rows whose published score changed, so that the next checkpoint includes them."""
 
 
@@ -51,7 +51,7 @@ class ScoringRequest(Subjects):
 class ScoreUpdates:
     """What to publish about customers of one partition."""
 
-    rows: Rows
+    rows: RowIndices
     """Rows of the customers whose score is published."""
     customer_ids: list[str]
     bodies: list[bytes]
@@ -64,18 +64,18 @@ class ScoreUpdates:
 class _Scored:
     """Customers of several partitions, one after another; every array has shape (n,)."""
 
-    request: npt.NDArray[np.intp]
+    request: RowIndices
     """Index of the request that each customer belongs to."""
-    rows: Rows
-    now: npt.NDArray[np.int64]
-    churn: npt.NDArray[np.float32]
-    published: npt.NDArray[np.float32]
+    rows: RowIndices
+    now: Int64Array
+    churn: Float32Array
+    published: Float32Array
     """Probability last published, NaN if none was."""
-    old: npt.NDArray[np.int8]
-    band: npt.NDArray[np.int8]
-    trend: npt.NDArray[np.float32]
+    old: Int8Array
+    band: Int8Array
+    trend: Float32Array
 
-    def select(self, chosen: npt.NDArray[np.intp]) -> "_Scored":
+    def select(self, chosen: RowIndices) -> "_Scored":
         return _Scored(**{name: values[chosen] for name, values in vars(self).items()})
 
 
@@ -100,7 +100,7 @@ class ScoreUpdater:
         self._offer_cost = settings.offer_cost
 
     def updates(
-        self, requests: Sequence[ScoringRequest], features: npt.NDArray[np.float32]
+        self, requests: Sequence[ScoringRequest], features: Float32Array
     ) -> tuple[list[ScoreUpdates], dict[str, Any]]:
         """Score customers of several partitions together: for few customers the cost is one per call.
 
@@ -153,7 +153,7 @@ class ScoreUpdater:
                 one.history.table[name][picked.rows[span]] = values[span]
         return updates, columns
 
-    def _scored(self, requests: Sequence[ScoringRequest], churn: npt.NDArray[np.float32]) -> _Scored:
+    def _scored(self, requests: Sequence[ScoringRequest], churn: Float32Array) -> _Scored:
         """Join the new probabilities with what was published before."""
         start = 0
         for one in requests:
@@ -173,15 +173,15 @@ class ScoreUpdater:
             trend=churn - _joined(requests, lambda one: one.history.week_ago(one.rows, one.now)),
         )
 
-    def _worth_publishing(self, requests: Sequence[ScoringRequest], scored: _Scored) -> npt.NDArray[np.bool_]:
-        force: npt.NDArray[np.bool_] = np.array([one.force for one in requests])[scored.request]
+    def _worth_publishing(self, requests: Sequence[ScoringRequest], scored: _Scored) -> Flags:
+        force: Flags = np.array([one.force for one in requests])[scored.request]
         if force.all():
             return force
         trend = _joined(requests, lambda one: one.history.table["trend"][one.rows])
         # A published trend that no longer holds is as wrong as a score; NaN (none yet) compares as unmoved.
         turned = np.abs(scored.trend - trend) >= TREND_STEPS * self._change
         moved = np.isnan(scored.published) | (np.abs(scored.churn - scored.published) >= self._change)
-        worth: npt.NDArray[np.bool_] = force | moved | (scored.band != scored.old) | turned
+        worth: Flags = force | moved | (scored.band != scored.old) | turned
         return worth
 
     def _columns(
@@ -189,7 +189,7 @@ class ScoreUpdater:
         requests: Sequence[ScoringRequest],
         spans: list[slice],
         picked: _Scored,
-        features: npt.NDArray[np.float32],
+        features: Float32Array,
     ) -> dict[str, Any]:
         """Return what is published about each customer, by name, as plain numbers rounded for reading."""
         risk = np.round(picked.churn.astype(np.float64), 6)
@@ -215,22 +215,20 @@ class ScoreUpdater:
         }
 
 
-def _joined(requests: Sequence[ScoringRequest], part: Callable[[ScoringRequest], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def _joined(requests: Sequence[ScoringRequest], part: Callable[[ScoringRequest], AnyArray]) -> AnyArray:
     return part(requests[0]) if len(requests) == 1 else np.concatenate([part(one) for one in requests])
 
 
-def _numbers(values: npt.NDArray[np.float32]) -> list[float | None]:
+def _numbers(values: Float32Array) -> list[float | None]:
     """Return plain numbers, None in place of NaN."""
     return [None if isnan(value) else value for value in np.round(values.astype(np.float64), 6).tolist()]
 
 
-def _reasons(model: Scorer, features: npt.NDArray[np.float32], inputs: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+def _reasons(model: Scorer, features: Float32Array, inputs: Float32Array) -> AnyArray:
     return np.array([orjson.dumps(why).decode() for why in explain(model, features, inputs=inputs)], dtype=object)
 
 
-def _bodies(
-    columns: dict[str, list[Any]], models: Assignment, scored_at: datetime, now: npt.NDArray[np.int64]
-) -> list[bytes]:
+def _bodies(columns: dict[str, list[Any]], models: Assignment, scored_at: datetime, now: Int64Array) -> list[bytes]:
     """Encode scores as messages, one for each index of the columns; what many share is encoded once."""
     names = tuple(columns)
     last = names.index("reasons")
@@ -248,5 +246,5 @@ def _bodies(
     return bodies
 
 
-def _times(milliseconds: npt.NDArray[np.int64]) -> pa.Array:
+def _times(milliseconds: Int64Array) -> pa.Array:
     return pa.array(milliseconds, pa.timestamp("ms", tz="UTC"))

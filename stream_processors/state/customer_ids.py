@@ -5,20 +5,15 @@ each would keep the megabyte of small objects around it from being returned to t
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from stream_processors.native.compile import Bytes, native
-from stream_processors.native.hashing import Hashes, hash_ids
+from stream_processors.native.compile import native
+from stream_processors.native.hashing import hash_ids
 from stream_processors.native.strings import are_same, string_buffers
 from stream_processors.state.table import SHARD_ROWS, Table, allocate
-
-Offsets = npt.NDArray[np.int64]
-Slots = npt.NDArray[np.int32]
-Rows = npt.NDArray[np.intp]
+from stream_processors.types import AnyArray, ByteArray, Hashes, Int32Array, Int64Array, RowIndices
 
 LETTERS = 16
 """Bytes allocated per id at first."""
@@ -44,10 +39,10 @@ class Ids:
         self._rows = 0
         self.erased_count = 0
         """Rows of erased customers."""
-        self._ends: Offsets = allocate((SHARD_ROWS + 1,), np.dtype(np.int64))
+        self._ends: Int64Array = allocate((SHARD_ROWS + 1,), np.dtype(np.int64))
         """Where each id begins, and the last one ends."""
-        self._data: Bytes = allocate((SHARD_ROWS * LETTERS,), np.dtype(np.uint8))
-        self._slots: Slots = allocate((LEAST_SLOTS,), np.dtype(np.int32))
+        self._data: ByteArray = allocate((SHARD_ROWS * LETTERS,), np.dtype(np.uint8))
+        self._slots: Int32Array = allocate((LEAST_SLOTS,), np.dtype(np.int32))
 
     def __len__(self) -> int:
         return self._rows
@@ -62,7 +57,7 @@ class Ids:
     def __contains__(self, customer_id: str) -> bool:
         return self.row(customer_id) is not None
 
-    def take(self, rows: Rows) -> list[str]:
+    def take(self, rows: RowIndices) -> list[str]:
         """Return the ids of rows."""
         ends, letters = pa.py_buffer(self._ends), pa.py_buffer(self._data)
         every = pa.LargeStringArray.from_buffers(self._rows, ends, letters)
@@ -74,7 +69,7 @@ class Ids:
         (row,) = self.find(pa.array([customer_id], pa.utf8()), hash_ids([customer_id])).tolist()
         return None if row < 0 else row
 
-    def find(self, texts: pa.StringArray, hashes: Hashes) -> Rows:
+    def find(self, texts: pa.StringArray, hashes: Hashes) -> RowIndices:
         """Return the rows of customers, -1 for those who have none.
 
         Parameters
@@ -114,7 +109,7 @@ class Ids:
         self.erased_count += 1
 
 
-def _with_room(array: npt.NDArray[Any], used: int, wanted: int) -> npt.NDArray[Any]:
+def _with_room(array: AnyArray, used: int, wanted: int) -> AnyArray:
     """Return the array, or one of at least twice its length with what is used of it, if it is too short."""
     if wanted <= len(array):
         return array
@@ -125,16 +120,16 @@ def _with_room(array: npt.NDArray[Any], used: int, wanted: int) -> npt.NDArray[A
 
 @native(np.uint8, np.int32, np.uint64, None, np.uint8, np.int64, np.uint64, np.int32, None, np.intp)
 def _find(  # noqa: PLR0917 - machine code is called by position
-    wanted: Bytes,
-    wanted_ends: npt.NDArray[np.int32],
+    wanted: ByteArray,
+    wanted_ends: Int32Array,
     wanted_hashes: Hashes,
     count: int,
-    letters: Bytes,
-    ends: Offsets,
+    letters: ByteArray,
+    ends: Int64Array,
     hashes: Hashes,
-    slots: Slots,
+    slots: Int32Array,
     slot_count: int,
-    rows: Rows,
+    rows: RowIndices,
 ) -> int:
     for number in range(count):
         value, begin = wanted_hashes[number], wanted_ends[number]
@@ -152,7 +147,7 @@ def _find(  # noqa: PLR0917 - machine code is called by position
 
 
 @native(None, None, np.int64, np.uint64, np.int32, None)
-def _fill(first: int, stop: int, ends: Offsets, hashes: Hashes, slots: Slots, slot_count: int) -> int:  # noqa: PLR0917
+def _fill(first: int, stop: int, ends: Int64Array, hashes: Hashes, slots: Int32Array, slot_count: int) -> int:  # noqa: PLR0917
     for row in range(first, stop):
         if ends[row + 1] > ends[row]:
             slot = np.int64(hashes[row]) & (slot_count - 1)

@@ -28,6 +28,7 @@ from stream_processors.state.table import (
     Columns,
     Table,
 )
+from stream_processors.types import Flags, Int8Array, Int32Array, Int64Array, RowIndices
 
 DAY_MS = DAY * 1000
 UNSEEN = np.iinfo(np.int64).max
@@ -36,18 +37,16 @@ DECAY = np.array([0.5 ** (1 / days) for days in HALF_LIVES])
 """Share of each decayed rate that is left after a day."""
 PURCHASED = COUNTED.index(EventKind.PURCHASE)
 
-Rows = npt.NDArray[np.intp]
-
 
 @dataclass(frozen=True)
 class Touch:
     """Accepted events of one segment, without a day boundary among them, as columns of equal length."""
 
-    rows: Rows
-    times: npt.NDArray[np.int64]
-    kinds: npt.NDArray[np.int8]
-    amounts: npt.NDArray[np.int64]
-    discounted: npt.NDArray[np.bool_]
+    rows: RowIndices
+    times: Int64Array
+    kinds: Int8Array
+    amounts: Int64Array
+    discounted: Flags
 
 
 class CustomerState:
@@ -72,7 +71,7 @@ class CustomerState:
     def __len__(self) -> int:
         return self.table.rows
 
-    def rows_of(self, customer_ids: pa.StringArray) -> Rows:
+    def rows_of(self, customer_ids: pa.StringArray) -> RowIndices:
         """Return the rows of customers, new ones, in the order given, for those never seen.
 
         Parameters
@@ -102,7 +101,7 @@ class CustomerState:
             self.table.clear(row)
         return row
 
-    def live_rows(self, rows: Rows) -> Rows:
+    def live_rows(self, rows: RowIndices) -> RowIndices:
         """Leave out the rows of erased customers."""
         return rows[self.table["first_seen"][rows] != UNSEEN] if self.ids.erased_count else rows
 
@@ -148,7 +147,7 @@ class CustomerState:
             self.table["purchase_days"][rows[today & bought], word] |= bit
             self.table["cancel_days"][rows[today & left], word] |= bit
 
-    def _add(self, name: str, cells: Rows, amounts: npt.NDArray[np.int64] | None = None) -> None:
+    def _add(self, name: str, cells: RowIndices, amounts: Int64Array | None = None) -> None:
         """Add amounts (or one each) to cells of a column, numbered as if it had one dimension; repeats add up."""
         if len(cells) == 0:
             return
@@ -212,7 +211,7 @@ class Names:
             self.names.append(name)
         return found
 
-    def of(self, numbers: npt.NDArray[np.int32]) -> list[str | None]:
+    def of(self, numbers: Int32Array) -> list[str | None]:
         """Return the names of numbers; None for -1."""
         names = [*self.names, None]  # which -1 finds
         return [names[number] for number in numbers.tolist()]

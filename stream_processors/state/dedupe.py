@@ -6,9 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_processors.native.compile import native
-
-Hashes = npt.NDArray[np.uint64]
-Slots = npt.NDArray[np.int32]
+from stream_processors.types import Flags, Hashes, Int32Array, Int64Array
 
 STEP = 32_768
 """Events admitted between two checks of whether the slots are full."""
@@ -40,7 +38,7 @@ class DuplicateWindow:
         """Events remembered so far; the next goes to index `seen % size`."""
         self.begun: list[tuple[int, int]] = []
         """The days that count, as (day, events remembered before its first record), in order."""
-        self._slots: Slots = np.zeros(LEAST_SLOTS, np.int32)
+        self._slots: Int32Array = np.zeros(LEAST_SLOTS, np.int32)
         self._used = 0
         """Slots that are not 0, at most."""
 
@@ -54,7 +52,7 @@ class DuplicateWindow:
         self.begun = begun
         self._make_slots(kept, kept)
 
-    def admit(self, hashes: Hashes, days: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    def admit(self, hashes: Hashes, days: Int64Array) -> Flags:
         """Return which events are new, and remember those.
 
         Parameters
@@ -92,7 +90,7 @@ class DuplicateWindow:
         day, _ = self.begun[-1]
         return next((seen for begun, seen in self.begun if begun >= day - self.days), 0)
 
-    def _admit(self, hashes: Hashes, fresh: npt.NDArray[np.bool_]) -> None:
+    def _admit(self, hashes: Hashes, fresh: Flags) -> None:
         if self._used + len(hashes) > FULLEST * len(self._slots):
             kept = min(self.seen, self.size)
             self._make_slots(kept, kept + len(hashes))
@@ -119,7 +117,7 @@ def _admit(  # noqa: PLR0917 - machine code is called by position
     seen: int,
     ring: Hashes,
     size: int,
-    slots: Slots,
+    slots: Int32Array,
     slot_count: int,
     fresh: npt.NDArray[np.uint8],
 ) -> int:
@@ -143,7 +141,7 @@ def _admit(  # noqa: PLR0917 - machine code is called by position
 
 @native(None, None, np.uint64, None, np.int32, None)
 def _fill(  # noqa: PLR0917 - as above
-    first: int, stop: int, ring: Hashes, size: int, slots: Slots, slot_count: int
+    first: int, stop: int, ring: Hashes, size: int, slots: Int32Array, slot_count: int
 ) -> int:
     for number in range(first, stop):
         place = number % size

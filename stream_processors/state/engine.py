@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.settings import Settings
 from stream_processors.batch import TICK, Batch, ErasureRecord
-from stream_processors.state.customers import DAY_MS, CustomerState, Rows, Touch
+from stream_processors.state.customers import DAY_MS, CustomerState, Touch
 from stream_processors.state.dedupe import DuplicateWindow
 from stream_processors.state.labelling import BoundaryResult, Labeller
 from stream_processors.state.table import SHARD_ROWS
+from stream_processors.types import Flags, Int64Array, RowIndices
 
 LONG_AGO = -(2**62)
 """Before any event time (ms), and far enough from the end of the integers to subtract from."""
@@ -21,11 +21,11 @@ LONG_AGO = -(2**62)
 class BatchEffects:
     """Effects of a batch."""
 
-    touched: Rows
+    touched: RowIndices
     """Rows of the customers whose state changed, ascending."""
-    accepted: npt.NDArray[np.bool_]
+    accepted: Flags
     """Per row of the batch: counted, or late (stored but not counted). False for duplicates and ticks."""
-    late: npt.NDArray[np.bool_]
+    late: Flags
     duplicates: int = 0
     boundaries: list[BoundaryResult] = field(default_factory=list)
 
@@ -134,19 +134,19 @@ class Engine:
         self.touch(np.array([row], np.intp))
         return Erased(row, *self.labeller.withdraw(row))
 
-    def touch(self, rows: Rows) -> None:
+    def touch(self, rows: RowIndices) -> None:
         """Mark rows as changed, so that the next checkpoint includes them."""
         self.dirty.update(np.flatnonzero(np.bincount(rows // SHARD_ROWS)).tolist())
 
-    def _days(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def _days(self, times: Int64Array) -> Int64Array:
         """Return the newest day seen up to each record; duplicates and ticks count too."""
         before = [day for day, _ in self.window.begun[-1:]]
         if self.newest is not None:
             before.append(self.newest // DAY_MS)
-        days: npt.NDArray[np.int64] = np.maximum.accumulate(times) // DAY_MS
+        days: Int64Array = np.maximum.accumulate(times) // DAY_MS
         return np.maximum(days, max(before, default=LONG_AGO))
 
-    def _rows(self, batch: Batch, known: int, counted: npt.NDArray[np.bool_]) -> Rows:
+    def _rows(self, batch: Batch, known: int, counted: Flags) -> RowIndices:
         """Find the rows of the customers, giving new ones to those never seen, in offset order."""
         rows = np.full(len(counted), -1, np.intp)
         chosen = np.flatnonzero(counted)
@@ -169,7 +169,7 @@ class Engine:
                 state.table[column][found[given]] = given_numbers[numbers[given]]
         return rows
 
-    def _segments(self, newest: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    def _segments(self, newest: Int64Array) -> Iterator[tuple[int, int]]:
         """Cut where the watermark enters another day, so that a segment closes boundaries at its start only."""
         days = (newest - self._lateness) // DAY_MS
         cuts = np.flatnonzero(np.diff(days)) + 1

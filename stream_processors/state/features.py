@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ebb.contracts import derived_features
 from ebb.contracts.features import INDEX, NAMES, WIDTH, WINDOWS
-from stream_processors.state.customers import DAY_MS, DECAY, CustomerState, Rows, bitmap_count, fold_day
+from stream_processors.state.customers import DAY_MS, DECAY, CustomerState, bitmap_count, fold_day
 from stream_processors.state.table import COUNTED, NEVER, NO_DAY, RING_DAYS, STATE, Columns
+from stream_processors.types import AnyArray, Float32Array, Float64Array, Int64Array, RowIndices
 
 _NEEDED = tuple(column.name for column in STATE if column.name not in {"cancel_days", "id_hash", "country", "channel"})
 _SPEND_WINDOWS = (7, 30)
@@ -27,18 +27,18 @@ class Subjects:
     """Customers of one partition, at a moment of its event time."""
 
     state: CustomerState
-    rows: Rows
+    rows: RowIndices
     """Distinct and ascending, shape (n,)."""
     now: int
     """Event time in ms, not before any event counted."""
 
 
-def describe(state: CustomerState, rows: Rows, now: int, *, minor_units: int) -> npt.NDArray[np.float32]:
+def describe(state: CustomerState, rows: RowIndices, now: int, *, minor_units: int) -> Float32Array:
     """Compute the features of customers of one partition; see `describe_all`."""
     return describe_all([Subjects(state, rows, now)], minor_units=minor_units)
 
 
-def describe_all(subjects: Sequence[Subjects], *, minor_units: int) -> npt.NDArray[np.float32]:
+def describe_all(subjects: Sequence[Subjects], *, minor_units: int) -> Float32Array:
     """Compute features now, the days still open included.
 
     Parameters
@@ -74,7 +74,7 @@ def describe_all(subjects: Sequence[Subjects], *, minor_units: int) -> npt.NDArr
     return _vector(columns, now, today=today, last_day=min(today, opened), minor_units=minor_units)
 
 
-def describe_at_boundary(state: CustomerState, rows: Rows, *, minor_units: int) -> npt.NDArray[np.float32]:
+def describe_at_boundary(state: CustomerState, rows: RowIndices, *, minor_units: int) -> Float32Array:
     """Compute features at the boundary last closed: nothing that occurred at or after it is included.
 
     Returns
@@ -94,7 +94,7 @@ def _copies(subjects: Sequence[Subjects]) -> Columns:
     return {name: np.concatenate([columns[name] for columns in taken]) for name in _NEEDED}
 
 
-def _taken(state: CustomerState, rows: Rows) -> Columns:
+def _taken(state: CustomerState, rows: RowIndices) -> Columns:
     if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
         place = slice(int(rows[0]), int(rows[-1]) + 1)
         return {name: state.table[name][place].copy() for name in _NEEDED}
@@ -108,9 +108,7 @@ def _closed(state: CustomerState) -> int:
     return state.closed
 
 
-def _vector(
-    columns: Columns, now: npt.NDArray[np.int64], *, today: int, last_day: int, minor_units: int
-) -> npt.NDArray[np.float32]:
+def _vector(columns: Columns, now: Int64Array, *, today: int, last_day: int, minor_units: int) -> Float32Array:
     """Fill the matrix from aggregates that include `last_day`, the newest day whose counters may be read.
 
     `now`, shape (n,), is within `today`.
@@ -118,7 +116,7 @@ def _vector(
     n = len(columns["first_seen"])
     out = np.empty((WIDTH, n), np.float32)
 
-    def put(name: str, values: npt.NDArray[Any]) -> None:
+    def put(name: str, values: AnyArray) -> None:
         out[INDEX[name]] = values
 
     tenure = np.maximum(now - columns["first_seen"], 0) / DAY_MS
@@ -135,9 +133,10 @@ def _vector(
     spend = columns["spend"].astype(np.float64) @ _days_in(_SPEND_WINDOWS, today, last_day)
     for place, window in enumerate(_SPEND_WINDOWS):
         put(f"spend_{window}d", spend[:, place] / minor_units)
-    put("spend_total", columns["spend_total"] / minor_units)
+    spend_total = columns["spend_total"] / minor_units
+    put("spend_total", spend_total)
     purchases = columns["purchases_total"].astype(np.float64)
-    put("order_value", columns["spend_total"] / minor_units / np.maximum(purchases, 1))
+    put("order_value", derived_features.order_value(spend_total, purchases))
     put("events_total", columns["events_total"])
     put("purchases_total", purchases)
     active_total = columns["active_days_total"].astype(np.float64)
@@ -159,17 +158,16 @@ def _vector(
     variance = np.where(rhythmic, columns["gap_squares"] / gaps - (span / gaps) ** 2, 0)
     put("gap_mean_days", gap_mean)
     put("gap_std_days", np.sqrt(np.maximum(variance, 0)))
-    put("recency_over_gap", recency / np.maximum(gap_mean, 1))
-    weekly, monthly = (out[INDEX["events_7d"]] + 1) / 7, (out[INDEX["events_30d"]] + 1) / 30
-    put("trend", np.log(weekly / monthly))
+    put("recency_over_gap", derived_features.recency_over_gap(recency, gap_mean))
+    put("trend", derived_features.trend(out[INDEX["events_7d"]], out[INDEX["events_30d"]]))
     views, carts, bought_lately = (out[INDEX[f"{kind}_30d"]] for kind in ("views", "carts", "purchases"))
-    put("view_to_cart", carts / (views + 1))
-    put("cart_to_purchase", bought_lately / (carts + 1))
+    put("view_to_cart", derived_features.view_to_cart(carts, views))
+    put("cart_to_purchase", derived_features.cart_to_purchase(bought_lately, carts))
     put("discount_share", columns["discounts_total"] / (purchases + 1))
     return out.T
 
 
-def _days_in(windows: tuple[int, ...], today: int, last_day: int) -> npt.NDArray[np.float64]:
+def _days_in(windows: tuple[int, ...], today: int, last_day: int) -> Float64Array:
     """Return which ring indices belong to each window up to `last_day`: 1 or 0, shape (`RING_DAYS`, windows)."""
     found = np.zeros((RING_DAYS, len(windows)))
     for place, window in enumerate(windows):
@@ -177,7 +175,7 @@ def _days_in(windows: tuple[int, ...], today: int, last_day: int) -> npt.NDArray
     return found
 
 
-def _count_sums(days: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+def _count_sums(days: Float64Array) -> Float32Array:
     """Return the matrix that turns a row of counters into its windows: those of all events, then those of each kind.
 
     Parameters

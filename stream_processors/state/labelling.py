@@ -10,8 +10,9 @@ from ebb.contracts.examples import SNAPSHOT_ROWS, WITHDRAWN, Block, Close, Label
 from ebb.contracts.models import Target
 from ebb.settings import LabelSettings
 from stream_processors.native.hashing import mixed
-from stream_processors.state.customers import DAY_MS, CustomerState, Rows, bitmap_count
+from stream_processors.state.customers import DAY_MS, CustomerState, bitmap_count
 from stream_processors.state.features import describe_at_boundary
+from stream_processors.types import Float32Array, RowIndices
 
 ERASED = -1
 """Row of a snapshot's customer who was erased since."""
@@ -24,17 +25,17 @@ class BoundaryResult:
     partition: int
     boundary: int
     labels: list[Labels] = field(default_factory=list)
-    rows: Rows = field(default_factory=lambda: np.empty(0, np.intp))
+    rows: RowIndices = field(default_factory=lambda: np.empty(0, np.intp))
     """Rows snapshotted, in the order of the snapshot."""
-    features: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    features: Float32Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
     ids: list[str] = field(default_factory=list)
     countries: list[str | None] = field(default_factory=list)
     channels: list[str | None] = field(default_factory=list)
 
     def blocks(
         self,
-        served_churn: npt.NDArray[np.float32],
-        served_purchase: npt.NDArray[np.float32],
+        served_churn: Float32Array,
+        served_purchase: Float32Array,
         arms: Mapping[Target, list[str]] | None = None,
     ) -> list[Block]:
         """Return the blocks to write, in order.
@@ -84,7 +85,7 @@ class Labeller:
     def __init__(self, partition: int, settings: LabelSettings) -> None:
         self.partition = partition
         self.lookback_days = settings.lookback_days
-        self.pending: dict[int, Rows] = {}
+        self.pending: dict[int, RowIndices] = {}
         """Rows of each snapshot that has a label to come, by boundary, in the order of the snapshot."""
         self.changed: set[int] = set()
         """Snapshots with a row withdrawn since the last checkpoint."""
@@ -134,7 +135,7 @@ class Labeller:
                 self.changed.add(boundary)
         return boundaries, places
 
-    def _population(self, state: CustomerState, boundary: int) -> Rows:
+    def _population(self, state: CustomerState, boundary: int) -> RowIndices:
         """Return the customers active in the look-back before the boundary, or a stable sample if they are too many."""
         last = state.table["last_seen"]
         rows = np.flatnonzero(last >= (boundary - self.lookback_days) * DAY_MS)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ebb.contracts.features import HALF_LIVES, EventKind
+from stream_processors.types import AnyArray, RowIndices
 
 RING_DAYS = 32
 """Days of exact counters: the longest window (30) and the two days that late events may still change."""
@@ -20,14 +20,14 @@ OPEN_DAYS = 2
 """Days that events may still change: the watermark's and, since lateness is at most a day, the next."""
 COUNTED = (EventKind.OTHER, EventKind.SESSION, EventKind.VIEW, EventKind.CART, EventKind.PURCHASE, EventKind.SUPPORT)
 """Kinds with a counter per day; a cancellation, which has its own bitmap, counts as `OTHER`."""
-COUNTER_OF_KIND: npt.NDArray[np.intp] = np.array([COUNTED.index(k) if k in COUNTED else 0 for k in EventKind], np.intp)
+COUNTER_OF_KIND: RowIndices = np.array([COUNTED.index(k) if k in COUNTED else 0 for k in EventKind], np.intp)
 NEVER = np.iinfo(np.int64).min
 """Time (ms) of what has not happened yet."""
 NO_DAY = np.iinfo(np.int32).min
 SHARD_ROWS = 1_024
 """Rows checkpointed together: small enough that a few touched customers do not rewrite a partition."""
 
-Columns = dict[str, npt.NDArray[Any]]
+Columns = dict[str, AnyArray]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Table:
             column.name: allocate((capacity, *column.shape), np.dtype(column.dtype)) for column in columns
         }
 
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+    def __getitem__(self, name: str) -> AnyArray:
         """Return the live rows of a column, as a view; it is stale once rows are added or the column is widened."""
         return self._arrays[name][: self.rows]
 
@@ -153,17 +153,17 @@ class Table:
             larger[: self.rows] = array[: self.rows]
             self._arrays[name] = larger
 
-    def take(self, rows: npt.NDArray[np.intp], names: Iterable[str]) -> Columns:
+    def take(self, rows: RowIndices, names: Iterable[str]) -> Columns:
         """Return copies of some rows, by column."""
         return {name: self[name][rows] for name in names}
 
-    def slices(self, start: int, stop: int) -> Iterator[tuple[Column, npt.NDArray[Any]]]:
+    def slices(self, start: int, stop: int) -> Iterator[tuple[Column, AnyArray]]:
         """Yield each column with its rows from `start` to `stop`, as views."""
         for column in self.columns:
             yield column, self[column.name][start:stop]
 
 
-def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
     """Return zeros outside the process's heap, where a small object behind the array would keep it from being freed."""
     memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return np.frombuffer(memory, dtype).reshape(shape)

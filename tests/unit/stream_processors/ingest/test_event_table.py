@@ -19,7 +19,8 @@ from stream_processors.ingest.decoder import FEW, Decoder
 from stream_processors.ingest.event_table import from_activities
 from stream_processors.ingest.record_batches import FetchedBatch
 from stream_processors.ingest.records import Records, unpack
-from stream_processors.ingest.scanner import PROPERTIES, Flags
+from stream_processors.ingest.scanner import PROPERTIES
+from stream_processors.types import Flags
 from tests.support.activity import Record
 
 MAX_BYTES = 65_536
