@@ -1,4 +1,4 @@
-"""The audit log: admin acts as rows of the table `audit`."""
+"""The audit log: administrators' actions as rows of the table `audit`."""
 
 import secrets
 import time
@@ -13,8 +13,8 @@ from clickhouse.store import Store
 from clickhouse.tables import SCHEMAS
 from ebb.settings import PlaceSettings
 
-PATIENCE_SECONDS = 5.0
-"""How long an act waits for its record before it is refused."""
+TIMEOUT_SECONDS = 5.0
+"""How long an action waits for its entry before it is refused."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class AuditEntry:
     address: str = ""
 
 
-def record_audit(settings: PlaceSettings, act: AuditEntry) -> None:
-    """Store an act; blocks for at most `PATIENCE_SECONDS` or so.
+def record_audit(settings: PlaceSettings, entry: AuditEntry) -> None:
+    """Store an entry; blocks for about `TIMEOUT_SECONDS` at most.
 
     Raises
     ------
@@ -39,22 +39,22 @@ def record_audit(settings: PlaceSettings, act: AuditEntry) -> None:
     RefusedError
         If it refuses the row.
     """
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + TIMEOUT_SECONDS
     store = Store(settings, stopping=lambda: time.monotonic() > until)
     try:
-        store.insert("audit", _row(act))
+        store.insert("audit", _row(entry))
     finally:
         store.close()
 
 
-def _row(act: AuditEntry) -> pa.Table:
+def _row(entry: AuditEntry) -> pa.Table:
     values = {
         "act_id": secrets.token_hex(8),
         "acted_at": datetime.now(UTC),
-        "actor": act.actor,
-        "action": act.action,
-        "subject": act.subject,
-        "details": orjson.dumps(dict(act.details)).decode(),
-        "address": act.address,
+        "actor": entry.actor,
+        "action": entry.action,
+        "subject": entry.subject,
+        "details": orjson.dumps(dict(entry.details)).decode(),
+        "address": entry.address,
     }
     return pa.Table.from_pylist([values], schema=SCHEMAS["audit"])

@@ -13,14 +13,14 @@ from ebb.errors import SettingsError
 from ebb.loopback import LOOPBACK
 from ebb.settings import PlaceSettings
 
-CONNECT_SECONDS = 5
-ANSWER_SECONDS = 120
-"""Longest silence of the server before a request counts as lost."""
+CONNECT_TIMEOUT_SECONDS = 5
+RESPONSE_TIMEOUT_SECONDS = 120
+"""Longest that a response may take before its request counts as lost."""
 CONNECTIONS = 16
-"""Connections kept open; more threads than that at once open more and drop them."""
+"""Connections kept open; further threads open more and close them."""
 
 
-def is_near(settings: PlaceSettings) -> bool:
+def is_local(settings: PlaceSettings) -> bool:
     """Return whether ClickHouse runs on this machine, where compression costs more than it saves."""
     return urlsplit(settings.clickhouse_url).hostname in LOOPBACK
 
@@ -38,7 +38,7 @@ def connect(settings: PlaceSettings, *, database: str | None = None) -> Client:
     UnavailableError
         If the server does not answer.
     RefusedError
-        If it does not let us in.
+        If it refuses user or password.
     SettingsError
         If the URL is not one.
     """
@@ -46,7 +46,7 @@ def connect(settings: PlaceSettings, *, database: str | None = None) -> Client:
     if url.scheme not in {"http", "https"} or not url.hostname:
         what = f"EBB_CLICKHOUSE_URL is {settings.clickhouse_url!r}, which is not an HTTP address."
         raise SettingsError(what, "Write it as http://host:8123.")
-    # The driver logs each failed request with a traceback; here a failure is an exception that describes it.
+    # The driver logs each failed request with a traceback; here a failure is an exception.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
         client = clickhouse_connect.get_client(
@@ -56,13 +56,13 @@ def connect(settings: PlaceSettings, *, database: str | None = None) -> Client:
             proxy_path=url.path,
             username=settings.clickhouse_user,
             password=settings.clickhouse_password,
-            connect_timeout=CONNECT_SECONDS,
-            send_receive_timeout=ANSWER_SECONDS,
-            # Statements within one session exclude one another; ours run from several threads.
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            send_receive_timeout=RESPONSE_TIMEOUT_SECONDS,
+            # Statements of one session cannot run in parallel; Ebb's run from several threads.
             autogenerate_session_id=False,
             client_name="ebb",
             tz_mode="aware",
-            compress=not is_near(settings),
+            compress=not is_local(settings),
             pool_mgr=get_pool_manager(maxsize=CONNECTIONS, num_pools=2),
         )
     except ClickHouseError as error:

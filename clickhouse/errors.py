@@ -1,4 +1,4 @@
-"""Telling an absence, which time may heal, from a refusal, which it will not."""
+"""ClickHouse's errors as Ebb's: unavailable, where a retry may help, or refused, where it will not."""
 
 import re
 from typing import NoReturn
@@ -25,7 +25,7 @@ TRANSIENT = {
     473: "DEADLOCK_AVOIDED",
     999: "KEEPER_EXCEPTION",
 }
-"""Codes of a server that is too busy, too full or on its way down; trying again is right."""
+"""Codes of a server that is too busy, too full or shutting down; a retry may help."""
 _ABSENT = {60, 81}
 """UNKNOWN_TABLE, UNKNOWN_DATABASE."""
 _AUTHENTICATION = {192, 193, 194, 497, 516}
@@ -56,7 +56,7 @@ def is_transient(error: ClickHouseError) -> bool:
     if error.code is not None:
         return error.code in TRANSIENT
     status = _STATUS.search(str(error))
-    # No code and no status: the connection failed. A status without a code comes from something before the server.
+    # No code and no status: the connection failed. A status without a code comes from a proxy.
     return status is None or int(status.group(1)) >= 500 or status.group(1) == "429"
 
 
@@ -75,7 +75,7 @@ def reraise(error: ClickHouseError, settings: PlaceSettings) -> NoReturn:
     Raises
     ------
     UnavailableError
-        If the server is away or too busy.
+        If the server is down or too busy.
     RefusedError
         If it refuses the statement.
     """

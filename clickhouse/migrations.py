@@ -1,4 +1,4 @@
-"""Bringing a database to the shape that this code expects."""
+"""Migrations that bring a database to the schema that this code expects."""
 
 from importlib.resources import files
 
@@ -10,7 +10,7 @@ from clickhouse.errors import reraise
 from ebb.errors import UnavailableError
 from ebb.settings import PlaceSettings
 
-_LEDGER = """
+_MIGRATIONS_TABLE = """
 CREATE TABLE IF NOT EXISTS migrations (name String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))
 ENGINE = ReplacingMergeTree(applied_at) ORDER BY name
 """
@@ -19,8 +19,8 @@ ENGINE = ReplacingMergeTree(applied_at) ORDER BY name
 def scripts() -> dict[str, list[str]]:
     """Return the statements of each migration, in order of application."""
     folder = files("clickhouse") / "migrations"
-    found = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return {name.removesuffix(".sql"): _statements((folder / name).read_text("utf-8")) for name in found}
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return {name.removesuffix(".sql"): _statements((folder / name).read_text("utf-8")) for name in names}
 
 
 def _statements(text: str) -> list[str]:
@@ -55,7 +55,7 @@ def migrate(settings: PlaceSettings) -> list[str]:
     try:
         client.command(f"CREATE DATABASE IF NOT EXISTS `{settings.database}`")
         client.database = settings.database
-        client.command(_LEDGER)
+        client.command(_MIGRATIONS_TABLE)
         known = {row[0] for row in client.query("SELECT DISTINCT name FROM migrations").result_rows}
         missing = {name: statements for name, statements in scripts().items() if name not in known}
         for name, statements in missing.items():

@@ -1,4 +1,4 @@
-"""What other rooms use: rows in, named queries out."""
+"""The store that other rooms use: insert rows, run named queries."""
 
 import re
 import threading
@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
-from clickhouse.client import connect, is_near
+from clickhouse.client import connect, is_local
 from clickhouse.errors import InsertRefusedError, hint_for, is_transient, reraise, unavailable
 from clickhouse.tables import DEFAULTED, SCHEMAS
 from ebb.errors import UnavailableError
@@ -21,16 +21,16 @@ from ebb.log import get_logger
 from ebb.metrics import INSERT_RETRIES, INSERT_ROWS, INSERT_SECONDS
 from ebb.settings import PlaceSettings
 
-__all__ = ["InsertRefusedError", "Store", "statement"]
+__all__ = ["InsertRefusedError", "Store", "query_text"]
 
-FIRST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 5.0
-"""Waits between tries grow to this, so that a server that is back is used within seconds."""
-NAP_SECONDS = 0.1
+FIRST_RETRY_SECONDS = 0.1
+LONGEST_RETRY_SECONDS = 5.0
+"""Waits between retries grow to this, so that a recovered server is used within seconds."""
+STOP_CHECK_SECONDS = 0.1
 """How soon a waiting insert notices that the process stops."""
 _PARAMETER = re.compile(r"\{(\w+)\s*:")
 _INSERT_SETTINGS = {
-    # Rows of one key are merged in the background and by FINAL; within each batch it doubles the cost.
+    # Rows of one key are merged in the background and by FINAL; merging within each batch doubles the cost.
     "optimize_on_insert": 0,
     # A log of many years spreads one batch over more months than the default of 100 allows.
     "max_partitions_per_insert_block": 0,
@@ -40,7 +40,7 @@ log = get_logger(__name__)
 
 
 @cache
-def statement(name: str) -> str:
+def query_text(name: str) -> str:
     """Return the text of a named query.
 
     Raises
@@ -63,7 +63,7 @@ class Store:
     Parameters
     ----------
     stopping
-        Called while an insert waits; once true, the insert fails with `UnavailableError`.
+        Called while an insert waits; once true, the insert gives up with `UnavailableError`.
     """
 
     def __init__(self, settings: PlaceSettings, *, stopping: Callable[[], bool] = lambda: False) -> None:
@@ -73,7 +73,7 @@ class Store:
         self._client: Client | None = None
 
     def insert(self, table: str, rows: pa.Table) -> None:
-        """Store rows in one request; blocks, for as long as ClickHouse is away or too busy.
+        """Store rows in one request; blocks, for as long as ClickHouse is down or too busy.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Store:
         InsertRefusedError
             If the rows do not fit the table, or the table or database is gone.
         UnavailableError
-            If ClickHouse is away and the process stops.
+            If ClickHouse is down and the process stops.
         """
         if not rows.num_rows:
             return
@@ -95,9 +95,9 @@ class Store:
         tries = Retrying(
             retry=retry_if_exception_type(UnavailableError),
             stop=lambda _: self._stopping(),
-            wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+            wait=wait_exponential_jitter(multiplier=FIRST_RETRY_SECONDS, max=LONGEST_RETRY_SECONDS),
             sleep=self._sleep,
-            before_sleep=lambda state: _tell(table, state),
+            before_sleep=lambda state: _log_retry(table, state),
             reraise=True,
         )
         tries(self._send, table, names, body)
@@ -128,7 +128,7 @@ class Store:
         RefusedError
             If it refuses the query.
         """
-        text = statement(name)
+        text = query_text(name)
         expected = set(_PARAMETER.findall(text))
         if expected != set(parameters):
             message = f"query {name} takes {sorted(expected)}, not {sorted(parameters)}"
@@ -167,25 +167,23 @@ class Store:
         if unknown or missing:
             reason = f"columns missing: {sorted(missing)}, columns unknown: {sorted(unknown)}."
             raise InsertRefusedError(table, reason)
-        expected = pa.schema([_expected(column, rows.field(column.name)) for column in schema if column.name in given])
+        target = pa.schema([_sent_as(column, rows.field(column.name)) for column in schema if column.name in given])
         try:
-            fitting = rows.select(expected.names).cast(expected).combine_chunks()
+            fitting = rows.select(target.names).cast(target).combine_chunks()
         except (pa.ArrowException, ValueError) as error:
             raise InsertRefusedError(table, f"{error}.") from error
-        empty = [
-            name for name in expected.names if not expected.field(name).nullable and fitting.column(name).null_count
-        ]
+        empty = [name for name in target.names if not target.field(name).nullable and fitting.column(name).null_count]
         if empty:
             raise InsertRefusedError(table, f"nulls in {empty}.")
-        options = pa.ipc.IpcWriteOptions(compression=None if is_near(self._settings) else "lz4")
+        options = pa.ipc.IpcWriteOptions(compression=None if is_local(self._settings) else "lz4")
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, expected, options=options) as writer:
+        with pa.ipc.new_stream(sink, target, options=options) as writer:
             writer.write_table(fitting)
-        return expected.names, memoryview(sink.getvalue())
+        return target.names, memoryview(sink.getvalue())
 
     def _send(self, table: str, names: list[str], body: memoryview) -> None:
         try:
-            # A view goes out as it is, with the statement in the URL; bytes would be copied behind the statement.
+            # A view is sent without a copy, with the statement in the URL; bytes would be appended to the statement.
             self._connected().raw_insert(table, names, body, _INSERT_SETTINGS, "ArrowStream")  # type: ignore[arg-type]
         except ClickHouseError as error:
             if is_transient(error):
@@ -195,18 +193,18 @@ class Store:
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._stopping() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, NAP_SECONDS))
+            time.sleep(min(left, STOP_CHECK_SECONDS))
 
 
-def _expected(column: pa.Field, given: pa.Field) -> pa.Field:
-    """Return the field to send for a column: that of its schema, but dictionary-encoded values may stay encoded."""
+def _sent_as(column: pa.Field, given: pa.Field) -> pa.Field:
+    """Return the field as which a column is sent: that of the schema, but a dictionary may stay one."""
     if pa.types.is_dictionary(given.type) and given.type.value_type == column.type:
         return column.with_type(given.type)
     return column
 
 
-def _tell(table: str, state: RetryCallState) -> None:
+def _log_retry(table: str, state: RetryCallState) -> None:
     INSERT_RETRIES.labels(table).inc()
     error = state.outcome.exception() if state.outcome else None
     if state.attempt_number in {1, 10} or state.attempt_number % 50 == 0:
-        log.warning("an insert waits for ClickHouse", table=table, tries=state.attempt_number, error=str(error))
+        log.warning("insert waits for ClickHouse", table=table, tries=state.attempt_number, error=str(error))

@@ -1,4 +1,4 @@
-"""What is inserted into each table, as Arrow schemas; the tables themselves are in `migrations/`."""
+"""Arrow schemas of the rows inserted into each table; the tables themselves are in `migrations/`."""
 
 import pyarrow as pa
 
@@ -236,4 +236,4 @@ SCHEMAS: dict[str, pa.Schema] = {
 DEFAULTED: frozenset[str] = frozenset(
     {"ingested_at", "computed_at", "seen_at", "decided_at", "config", "payload", "arm"}
 )
-"""Columns that may be left out of an insert: ClickHouse then puts the time of the insert, or what is empty."""
+"""Columns that may be left out of an insert: ClickHouse then fills in the time of the insert, or an empty value."""

@@ -16,7 +16,7 @@ def date_of(day: int) -> date:
 
 @dataclass(frozen=True)
 class Clock:
-    """Maps wall time to event time, both Unix seconds.
+    """A map from wall time to event time, both Unix seconds.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Clock:
     speed: float = 1.0
 
     def now(self) -> float:
-        """Return the present event time."""
+        """Return the current event time."""
         return self.at(time.time())
 
     def at(self, wall: float) -> float:

@@ -1,4 +1,4 @@
-"""Logging: one line a fact, on standard error, for a person (console) or a collector (JSON)."""
+"""Logging: one line an event, on standard error, for a person (console) or a collector (JSON)."""
 
 import logging
 import sys

@@ -1,8 +1,8 @@
-"""The one door to the activity topic: idempotent, keyed by customer, counted, and never faster than the broker.
+"""The only producer of the activity topic: idempotent, keyed by customer, counted, with backpressure by the broker.
 
 Guarantee: every event handed to `send` is on the topic once when `flush` returns, in the order of the calls within
 its partition, or `flush` raises. A process that dies before `flush` may have sent any prefix of a partition's events;
-sources therefore give deterministic event ids, by which workers drop what is sent again.
+sources therefore give deterministic event ids, by which workers drop duplicates.
 """
 
 import time
@@ -20,8 +20,8 @@ from ebb.settings import PlaceSettings
 QUEUE_EVENTS = 100_000
 """Events that may wait for the broker; some 30 MB of memory, half a second of work for it."""
 QUEUE_KBYTES = 262_144
-SERVE_EVERY = 1_000
-"""Events between two looks at the delivery reports."""
+POLL_EVERY = 1_000
+"""Events between two polls for delivery reports."""
 
 
 class ActivityProducer:
@@ -33,22 +33,22 @@ class ActivityProducer:
         Label under which what is sent is counted (`simulator`, `replay`, `load`).
     linger_ms
         Milliseconds an event may wait for others to share its request; small for live sources, larger for bulk.
-    answer_seconds
+    timeout_seconds
         How long to wait for the broker, at the start and on delivery of an event.
 
     Raises
     ------
     UnavailableError
-        If no broker answers within `answer_seconds`, or if it has no activity topic.
+        If no broker answers within `timeout_seconds`, or if it has no activity topic.
     """
 
     def __init__(
-        self, settings: PlaceSettings, *, source: str, linger_ms: float = 5.0, answer_seconds: float = 60.0
+        self, settings: PlaceSettings, *, source: str, linger_ms: float = 5.0, timeout_seconds: float = 60.0
     ) -> None:
         self._settings = settings
         self._topic = settings.topics.activity
         self._source = source
-        self._answer_seconds = answer_seconds
+        self._timeout_seconds = timeout_seconds
         self._failure: KafkaError | None = None
         self._sent = 0
         self._failed = 0
@@ -59,13 +59,13 @@ class ActivityProducer:
                 client_id=f"ebb-{source}",
                 linger_ms=linger_ms,
                 batch_size=1_000_000,
-                message_timeout_ms=int(answer_seconds * 1_000),
+                message_timeout_ms=int(timeout_seconds * 1_000),
                 queue_buffering_max_messages=QUEUE_EVENTS,
                 queue_buffering_max_kbytes=QUEUE_KBYTES,
-                # A report per event would cost more than sending it: what left the queue without one has arrived.
+                # A report for every event would cost more than sending it: what left the queue without one has arrived.
                 delivery_report_only_error=True,
             )
-            | {"on_delivery": self._refused}
+            | {"on_delivery": self._on_delivery}
         )
         self.partitions = self._count_partitions()
 
@@ -80,18 +80,18 @@ class ActivityProducer:
         Raises
         ------
         UnavailableError
-            If the broker refused an earlier event or takes none for `answer_seconds`.
+            If the broker refused an earlier event or accepts none for `timeout_seconds`.
         """
         self._queue(self._topic, key=customer_id.encode(), value=body)
 
     def send_tick(self, event_time: float) -> None:
-        """Send a tick to every partition: all events before `event_time` (Unix seconds) have been sent."""
+        """Queue a tick for every partition: all events before `event_time` (Unix seconds) have been sent."""
         headers: list[tuple[str, str | bytes | None]] = [(TICK_HEADER, str(int(event_time)).encode())]
         for partition in range(self.partitions):
             self._queue(self._topic, key=None, value=b"", partition=partition, headers=headers)
 
     def send_dead_letter(self, body: bytes, headers: list[tuple[str, str | bytes | None]]) -> None:
-        """Queue what cannot be an event for the dead-letter topic, bytes untouched."""
+        """Queue a record that is not an event for the dead-letter topic, bytes unchanged."""
         self._queue(self._settings.topics.dead_letters, key=None, value=body, headers=headers)
 
     def flush(self) -> None:
@@ -103,7 +103,7 @@ class ActivityProducer:
             If it refused an event or stays silent.
         """
         # Longer than message.timeout.ms, after which each event has either arrived or been reported.
-        left = self._producer.flush(self._answer_seconds + 5)
+        left = self._producer.flush(self._timeout_seconds + 5)
         self._count()
         if left:
             self._raise(f"{left} events are still unacknowledged")
@@ -126,7 +126,7 @@ class ActivityProducer:
     ) -> None:
         if kind is None:
             self.close()
-        else:  # The first error is the one to see; a second from the flush would hide it.
+        else:  # An error of the flush would hide the first one.
             self._producer.purge()
             self._producer.flush(1)
 
@@ -149,20 +149,20 @@ class ActivityProducer:
                 break
             except BufferError:
                 now = time.monotonic()
-                deadline = deadline or now + self._answer_seconds
+                deadline = deadline or now + self._timeout_seconds
                 if now > deadline:
-                    self._raise(f"it has taken no event for {self._answer_seconds:.0f} s")
+                    self._raise(f"it has accepted no event for {self._timeout_seconds:.0f} s")
                 self._producer.poll(0.05)
             except KafkaException as error:
                 self._raise(f"it refuses the event ({error.args[0].name()})", error)
         self._sent += 1
-        if self._sent % SERVE_EVERY == 0:
+        if self._sent % POLL_EVERY == 0:
             self._producer.poll(0)
             self._count()
         if self._failure is not None:
             self._raise(f"an event was not delivered: {self._failure.name()}")
 
-    def _refused(self, error: KafkaError | None, _message: Message) -> None:
+    def _on_delivery(self, error: KafkaError | None, _message: Message) -> None:
         if error is None:
             return
         self._failed += 1
@@ -177,7 +177,7 @@ class ActivityProducer:
 
     def _count_partitions(self) -> int:
         try:
-            topics = self._producer.list_topics(timeout=self._answer_seconds).topics
+            topics = self._producer.list_topics(timeout=self._timeout_seconds).topics
         except KafkaException as error:
             self._raise(f"it does not answer ({error.args[0].name()})", error)
         if self._topic not in topics:
@@ -185,6 +185,6 @@ class ActivityProducer:
         return len(topics[self._topic].partitions)
 
     def _raise(self, problem: str, cause: BaseException | None = None) -> Never:
-        what = f"Kafka at {self._settings.kafka_bootstrap} does not take activity: {problem}."
+        what = f"Kafka at {self._settings.kafka_bootstrap} does not accept activity: {problem}."
         hint = "Check that the broker runs (`ebb up` starts one) and that EBB_KAFKA_BOOTSTRAP names it."
         raise UnavailableError(what, hint) from cause

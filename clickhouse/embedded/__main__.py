@@ -7,15 +7,15 @@ import sys
 
 import uvicorn
 
-from clickhouse.embedded.server import BrokenOff, Server
+from clickhouse.embedded.server import BrokenResultFilter, Server
 from ebb.errors import EbbError, SetupError
 from ebb.log import configure_logging, get_logger
 from ebb.settings import settings
 
 HOST = "127.0.0.1"
-"""The embedded engine has no users to speak of, so only this machine may speak to it."""
+"""The embedded engine has no user management, so only this machine may connect."""
 GRACE_SECONDS = 15
-"""Time that statements under way get to finish when the server stops."""
+"""Time for running statements to finish when the server stops."""
 
 
 def listen(port: int) -> socket.socket:
@@ -39,17 +39,17 @@ def listen(port: int) -> socket.socket:
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; exit 0 after a clean stop, 1 with a one-line reason otherwise."""
+    """Serve until SIGTERM or SIGINT; exit 0 after a clean stop, else 1 with the reason in one line."""
     try:
         config = settings()
         configure_logging(config, "clickhouse")
         sock = listen(config.clickhouse_port)
         server = Server(config.home / "clickhouse", user=config.clickhouse_user, password=config.clickhouse_password)
     except EbbError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - for the person who started it, before any log
+        print(error, file=sys.stderr)  # noqa: T201 - before logging is configured
         sys.exit(1)
     for stop in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn takes these over while it serves and raises them again when it has stopped; that must not kill us.
+        # uvicorn handles these while it serves and raises them again once stopped; the process must survive that.
         signal.signal(stop, lambda *_: None)
     options = uvicorn.Config(
         server.app,
@@ -57,11 +57,11 @@ def main() -> None:
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=GRACE_SECONDS,
-        # Longer than parts pause between inserts, so that they find their connection open.
+        # Longer than the pause between two inserts of a part, so that it can reuse its connection.
         timeout_keep_alive=60,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.error").addFilter(BrokenOff())
+    logging.getLogger("uvicorn.error").addFilter(BrokenResultFilter())
     get_logger(__name__).info("serving", url=f"http://{HOST}:{config.clickhouse_port}")
     try:
         uvicorn.Server(options).run(sockets=[sock])

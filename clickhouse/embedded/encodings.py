@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 import lz4.frame  # type: ignore[import-untyped]
 from backports import zstd
 
-from clickhouse.embedded.faults import BAD_ARGUMENTS, LIMIT_EXCEEDED, FaultError
+from clickhouse.embedded.errors import BAD_ARGUMENTS, LIMIT_EXCEEDED, EngineError
 
 _GZIP = 16 + zlib.MAX_WBITS
 _PREFERRED = ("lz4", "zstd", "gzip")
-"""By speed on one machine: the network is loopback, so little is spent on size."""
+"""By speed: the network is loopback, so size matters little."""
 
 
 def _lz4(body: bytes, limit: int) -> bytes:
@@ -39,7 +39,7 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
 
     Raises
     ------
-    FaultError
+    EngineError
         If the encoding is not known, the bytes are not in it, or they hold more than `limit`.
     """
     if encoding in {"", "identity"} or not body:
@@ -47,14 +47,14 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
     decoder = _DECODERS.get(encoding)
     if decoder is None:
         what = f"Content-Encoding {encoding!r} is not supported; send one of {', '.join(_DECODERS)}."
-        raise FaultError.of(BAD_ARGUMENTS, "BAD_ARGUMENTS", what)
+        raise EngineError.of(BAD_ARGUMENTS, "BAD_ARGUMENTS", what)
     try:
         plain = decoder(body, limit + 1)
     except (RuntimeError, zlib.error, zstd.ZstdError) as error:
         what = f"The body is not {encoding}: {error}."
-        raise FaultError.of(BAD_ARGUMENTS, "BAD_ARGUMENTS", what) from None
+        raise EngineError.of(BAD_ARGUMENTS, "BAD_ARGUMENTS", what) from None
     if len(plain) > limit:
-        raise FaultError.of(LIMIT_EXCEEDED, "LIMIT_EXCEEDED", f"The body holds more than {limit} bytes.")
+        raise EngineError.of(LIMIT_EXCEEDED, "LIMIT_EXCEEDED", f"The body holds more than {limit} bytes.")
     return plain
 
 

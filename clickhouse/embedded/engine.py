@@ -1,4 +1,4 @@
-"""The ClickHouse engine inside this process (chDB): one per process and directory, a connection of its own a request.
+"""The ClickHouse engine in this process (chDB): one engine per process and directory, one connection per request.
 
 chDB runs the queries of different connections in parallel and releases Python's lock meanwhile. A connection costs
 0.3 ms, so each request gets a fresh one: settings and the current database never leak from one request to the next,
@@ -18,13 +18,13 @@ from typing import Any
 
 import chdb
 
-from clickhouse.embedded.faults import BAD_ARGUMENTS, SYNTAX_ERROR, FaultError
+from clickhouse.embedded.errors import BAD_ARGUMENTS, SYNTAX_ERROR, EngineError
 from clickhouse.embedded.statement import Statement, StatementKind, parse
 from ebb.errors import SetupError
 
 DEFAULT_FORMAT = "TabSeparated"
 _STREAMED = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}
-"""Formats whose chunks can be put one after another; chDB repeats header and footer in each chunk of the others."""
+"""Formats whose chunks can be concatenated; chDB repeats header and footer in each chunk of the others."""
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _CONFIG = """\
@@ -38,7 +38,7 @@ _CONFIG = """\
     </merge_tree>
 </clickhouse>
 """
-"""A neighbour on a small machine: a third of the memory, small caches, two merges at a time.
+"""Limits for a small machine that other parts share: a third of the memory, small caches, two merges at a time.
 
 No statistics of columns, which are a tenth of what a merge costs: they help to order joins and conditions, and no query
 here has several of either to choose from."""
@@ -46,7 +46,7 @@ here has several of either to choose from."""
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """One statement to run, with what came beside it."""
+    """One statement to run, with its body, parameters and settings."""
 
     sql: bytes
     body: bytes = b""
@@ -57,7 +57,7 @@ class EngineRequest:
     parameters: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     whole: bool = False
-    """Have all of the result before any of it is answered, so that a late fault still has its status."""
+    """Compute the whole result before the response begins, so that a late error still has its status."""
 
 
 @dataclass
@@ -82,7 +82,7 @@ class EmbeddedEngine:
     Parameters
     ----------
     directory
-        Where the data live; made if absent.
+        Where the data are; created if absent.
 
     Raises
     ------
@@ -100,14 +100,14 @@ class EmbeddedEngine:
             what = f"The ClickHouse data in {directory} are in use by another process."
             raise SetupError(what, "Stop it (`ebb down`), or set EBB_HOME to another folder.") from None
         self._incoming = directory / "incoming"
-        # What a killed process left of rows that it had not acknowledged.
+        # Rows that a killed process had not acknowledged.
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir()
         config = directory / "config.xml"
         config.write_text(_CONFIG)
         self._path = str((directory / "data").resolve())
         try:
-            # The first connection holds the engine open; those of the requests come and go.
+            # This connection keeps the engine open between requests.
             self._keeper = _connect(f"{self._path}?config-file={config.resolve()}")
         except RuntimeError as error:
             os.close(self._lock)
@@ -126,7 +126,7 @@ class EmbeddedEngine:
 
         Raises
         ------
-        FaultError
+        EngineError
             If the engine refuses it.
         """
         statement = parse(request.sql)
@@ -148,10 +148,10 @@ class EmbeddedEngine:
                     return answer
                 return _query(connection, request, statement, named)
             except (RuntimeError, chdb.ChdbError) as error:
-                raise FaultError.parse(error) from None
+                raise EngineError.parse(error) from None
 
     def _insert(self, connection: Any, request: EngineRequest, statement: Statement) -> EngineAnswer:
-        """Insert rows by way of a file: chDB's streaming insert answers success though the table refused the rows."""
+        """Insert rows through a file: chDB's streaming insert reports success even if the table refused the rows."""
         with tempfile.NamedTemporaryFile(dir=self._incoming) as file:
             file.write(statement.rows)
             file.write(request.body)
@@ -172,7 +172,7 @@ class EmbeddedEngine:
             connection.query(f"USE {_quote(request.database, '`')}", "Null")
         for name in request.settings:
             if not _SETTING.fullmatch(name):
-                raise FaultError.of(BAD_ARGUMENTS, "BAD_ARGUMENTS", f"{name!r} is not the name of a setting.")
+                raise EngineError.of(BAD_ARGUMENTS, "BAD_ARGUMENTS", f"{name!r} is not the name of a setting.")
         if request.settings:
             pairs = ", ".join(f"{name} = {_quote(value)}" for name, value in request.settings.items())
             connection.query(f"SET {pairs}", "Null")
@@ -191,7 +191,7 @@ def _text(sql: bytes) -> str:
     try:
         return sql.decode()
     except UnicodeDecodeError:
-        raise FaultError.of(SYNTAX_ERROR, "SYNTAX_ERROR", "The statement is not UTF-8.") from None
+        raise EngineError.of(SYNTAX_ERROR, "SYNTAX_ERROR", "The statement is not UTF-8.") from None
 
 
 def _query(connection: Any, request: EngineRequest, statement: Statement, named: str) -> EngineAnswer:
@@ -229,4 +229,4 @@ def _closing(connection: Any, second: bytes, chunks: Generator[bytes, None, None
             yield second
             yield from chunks
         except (RuntimeError, chdb.ChdbError) as error:
-            raise FaultError.parse(error) from None
+            raise EngineError.parse(error) from None

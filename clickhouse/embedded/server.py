@@ -18,19 +18,19 @@ from starlette.routing import Route
 
 from clickhouse.embedded import encodings
 from clickhouse.embedded.engine import DEFAULT_FORMAT, EmbeddedEngine, EngineAnswer, EngineRequest
-from clickhouse.embedded.faults import (
+from clickhouse.embedded.errors import (
     AUTHENTICATION_FAILED,
     LIMIT_EXCEEDED,
     NOT_IMPLEMENTED,
     TOO_MANY_SIMULTANEOUS_QUERIES,
-    FaultError,
+    EngineError,
 )
 from ebb.loopback import LOOPBACK
 
 BODY_LIMIT = 512 * 1024 * 1024
 """Bytes of one request's body, before and after its encoding is undone."""
 THREADS = 16
-"""Statements that run at once; the engine's own threads do the work."""
+"""Statements that run at once, on the engine's own threads."""
 WAITING = 100
 """Statements that may run or wait for a thread before more are refused."""
 
@@ -51,7 +51,7 @@ _TYPES = {
 
 
 class Server:
-    """The HTTP face of one engine; `app` is the ASGI application.
+    """The HTTP interface of one engine; `app` is the ASGI application.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Server:
         )
 
     def close(self) -> None:
-        """Wait for the statements under way and stop the engine; what was acknowledged is on disk."""
+        """Wait for running statements and stop the engine; what was acknowledged is on disk."""
         self._threads.shutdown(wait=True)
         self._engine.close()
 
@@ -95,42 +95,42 @@ class Server:
             "X-ClickHouse-Timezone": self._engine.timezone,
         }
         try:
-            self._admit(http)
+            self._authenticate(http)
             if http.method == "GET" and "query" not in http.query_params and not int(_length(http)):
                 return PlainTextResponse("Ok.\n", headers=headers)
             request = await self._read(http)
             if self._running >= WAITING:
                 what = f"Too many simultaneous queries: {self._running}."
-                raise FaultError.of(TOO_MANY_SIMULTANEOUS_QUERIES, "TOO_MANY_SIMULTANEOUS_QUERIES", what)
+                raise EngineError.of(TOO_MANY_SIMULTANEOUS_QUERIES, "TOO_MANY_SIMULTANEOUS_QUERIES", what)
             self._running += 1
             try:
                 answer = await self._in_thread(request)
             finally:
                 self._running -= 1
-        except FaultError as fault:
-            headers["X-ClickHouse-Exception-Code"] = str(fault.code)
-            body = f"{fault.text} (version {self._engine.version})\n"
-            return PlainTextResponse(body, status_code=fault.status, headers=headers)
+        except EngineError as error:
+            headers["X-ClickHouse-Exception-Code"] = str(error.code)
+            body = f"{error.text} (version {self._engine.version})\n"
+            return PlainTextResponse(body, status_code=error.status, headers=headers)
         return self._respond(http, answer, headers)
 
     async def _in_thread(self, request: EngineRequest) -> EngineAnswer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._engine.execute, request)
 
-    def _admit(self, http: HttpRequest) -> None:
-        """Let in the owner of the machine, not a web page that he happens to read."""
+    def _authenticate(self, http: HttpRequest) -> None:
+        """Accept the user of this machine, and not a web page open in a browser on it."""
         origin = http.headers.get("origin")
         names = {http.url.hostname, urlsplit(origin).hostname if origin else "localhost"}
         user, password = _credentials(http)
         refused = bool(self._password) and password != self._password
         if refused or not names <= LOOPBACK or user not in {self._user, "default"}:
             what = f"{user}: Authentication failed: password is incorrect, or there is no user with such name."
-            raise FaultError.of(AUTHENTICATION_FAILED, "AUTHENTICATION_FAILED", what)
+            raise EngineError.of(AUTHENTICATION_FAILED, "AUTHENTICATION_FAILED", what)
 
     async def _read(self, http: HttpRequest) -> EngineRequest:
         given = dict(http.query_params)
         if http.headers.get("content-type", "").startswith("multipart/") or given.get("decompress") == "1":
             what = "Forms of several parts and ClickHouse's own block compression are not served here."
-            raise FaultError.of(NOT_IMPLEMENTED, "NOT_IMPLEMENTED", what)
+            raise EngineError.of(NOT_IMPLEMENTED, "NOT_IMPLEMENTED", what)
         parts: list[bytes] = []
         size = 0
         async for part in http.stream():
@@ -138,7 +138,7 @@ class Server:
             size += len(part)
             if size > BODY_LIMIT:
                 what = f"The body holds more than {BODY_LIMIT} bytes."
-                raise FaultError.of(LIMIT_EXCEEDED, "LIMIT_EXCEEDED", what)
+                raise EngineError.of(LIMIT_EXCEEDED, "LIMIT_EXCEEDED", what)
         encoding = http.headers.get("content-encoding", "").lower()
         body = encodings.decode(b"".join(parts), encoding, BODY_LIMIT)
         settings = {
@@ -190,46 +190,46 @@ class Server:
         return StreamingResponse(self._pull(chunks, result), media_type=kind, headers=headers)
 
     async def _pull(self, chunks: Iterator[bytes], result: "_Result") -> AsyncIterator[bytes]:
-        """Fetch chunk by chunk as the client takes them; after a fault the body is left without its end."""
+        """Fetch chunk by chunk as the client reads; after an error the body is left without its end."""
         loop = asyncio.get_running_loop()
         try:
             while (chunk := await loop.run_in_executor(self._threads, next, chunks, None)) is not None:
                 yield chunk
         finally:
             await loop.run_in_executor(self._threads, result.rest.close)
-        if result.fault is not None:
-            raise result.fault
+        if result.error is not None:
+            raise result.error
 
 
 class _Result:
-    """A streamed result; a fault in its course is written into the body, where clients look for it by the tag."""
+    """A streamed result; an error in the middle is written into the body, where clients find it by the tag."""
 
     def __init__(self, first: bytes, rest: Generator[bytes, None, None], tag: str) -> None:
         self._first = first
         self.rest = rest
         self._tag = tag
-        self.fault: FaultError | None = None
+        self.error: EngineError | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield self._first
             yield from self.rest
-        except FaultError as fault:
-            self.fault = fault
-            text = f"{fault.text}\n".encode()
+        except EngineError as error:
+            self.error = error
+            text = f"{error.text}\n".encode()
             yield f"\r\n__exception__\r\n{self._tag}\r\n".encode() + text
             yield f"{len(text)} {self._tag}\r\n__exception__\r\n".encode()
 
 
-class BrokenOff(logging.Filter):
-    """Logs an interrupted result in one line, where uvicorn prints a traceback."""
+class BrokenResultFilter(logging.Filter):
+    """Logs a result that failed midway in one line, where uvicorn would print a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Turn the record of a `FaultError` into a warning of one line."""
-        fault = record.exc_info[1] if record.exc_info else None
-        if isinstance(fault, FaultError):
+        """Turn the record of a `EngineError` into a warning of one line."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, EngineError):
             record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
-            record.msg = f"A result broke off: {fault.text}"
+            record.msg = f"result failed midway: {error.text}"
         return True
 
 

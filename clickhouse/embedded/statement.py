@@ -1,10 +1,10 @@
-"""Reading as much of a SQL text as HTTP needs: is it an INSERT, in which format, where do its data begin."""
+"""Parse as much of a SQL text as HTTP needs: whether it is an INSERT, its format, where its data begin."""
 
 import re
 from dataclasses import dataclass
 from enum import Enum
 
-from clickhouse.embedded.faults import SUPPORT_IS_DISABLED, SYNTAX_ERROR, FaultError
+from clickhouse.embedded.errors import SUPPORT_IS_DISABLED, SYNTAX_ERROR, EngineError
 
 _TOKEN = re.compile(
     rb"""
@@ -22,7 +22,7 @@ _FORMAT_NAME = re.compile(rb"\s*(\w+)[ \t\r;]*\n?")
 
 
 class StatementKind(Enum):
-    """How a statement has to be run."""
+    """How to run a statement."""
 
     INSERT_DATA = "insert"
     """An INSERT whose rows follow in a format."""
@@ -33,7 +33,7 @@ class StatementKind(Enum):
 
 @dataclass(frozen=True)
 class Statement:
-    """A SQL text, taken apart."""
+    """A parsed SQL text."""
 
     kind: StatementKind
     sql: bytes
@@ -47,7 +47,7 @@ class Statement:
 
 
 def parse(text: bytes) -> Statement:
-    """Take a SQL text apart.
+    """Parse a SQL text.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def parse(text: bytes) -> Statement:
 
     Raises
     ------
-    FaultError
+    EngineError
         If there are several statements, or one reads or writes files of the machine (`INFILE`, `OUTFILE`), which is
         for ClickHouse's own client.
     """
@@ -72,7 +72,7 @@ def parse(text: bytes) -> Statement:
         if kind == "end":
             ended = True
         elif ended:
-            raise FaultError.of(SYNTAX_ERROR, "SYNTAX_ERROR", "Multi-statements are not allowed.")
+            raise EngineError.of(SYNTAX_ERROR, "SYNTAX_ERROR", "Multi-statements are not allowed.")
         if kind == "open":
             depth += 1
         elif kind == "close":
@@ -82,7 +82,7 @@ def parse(text: bytes) -> Statement:
             first = first or word
             if word in {b"INFILE", b"OUTFILE"} and depth == 0:
                 what = f"{word.decode()} is not allowed over HTTP."
-                raise FaultError.of(SUPPORT_IS_DISABLED, "SUPPORT_IS_DISABLED", what)
+                raise EngineError.of(SUPPORT_IS_DISABLED, "SUPPORT_IS_DISABLED", what)
             if depth == 0 and first == b"INSERT" and word in {b"VALUES", b"SELECT", b"WITH"}:
                 return Statement(StatementKind.OTHER, text)
             if depth == 0 and first == b"INSERT" and word == b"SETTINGS":

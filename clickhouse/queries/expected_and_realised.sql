@@ -1,4 +1,4 @@
--- What the probabilities of a snapshot promised, and what its labels showed once they had matured (null until then), by
+-- The metric that a snapshot's probabilities predict, and the one its labels gave once they had matured (null until then), by
 -- the day of the snapshot: of one candidate and one metric.
 SELECT e.snapshot_day AS snapshot_day, e.due_day AS due_day, e.value AS expected, r.realised AS realised, customers
 FROM v_expected_metrics AS e

@@ -1,4 +1,4 @@
--- Promised against realised: outcomes in ten equal bins of predicted probability.
+-- Predicted against realised: outcomes in ten equal bins of predicted probability.
 SELECT
     least(9, toUInt8(floor(probability * 10 + 1e-6))) AS bin,
     avg(probability) AS predicted,

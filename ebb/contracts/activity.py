@@ -108,7 +108,7 @@ def decode_activity(body: bytes | None, *, latest: float, max_bytes: int) -> tup
     try:
         event = _activity.decode(body)
         properties = _properties.decode(event.properties)
-        body.decode()  # what is passed over is not looked at, and is stored as text all the same
+        body.decode()  # msgspec does not check what it skips, and that is stored as text too
     except msgspec.ValidationError as error:
         text = str(error)
         reason = "missing_field" if "missing required" in text else "wrong_type"
@@ -120,9 +120,9 @@ def decode_activity(body: bytes | None, *, latest: float, max_bytes: int) -> tup
     except RecursionError:
         raise InvalidEventError(reason="bad_json", what="The record is nested too deeply.") from None
     if event.occurred_at.timestamp() < 0:
-        what = f"occurred_at {event.occurred_at.isoformat()} lies before 1970."
+        what = f"occurred_at {event.occurred_at.isoformat()} is before 1970."
         raise InvalidEventError(reason="far_past", what=what)
     if event.occurred_at.timestamp() > latest:
-        what = f"occurred_at {event.occurred_at.isoformat()} lies ahead of the clock."
+        what = f"occurred_at {event.occurred_at.isoformat()} is ahead of the clock."
         raise InvalidEventError(reason="far_future", what=what)
     return event, properties

@@ -1,7 +1,7 @@
 """What people did about alerts (acknowledged, snoozed, closed with an outcome): the records on `ebb.handling`.
 
 Each act is a record of its own under the key `<alert>/<act>`, and the status of an alert follows from the latest of
-each. So two people who act at once overwrite nothing of each other's, and compaction loses nothing (docs/adr/0017).
+each. So two people who act at once do not overwrite each other, and compaction loses nothing (docs/adr/0017).
 """
 
 from enum import StrEnum

@@ -19,7 +19,7 @@ class Topics:
 
     @property
     def dead_letters(self) -> str:
-        """Records of `activity` that could not be accepted, bytes untouched, reason in the headers."""
+        """Records of `activity` that could not be accepted, bytes unchanged, reason in the headers."""
         return f"{self.prefix}activity.dlq"
 
     @property
@@ -69,5 +69,5 @@ class Topics:
 
     @property
     def dead_webhooks(self) -> str:
-        """Alerts that a webhook's receiver did not take, bytes untouched, receiver and reason in the headers."""
+        """Alerts that a webhook's receiver did not accept, bytes unchanged, receiver and reason in the headers."""
         return f"{self.prefix}webhooks.dlq"

@@ -1,4 +1,4 @@
-"""Records onto Kafka for requests that wait until the broker has acknowledged them."""
+"""A producer for requests that wait until the broker has acknowledged their records."""
 
 import asyncio
 import contextlib
@@ -29,8 +29,8 @@ class AcknowledgedProducer:
     """Produces records and lets each caller await that all of its own are durable.
 
     Guarantee: when `deliver` returns, every record is acknowledged; if it raises, any of them may be on the topic, and
-    sending them again is harmless where they carry the same event ids. Lives in the event loop; reports come from a
-    thread of its own.
+    sending them again is harmless where they carry the same event ids. Runs in the event loop; delivery reports
+    come from a thread of its own.
     """
 
     def __init__(self, settings: PlaceSettings) -> None:
@@ -67,19 +67,19 @@ class AcknowledgedProducer:
         Parameters
         ----------
         partition
-            Where they go; -1 leaves it to their keys.
+            Where to; -1 means by key.
 
         Raises
         ------
         BusyError
-            If too many records are under way.
+            If too many records are in flight.
         UnavailableError
-            If the broker does not take them in time.
+            If the broker does not acknowledge them in time.
         """
         if not records:
             return
         if self._waiting + len(records) > IN_FLIGHT:
-            what = f"{self._waiting:,} records wait for Kafka already."
+            what = f"{self._waiting:,} records are waiting for Kafka."
             raise BusyError(what, "Send again in a moment.")
         if time.monotonic() < self._down_until:
             raise self._unavailable(_RECENTLY)
@@ -103,12 +103,12 @@ class AcknowledgedProducer:
             self._producer.poll(0.1)
 
     def _unavailable(self, why: str) -> UnavailableError:
-        what = f"Kafka at {self._bootstrap} does not take the records: {why}."
-        return UnavailableError(what, "Send them again; what has arrived twice counts once.")
+        what = f"Kafka at {self._bootstrap} does not accept the records: {why}."
+        return UnavailableError(what, "Send them again; duplicates count once.")
 
 
 class _PendingAck:
-    """Resolves when all records of one request are reported on."""
+    """A future that resolves when every record of one request has its delivery report."""
 
     def __init__(self, records: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -117,7 +117,7 @@ class _PendingAck:
         self._failure: KafkaError | None = None
 
     def delivered(self, error: KafkaError | None, _message: Message) -> None:
-        """Note one report; called in the thread that polls."""
+        """Count one report; called in the polling thread."""
         self._left -= 1
         self._failure = self._failure or error
         if self._left == 0:

@@ -12,7 +12,7 @@ from ebb.settings import PlaceSettings
 
 
 def topic_specs(topics: Topics, partitions: int, replication: int) -> list[NewTopic]:
-    """Return what to create. Activity, scores, state and what is keyed like them share the partition count."""
+    """Return the topics to create. Activity, scores, state and what is keyed like them share the partition count."""
     kept = {"cleanup.policy": "delete", "retention.ms": "604800000"}
     compacted = {"cleanup.policy": "compact", "max.compaction.lag.ms": "600000", "segment.ms": "600000"}
     large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
@@ -73,10 +73,10 @@ def create_topics(settings: PlaceSettings) -> list[str]:
         announced = admin.list_topics(timeout=10).topics
         if not {spec.topic for spec in specs} <= set(announced):
             what = f"Kafka at {settings.kafka_bootstrap} has not announced all topics yet."
-            raise UnavailableError(what, "Wait a moment.")
+            raise UnavailableError(what, "Wait a moment and start again.")
         _check_partitions(specs, {name: len(topic.partitions) for name, topic in announced.items()})
     except KafkaException as error:
-        what = f"Kafka at {settings.kafka_bootstrap} does not create topics: {error.args[0]}."
+        what = f"Kafka at {settings.kafka_bootstrap} did not create topics: {error.args[0]}."
         raise UnavailableError(what, "Check that the broker runs and that EBB_KAFKA_BOOTSTRAP names it.") from error
     return [spec.topic for spec in missing]
 

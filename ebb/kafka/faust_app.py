@@ -1,4 +1,4 @@
-"""Faust as Ebb runs it: one place for the settings that its defaults get wrong for us, and one way to run an app."""
+"""Faust as Ebb runs it: settings whose defaults do not fit, and how to run an app."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
         "broker": f"kafka://{settings.kafka_bootstrap}",
         "store": "memory://",
         "datadir": datadir,
-        # Topics are ours to create; the leader topic would be one more idle topic to wait for.
+        # Ebb creates its topics; the leader topic would be one more idle topic to wait for.
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "web_enabled": False,
@@ -46,7 +46,7 @@ def make_app(settings: Settings, part: str, **overrides: Any) -> faust.App:
         "broker_heartbeat_interval": settings.session_seconds / HEARTBEATS,
         "stream_buffer_maxsize": 8,
         "stream_wait_empty": False,
-        # A checkpoint may have to wait for ClickHouse; the group must not take the partitions away meanwhile.
+        # A checkpoint may have to wait for ClickHouse; the partitions must not be revoked meanwhile.
         "broker_max_poll_interval": 86_400.0,
         "stream_processing_timeout": 86_400.0,
         "broker_commit_livelock_soft_timeout": 86_400.0,

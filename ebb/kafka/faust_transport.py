@@ -1,4 +1,4 @@
-"""Faust's aiokafka transport as Ebb needs it: reading on from a checkpoint, and no idle topic in the way of a busy one.
+"""Faust's aiokafka transport, changed to resume from checkpoints and so that an idle topic does not stall a busy one.
 
 A part whose state lives in checkpoints must read on from what its checkpoint includes. The group's committed offsets
 trail behind that and show others how far the part is; the part itself never relies on them.
@@ -14,8 +14,8 @@ from faust.types import TP
 FETCH_WAIT_MS = 20
 """How long the broker may hold a fetch. Faust's 1,500 lets one idle topic stall the busy ones (docs/adr/0003)."""
 FETCH_MIN_BYTES = 256 * 1024
-"""Bytes that the broker gathers before it answers a fetch, unless the wait is over. Answered at the first byte, broker
-and consumer are busy with little else as soon as a few hundred records come a second."""
+"""Bytes that the broker gathers before it answers a fetch, unless the wait is over. If each fetch were
+answered at the first byte, a few hundred records a second would keep broker and consumer busy with requests."""
 FETCH_BYTES = 4 * 1024 * 1024
 """Most bytes a fetch takes from one partition: some 20,000 events, one good batch."""
 
@@ -23,7 +23,7 @@ Begin = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
 
 
 class CheckpointThread(driver.AIOKafkaConsumerThread):
-    """The consumer's thread, with fetch settings of ours."""
+    """The consumer's thread, with Ebb's fetch settings."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -41,12 +41,12 @@ class CheckpointConsumer(driver.Consumer):
         return CheckpointThread(self, loop=self.loop, beacon=self.beacon)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Move every assigned partition to where its checkpoint ends; called before any of them is read."""
-        found: dict[TP, int] = dict(await super().seek_to_committed())
+        """Seek every assigned partition to the end of its checkpoint; called before any of them is read."""
+        offsets: dict[TP, int] = dict(await super().seek_to_committed())
         for tp, start in (await cast(CheckpointTransport, self.transport).begin(self.assignment())).items():
             await self._seek(tp, start)
-            found[tp] = start
-        return found
+            offsets[tp] = start
+        return offsets
 
 
 class CheckpointTransport(driver.Transport):
@@ -56,7 +56,7 @@ class CheckpointTransport(driver.Transport):
     ----------
     begin
         Awaited with the partitions assigned, before any of them is read and again whenever Faust goes back to what is
-        committed; returns the offsets at which to read on.
+        committed; returns the offsets from which to resume.
     """
 
     Consumer: ClassVar[type[driver.Consumer]] = CheckpointConsumer

@@ -11,7 +11,7 @@ from ebb.kafka.config import client_config
 from ebb.settings import PlaceSettings
 
 TRANSACTION_SECONDS = 300
-"""Longest that one write may take; a process that hangs in the middle of one holds readers up no longer."""
+"""Longest that one write may take; a process that hangs in one blocks readers no longer than this."""
 _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 
 
@@ -57,14 +57,14 @@ class FencedWriter:
         self._do(lambda: self._producer.init_transactions(patience))
 
     def write(self, records: Mapping[str, bytes | None]) -> None:
-        """Write records by key; None deletes. They are durable, and seen, when this returns.
+        """Write records by key; None deletes. They are durable and visible when this returns.
 
         Raises
         ------
         FencedError
             If another writer of this name was made; nothing was written.
         UnavailableError
-            If the broker does not take them; nothing was written.
+            If the broker does not accept them; nothing was written.
         """
 
         def transaction() -> None:
@@ -97,6 +97,6 @@ class FencedWriter:
             if error.code() in _FENCED:
                 self._fenced = True
                 raise lost from failure
-            what = f"Kafka at {self._bootstrap} did not take the records of {self._name}: {error}."
+            what = f"Kafka at {self._bootstrap} did not accept the records of {self._name}: {error}."
             hint = "Check the broker; the work since the last checkpoint is done again."
             raise UnavailableError(what, hint) from failure

@@ -1,4 +1,4 @@
-"""An idempotent producer that loses nothing in silence."""
+"""The idempotent producer that the parts share; a lost record is an error at the next flush."""
 
 from collections.abc import Iterable, Sequence
 from threading import Lock
@@ -12,14 +12,14 @@ from ebb.settings import PlaceSettings
 
 
 class Publisher:
-    """Sends records and remembers the first that the broker refused, until `flush` raises it.
+    """Sends records, and keeps the first delivery error until `flush` raises it.
 
     Safe for several threads. The producer is idempotent: a retry neither doubles nor reorders.
 
     Parameters
     ----------
     linger_ms
-        How long a record may wait to be batched: throughput against latency.
+        How long a record may wait to share a request: throughput against latency.
     """
 
     def __init__(self, settings: PlaceSettings, *, linger_ms: float = 5) -> None:
@@ -31,11 +31,11 @@ class Publisher:
                 settings,
                 linger_ms=linger_ms,
                 queue_buffering_max_messages=500_000,
-                # A callback per record costs more than all else about it.
+                # A callback for every record would cost more than sending it.
                 delivery_report_only_error=True,
                 delivery_timeout_ms=120_000,
             )
-            | {"on_delivery": self._refused}
+            | {"on_delivery": self._on_delivery}
         )
 
     def send(
@@ -48,12 +48,12 @@ class Publisher:
         headers: Sequence[tuple[str, bytes | None]] | None = None,
     ) -> None:
         """Queue a record; waits while the local queue is full."""
-        placed: dict[str, Any] = {} if partition is None else {"partition": partition}
+        options: dict[str, Any] = {} if partition is None else {"partition": partition}
         if headers:
-            placed["headers"] = list(headers)
+            options["headers"] = list(headers)
         while True:
             try:
-                self._producer.produce(topic, key=key, value=value, **placed)
+                self._producer.produce(topic, key=key, value=value, **options)
             except BufferError:
                 self._producer.poll(0.1)
             else:
@@ -61,7 +61,7 @@ class Publisher:
                 return
 
     def send_all(self, topic: str, records: Iterable[tuple[str, bytes]], *, partition: int) -> None:
-        """Queue many records, as (key, value), for one partition; waits while the local queue is full."""
+        """Queue many records, as (key, value), to one partition; waits while the local queue is full."""
         produce = self._producer.produce
         for key, value in records:
             try:
@@ -83,10 +83,10 @@ class Publisher:
             failure, self._failure = self._failure, None
         if failure is not None or left:
             why = str(failure) if failure is not None else f"{left} records unacknowledged after {timeout:.0f} s"
-            what = f"Kafka at {self._bootstrap} did not take all records: {why}."
+            what = f"Kafka at {self._bootstrap} did not acknowledge all records: {why}."
             raise UnavailableError(what, "Check the broker; the work since the last checkpoint is done again.")
 
-    def _refused(self, error: KafkaError | None, _message: Message) -> None:
+    def _on_delivery(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             with self._lock:
                 self._failure = self._failure or error

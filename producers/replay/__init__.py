@@ -1,1 +1,1 @@
-"""Recorded logs, sent in event-time order."""
+"""Replay of recorded logs, in event-time order."""

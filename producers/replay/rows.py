@@ -51,8 +51,8 @@ def complete_mapping(mapping: Mapping[str, str], columns: list[str]) -> dict[str
             full[name] = name
     missing = [name for name in REQUIRED if name not in full]
     if missing:
-        what = f"Nothing says which column is {', '.join(missing)}; the columns are {', '.join(columns)}."
-        raise SourceError(what, "Say so by --map field=column (field==text for a constant), or choose a --preset.")
+        what = f"No column is mapped to {', '.join(missing)}; the columns are {', '.join(columns)}."
+        raise SourceError(what, "Map them by --map field=column (field==text for a constant), or choose a --preset.")
     return full
 
 
@@ -138,7 +138,7 @@ class Rows:
             body = encode_activity(event_id, customer, kind, moment(us), properties)
         except TypeError as error:
             raise InvalidEventError(reason="wrong_type", what=str(error)) from None
-        # What the worker would refuse is refused here, where the row is still at hand.
+        # Refused here if the worker would refuse it, while the row is still known.
         decode_activity(body, latest=self._latest, max_bytes=self._max_bytes)
         return Row(us / SECOND_US, customer, body)
 
@@ -167,9 +167,9 @@ class Rows:
         content = orjson.dumps([customer, us, kind, properties], default=str, option=orjson.OPT_SORT_KEYS)
         digest = hashlib.blake2b(content, digest_size=16)
         key = digest.digest()
-        before = self._seen[key]
-        self._seen[key] = before + 1
-        return digest.hexdigest() if before == 0 else f"{digest.hexdigest()}-{before}"
+        ordinal = self._seen[key]
+        self._seen[key] = ordinal + 1
+        return digest.hexdigest() if ordinal == 0 else f"{digest.hexdigest()}-{ordinal}"
 
 
 def text(name: str, value: Any) -> str | None:
@@ -212,7 +212,7 @@ def number(name: str, value: Any) -> float | None:
         except ValueError:
             result = math.inf
         if math.isnan(result) and not isinstance(value, str):
-            return None  # how tables of numbers write "none"
+            return None  # how numeric tables write "none"
         if math.isfinite(result):
             return result
     raise InvalidEventError(reason="wrong_type", what=f"{name} is {value!r:.80}, which is not a number.")

@@ -1,4 +1,4 @@
-"""Sends a recorded log through the activity topic in order of event time, with a tick at every day boundary."""
+"""Send a recorded log to the activity topic in order of event time, with a tick at every day boundary."""
 
 import time
 from collections import Counter
@@ -16,7 +16,7 @@ PROGRESS_ROWS = 500
 
 @dataclass
 class ReplayTally:
-    """What became of the rows of a log."""
+    """Counts of the rows of a log by result."""
 
     read: int = 0
     accepted: int = 0
@@ -57,7 +57,7 @@ def replay(
     name
         Name of the log in the headers of what is refused.
     speed
-        Seconds of event time per real second; None: as fast as the broker takes it.
+        Seconds of event time per real second; None: as fast as the broker accepts it.
     progress
         Receives how many more rows are done, every few hundred.
     stopping
@@ -66,7 +66,7 @@ def replay(
     Raises
     ------
     UnavailableError
-        If Kafka does not take the events.
+        If Kafka does not accept the events.
     """
     tally = ReplayTally(read=len(rows))
     for refusal in rows.early:
@@ -115,7 +115,7 @@ def _refuse(tally: ReplayTally, producer: ActivityProducer, refusal: RejectedRow
     tally.refused[refusal.reason] += 1
     tally.examples.setdefault(refusal.reason, f"row {refusal.row}: {refusal.what}")
     if len(refusal.body) > MAX_MESSAGE_BYTES // 2:
-        return  # no topic takes it; it is counted, and its place is known
+        return  # too large for any topic; it is counted, and its row is in `examples`
     headers: list[tuple[str, str | bytes | None]] = [
         ("reason", refusal.reason),
         ("detail", refusal.what[:500]),
@@ -128,7 +128,7 @@ def _refuse(tally: ReplayTally, producer: ActivityProducer, refusal: RejectedRow
 
 
 class _Pace:
-    """Holds events back until their time, `speed` times faster than they happened."""
+    """Delays events until they are due, `speed` times faster than they happened."""
 
     def __init__(self, speed: float | None, stopping: Callable[[], bool]) -> None:
         self._speed = speed

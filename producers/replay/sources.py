@@ -1,7 +1,7 @@
 """Recorded logs as columns of Python values: CSV, Parquet, JSON lines, plain or compressed.
 
-A log is held in memory by its mapped columns alone, since it must be put in order of event time; reckon with half a
-kilobyte a row.
+Only the mapped columns of a log are held in memory, since it must be sorted by event time: about half a kilobyte a
+row.
 """
 
 import gzip
@@ -23,7 +23,7 @@ class RejectedRow:
     """A row that cannot become an event."""
 
     row: int
-    """Place in the file, from 0; in a CSV file the header is not counted."""
+    """Index in the file, from 0; in a CSV file the header is not counted."""
     reason: str
     what: str
     body: bytes
@@ -37,9 +37,9 @@ class Log:
     columns: dict[str, list[Any]]
     """Column name → one value a row."""
     rows: list[int]
-    """Place of each readable row in the file."""
+    """Index of each readable row in the file."""
     broken: list[RejectedRow] = field(default_factory=list)
-    """Rows that are no rows: broken JSON, too few or too many fields."""
+    """Unreadable rows: broken JSON, too few or too many fields."""
 
     def raw(self, index: int) -> bytes:
         """Return a readable row as JSON, for the dead-letter topic."""
@@ -60,7 +60,7 @@ def read_log(path: Path, wanted: Sequence[str] | None = None) -> Log:
     Raises
     ------
     SourceError
-        If the file is not there, of another format, unreadable, or lacks a wanted column.
+        If the file is not there, of another format, unreadable, or lacks a column of `wanted`.
     """
     if not path.is_file():
         what = f"There is no file {path}."
@@ -83,12 +83,12 @@ def read_log(path: Path, wanted: Sequence[str] | None = None) -> Log:
 
 
 def _check(path: Path, wanted: Sequence[str] | None, present: Iterable[str]) -> list[str]:
-    there = list(present)
-    missing = [name for name in wanted or () if name not in there]
+    columns = list(present)
+    missing = [name for name in wanted or () if name not in columns]
     if missing:
-        what = f"{path} has no column {', '.join(missing)}; its columns are {', '.join(there)}."
-        raise SourceError(what, "Say which column is which by --map field=column, or choose the log's --preset.")
-    return there if wanted is None else list(dict.fromkeys(wanted))
+        what = f"{path} has no column {', '.join(missing)}; its columns are {', '.join(columns)}."
+        raise SourceError(what, "Map the columns by --map field=column, or choose the log's --preset.")
+    return columns if wanted is None else list(dict.fromkeys(wanted))
 
 
 def _parquet(path: Path, wanted: Sequence[str] | None) -> Log:

@@ -1,1 +1,1 @@
-"""Simulated customers whose law is known, and the best score that it allows."""
+"""Simulated customers whose law is known, and the oracle: the best score that this law allows."""

@@ -1,7 +1,7 @@
-"""The simulator as a process: a history as fast as the broker takes it, then life at the pace of the clock.
+"""The simulator as a process: a history as fast as the broker accepts it, then events at the pace of the clock.
 
 Guarantees: no event before its time by the clock; a day boundary is ticked to every partition after all events before
-it; stopped and started again it resumes where it was, with the same customers. After a crash the last second's events
+it; restarted, it resumes where it was, with the same customers. After a crash the last second's events
 may be sent twice, with the same ids.
 """
 
@@ -31,8 +31,8 @@ from producers.simulator.shifts import KINDS, Shift
 from producers.simulator.truth import truth_folder, write_truth
 from producers.simulator.world import Simulation
 
-NAP_SECONDS = 0.02
-"""Longest real time an event waits beyond its own."""
+LONGEST_DELAY_SECONDS = 0.02
+"""Longest that an event is sent after its time, in real seconds."""
 SAVE_SECONDS = 1.0
 
 Customers = Annotated[int | None, typer.Option(min=1, help="Customers at the start; newcomers arrive. [5000]")]
@@ -46,7 +46,7 @@ ShiftTexts = Annotated[
 
 
 class Simulator:
-    """Sends one world.
+    """Sends the events of one world.
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ class Simulator:
         Raises
         ------
         UnavailableError
-            If Kafka does not take the events.
+            If Kafka does not accept the events.
         """
         world = self._journal.world
         with ActivityProducer(self._settings, source="simulator") as producer:
-            # Registered before anything is sent, so that a crash in the history begins the same world again.
+            # Saved before anything is sent, so that after a crash in the history the same world begins again.
             self._journal = self._journal.sent(self._reached if math.isfinite(self._reached) else 0.0)
             self._log.info("simulating", world=world.tag, customers=world.customers, first_day=world.first_day)
             while not self._stopping.is_set():
@@ -99,24 +99,24 @@ class Simulator:
             self._reached = max(self._reached, start)
         day = records(simulation.step(), self._journal.world.tag)
         times = [record.time for record in day]
-        place = bisect_right(times, self._journal.sent_until)
-        while place < len(day):
-            due = bisect_right(times, self._clock.now(), lo=place)
-            for record in day[place:due]:
+        index = bisect_right(times, self._journal.sent_until)
+        while index < len(day):
+            due = bisect_right(times, self._clock.now(), lo=index)
+            for record in day[index:due]:
                 producer.send(record.customer_id, record.body)
-            if due > place:
+            if due > index:
                 self._reached = times[due - 1]
-                place = due
+                index = due
             self._save(producer)
-            if place < len(day) and not self._wait(times[place], producer):
+            if index < len(day) and not self._wait(times[index], producer):
                 return
 
     def _wait(self, event_time: float, producer: ActivityProducer) -> bool:
         """Wait until the clock reaches an event time; False if stopped before."""
         while (ahead := self._clock.wall(event_time) - time.time()) > 0:
             self._save(producer)
-            # Short waits are rounded up, so that a busy second is sent in fifty bundles.
-            if self._stopping.wait(min(max(ahead, NAP_SECONDS), SAVE_SECONDS)):
+            # Short waits are rounded up, so that a busy second is sent in fifty batches.
+            if self._stopping.wait(min(max(ahead, LONGEST_DELAY_SECONDS), SAVE_SECONDS)):
                 return False
         return not self._stopping.is_set()
 
@@ -142,7 +142,7 @@ def command(
         shifts = tuple(Shift.parse(text) for text in shift or ())
         simulate(shared, Options(customers, rate, seed, history_days, shifts))
     except EbbError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the last message of a process to its parent
+        print(error, file=sys.stderr)  # noqa: T201 - for the terminal that started the process
         raise typer.Exit(1) from error
 
 
@@ -151,14 +151,14 @@ def simulate(shared: Settings, options: Options) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    with _alone(shared):
+    with _single_instance(shared):
         create_topics(shared)
         serve_metrics(shared)
         Simulator(shared, options, stopping).run()
 
 
 @contextmanager
-def _alone(shared: Settings) -> Iterator[None]:
+def _single_instance(shared: Settings) -> Iterator[None]:
     """Hold the home's simulator lock, which the system releases however the process ends."""
     shared.home.mkdir(parents=True, exist_ok=True)
     name = f"simulator-{shared.namespace}.lock" if shared.namespace else "simulator.lock"

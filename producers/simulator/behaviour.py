@@ -1,4 +1,4 @@
-"""What those who visit do on a day: sessions, views, carts, purchases, support contacts, as columns of events."""
+"""The events of a day's visitors: sessions, views, carts, purchases, support contacts, as columns."""
 
 from dataclasses import dataclass
 
@@ -73,7 +73,7 @@ class SimulatedEvents:
         return len(self.row)
 
 
-def behave(
+def draw_events(
     rng: np.random.Generator, customers: SimulatedCustomers, visitors: Ints, disappointed: Flags
 ) -> tuple[SimulatedEvents, Ints]:
     """Draw a day's events.
@@ -100,7 +100,7 @@ def behave(
     buying = buys[owner] & is_first
     complaint = np.where(disappointed[owner], COMPLAINT, idle_complaint(fatigue[owner]))
     complains = is_first & (rng.random(len(owner)) < complaint)
-    # Who comes to buy looks at one product at least; the tired look at few.
+    # Buyers view at least one product; fatigued visitors view few.
     views = rng.poisson(views_of_session(fatigue[owner])) + buying
     gap = np.minimum(rng.lognormal(np.log(35_000.0), 0.6, len(owner)), 400_000.0)
     length = gap * (views + 3)

@@ -21,11 +21,13 @@ NEWCOMER_DAYS = 20.0
 VISIT_FATIGUE = 1.7
 """The fully fatigued visit exp(-1.7), or 18 %, as often as the contented."""
 TIPPING_POINT = 0.3
-"""Fatigue above it feeds itself; below it heals."""
-SPIRAL = 0.07
-HEALING = 0.06
-BLOW = (0.25, 0.6)
-"""Share of the way to full fatigue that a disappointment takes, from least to most."""
+"""Fatigue above it grows by itself; below it decays."""
+FATIGUE_GROWTH = 0.07
+"""Daily rate of logistic growth above the tipping point."""
+FATIGUE_DECAY = 0.06
+"""Daily share lost below it."""
+DISAPPOINTMENT_SHARE = (0.25, 0.6)
+"""Share of the way to full fatigue that a disappointment adds, from least to most."""
 WEEKDAY = (0.95, 0.90, 0.94, 1.00, 1.10, 1.18, 0.93)
 """Factor on visits, Monday to Sunday; mean 1."""
 
@@ -65,13 +67,15 @@ def visit_probability(customers: SimulatedCustomers, age: Floats, step: Floats) 
 
 
 def drifted(fatigue: Floats) -> Floats:
-    """Return fatigue a day later if nothing happens: it heals below the tipping point and feeds itself above."""
-    return np.where(fatigue > TIPPING_POINT, fatigue + SPIRAL * fatigue * (1.0 - fatigue), fatigue * (1.0 - HEALING))
+    """Return fatigue a day later if nothing happens: it decays below the tipping point and grows above."""
+    return np.where(
+        fatigue > TIPPING_POINT, fatigue + FATIGUE_GROWTH * fatigue * (1.0 - fatigue), fatigue * (1.0 - FATIGUE_DECAY)
+    )
 
 
 def disappointed(rng: np.random.Generator, fatigue: Floats) -> Floats:
     """Return fatigue after a visit that disappointed: a quarter to three fifths of the way to the full."""
-    return fatigue + rng.uniform(*BLOW, len(fatigue)) * (1.0 - fatigue)
+    return fatigue + rng.uniform(*DISAPPOINTMENT_SHARE, len(fatigue)) * (1.0 - fatigue)
 
 
 def silence(

@@ -1,4 +1,4 @@
-"""What the simulator remembers over a restart: its world, and until when the world has been sent."""
+"""The simulator's state across restarts: its world, and the event time up to which it has been sent."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Journal:
-    """A world and the event time (Unix seconds) up to which, and with which, its events have been delivered."""
+    """A world and the event time (Unix seconds) up to which, inclusive, its events have been delivered."""
 
     path: Path
     world: World
@@ -41,7 +41,7 @@ class Journal:
         Parameters
         ----------
         today
-            Day number of the present event time.
+            Day number of the current event time.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class Journal:
             if given is not None and given != has:
                 what = f"--{option} {given} is not what the simulated world in {settings.home} has ({has})."
                 raise SettingsError(
-                    what, "Leave the option out to go on with that world, or `ebb reset` to begin anew."
+                    what, "Leave the option out to resume that world, or `ebb reset` to start from scratch."
                 )
         shifts = list(known.world.shifts.shifts)
         for shift in options.shifts:
@@ -73,7 +73,7 @@ class Journal:
                 continue
             if known.world.first_day + shift.day <= known.sent_until // 86_400:
                 day = int(known.sent_until // 86_400) - known.world.first_day
-                what = f"--shift {shift.day}:{shift.kind} lies in the past: the simulation is at day {day}."
+                what = f"--shift {shift.day}:{shift.kind} is in the past: the simulation is at day {day}."
                 raise SettingsError(what, f"Choose a day from {day + 1} on.")
             shifts.append(shift)
         return replace(known, world=replace(known.world, shifts=Shifts(tuple(shifts))))
@@ -107,7 +107,7 @@ class Journal:
             raise CorruptError(what, "`ebb reset` begins a new world.") from error
 
     def sent(self, until: float) -> "Journal":
-        """Record that everything up to `until` has been delivered; atomic."""
+        """Save that everything up to `until` has been delivered; atomic."""
         journal = replace(self, sent_until=until)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(".draft")

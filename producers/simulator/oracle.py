@@ -60,9 +60,9 @@ def read_oracle(folder: Path) -> Oracle:
     key = customer.astype(np.int64) * 10_000_000 + day
     order = np.argsort(key)
     later = key + horizon
-    place = np.minimum(np.searchsorted(key[order], later), len(key) - 1)
-    found = key[order][place] == later
-    label = np.where(found, last_seen[order][place] < day, True)
+    index = np.minimum(np.searchsorted(key[order], later), len(key) - 1)
+    found = key[order][index] == later
+    label = np.where(found, last_seen[order][index] < day, True)
     matured = np.isin(day + horizon, np.unique(day))
     rows = table.filter(matured)
     return Oracle(
@@ -86,7 +86,7 @@ def roc_auc(label: npt.NDArray[np.int64], score: Floats) -> float:
 
 
 def main() -> int:
-    """Print what the oracle and recency reach on the labels matured so far."""
+    """Print the ROC-AUC of the oracle and of recency on the labels matured so far."""
     try:
         oracle = read_oracle(truth_folder(settings()))
     except EbbError as error:

@@ -1,6 +1,6 @@
 """The customers of the simulated shop: traits that never change, and the state that a day changes.
 
-Columns are numpy arrays, one row a customer. Nothing of this leaves the simulator but what customers do.
+Columns are numpy arrays, one row a customer. Only the customers' events leave the simulator.
 """
 
 from dataclasses import dataclass, fields
@@ -35,7 +35,7 @@ class SimulatedCustomers:
 
     # Traits
     number: Ints
-    """Rises with arrival; the customer's id is made of it."""
+    """In order of arrival; the customer's id is made of it."""
     country: Ints
     channel: Ints
     category: Ints
@@ -70,7 +70,7 @@ class SimulatedCustomers:
     left: Ints
     """Day on which the customer left for good, or NEVER."""
     belief: Floats
-    """P(has not left | own traits, everything done until now): what the best observer could know."""
+    """P(has not left | own traits, everything done until now): the best an observer could infer."""
 
     def __len__(self) -> int:
         return len(self.number)
@@ -117,7 +117,7 @@ def draw_customers(
     """
     channel = rng.choice(len(CHANNELS), count, p=CHANNEL_SHARE) if channels is None else channels
     sensitivity = rng.beta(2.0, 2.5, count)
-    # The app is opened more often than the shop is walked to.
+    # The app is opened more often than the shop is visited.
     by_channel = np.array([1.0, 1.5, 0.7, 0.8, 0.75])[channel]
     visit_rate = np.clip(0.20 * by_channel * rng.lognormal(0.0, 0.5, count), 0.03, 2.0) * rate
     need_days = np.clip(rng.lognormal(np.log(16.0), 0.6, count), 3.0, 120.0)

@@ -1,4 +1,4 @@
-"""Regime shifts on demand: from a day on the world is another, for a segment or for all."""
+"""Regime shifts on demand: from a day on behaviour changes, for a segment or for all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The ground truth of the simulator: files under `home/truth`, one a day, that no part but the oracle reads."""
+"""The ground truth of the simulator: files under `home/truth`, one a day, that only the oracle reads."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ SCHEMA = pa.schema(
         ("last_seen", pa.int32()),
     ]
 )
-"""Columns as in `simulation.Truth`."""
+"""Columns as in `world.Truth`."""
 
 
 def truth_folder(settings: PlaceSettings) -> Path:
@@ -33,7 +33,7 @@ def truth_folder(settings: PlaceSettings) -> Path:
 
 
 def write_truth(folder: Path, truth: Truth, *, horizon: int, lookback: int) -> Path:
-    """Write a day's truth; a file that is there is replaced by an equal one."""
+    """Write a day's truth; an existing file is replaced by an equal one."""
     folder.mkdir(parents=True, exist_ok=True)
     count = len(truth.number)
     metadata = {"horizon_days": str(horizon), "lookback_days": str(lookback)}

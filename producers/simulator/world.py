@@ -1,7 +1,7 @@
 """The simulated world, a day at a time. Deterministic: the same parameters give the same days, bit for bit.
 
 Every day draws from a generator seeded by (seed, day), so that a restarted simulator steps through the days it has
-already sent, without sending them, and is where it was.
+already sent, without sending them, to the same state.
 """
 
 import hashlib
@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from producers.simulator import hazard
-from producers.simulator.behaviour import SimulatedEvents, behave
+from producers.simulator.behaviour import SimulatedEvents, draw_events
 from producers.simulator.population import NEVER, Floats, Ints, SimulatedCustomers, draw_customers
 from producers.simulator.shifts import Shifts
 
 MEMORY_DAYS = 120
-"""Customers who left and were last seen longer ago are dropped from the arrays: they are beyond any look-back."""
+"""Customers who left and were last seen longer ago are dropped from the arrays: they are in no look-back."""
 ARRIVALS = 0.0019
 """Newcomers per day and initial customer: about as many as leave."""
 
 
 @dataclass(frozen=True)
 class World:
-    """What determines the simulation."""
+    """The parameters that determine the simulation."""
 
     seed: int
     customers: int
@@ -41,7 +41,7 @@ class World:
 
 @dataclass(frozen=True)
 class Truth:
-    """What the simulator alone knows at the start of a day of those seen in the look-back; arrays of shape (rows,)."""
+    """Ground truth at the start of a day about customers seen in the look-back; arrays of shape (rows,)."""
 
     day: int
     number: Ints
@@ -52,9 +52,9 @@ class Truth:
     leaving: Floats
     """Probability of leaving within the horizon, for one who is there and meets no disappointment."""
     silence: Floats
-    """P(no event in the horizon | traits, all that the customer did until now): an observer's best prediction."""
+    """P(no event in the horizon | traits, all that the customer did until now): the best any observer can predict."""
     silence_clairvoyant: Floats
-    """The same for one who also knows whether the customer has already left."""
+    """The same, given whether the customer has already left."""
     last_seen: Ints
 
 
@@ -68,7 +68,7 @@ class Day:
 
 
 class Simulation:
-    """Steps the world. `day` is the day number that comes next."""
+    """Steps the world; `day` is the next day number."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -103,12 +103,12 @@ class Simulation:
         world, day = self.world, self.day
         since = day - world.first_day
         rng = np.random.default_rng([world.seed, day, 1])
-        self._welcome(rng, since)
+        self._replace_customers(rng, since)
         customers = self._customers
 
         leave = hazard.leave_probability(customers, customers.fatigue, day, world.shifts.hazard(customers, since))
         arriving = np.isinf(customers.visit_age)
-        leave[arriving] = 0.0  # who comes for the first time comes
+        leave[arriving] = 0.0  # a first visit is certain
         leaves = (customers.left == NEVER) & (rng.random(len(customers)) < leave)
         left = np.where(leaves, day, customers.left)
 
@@ -120,7 +120,7 @@ class Simulation:
         visitors = np.flatnonzero(visits)
         upset = customers.touchiness * world.shifts.disappointment(customers, since)
         disappointed = rng.random(len(visitors)) < upset[visitors]
-        events, buyers = behave(rng, customers, visitors, disappointed)
+        events, buyers = draw_events(rng, customers, visitors, disappointed)
 
         fatigue = hazard.drifted(customers.fatigue)
         struck = visitors[disappointed]
@@ -128,8 +128,8 @@ class Simulation:
         need_age = customers.need_age + 1.0 / customers.need_days
         need_age[buyers] = 0.0
         still = customers.belief * (1.0 - leave) * (1.0 - visit)
-        gone = 1.0 - customers.belief * (1.0 - leave)
-        started = Day(day, customers, events)
+        absent = 1.0 - customers.belief * (1.0 - leave)
+        begun = Day(day, customers, events)
         self._customers = SimulatedCustomers(
             **{
                 **vars(customers),
@@ -138,14 +138,14 @@ class Simulation:
                 "visit_age": np.where(visits, 0.0, customers.visit_age + step),
                 "need_age": need_age,
                 "last_seen": np.where(visits, day, customers.last_seen),
-                "belief": np.where(visits, 1.0, still / np.maximum(still + gone, 1e-300)),
+                "belief": np.where(visits, 1.0, still / np.maximum(still + absent, 1e-300)),
             }
         )
         self.day += 1
-        return started
+        return begun
 
-    def _welcome(self, rng: np.random.Generator, since: int) -> None:
-        """Let newcomers in and forget those who left long ago."""
+    def _replace_customers(self, rng: np.random.Generator, since: int) -> None:
+        """Add newcomers and drop customers who left long ago."""
         world = self.world
         old = (self._customers.left != NEVER) & (self._customers.last_seen < self.day - MEMORY_DAYS)
         count = int(rng.poisson(ARRIVALS * world.customers * world.shifts.newcomers(since)))

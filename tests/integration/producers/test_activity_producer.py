@@ -75,7 +75,7 @@ def test_without_a_broker_the_error_comes_soon_and_names_the_setting() -> None:
     nowhere = Settings(kafka_bootstrap=f"127.0.0.1:{free_port()}")
     began = time.monotonic()
     with pytest.raises(UnavailableError, match="EBB_KAFKA_BOOTSTRAP"):
-        ActivityProducer(nowhere, source="test", answer_seconds=2)
+        ActivityProducer(nowhere, source="test", timeout_seconds=2)
     assert time.monotonic() - began < 30
 
 

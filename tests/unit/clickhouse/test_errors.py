@@ -3,7 +3,7 @@
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
-from clickhouse.embedded.faults import FaultError
+from clickhouse.embedded.errors import EngineError
 from clickhouse.errors import InsertRefusedError, RefusedError, is_transient, reraise
 from ebb.errors import EbbError, UnavailableError
 from ebb.settings import Settings
@@ -65,6 +65,6 @@ def test_an_insert_refusal_names_table_and_reason_in_the_one_tree_of_errors() ->
     ],
 )
 def test_the_engines_message_becomes_the_servers_code_and_status(text: str, code: int, status: int) -> None:
-    fault = FaultError.parse(RuntimeError(text))
+    fault = EngineError.parse(RuntimeError(text))
     assert (fault.code, fault.status) == (code, status)
     assert fault.text.startswith(f"Code: {code}. DB::Exception: ")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clickhouse.embedded import encodings
-from clickhouse.embedded.faults import BAD_ARGUMENTS, LIMIT_EXCEEDED, FaultError
+from clickhouse.embedded.errors import BAD_ARGUMENTS, LIMIT_EXCEEDED, EngineError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "lz4": lz4.frame.compress,
@@ -30,14 +30,14 @@ def test_what_a_client_packs_is_unpacked(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", PACKERS)
 def test_a_small_body_that_unpacks_to_a_huge_one_is_refused_before_it_fills_memory(encoding: str) -> None:
     bomb = PACKERS[encoding](b"\0" * 1_000_000)
-    with pytest.raises(FaultError) as caught:
+    with pytest.raises(EngineError) as caught:
         encodings.decode(bomb, encoding, 1_000)
     assert (caught.value.code, caught.value.status) == (LIMIT_EXCEEDED, 413)
 
 
 @pytest.mark.parametrize("encoding", [*PACKERS, "br"])
 def test_a_body_that_is_not_what_its_header_says_is_a_bad_argument(encoding: str) -> None:
-    with pytest.raises(FaultError) as caught:
+    with pytest.raises(EngineError) as caught:
         encodings.decode(b"not packed at all", encoding, 1_000)
     assert (caught.value.code, caught.value.status) == (BAD_ARGUMENTS, 400)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clickhouse.embedded.faults import SUPPORT_IS_DISABLED, SYNTAX_ERROR, FaultError
+from clickhouse.embedded.errors import SUPPORT_IS_DISABLED, SYNTAX_ERROR, EngineError
 from clickhouse.embedded.statement import StatementKind, parse
 
 
@@ -62,7 +62,7 @@ def test_quoted_text_never_changes_what_a_statement_is(text: str) -> None:
 
 @pytest.mark.parametrize("text", [b"SELECT 1; SELECT 2", b"DROP TABLE a; DROP TABLE b;"])
 def test_several_statements_in_one_request_are_refused_as_by_the_server(text: bytes) -> None:
-    with pytest.raises(FaultError, match="Multi-statements") as caught:
+    with pytest.raises(EngineError, match="Multi-statements") as caught:
         parse(text)
     assert (caught.value.code, caught.value.status) == (SYNTAX_ERROR, 400)
 
@@ -71,6 +71,6 @@ def test_several_statements_in_one_request_are_refused_as_by_the_server(text: by
     "text", [b"SELECT 1 INTO OUTFILE '/tmp/x'", b"INSERT INTO t FROM INFILE '/etc/passwd' FORMAT CSV"]
 )
 def test_files_of_the_machine_are_out_of_reach_over_http(text: bytes) -> None:
-    with pytest.raises(FaultError, match="not allowed over HTTP") as caught:
+    with pytest.raises(EngineError, match="not allowed over HTTP") as caught:
         parse(text)
     assert caught.value.code == SUPPORT_IS_DISABLED

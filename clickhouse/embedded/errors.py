@@ -3,6 +3,8 @@
 import re
 from typing import Self
 
+from ebb.errors import EbbError
+
 _CODE = re.compile(r"Code: (\d+)\. DB::")
 _UNKNOWN_EXCEPTION = 1002
 
@@ -28,8 +30,8 @@ _STATUS = {
 _STATUS_BY_CODE = {code: status for status, codes in _STATUS.items() for code in codes}
 
 
-class FaultError(Exception):
-    """A request that the engine or its HTTP face refuses.
+class EngineError(EbbError):
+    """A request that the engine or its HTTP interface refuses.
 
     Parameters
     ----------
@@ -46,17 +48,17 @@ class FaultError(Exception):
 
     @classmethod
     def of(cls, code: int, name: str, what: str) -> Self:
-        """Make a fault of the face itself, worded as the engine words its own."""
+        """Make an error of the HTTP interface itself, in the format of the engine's own."""
         return cls(code, f"Code: {code}. DB::Exception: {what} ({name})")
 
     @classmethod
     def parse(cls, error: BaseException) -> Self:
-        """Read the fault out of what the chDB library raised."""
+        """Parse an error that the chDB library raised."""
         text = str(error)
-        found = _CODE.search(text)
-        if found is None:
+        match = _CODE.search(text)
+        if match is None:
             return cls(_UNKNOWN_EXCEPTION, f"Code: {_UNKNOWN_EXCEPTION}. DB::Exception: {text} (UNKNOWN_EXCEPTION)")
-        return cls(int(found.group(1)), text[found.start() :].strip())
+        return cls(int(match.group(1)), text[match.start() :].strip())
 
     @property
     def status(self) -> int:
