@@ -12,8 +12,7 @@ from rich.console import Console
 from ebb.errors import SettingsError
 from ebb.settings import Settings, read_settings
 from ebb_cli.console import console, fetching
-from ebb_cli.local import event_time, jars
-from ebb_cli.local import home as run_file
+from ebb_cli.local import event_time, home, jars
 from ebb_cli.local.home import HomeLock
 from ebb_cli.local.parts import api_url
 from ebb_cli.local.preflight import preflight
@@ -117,7 +116,7 @@ class _Run:
                     self.watch(supervisor, stop)
             finally:
                 self.say("Stopping …")
-                run_file.remove(self.settings.home)
+                home.remove(self.settings.home)
                 supervisor.stop()
                 event_time.save(self.settings, time.time(), clean=True)
             self.say("Stopped. The next start goes on from here; `ebb reset` empties it.")
@@ -129,17 +128,17 @@ class _Run:
 
     def announce(self) -> None:
         """Tell where everything is, to people here and to other commands by `run.json`."""
-        run_file.write(self.settings, self.system.addresses)
+        home.write(self.settings, self.system.addresses)
         base = api_url(self.settings)
         key = '-H "Authorization: Bearer $EBB_API_KEY" ' if self.settings.api_keys else ""
-        home = "" if self.settings.home == Path(".ebb").absolute() else f"EBB_HOME={self.settings.home} "
+        variable = "" if self.settings.home == Path(".ebb").absolute() else f"EBB_HOME={self.settings.home} "
         with contextlib.suppress(OSError):
             self.screen.print()
             took = time.monotonic() - self.began
             self.screen.print(address_table(self.system.addresses, f"Ebb runs, after {took:.0f} s"))
             self.screen.print("\nTry, in another terminal:")
             self.screen.print(f"  curl -s {key}'{base}/v1/customers/at-risk?page_size=3'", markup=False)
-            self.screen.print(f"  {home}{_ebb()} watch", markup=False)
+            self.screen.print(f"  {variable}{_ebb()} watch", markup=False)
             self.screen.print(f"\nLogs: {logs(self.settings)}. Ctrl-C stops everything.\n", markup=False)
 
     def watch(self, supervisor: Supervisor, stop: StopSignal) -> None:

@@ -12,6 +12,11 @@ from ebb.errors import SetupError
 from ebb_cli.local.parts import ManagedProcess
 from ebb_cli.local.process import Process, how
 
+TICK = 0.05
+"""Seconds between two checks of whether a part is ready."""
+ATTEMPTS = 3
+"""Starts of a part that never was ready before the supervisor gives up on it."""
+
 
 class Backoff:
     """Waits that double with each crash, and start over once a run was long enough to call it stable.
@@ -37,12 +42,6 @@ class Backoff:
         wait = min(self.most, self.first * 2.0 ** min(self.crashes, 60))
         self.crashes += 1
         return wait
-
-
-TICK = 0.05
-"""Seconds between two looks at what is being waited for."""
-ATTEMPTS = 3
-"""Starts of a part that never was ready before the supervisor gives up on it."""
 
 
 class _Slot:

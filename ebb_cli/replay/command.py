@@ -15,8 +15,7 @@ from clickhouse.client import connect
 from ebb.errors import SettingsError, SourceError
 from ebb.settings import Settings, read_settings
 from ebb_cli.console import console
-from ebb_cli.local import home as run_file
-from ebb_cli.local import parts
+from ebb_cli.local import home, parts
 from ebb_cli.local.stop_signal import StopSignal
 from ebb_cli.local.supervisor import Supervisor
 from ebb_cli.local.system import logs, services
@@ -69,7 +68,7 @@ def replay(
     asked = read_settings()
     screen = console()
     pace = _pace(speed)
-    base = run_file.attach(asked)
+    base = home.attach(asked)
     space = replay_settings(
         base,
         known,
@@ -82,7 +81,7 @@ def replay(
         rows = _read(file, known, mapping or [], zone=zone, time_format=time_format, space=space)
     with StopSignal() as stop, ExitStack() as stack:
         say = _Say(screen)
-        if run_file.read(asked.home) is None:
+        if home.read(asked.home) is None:
             screen.print("Starting Kafka and ClickHouse for this replay …")
             running = stack.enter_context(services(asked, say=say))
             places = ("home", "lib", "kafka_port", "kafka_bootstrap", "clickhouse_port", "clickhouse_url")
