@@ -62,7 +62,7 @@ def main() -> None:
         migrate(settings)
         sent = prepare(settings)
         worker, api = parts.worker(settings), parts.api(settings)
-        with Supervisor([worker, api], logs=settings.home / "logs", say=print):
+        with Supervisor([worker, api], logs=settings.home / "logs", report=print):
             _until(lambda: _taken_in(worker) >= sent, "the history was taken in")
             swept = _sweeps(worker)
             # The first of the two may have begun before.

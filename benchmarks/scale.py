@@ -33,7 +33,7 @@ from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
 from ebb_cli.local import parts
 from ebb_cli.local.supervisor import Supervisor
-from ebb_cli.local.system import services, silent
+from ebb_cli.local.system import ignore, services
 from producers.activity_producer import ActivityProducer
 from producers.simulator.population import CHANNELS, COUNTRIES
 from stream_processors.partition import PartitionWorker
@@ -117,7 +117,7 @@ def _first(number: int, at: float) -> tuple[str, bytes]:
 
 def _empty(settings: Settings) -> int:
     worker = parts.worker(settings)
-    with Supervisor([worker], logs=settings.home / "logs", say=silent):
+    with Supervisor([worker], logs=settings.home / "logs", report=ignore):
         time.sleep(QUIET_SECONDS)
         return _own_memory(worker)
 
@@ -125,7 +125,7 @@ def _empty(settings: Settings) -> int:
 def _live(settings: Settings, number: int) -> tuple[dict[str, float], int]:
     """Let a worker take in a filled topic; return its figures and its memory once it has nothing left to do."""
     worker, events = parts.worker(settings), number + EVENTS
-    with Supervisor([worker], logs=settings.home / "logs", say=silent):
+    with Supervisor([worker], logs=settings.home / "logs", report=ignore):
         first: tuple[float, float] | None = None
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (done := _done(text := scrape(worker))) < events or first is None:

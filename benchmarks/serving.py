@@ -51,7 +51,7 @@ def main() -> None:
         create_topics(settings)
         migrate(settings)
         logs = settings.home / "logs"
-        with Supervisor([parts.api(settings)], logs=logs, say=print):
+        with Supervisor([parts.api(settings)], logs=logs, report=print):
             empty = _resident(settings)
         _fill(settings)
         port = free_port()
@@ -62,7 +62,7 @@ def main() -> None:
             parts.environment(settings),
             lambda: parts.responds(f"{hello}/hello"),
         )
-        with Supervisor([parts.api(settings), bare], logs=logs, say=print):
+        with Supervisor([parts.api(settings), bare], logs=logs, report=print):
             held = _resident(settings)
             print(
                 f"memory of the API             {held / 2**20:>8,.0f} MiB with {CUSTOMERS:,} customers held, ", end=""

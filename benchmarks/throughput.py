@@ -135,7 +135,7 @@ def _confluent(settings: Settings) -> float:
 def _through(settings: Settings, events: int, *, workers: int, share: float | None = None) -> float:
     """Start workers on a filled topic; return events per second from when all of them do some to the last."""
     running = [parts.worker(settings, number) for number in range(workers)]
-    with Supervisor(running, logs=settings.home / "logs", say=print), _held(running, share):
+    with Supervisor(running, logs=settings.home / "logs", report=print), _held(running, share):
         first: tuple[float, float] | None = None
         while True:
             by_worker, now = list(map(processed, running)), time.perf_counter()

@@ -21,7 +21,7 @@ from ebb.errors import KeyRefusedError, StreamRefusedError, UnavailableError
 from ebb.loopback import LOOPBACK
 
 LONGEST_WAIT = 15.0
-"""Seconds between two attempts at most; each wait is random, so that a thousand clients do not come back at once."""
+"""Seconds between two attempts at most; each wait is random, so that clients do not all reconnect at once."""
 REMEMBERED = 10 * ALERTS_HELD
 """Ids of alerts kept so that none is yielded twice: ten times what the API can send again."""
 _PAGE = 500
@@ -39,7 +39,7 @@ class Gap:
 
 
 class Stream:
-    """Scores and alerts of an API as they come.
+    """Scores and alerts of an API as they are published.
 
     It reconnects when the connection is cut or falls silent, and resumes where it was. Where the API cannot replay
     what was missed (it was restarted, or another replica answers), alerts are fetched by REST, and a `Gap` names what
@@ -50,7 +50,7 @@ class Stream:
     url
         Where the API is: `http://127.0.0.1:8000`.
     api_key
-        A key that may read, if the API asks for one.
+        A key that may read, if the API requires one.
     topics
         Of `scores` and `alerts`.
     bands, customers, countries
@@ -61,7 +61,7 @@ class Stream:
         How long to try before the first answer.
     patience_seconds
         How long to try again after a cut; for ever by default.
-    say
+    report
         Called with a sentence when the connection is made or lost.
 
     Raises
@@ -69,7 +69,7 @@ class Stream:
     KeyRefusedError, StreamRefusedError
         While iterating: the API closed the stream for good.
     UnavailableError
-        While iterating: no API has answered for as long as was to be waited.
+        While iterating: no API answered within `start_seconds` or `patience_seconds`.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class Stream:
         minimum: float | None = None,
         start_seconds: float = 10.0,
         patience_seconds: float = math.inf,
-        say: Callable[[str], None] | None = None,
+        report: Callable[[str], None] | None = None,
     ) -> None:
         self.url = url.rstrip("/").replace("ws", "http", 1) if url.startswith("ws") else url.rstrip("/")
         self.cuts = 0
@@ -98,79 +98,79 @@ class Stream:
         self.position: tuple[str, int] | None = None
         """Epoch, and sequence up to which everything was yielded."""
         parts = {"bands": bands, "customers": customers, "countries": countries, "minimum": minimum}
-        self._wanted = Filter.model_validate(
+        self._filter = Filter.model_validate(
             {name: frozenset(part) if isinstance(part, Collection) else part for name, part in parts.items()}
         )
         self._key = api_key
         self._topics = sorted(set(topics))
         self._start_seconds, self._patience_seconds = start_seconds, patience_seconds
-        self._say = say or (lambda _: None)
+        self._report = report or (lambda _: None)
         # Loopback is never reached by a proxy, whatever the environment sets.
         self._proxied = urlsplit(self.url).hostname not in LOOPBACK
         self._known: OrderedDict[str, None] | None = None
-        """Ids of alerts that were yielded, or raised before the iteration; None before that is known."""
+        """Ids of alerts that were yielded, or raised before the iteration; None until they were fetched."""
         self._alerts_pending = "alerts" in self._topics
         """Whether alerts must be fetched that no connection sent."""
         self._broken = False
-        """Whether a `Gap` is to be thought of with it."""
+        """Whether messages may have been missed, so that a `Gap` may have to be yielded."""
         self._recheck = False
         self._silence = 60.0
         self._attempts = 0
         self._detail = ""
-        self._told: AsyncGenerator[Score | Alert | Gap, None] | None = None
+        self._messages: AsyncGenerator[Score | Alert | Gap, None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin; the connection is made by the iteration."""
+        """Return the stream; the iteration connects."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connection."""
-        if self._told is not None:
-            await self._told.aclose()
+        if self._messages is not None:
+            await self._messages.aclose()
 
     def __aiter__(self) -> AsyncGenerator[Score | Alert | Gap, None]:
         """Iterate over messages; the same iteration each time."""
-        if self._told is None:
-            self._told = self._tell()
-        return self._told
+        if self._messages is None:
+            self._messages = self._iterate()
+        return self._messages
 
-    async def _tell(self) -> AsyncGenerator[Score | Alert | Gap, None]:
-        heard_at = time.monotonic()
+    async def _iterate(self) -> AsyncGenerator[Score | Alert | Gap, None]:
+        received_at = time.monotonic()
         while True:
             try:
                 if self._alerts_pending and self._known is None:
-                    self._known = OrderedDict.fromkeys(one["alert_id"] for one in await self._alerts())
+                    self._known = OrderedDict.fromkeys(alert["alert_id"] for alert in await self._alerts())
                 address = f"{self.url.replace('http', 'ws', 1)}/v1/stream"
                 async with connect(address, proxy=True if self._proxied else None, compression=None) as socket:
                     await socket.send(self._subscription())
                     while True:
                         async with asyncio.timeout(self._silence):
                             message = await socket.recv()
-                        heard_at = time.monotonic()
+                        received_at = time.monotonic()
                         for messages in await self._handle(orjson.loads(message)):
                             yield messages
             except ConnectionClosed as closed:
                 code = closed.rcvd.code if closed.rcvd else 1006
                 if 3000 <= code < 3500:  # the API asks to reconnect
-                    heard_at = time.monotonic()
+                    received_at = time.monotonic()
                 why = self._check(code, closed.rcvd.reason if closed.rcvd else "the connection was cut")
             except InvalidStatus as error:
                 why = self._check(error.response.status_code, "the handshake was refused")
             except (OSError, TimeoutError, InvalidHandshake, httpx.TransportError) as error:
-                why = str(error) or "it fell silent"
+                why = str(error) or "no message arrived in time"
             patience = self._start_seconds if self.position is None else self._patience_seconds
-            if time.monotonic() - heard_at > patience:
+            if time.monotonic() - received_at > patience:
                 what = f"{self.url} does not answer: {why}."
                 raise UnavailableError(what, "Start Ebb by `make demo` or `ebb up`, or name its port by EBB_API_PORT.")
             if self._attempts == 0 and self.position is not None:
                 self.cuts += 1
-                self._say(f"The connection to {self.url} is lost ({why}); trying again.")
+                self._report(f"The connection to {self.url} is lost ({why}); trying again.")
             await asyncio.sleep(random.uniform(0, min(LONGEST_WAIT, 0.5 * 2.0 ** min(self._attempts, 6))))  # noqa: S311
             self._attempts += 1
 
     def _subscription(self) -> str:
         message: dict[str, Any] = {"type": "subscribe", "topics": self._topics}
-        message["filter"] = self._wanted.model_dump(mode="json", exclude_none=True)
+        message["filter"] = self._filter.model_dump(mode="json", exclude_none=True)
         if self._key:
             message["api_key"] = self._key
         if self.position is not None:
@@ -188,7 +188,7 @@ class Stream:
                 self._broken, self._alerts_pending = True, "alerts" in self._topics
             # Two heartbeats lost and part of a third.
             self._silence = 2.5 * message["heartbeat_seconds"] + 1
-            self._say(f"{'Watching' if self.position is None else 'Back at'} {self.url}.")
+            self._report(f"{'Watching' if self.position is None else 'Back at'} {self.url}.")
             self._attempts = 0
         if self._alerts_pending or (kind == "heartbeat" and self._recheck):
             messages = await self._catch_up()
@@ -206,15 +206,14 @@ class Stream:
     async def _catch_up(self) -> list[Score | Alert | Gap]:
         """Fetch the alerts that no connection sent; report what remains missed."""
         listed = await self._alerts()
-        complete = len(listed) < ALERTS_HELD or any(one["alert_id"] in (self._known or ()) for one in listed)
-        missed = [Alert.model_validate(one, extra="ignore") for one in reversed(listed) if self._is_new(one)]
-        # Behind one address may be several replicas, one of them a moment late: what it did not know yet, it knows by
-        # the next heartbeat.
+        complete = len(listed) < ALERTS_HELD or any(alert["alert_id"] in (self._known or ()) for alert in listed)
+        missed = [Alert.model_validate(alert, extra="ignore") for alert in reversed(listed) if self._is_new(alert)]
+        # Several replicas may share an address, and one of them may lag: fetch again at the next heartbeat.
         self._recheck = self._alerts_pending
         self._alerts_pending = False
         scores = self._broken and "scores" in self._topics
         gap: list[Score | Alert | Gap] = [Gap(scores=scores, alerts=not complete)] if scores or not complete else []
-        matching = [one for one in missed if self._passes(one)]
+        matching = [alert for alert in missed if self._passes(alert)]
         return [*gap, *matching]
 
     async def _alerts(self) -> list[dict[str, Any]]:
@@ -224,10 +223,10 @@ class Stream:
         async with httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=self._proxied, timeout=10) as http:
             while True:
                 more = {"page_token": token} if token else {}
-                answer = await http.get("/v1/alerts", params={"page_size": _PAGE, **more})
-                if answer.status_code != 200:
-                    raise httpx.TransportError(self._check(answer.status_code, answer.reason_phrase))
-                page = answer.json()
+                response = await http.get("/v1/alerts", params={"page_size": _PAGE, **more})
+                if response.status_code != 200:
+                    raise httpx.TransportError(self._check(response.status_code, response.reason_phrase))
+                page = response.json()
                 listed += page["alerts"]
                 token = page["next_page_token"]
                 if token is None:
@@ -242,7 +241,7 @@ class Stream:
         return True
 
     def _passes(self, alert: Alert) -> bool:
-        return self._wanted.passes(
+        return self._filter.passes(
             customer_id=alert.customer_id, band=alert.band, churn=alert.churn, country=alert.country
         )
 
@@ -252,7 +251,7 @@ class Stream:
             self._attempts = max(self._attempts, 3)
         if code in _KEY_CODES:
             what = f"{self.url} refuses the key ({code}): {self._detail or why}"
-            raise KeyRefusedError(what, "Make one by `ebb keys create`.", code=code)
+            raise KeyRefusedError(what, "Create one by `ebb keys create`.", code=code)
         if (400 <= code < 500 and code not in {408, 429}) or (code >= 1000 and not may_reconnect(code)):
             what = f"{self.url} refuses the stream ({code}): {self._detail or why}"
             raise StreamRefusedError(what, code=code)

@@ -18,14 +18,14 @@ class _Command(NamedTuple):
 
 COMMANDS: dict[str, _Command] = {
     "up": _Command("up", "Start the whole system on this machine and keep it running."),
-    "watch": _Command("watch", "Print alerts as they come."),
+    "watch": _Command("watch", "Print alerts as they are raised."),
     "status": _Command("status", "Show what runs on this home and how far it is."),
     "replay": _Command("replay.command", "Send a recorded log through the system and print the results."),
     "evaluate": _Command("evaluate.command", "Measure how well a labelled table can be predicted, and write a report."),
     "simulate": _Command("simulate", "Send the activity of simulated customers."),
-    "worker": _Command("run", "Run one more stream worker, here."),
-    "learner": _Command("run", "Run the learner, here."),
-    "api": _Command("run", "Run the API, here."),
+    "worker": _Command("run", "Run one more stream worker here."),
+    "learner": _Command("run", "Run the learner here."),
+    "api": _Command("run", "Run the API here."),
     "keys": _Command("keys", "Create, list and revoke API keys."),
     "webhooks": _Command("webhooks", "List and test the receivers of alerts, and create signing secrets."),
     "fetch": _Command("data", "Download Kafka's jars, which the first start needs."),

@@ -17,14 +17,14 @@ def simulate(
 ) -> None:
     """Send the activity of simulated customers until Ctrl-C.
 
-    The first start sends a history at once; then every event comes at its time. Stopped and started again it goes on
+    The first start sends a history at once; then every event is sent at its time. After a restart it resumes
     with the same customers. What it knows of them beyond their activity is in EBB_HOME/truth; `python -m
-    producers.simulator.oracle` says how good a score could be at best.
+    producers.simulator.oracle` prints how good a score could be at best.
 
     Raises
     ------
     SettingsError
-        If the options contradict the world that this home holds.
+        If the options contradict those with which this home was started.
     """
     joined = home.attach(read_settings())
     if joined.day_seconds < 86_400 and not joined.clock_origin_wall:

@@ -19,6 +19,7 @@ from ebb.kafka.config import client_config
 from ebb.settings import Settings
 from ebb_cli.local import parts
 from ebb_cli.local.supervisor import Supervisor
+from ebb_cli.local.system import ignore
 from online_ml.scoring.cold_start import cold_start
 
 LOOK_SECONDS = 0.1
@@ -52,7 +53,7 @@ def run(settings: Settings, *, records: int, warm_up: int, customers: int, end: 
         If the features do not arrive in ClickHouse.
     """
     part = parts.worker(settings)
-    with Supervisor([part], logs=settings.home / "logs", say=lambda _: None):
+    with Supervisor([part], logs=settings.home / "logs", report=ignore):
         process = _process(part)
         began: tuple[float, float, float] | None = None
         while True:

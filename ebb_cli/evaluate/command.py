@@ -1,4 +1,4 @@
-"""`ebb evaluate`: any labelled table through the candidates, every row predicted before it is learned."""
+"""`ebb evaluate`: progressive validation of the candidates on a labelled table."""
 
 import time
 from collections import Counter
@@ -16,7 +16,7 @@ from online_ml.evaluation.tabular import encode, passes
 from producers.replay.sources import Log, read_log
 
 YES = ("yes", "true", "1", "y", "churned", "positive")
-"""Values that mean a positive label where nothing else is said, in any case."""
+"""Values of a positive label unless --positive is given, in upper or lower case."""
 
 
 def evaluate(
@@ -28,12 +28,12 @@ def evaluate(
     shuffles: Annotated[int, typer.Option(min=0, help="Passes in random order; 0: one in the order of the file.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the shuffles.")] = 7,
     warm_up: Annotated[float, typer.Option(min=0, max=0.9, help="Share of each pass predicted but not judged.")] = 0.2,
-    trees: Annotated[bool, typer.Option(help="Let River's tree and forest take part; they take seconds.")] = True,
+    trees: Annotated[bool, typer.Option(help="Include River's tree and forest, which take seconds.")] = True,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; named after the table by default.")] = None,
 ) -> None:
-    """Tell how well a labelled table can be predicted, and write a report.
+    """Measure how well a labelled table can be predicted, and write a report.
 
-    The table goes by as a stream: each row is predicted, then judged, then learned. The report holds the run's record
+    The table is read as a stream: each row is predicted, then judged, then learned. The report holds the run's record
     (run.json), metrics, confusion matrix, reliability and learning curve, as CSV files and as plots.
 
     Raises
@@ -54,7 +54,7 @@ def evaluate(
     table = encode(inputs)
     if not table.names:
         what = f"No column of {file} can be an input: {_reasons(table.left_out)}."
-        raise SourceError(what, "Give a table with columns that say something about its rows.")
+        raise SourceError(what, "Give a table with columns that describe its rows.")
     with screen.status(f"{len(labels):,} rows …"):
         runs = list(passes(table.inputs, labels, shuffles=shuffles, seed=seed, trees=trees))
     folder = out or Path(f"{file.name.split('.')[0]}-evaluation")
@@ -79,25 +79,25 @@ def evaluate(
 def _labels(
     log: Log, file: Path, label: str, positive: str | None
 ) -> tuple[npt.NDArray[np.uint8], list[int], dict[str, Any]]:
-    """Return labels, the rows that have one, and what to say of them."""
+    """Return labels, the rows that have one, and counts for the report."""
     if label not in log.columns:
         what = f"{file} has no column {label}; its columns are {', '.join(log.columns)}."
         raise SourceError(what, "Name the column to predict by --label.")
     values = ["" if value is None else _word(value) for value in log.columns[label]]
     kept = [row for row, value in enumerate(values) if value]
-    found = Counter(values[row] for row in kept)
-    shown = ", ".join(f"{value} ({count:,})" for value, count in found.most_common(6))
-    if len(found) != 2:
-        what = f"Column {label} of {file} holds {len(found)} values, not two: {shown or 'none'}."
-        raise SourceError(what, "Only two-valued labels are evaluated; make one of it, or choose another by --label.")
-    one = positive if positive is not None else next((value for value in found if value.lower() in YES), None)
-    if one not in found:
+    counts = Counter(values[row] for row in kept)
+    shown = ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(6))
+    if len(counts) != 2:
+        what = f"Column {label} of {file} holds {len(counts)} values, not two: {shown or 'none'}."
+        raise SourceError(what, "The label must have two values; convert it, or name another column by --label.")
+    yes = positive if positive is not None else next((value for value in counts if value.lower() in YES), None)
+    if yes not in counts:
         what = f"Nothing says which value of {label} is the positive one: {shown}."
         if positive is not None:
             what = f"Column {label} of {file} never holds {positive}; it holds {shown}."
         raise SourceError(what, "Name the value by --positive.")
-    labels = np.array([values[row] == one for row in kept], dtype=np.uint8)
-    counted = {"positive": one, "rows": len(kept), "rows_without_label": len(values) - len(kept)}
+    labels = np.array([values[row] == yes for row in kept], dtype=np.uint8)
+    counted = {"positive": yes, "rows": len(kept), "rows_without_label": len(values) - len(kept)}
     return labels, kept, counted
 
 

@@ -38,7 +38,7 @@ class EvaluationReport:
 
     @property
     def first(self) -> int:
-        """Place in the stream at which judging begins."""
+        """Index in the stream at which judging begins."""
         return int(self.warm_up * len(self.runs[0].labels))
 
     @property
@@ -48,47 +48,47 @@ class EvaluationReport:
 
     def metrics(self, name: str) -> dict[str, float]:
         """Return a candidate's measures, each the mean over the passes."""
-        found = [_measures(run.said[name][self.first :], run.labels[self.first :]) for run in self.runs]
-        return {key: float(np.mean([one[key] for one in found])) for key in found[0]}
+        measures = [_measures(run.said[name][self.first :], run.labels[self.first :]) for run in self.runs]
+        return {key: float(np.mean([of_run[key] for of_run in measures])) for key in measures[0]}
 
     def pooled(self, name: str) -> tuple[Floats, npt.NDArray[np.uint8]]:
         """Return probabilities and labels of all passes."""
-        told = np.concatenate([run.said[name][self.first :] for run in self.runs])
-        return told, np.concatenate([run.labels[self.first :] for run in self.runs])
+        probabilities = np.concatenate([run.said[name][self.first :] for run in self.runs])
+        return probabilities, np.concatenate([run.labels[self.first :] for run in self.runs])
 
     def confusion(self, name: str) -> dict[str, int]:
         """Return the four counts at `THRESHOLD`, over all passes."""
-        told, labels = self.pooled(name)
-        said = told >= THRESHOLD
+        probabilities, labels = self.pooled(name)
+        predicted = probabilities >= THRESHOLD
         true = labels == 1
         return {
-            "true_positive": int((said & true).sum()),
-            "false_positive": int((said & ~true).sum()),
-            "false_negative": int((~said & true).sum()),
-            "true_negative": int((~said & ~true).sum()),
+            "true_positive": int((predicted & true).sum()),
+            "false_positive": int((predicted & ~true).sum()),
+            "false_negative": int((~predicted & true).sum()),
+            "true_negative": int((~predicted & ~true).sum()),
         }
 
     def curve(self, name: str) -> list[tuple[int, float]]:
         """Return ROC-AUC of each stretch of the stream by the rows learned when it ended, the mean over the passes."""
         ends = np.linspace(0, len(self.runs[0].labels), POINTS + 1).astype(int)
-        found = []
+        points = []
         for start, end in itertools.pairwise(ends):
             areas = [roc_auc(run.said[name][start:end], run.labels[start:end]) for run in self.runs]
             known = [area for area in areas if area is not None]
             if known:
-                found.append((int(end), float(np.mean(known))))
-        return found
+                points.append((int(end), float(np.mean(known))))
+        return points
 
 
-def _measures(told: Floats, labels: npt.NDArray[np.uint8]) -> dict[str, float]:
-    said, true = told >= THRESHOLD, labels == 1
-    hits = int((said & true).sum())
-    precision, recall = hits / max(int(said.sum()), 1), hits / max(int(true.sum()), 1)
+def _measures(probabilities: Floats, labels: npt.NDArray[np.uint8]) -> dict[str, float]:
+    predicted, true = probabilities >= THRESHOLD, labels == 1
+    hits = int((predicted & true).sum())
+    precision, recall = hits / max(int(predicted.sum()), 1), hits / max(int(true.sum()), 1)
     return {
         "roc_auc": 0.5,
         "pr_auc": float(labels.mean()),
-        **measure(told, labels),
-        "accuracy": float((said == true).mean()),
+        **measure(probabilities, labels),
+        "accuracy": float((predicted == true).mean()),
         "precision": precision,
         "recall": recall,
         "f1": 2 * precision * recall / max(precision + recall, 1e-12),
@@ -117,8 +117,8 @@ def write(report: EvaluationReport, folder: Path, *, file: Path, record: dict[st
         rows = csv.writer(out)
         rows.writerow(["candidate", "bin", "rows", "mean_prediction", "share_positive"])
         for name in report.names:
-            for place, (count, told, seen) in enumerate(reliability(*report.pooled(name)).tolist()):
-                rows.writerow([name, place, int(count), told if count else "", seen if count else ""])
+            for index, (count, mean, share) in enumerate(reliability(*report.pooled(name)).tolist()):
+                rows.writerow([name, index, int(count), mean if count else "", share if count else ""])
     with (folder / "learning_curve.csv").open("w", newline="", encoding="utf-8") as out:
         rows = csv.writer(out)
         rows.writerow(["candidate", "rows_learned", "roc_auc"])
@@ -132,17 +132,17 @@ def _json(path: Path, value: Any) -> None:
 
 def _plots(report: EvaluationReport, folder: Path) -> None:
     mpl.use("svg")
-    from matplotlib.figure import Figure  # noqa: PLC0415 - after the choice of what it draws with
+    from matplotlib.figure import Figure  # noqa: PLC0415 - after the choice of the backend
 
     names = [name for name in report.names if name != "prior"]
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="as told")
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="calibrated")
     for name in names:
         table = reliability(*report.pooled(name))
         some = table[table[:, 0] > 0]
         axes.plot(some[:, 1], some[:, 2], marker="o", label=f"{name}, ECE {report.metrics(name)['ece']:.3f}")
-    axes.set(xlabel="probability told", ylabel="share that was positive", title="Reliability", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel="mean prediction", ylabel="share that was positive", title="Reliability", xlim=(0, 1), ylim=(0, 1))
     axes.legend()
     figure.savefig(folder / "reliability.svg")
     figure = Figure(figsize=(7, 4.4), layout="constrained")
@@ -157,7 +157,7 @@ def _plots(report: EvaluationReport, folder: Path) -> None:
 
 
 def show(screen: Console, report: EvaluationReport, folder: Path, record: dict[str, Any]) -> None:
-    """Print the figures and where the files are."""
+    """Print the figures and the folder of the report."""
     judged = len(report.runs[0].labels) - report.first
     count = len(report.runs)
     how = f"{count} pass{'es' * (count > 1)}" if record["shuffles"] else "1 pass in the order of the file"

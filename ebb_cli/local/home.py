@@ -89,7 +89,7 @@ class HomeLock:
             holder = os.read(file, 32).decode(errors="replace").strip() or "unknown"
             os.close(file)
             what = f"Ebb is already running on {self.home} (process {holder})."
-            hint = "Stop that process first, or name another folder by EBB_HOME."
+            hint = "Stop that one first, or name another folder by EBB_HOME."
             raise SetupError(what, hint) from None
         os.truncate(file, 0)
         os.pwrite(file, str(os.getpid()).encode(), 0)
