@@ -1,1 +1,1 @@
-"""Measurements: each module prints its figures and ends in one line of JSON. Run one by `make bench-<name>`."""
+"""Benchmarks: each module prints its figures and, last, one JSON object. Run one by `make bench-<name>`."""

@@ -1,7 +1,7 @@
-"""The opponents on a recorded log: silence alone, volume alone, and gradient boosting trained in batches.
+"""Baselines on a recorded log: recency alone, event count alone, and gradient boosting trained in batches.
 
 Nothing here shares code with Ebb's features or labels: all of it is computed from the list of events, so that an error
-of ours would show as pairs or labels that differ.
+in Ebb would show as pairs or labels that differ.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Events:
     """A log in order of time, as columns of equal length."""
 
     customer: Ints
-    """Place of the customer in `names`."""
+    """Index of the customer in `names`."""
     day: Floats
     """Days since 1970, with their fraction."""
     kind: Ints
@@ -31,19 +31,19 @@ class Events:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Customers active in the look-back before a day's beginning, what is known of them then, what became of them."""
+    """Customers active in the look-back before the beginning of a day, with their features then and their labels."""
 
     customers: Ints
     table: Floats
     """Shape (customers, columns)."""
-    gone: npt.NDArray[np.uint8]
+    churned: npt.NDArray[np.uint8]
     """1: no event in the horizon."""
     recency: Floats
     count: Floats
     """Events in the look-back."""
 
 
-class Opponents:
+class Baselines:
     """Snapshots of a log and the models trained on them.
 
     Parameters
@@ -57,19 +57,19 @@ class Opponents:
         self._horizon = horizon
         self._lookback = lookback
         self._kinds = int(events.kind.max()) + 1
-        self._made: dict[int, Snapshot] = {}
+        self._snapshots: dict[int, Snapshot] = {}
 
     def snapshot(self, day: int) -> Snapshot:
-        """Return the snapshot at the beginning of a day; nothing that happened on it is in the table."""
-        if day not in self._made:
-            self._made[day] = self._take(day)
-        return self._made[day]
+        """Return the snapshot at the beginning of a day; the table holds nothing of that day."""
+        if day not in self._snapshots:
+            self._snapshots[day] = self._take(day)
+        return self._snapshots[day]
 
     def boosting(self, day: int, *, snapshots: int, every: int) -> HistGradientBoostingClassifier:
         """Train on the latest snapshots whose labels are known at the beginning of a day."""
         latest = day - self._horizon
-        days = [latest - place * every for place in range(snapshots)]
-        used = [self.snapshot(one) for one in days if one > self._events.day[0]]
+        days = [latest - step * every for step in range(snapshots)]
+        used = [self.snapshot(earlier) for earlier in days if earlier > self._events.day[0]]
         model = HistGradientBoostingClassifier(
             max_iter=100,
             learning_rate=0.05,
@@ -78,38 +78,40 @@ class Opponents:
             l2_regularization=1.0,
             random_state=0,
         )
-        return model.fit(np.concatenate([one.table for one in used]), np.concatenate([one.gone for one in used]))
+        return model.fit(
+            np.concatenate([taken.table for taken in used]), np.concatenate([taken.churned for taken in used])
+        )
 
     def _take(self, day: int) -> Snapshot:
         events, size = self._events, len(self._events.names)
         now, later = np.searchsorted(events.day, [day, day + self._horizon])
-        who, when = events.customer[:now], events.day[:now]
+        customer, when = events.customer[:now], events.day[:now]
         first, last = np.full(size, np.inf), np.full(size, -np.inf)
-        np.minimum.at(first, who, when)
-        np.maximum.at(last, who, when)
+        np.minimum.at(first, customer, when)
+        np.maximum.at(last, customer, when)
         present = np.flatnonzero(last >= day - self._lookback)
 
         def since(days: float) -> npt.NDArray[np.bool_]:
             return when >= day - days
 
         def count(chosen: npt.NDArray[np.bool_] | slice, weights: Floats | None = None) -> Floats:
-            found = np.bincount(who[chosen], None if weights is None else weights[chosen], size)
-            return found.astype(np.float64)
+            counted = np.bincount(customer[chosen], None if weights is None else weights[chosen], size)
+            return counted.astype(np.float64)
 
         span = self._lookback
         every = slice(None)
         counts = [count(since(span / part)) for part in (8, 4, 2, 1)]
-        pairs = np.unique(np.column_stack([who, np.floor(when).astype(np.int64)]), axis=0)
+        pairs = np.unique(np.column_stack([customer, np.floor(when).astype(np.int64)]), axis=0)
         active = np.bincount(pairs[:, 0], minlength=size)
-        lately = np.bincount(pairs[pairs[:, 1] >= day - span, 0], minlength=size)
+        recent = np.bincount(pairs[pairs[:, 1] >= day - span, 0], minlength=size)
         gap = np.where(active > 1, (last - first) / np.maximum(active - 1, 1), 0)
         silent = day - last
         ratio = np.divide(silent, gap, out=np.full(size, np.nan), where=gap > 0)
-        columns = [silent, day - first, *counts, count(every), active, lately, gap, ratio]
+        columns = [silent, day - first, *counts, count(every), active, recent, gap, ratio]
         columns += [(counts[2] + 1) / (counts[3] - counts[2] + 1)]
         columns += [count(every, events.value[:now]), count(since(span), events.value[:now])]
         columns += [count(events.kind[:now] == kind) for kind in range(self._kinds)]
-        back = np.zeros(size, bool)
-        back[events.customer[now:later]] = True
-        gone = (~back[present]).astype(np.uint8)
-        return Snapshot(present, np.column_stack(columns)[present], gone, silent[present], counts[3][present])
+        returned = np.zeros(size, bool)
+        returned[events.customer[now:later]] = True
+        churned = (~returned[present]).astype(np.uint8)
+        return Snapshot(present, np.column_stack(columns)[present], churned, silent[present], counts[3][present])

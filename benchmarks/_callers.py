@@ -1,6 +1,6 @@
-"""The load of `benchmarks.serving`, in a process of its own: callers by REST, followers by WebSocket.
+"""The load of `benchmarks.serving`, as a separate process: REST callers and WebSocket followers.
 
-`python -m benchmarks._callers <what> <JSON>` prints one JSON object.
+`python -m benchmarks._callers rest|streams <JSON>` prints one JSON object.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from ebb.kafka.producer import Publisher
 from ebb.settings import Settings
 
 SETTLE_SECONDS = 3.0
-"""Time after the last change in which what was sent must arrive."""
+"""Time after the last change within which every message must arrive."""
 
 
 def score(customer: int, number: int) -> bytes:
@@ -56,24 +56,24 @@ def score(customer: int, number: int) -> bytes:
 async def rest(
     *, url: str, path: str, customers: int, rate: float, seconds: float, connections: int
 ) -> dict[str, float]:
-    """Call a path, `%d` in it being a customer; at `rate` a second, or, if that is 0, as fast as each is answered.
+    """Request a path, `%d` in it being a customer; `rate` times a second, or if that is 0 as fast as the API answers.
 
-    A latency runs from the moment at which the call was due, so that a stall counts for all the calls that it held up.
+    A latency runs from the time at which the call was due, so that a stall counts for all the calls that it delayed.
     """
-    place = urlsplit(url)
+    address = urlsplit(url)
     latencies: list[float] = []
     wrong = 0
     begin = time.perf_counter() + 0.5
 
     async def caller(number: int) -> None:
         nonlocal wrong
-        reader, writer = await asyncio.open_connection(place.hostname, place.port)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
         due, turn = begin + (number / rate if rate else 0.0), number
         while due < begin + seconds:
             if (early := due - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
-            asked = path.replace("%d", str(turn * 7_919 % customers))
-            writer.write(f"GET {asked} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            target = path.replace("%d", str(turn * 7_919 % customers))
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
             await reader.readexactly(length)
@@ -91,13 +91,13 @@ async def rest(
 
 
 class Follower:
-    """One WebSocket client that follows some customers and keeps book of what it is told."""
+    """A WebSocket client that follows some customers and records which changes arrive."""
 
     def __init__(self, url: str, customers: list[int]) -> None:
         self.customers = customers
         self.delays: list[float] = []
-        self.told: dict[str, int] = {}
-        """Changes heard of each customer."""
+        self.received: dict[str, int] = {}
+        """Changes received, by customer."""
         self.disordered = 0
         self.subscribed = asyncio.Event()
         self.lost = ""
@@ -106,59 +106,59 @@ class Follower:
     async def run(self, session: ClientSession) -> None:
         """Follow until cancelled."""
         sequence = 0
-        # Its reader is compiled: a thousand clients in one process must not be what is waited for.
+        # Its reader is compiled, so that a thousand clients in one process are not the bottleneck.
         async with session.ws_connect(self._url, max_msg_size=0) as socket:
-            await socket.send_str(wish(self.customers))
+            await socket.send_str(subscription(self.customers))
             async for message in socket:
-                now, said = time.time(), orjson.loads(message.data)
-                if said["type"] == "subscribed":
+                now, body = time.time(), orjson.loads(message.data)
+                if body["type"] == "subscribed":
                     self.subscribed.set()
-                elif said["type"] == "score":
-                    data = said["data"]
+                elif body["type"] == "score":
+                    data = body["data"]
                     customer, number = data["customer_id"], int(data["value_at_risk"])
-                    last = self.told.get(customer, 0)
-                    self.disordered += said["sequence"] <= sequence or number <= last
-                    sequence = said["sequence"]
-                    self.told[customer] = last + 1
+                    last = self.received.get(customer, 0)
+                    self.disordered += body["sequence"] <= sequence or number <= last
+                    sequence = body["sequence"]
+                    self.received[customer] = last + 1
                     self.delays.append(now - datetime.fromisoformat(data["scored_at"]).timestamp())
         self.lost = f"closed with {socket.close_code}"
         self.subscribed.set()
 
 
-def wish(customers: list[int] | None) -> str:
-    """Return the message that asks for the scores of some customers, or of all."""
-    wanted: dict[str, Any] = {"type": "subscribe", "topics": ["scores"]}
+def subscription(customers: list[int] | None) -> str:
+    """Return the message that subscribes to the scores of some customers, or of all."""
+    subscribe: dict[str, Any] = {"type": "subscribe", "topics": ["scores"]}
     if customers is not None:
-        wanted["filter"] = {"customers": [f"c-{customer}" for customer in customers]}
-    return json.dumps(wanted)
+        subscribe["filter"] = {"customers": [f"c-{customer}" for customer in customers]}
+    return json.dumps(subscribe)
 
 
 async def streams(
     settings: Settings, *, url: str, clients: int, followed: int, rate: int, seconds: float, passers: int
 ) -> dict[str, Any]:
-    """Publish score changes to Kafka and see when each arrives at each client that follows the customer."""
-    # Client i follows customers i, i + 1, …: every change is wanted by `followed` clients.
+    """Publish score changes to Kafka and measure when each arrives at each client that follows the customer."""
+    # Client i follows customers i, i + 1, …: every change goes to `followed` clients.
     followers = [Follower(url, [(i + k) % clients for k in range(followed)]) for i in range(clients)]
     session = ClientSession(connector=TCPConnector(limit=0))
-    tasks = [asyncio.ensure_future(one.run(session)) for one in followers]
-    await asyncio.gather(*(one.subscribed.wait() for one in followers))
+    tasks = [asyncio.ensure_future(follower.run(session)) for follower in followers]
+    await asyncio.gather(*(follower.subscribed.wait() for follower in followers))
     stalled = await connect(url, proxy=None, compression=None, max_queue=1)
-    await stalled.send(wish(None))
+    await stalled.send(subscription(None))
     visits = 0
 
-    async def pass_by() -> None:
+    async def visit() -> None:
         nonlocal visits
         while True:
             with contextlib.suppress(ConnectionClosed):
                 async with connect(url, proxy=None, compression=None, open_timeout=60) as socket:
-                    await socket.send(wish(random.sample(range(clients), followed)))
+                    await socket.send(subscription(random.sample(range(clients), followed)))
                     await asyncio.sleep(random.uniform(1, 3))  # noqa: S311
                     visits += 1
 
-    tasks += [asyncio.ensure_future(pass_by()) for _ in range(passers)]
+    tasks += [asyncio.ensure_future(visit()) for _ in range(passers)]
     await asyncio.sleep(1)
     publisher = Publisher(settings, linger_ms=1)
-    # A producer's first record waits for its connection, half a second here; a worker has long had one.
+    # A producer's first record waits half a second for its connection, which a running worker already has.
     publisher.send(settings.topics.scores, key=f"c-{clients}", value=score(clients, 1))
     await asyncio.to_thread(publisher.flush)
     sent: dict[int, int] = {}
@@ -177,8 +177,12 @@ async def streams(
     await asyncio.gather(*tasks, return_exceptions=True)
     await session.close()
     stalled.transport.abort()
-    missing = sum(sent[one] - follower.told.get(f"c-{one}", 0) for follower in followers for one in follower.customers)
-    delays = np.concatenate([one.delays for one in followers]) * 1_000
+    missing = sum(
+        sent[customer] - follower.received.get(f"c-{customer}", 0)
+        for follower in followers
+        for customer in follower.customers
+    )
+    delays = np.concatenate([follower.delays for follower in followers]) * 1_000
     p50, p99 = np.percentile(delays, [50, 99])
     return {
         "changes_per_s": sum(sent.values()) / took,
@@ -188,17 +192,17 @@ async def streams(
         "p99_ms": p99,
         "worst_ms": delays.max(),
         "missing": missing,
-        "disordered": sum(one.disordered for one in followers),
-        "lost": sum(bool(one.lost) for one in followers),
+        "disordered": sum(follower.disordered for follower in followers),
+        "lost": sum(bool(follower.lost) for follower in followers),
         "visits": visits,
         "busy": busy / took,
     }
 
 
 def main() -> None:
-    """Do what the arguments say."""
-    what, told = sys.argv[1], json.loads(sys.argv[2])
-    figures = uvloop.run(rest(**told) if what == "rest" else streams(Settings(), **told))
+    """Run the load that the arguments name, and print its figures."""
+    load, options = sys.argv[1], json.loads(sys.argv[2])
+    figures = uvloop.run(rest(**options) if load == "rest" else streams(Settings(), **options))
     print(json.dumps({name: float(value) for name, value in figures.items()}))
 
 

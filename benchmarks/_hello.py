@@ -1,4 +1,4 @@
-"""The least that FastAPI can answer, under the very server that Ebb's API runs under."""
+"""A minimal FastAPI application, under the same server as Ebb's API."""
 
 import sys
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from serving.streaming.hub import Hub
 
 
 def main() -> None:
-    """Serve `/hello` on the port that the first argument names, until SIGTERM."""
+    """Serve `/hello` on the port given by the first argument, until SIGTERM."""
     app = FastAPI()
     # The server closes the streams of an application before it stops; this one has none.
     app.state.context = SimpleNamespace(hub=Hub(0))

@@ -1,4 +1,4 @@
-"""Load for measurements: random events made beforehand, offered at a rate or as fast as they are taken."""
+"""Load for benchmarks: events generated beforehand, sent at a fixed rate or as fast as Kafka accepts them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,20 +13,20 @@ from producers.simulator.population import CATEGORIES, CHANNELS, COUNTRIES
 
 TYPES = ("view", "session_start", "add_to_cart", "purchase", "support_contact", "wishlist")
 SHARES = (0.55, 0.22, 0.12, 0.07, 0.02, 0.02)
-"""As a shop has them; `wishlist` is a type that no mapping names."""
+"""Typical of a shop; `wishlist` is a type that no mapping names."""
 SLICE_SECONDS = 0.005
-"""Events of so much time are sent together: finer than any latency that is measured."""
+"""Time span of the events that are sent together: shorter than any latency that is measured."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What was offered."""
+    """Outcome of sending a load."""
 
     sent: int
     seconds: float
     """From the first event to the last acknowledgement."""
     behind: float
-    """Longest that the offer was behind its own schedule, seconds; above a few slices the rate was not reached."""
+    """Largest delay behind the schedule, seconds; above a few slices the rate was not reached."""
 
 
 def random_events(
@@ -40,19 +40,19 @@ def random_events(
         Unix time of the first event, and how much event time they cover.
     """
     rng = np.random.default_rng(seed)
-    who = rng.integers(0, customers, count).tolist()
+    numbers = rng.integers(0, customers, count).tolist()
     kinds = rng.choice(len(TYPES), count, p=SHARES).tolist()
     amounts = np.round(rng.lognormal(3.5, 0.6, count), 2).tolist()
-    places = rng.integers(0, 1_000_000, count).tolist()
+    products = rng.integers(0, 1_000_000, count).tolist()
     step = span_seconds / max(count, 1)
     events = []
-    for number, (customer, kind, amount, place) in enumerate(zip(who, kinds, amounts, places, strict=True)):
+    for number, (customer, kind, amount, product) in enumerate(zip(numbers, kinds, amounts, products, strict=True)):
         customer_id = f"load-{customer:07d}"
         properties: dict[str, object] = {
             "channel": CHANNELS[customer % len(CHANNELS)],
             "country": COUNTRIES[customer % len(COUNTRIES)],
-            "product_id": f"p{place % 5_000}",
-            "category": CATEGORIES[place % len(CATEGORIES)],
+            "product_id": f"p{product % 5_000}",
+            "category": CATEGORIES[product % len(CATEGORIES)],
             "session_id": f"{seed}-{customer}-{number // 50}",
         }
         if TYPES[kind] == "purchase":
@@ -74,25 +74,25 @@ def offer(
     Parameters
     ----------
     rate
-        Events per second, on a schedule that does not wait for the broker; None: as fast as it takes them.
+        Events per second, on a schedule that does not wait for the broker; None: as fast as it accepts them.
 
     Raises
     ------
     UnavailableError
-        If Kafka does not take them.
+        If Kafka does not accept them.
     """
     began = time.monotonic()
-    behind, place = 0.0, 0
-    while place < len(events) and not stopping():
+    behind, index = 0.0, 0
+    while index < len(events) and not stopping():
         if rate is None:
-            due = min(place + 10_000, len(events))
+            due = min(index + 10_000, len(events))
         else:
             due = min(int((time.monotonic() - began) * rate) + 1, len(events))
-            behind = max(behind, time.monotonic() - began - place / rate)
-        for customer_id, body in events[place:due]:
+            behind = max(behind, time.monotonic() - began - index / rate)
+        for customer_id, body in events[index:due]:
             producer.send(customer_id, body)
-        place = due
-        if rate is not None and place < len(events):
-            time.sleep(max(began + place / rate + SLICE_SECONDS - time.monotonic(), 0))
+        index = due
+        if rate is not None and index < len(events):
+            time.sleep(max(began + index / rate + SLICE_SECONDS - time.monotonic(), 0))
     producer.flush()
-    return Offer(place, time.monotonic() - began, behind)
+    return Offer(index, time.monotonic() - began, behind)

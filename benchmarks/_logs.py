@@ -1,7 +1,7 @@
-"""Ebb's progressive predictions on a recorded log beside the opponents', on the same (customer, snapshot) pairs.
+"""Ebb's progressive predictions on a recorded log beside the baselines', on the same (customer, snapshot) pairs.
 
 Protocol: cut T at 70 % of the log's time range; test snapshots T, T + H, … whose labels the log still holds, at most
-12, pooled. Days begin at midnight UTC, and a snapshot stands at the beginning of a day: the first after T.
+12, pooled. Days begin at midnight UTC, and a snapshot is taken at the beginning of a day: the first after T.
 """
 
 import math
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._boosting import FROZEN_SNAPSHOTS, TRAINING_SNAPSHOTS, Events, Opponents
+from benchmarks._boosting import FROZEN_SNAPSHOTS, TRAINING_SNAPSHOTS, Baselines, Events
 from benchmarks._stream import Stream, after, pooled
 from benchmarks._trees import Trees, mean
 from ebb.clock import DAY, day_of
@@ -49,7 +49,7 @@ def read(name: str, *, partitions: int = 8) -> Recorded:
         horizon_days=preset.horizon_days,
         lookback_days=preset.lookback_days,
         snapshot_every_days=1,
-        tree_labels=0,  # asked about every customer instead: `Trees`
+        tree_labels=0,  # `Trees` predicts every customer instead
         allowed_lateness_seconds=0,  # rows are sent in order of time
         kinds={**Settings().kinds, **preset.kinds},
     )
@@ -65,7 +65,7 @@ def read(name: str, *, partitions: int = 8) -> Recorded:
 
 
 def stream(log: Recorded, *, shuffled: int | None = None, then: Callable[[Step], None] | None = None) -> Stream:
-    """Send a log through engine and learner, a tick at each day boundary, the last at the first after its end."""
+    """Send a log through engine and learner, with a tick at each day boundary up to the first after its end."""
     through = Stream(log.settings, shuffled=shuffled, then=then)
     day = day_of(log.rows[0].time)
     through.tick(day)
@@ -82,27 +82,31 @@ def test_days(log: Recorded) -> list[int]:
     """Return the days of the protocol's test snapshots."""
     first, last = log.rows[0].time / DAY, log.rows[-1].time / DAY
     cut, horizon = math.floor(first + CUT * (last - first)) + 1, log.settings.horizon_days
-    days = [cut + place * horizon for place in range(TESTS)]
+    days = [cut + index * horizon for index in range(TESTS)]
     return [day for day in days if day + horizon <= math.floor(last) + 1]
 
 
 def events(log: Recorded) -> Events:
-    """Return a log as the opponents read it."""
-    places: dict[str, int] = {}
+    """Return a log as columns for the baselines."""
+    indices: dict[str, int] = {}
     kinds: dict[str, int] = {}
-    who, when, kind, value = [], [], [], []
+    customer, when, kind, value = [], [], [], []
     for row in log.rows:
         activity, known = decode_activity(row.body, latest=row.time, max_bytes=log.settings.max_event_bytes)
-        who.append(places.setdefault(row.customer_id, len(places)))
+        customer.append(indices.setdefault(row.customer_id, len(indices)))
         kind.append(kinds.setdefault(activity.type, len(kinds)))
         when.append(row.time / DAY)
         value.append(known.amount or 0.0)
     return Events(
-        np.array(who, np.int64), np.array(when), np.array(kind, np.int64), np.array(value, np.float64), list(places)
+        np.array(customer, np.int64),
+        np.array(when),
+        np.array(kind, np.int64),
+        np.array(value, np.float64),
+        list(indices),
     )
 
 
-def compare(log: Recorded, *, say: bool = True) -> dict[str, float]:
+def compare(log: Recorded) -> dict[str, float]:
     """Return the figures of one log, by the names of the benchmark's JSON, and print them."""
     days = test_days(log)
     trees = Trees(days)
@@ -111,20 +115,20 @@ def compare(log: Recorded, *, say: bool = True) -> dict[str, float]:
     learning = time.perf_counter() - began - sum(trees.seconds.values())
     listed = events(log)
     horizon = log.settings.horizon_days
-    opponents = Opponents(listed, horizon=horizon, lookback=log.settings.lookback_days)
-    tested = sorted((one for one in through.judged if one.day in days), key=lambda one: one.day)
+    baselines = Baselines(listed, horizon=horizon, lookback=log.settings.lookback_days)
+    tested = sorted((judged for judged in through.judged if judged.day in days), key=lambda judged: judged.day)
     scores: dict[str, list[np.ndarray]] = {"recency": [], "count": [], "boosting frozen": [], "boosting retrained": []}
-    frozen = opponents.boosting(days[0], snapshots=FROZEN_SNAPSHOTS, every=horizon)
-    for one, day in zip(tested, days, strict=True):
-        taken = opponents.snapshot(day)
-        names = [listed.names[place] for place in taken.customers.tolist()]
-        mine = dict(zip(one.customers, one.labels.tolist(), strict=True))
-        if mine != dict(zip(names, taken.gone.tolist(), strict=True)):
+    frozen = baselines.boosting(days[0], snapshots=FROZEN_SNAPSHOTS, every=horizon)
+    for judged, day in zip(tested, days, strict=True):
+        taken = baselines.snapshot(day)
+        names = [listed.names[index] for index in taken.customers.tolist()]
+        mine = dict(zip(judged.customers, judged.labels.tolist(), strict=True))
+        if mine != dict(zip(names, taken.churned.tolist(), strict=True)):
             message = f"Ebb's customers or labels of snapshot {day} of {log.name} are not those of the events"
             raise AssertionError(message)
-        places = {name: place for place, name in enumerate(names)}
-        order = np.array([places[name] for name in one.customers])
-        retrained = opponents.boosting(day, snapshots=TRAINING_SNAPSHOTS, every=max(1, round(horizon / 10)))
+        indices = {name: index for index, name in enumerate(names)}
+        order = np.array([indices[name] for name in judged.customers])
+        retrained = baselines.boosting(day, snapshots=TRAINING_SNAPSHOTS, every=max(1, round(horizon / 10)))
         for name, score in (
             ("recency", taken.recency),
             ("count", -taken.count),
@@ -132,47 +136,48 @@ def compare(log: Recorded, *, say: bool = True) -> dict[str, float]:
             ("boosting retrained", retrained.predict_proba(taken.table)[:, 1]),
         ):
             scores[name].append(score[order])
-    told, labels = pooled(tested)
+    predictions, labels = pooled(tested)
     settled = measure(*pooled(after(through.judged, SETTLED)))
-    found = {"Ebb": measure(told, labels)}
-    found |= {f"  {name}": measure(*pooled(tested, name)) for name in tested[0].said if name not in ("served", "prior")}
+    results = {"Ebb": measure(predictions, labels)}
+    results |= {
+        f"  {name}": measure(*pooled(tested, name)) for name in tested[0].predictions if name not in ("served", "prior")
+    }
     for name in trees.seconds:
-        leafy = np.concatenate([trees.of(name, one.day, one.customers) for one in tested])
-        found[name] = measure(leafy, labels)
-        found[f"  {name} and Ebb"] = measure(mean(told, leafy), labels)
+        of_tree = np.concatenate([trees.of(name, judged.day, judged.customers) for judged in tested])
+        results[name] = measure(of_tree, labels)
+        results[f"  {name} and Ebb"] = measure(mean(predictions, of_tree), labels)
     for name, parts in scores.items():
         score = np.concatenate(parts)
         ranked = {"roc_auc": roc_auc(score, labels) or 0.0, "pr_auc": pr_auc(score, labels) or 0.0}
-        found[name] = measure(score, labels) if name.startswith("boosting") else ranked
-    if say:
-        champions = ", ".join(sorted({str(one.champion) for one in tested}))
-        print(
-            f"\n{log.name}: {len(log.rows):,} events, {len(days)} test snapshots, {len(labels):,} pairs, churn "
-            f"{labels.mean():.3f}; champion {champions}; "
-            f"{through.learner.targets['churn'].examples:,} labels; engine and learner {learning:.0f} s"
-        )
-        print(f"{'':24}{'ROC-AUC':>9}{'PR-AUC':>9}{'log-loss':>10}{'ECE':>8}")
-        for name, measures in found.items():
-            cells = [("roc_auc", 9), ("pr_auc", 9), ("log_loss", 10), ("ece", 8)]
-            shown = "".join(f"{measures[key]:>{width}.4f}" if key in measures else " " * width for key, width in cells)
-            print(f"{name:24}{shown}")
-        spent = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in trees.spent().items())
-        print(f"trees learned {' or '.join(f'{count:,}' for count in trees.learned())} labels; ms a label: {spent}")
-        print(f"ECE of all that was told once {SETTLED:,} labels were learned: {settled['ece']:.4f}")
-    ebb = found["Ebb"]
-    best = max(trees.seconds, key=lambda name: found[name]["roc_auc"])
+        results[name] = measure(score, labels) if name.startswith("boosting") else ranked
+    champions = ", ".join(sorted({str(judged.champion) for judged in tested}))
+    print(
+        f"\n{log.name}: {len(log.rows):,} events, {len(days)} test snapshots, {len(labels):,} pairs, churn "
+        f"{labels.mean():.3f}; champion {champions}; "
+        f"{through.learner.targets['churn'].examples:,} labels; engine and learner {learning:.0f} s"
+    )
+    print(f"{'':24}{'ROC-AUC':>9}{'PR-AUC':>9}{'log-loss':>10}{'ECE':>8}")
+    for name, measures in results.items():
+        cells = [("roc_auc", 9), ("pr_auc", 9), ("log_loss", 10), ("ece", 8)]
+        shown = "".join(f"{measures[key]:>{width}.4f}" if key in measures else " " * width for key, width in cells)
+        print(f"{name:24}{shown}")
+    spent = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in trees.spent().items())
+    print(f"trees learned {' or '.join(f'{count:,}' for count in trees.learned())} labels; ms a label: {spent}")
+    print(f"ECE of all predictions after {SETTLED:,} labels were learned: {settled['ece']:.4f}")
+    ebb = results["Ebb"]
+    best = max(trees.seconds, key=lambda name: results[name]["roc_auc"])
     return {
         "auc": ebb["roc_auc"],
         "pr_auc": ebb["pr_auc"],
         "log_loss": ebb["log_loss"],
         "ece": settled["ece"],
         "ece_pairs": ebb["ece"],
-        "auc_trees": found[best]["roc_auc"],
-        "auc_trees_and_ebb": found[f"  {best} and Ebb"]["roc_auc"],
-        "auc_recency": found["recency"]["roc_auc"],
-        "auc_count": found["count"]["roc_auc"],
-        "auc_boosting_frozen": found["boosting frozen"]["roc_auc"],
-        "auc_boosting_retrained": found["boosting retrained"]["roc_auc"],
-        "pr_auc_boosting_retrained": found["boosting retrained"]["pr_auc"],
-        "log_loss_boosting_retrained": found["boosting retrained"]["log_loss"],
+        "auc_trees": results[best]["roc_auc"],
+        "auc_trees_and_ebb": results[f"  {best} and Ebb"]["roc_auc"],
+        "auc_recency": results["recency"]["roc_auc"],
+        "auc_count": results["count"]["roc_auc"],
+        "auc_boosting_frozen": results["boosting frozen"]["roc_auc"],
+        "auc_boosting_retrained": results["boosting retrained"]["roc_auc"],
+        "pr_auc_boosting_retrained": results["boosting retrained"]["pr_auc"],
+        "log_loss_boosting_retrained": results["boosting retrained"]["log_loss"],
     }

@@ -1,4 +1,4 @@
-"""A share of a processor: what a process may use of one, however idle the others are (Linux, as root)."""
+"""CPU quotas: limits processes to a share of one core, by control groups (Linux, as root)."""
 
 import os
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PERIOD_US = 20_000
-"""The kernel lets a process run for its share of each of these, then holds it until the next."""
+"""Length of a quota period: a process runs for its share of each, then is throttled until the next."""
 _GROUPS = Path("/sys/fs/cgroup")
 _OLD = _GROUPS / "cpu"
-"""Where control groups of version 1 have their processors' shares; absent with version 2."""
+"""CPU controller of control groups version 1; absent with version 2."""
 
 
-def can_hold() -> bool:
-    """Tell whether this process may hold others to a share."""
+def can_limit() -> bool:
+    """Return whether this process may set CPU quotas."""
     if _OLD.is_dir():
         return os.access(_OLD, os.W_OK)
     control = _GROUPS / "cgroup.subtree_control"
@@ -21,8 +21,8 @@ def can_hold() -> bool:
 
 
 @contextmanager
-def held(processes: list[int], share: float) -> Iterator[None]:
-    """Hold each process, all its threads together, to a share of one core."""
+def limited(processes: list[int], share: float) -> Iterator[None]:
+    """Limit each process, all its threads together, to a share of one core."""
     groups = []
     try:
         for process in processes:

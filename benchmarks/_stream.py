@@ -1,4 +1,4 @@
-"""The real engine and learner in one process, without a broker: events in order of time in, what was predicted out."""
+"""The real engine and learner in one process, without a broker: from events in order of time to judged predictions."""
 
 import time
 import zlib
@@ -25,44 +25,44 @@ Labelled = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Judged:
-    """One target's labels of one snapshot, beside what every candidate had said at it."""
+    """One target's labels of one snapshot, with every candidate's predictions at it."""
 
     day: int
     """Day number of the snapshot."""
     customers: list[str]
     labels: Labelled
-    said: dict[str, npt.NDArray[np.float32]]
-    """By name of candidate: calibrated probability, NaN where it said nothing."""
+    predictions: dict[str, npt.NDArray[np.float32]]
+    """By name of candidate: calibrated probability, NaN where it made none."""
     champion: str | None
-    """Who was champion when the snapshot was taken."""
+    """The champion when the snapshot was taken."""
     learned: int
     """Labels learned when the snapshot was taken."""
 
     @property
-    def told(self) -> npt.NDArray[np.float32]:
-        """What the champion of the time said; NaN before there was one."""
-        return self.said[self.champion] if self.champion else np.full(len(self.labels), np.nan, np.float32)
+    def champion_predictions(self) -> npt.NDArray[np.float32]:
+        """Predictions of the champion at the time; NaN before there was one."""
+        return self.predictions[self.champion] if self.champion else np.full(len(self.labels), np.nan, np.float32)
 
 
 @dataclass
 class Stream:
-    """A worker's engines and the learner.
+    """The engines of all partitions and the learner.
 
     Parameters
     ----------
     settings
         Partitions, horizons, look-back.
     target
-        Whose labels are kept.
+        The target whose labels are kept.
     shuffled
-        Seed with which the labels of each snapshot are dealt out anew among its customers: the null control.
+        Seed by which the labels of each snapshot are permuted among its customers: the null control.
     """
 
     settings: Settings
     target: Target = "churn"
     shuffled: int | None = None
     learning: bool = True
-    """False: only features and labels are wanted."""
+    """False: only features and labels are computed."""
     keep_features: bool = False
     then: Callable[[Step], None] | None = None
     """Called with each boundary that was learned."""
@@ -82,18 +82,18 @@ class Stream:
         self._now = int(time.time() * 1000)
 
     def send(self, customer_id: str, body: bytes) -> None:
-        """Put an event behind those before it."""
+        """Append an event to the queue of its partition."""
         number = zlib.crc32(customer_id.encode()) % len(self._queues)
         self._queues[number].append(self._record(number, customer_id.encode(), body, ()))
 
     def tick(self, day: int) -> None:
-        """Tell every partition that a day has begun, and let everything until then take effect."""
+        """Tick the beginning of a day to every partition, then process and learn all events until then."""
         for number in range(len(self._queues)):
             header = (TICK_HEADER, str(day * DAY).encode())
             self._queues[number].append(self._record(number, None, b"", (header,)))
         for number, queue in enumerate(self._queues):
-            for crossing in self._engines[number].process(self._decoder.decode(queue)).boundaries:
-                self._write(crossing)
+            for result in self._engines[number].process(self._decoder.decode(queue)).boundaries:
+                self._write(result)
             queue.clear()
         while (step := self.learner.advance()) is not None:
             self._take(step)
@@ -102,40 +102,40 @@ class Stream:
         self._offsets[number] += 1
         return Record(self._offsets[number] - 1, self._now, key, body, headers)
 
-    def _write(self, crossing: BoundaryResult) -> None:
-        nothing = np.full(len(crossing.rows), np.nan, np.float32)
+    def _write(self, result: BoundaryResult) -> None:
+        unserved = np.full(len(result.rows), np.nan, np.float32)
         if self.keep_features:
-            kept = self.snapshots.setdefault(crossing.boundary, {})
-            kept.update(zip(crossing.ids, crossing.features, strict=True))
+            kept = self.snapshots.setdefault(result.boundary, {})
+            kept.update(zip(result.ids, result.features, strict=True))
         if not self.learning:
             return
-        for block in crossing.blocks(nothing, nothing):
-            dealt = block
+        for block in result.blocks(unserved, unserved):
+            added = block
             if self.shuffled is not None and isinstance(block, Labels):
                 rng = np.random.default_rng([self.shuffled, block.boundary, block.partition, len(block.target)])
-                dealt = Labels(
+                added = Labels(
                     block.partition,
                     block.boundary,
                     block.target,
                     block.snapshot_boundary,
                     rng.permutation(block.labels),
                 )
-            self.learner.add(dealt, self._blocks[crossing.partition])
-            self._blocks[crossing.partition] += 1
+            self.learner.add(added, self._blocks[result.partition])
+            self._blocks[result.partition] += 1
 
     def _take(self, step: Step) -> None:
         learned = self.learner.targets[self.target]
-        for one in step.judged:
-            if one.target != self.target:
+        for judged in step.judged:
+            if judged.target != self.target:
                 continue
-            day = int(one.snapshot_days[0])
+            day = int(judged.snapshot_days[0])
             champion, examples = self._at.pop(day, (None, 0))
             self.judged.append(
                 Judged(
                     day,
-                    one.customer_ids,
-                    one.part.labels,
-                    dict(zip(learned.names, one.part.probabilities, strict=True)),
+                    judged.customer_ids,
+                    judged.part.labels,
+                    dict(zip(learned.names, judged.part.probabilities, strict=True)),
                     champion,
                     examples,
                 )
@@ -147,10 +147,11 @@ class Stream:
 
 def after(judged: Iterable[Judged], labels: int) -> list[Judged]:
     """Return the snapshots taken when at least so many labels had been learned and there was a champion."""
-    return [one for one in judged if one.learned >= labels and one.champion is not None]
+    return [snapshot for snapshot in judged if snapshot.learned >= labels and snapshot.champion is not None]
 
 
 def pooled(judged: Sequence[Judged], name: str | None = None) -> tuple[Floats, Labelled]:
-    """Return probabilities and labels of several snapshots: of one candidate, or of the champion of the time."""
-    told = [one.told if name is None else one.said[name] for one in judged]
-    return np.concatenate(told).astype(np.float64), np.concatenate([one.labels for one in judged])
+    """Return probabilities and labels of several snapshots: of one candidate, or of the champion at the time."""
+    predictions = [snapshot.champion_predictions if name is None else snapshot.predictions[name] for snapshot in judged]
+    labels = np.concatenate([snapshot.labels for snapshot in judged])
+    return np.concatenate(predictions).astype(np.float64), labels

@@ -1,9 +1,8 @@
-"""River's trees on a recorded log: do they, or their mean with what serves, rank customers better?
+"""River's trees on a recorded log: do they, or their mean with the champion, rank customers better?
 
 The learner's own tree and forest follow the same labels at the same boundaries as the other candidates, through the
-same sample (`online_ml.learning.sample`): with as many labels a boundary as the learner gives them by default, and with
-many more. Unlike in the learner they are asked about every customer of the tested snapshots, so that all are judged on
-the same pairs.
+same sample (`online_ml.learning.sample`): with the learner's default number of labels a boundary, and with many more.
+Unlike in the learner they predict every customer of the tested snapshots, so that all are judged on the same pairs.
 """
 
 import time
@@ -20,12 +19,12 @@ from online_ml.scoring.inputs import design
 from online_ml.scoring.scorer import sigmoid
 
 MANY = 200
-"""Labels of a boundary that the second pair learns: some 0.15 seconds each time."""
+"""Labels of a boundary that the second pair learns, in some 0.15 seconds."""
 Floats = npt.NDArray[np.float64]
 
 
 class _Timed:
-    """A candidate whose time of learning is taken."""
+    """A candidate whose learning is timed."""
 
     servable = False
 
@@ -45,7 +44,7 @@ class _Timed:
 
 @dataclass
 class Trees:
-    """The slow candidates of churn, following a stream's boundaries.
+    """The slow candidates of churn, trained at a stream's boundaries.
 
     Parameters
     ----------
@@ -55,28 +54,28 @@ class Trees:
 
     tested: list[int]
     seed: int = 7
-    said: dict[int, dict[str, dict[str, float]]] = field(default_factory=dict)
+    predictions: dict[int, dict[str, dict[str, float]]] = field(default_factory=dict)
     """By day and name of model, the probability by customer."""
 
     def __post_init__(self) -> None:
         few = Settings().tree_labels
         self._samples = [
-            Sample([_Timed(one, f"{one.name}, {limit} a day") for one in sampled("churn", self.seed)], limit)
+            Sample([_Timed(tree, f"{tree.name}, {limit} a day") for tree in sampled("churn", self.seed)], limit)
             for limit in (few, MANY)
         ]
 
     @property
     def seconds(self) -> dict[str, float]:
-        """By name of model, seconds of the processor spent on learning."""
-        return {one.name: one.seconds for one in self._timed()}
+        """By name of model, CPU seconds spent on learning."""
+        return {tree.name: tree.seconds for tree in self._timed()}
 
     def spent(self) -> dict[str, float]:
-        """Return milliseconds a label by name of model, its successor's included."""
+        """Return milliseconds a label by name of model, including its successor's learning."""
         return {
-            one.name: 1e3 * one.seconds / max(sample.learned, 1)
+            tree.name: 1e3 * tree.seconds / max(sample.learned, 1)
             for sample in self._samples
-            for one in sample.candidates
-            if isinstance(one, _Timed)
+            for tree in sample.candidates
+            if isinstance(tree, _Timed)
         }
 
     def learned(self) -> list[int]:
@@ -84,28 +83,29 @@ class Trees:
         return [sample.learned for sample in self._samples]
 
     def follow(self, step: Step) -> None:
-        """Learn what matured at a boundary, then predict its snapshot if it is one that is tested."""
-        for one in step.judged:
-            if one.target == "churn":
-                order = np.random.default_rng([self.seed, step.boundary]).permutation(len(one.part.labels))
+        """Learn the labels that matured at a boundary, then predict its snapshot if it is a tested one."""
+        for judged in step.judged:
+            if judged.target == "churn":
+                order = np.random.default_rng([self.seed, step.boundary]).permutation(len(judged.part.labels))
                 for sample in self._samples:
-                    sample.follow(step.boundary, order, one.features, one.part.labels)
+                    sample.follow(step.boundary, order, judged.features, judged.part.labels)
         if step.boundary in self.tested:
             names = [name for chunk in step.taken for name in chunk.snapshot.customer_ids]
             inputs = np.concatenate([design(chunk.snapshot.features) for chunk in step.taken])
-            self.said[step.boundary] = {
-                one.name: dict(zip(names, sigmoid(one.logits(inputs)).tolist(), strict=True)) for one in self._timed()
+            self.predictions[step.boundary] = {
+                tree.name: dict(zip(names, sigmoid(tree.logits(inputs)).tolist(), strict=True))
+                for tree in self._timed()
             }
 
     def of(self, name: str, day: int, customers: list[str]) -> Floats:
-        """Return what a model said of these customers at a tested snapshot."""
-        return np.array([self.said[day][name][customer] for customer in customers])
+        """Return a model's predictions of these customers at a tested snapshot."""
+        return np.array([self.predictions[day][name][customer] for customer in customers])
 
     def _timed(self) -> list[_Timed]:
-        return [one for sample in self._samples for one in sample.candidates if isinstance(one, _Timed)]
+        return [tree for sample in self._samples for tree in sample.candidates if isinstance(tree, _Timed)]
 
 
 def mean(first: Floats, second: Floats) -> Floats:
-    """Return the probability half way between two, in logits."""
-    logits = [np.log(p / (1 - p)) for p in (np.clip(one, 0.001, 0.999) for one in (first, second))]
+    """Return the mean of two probabilities, taken in logits."""
+    logits = [np.log(p / (1 - p)) for p in (np.clip(side, 0.001, 0.999) for side in (first, second))]
     return np.asarray(1 / (1 + np.exp(-(logits[0] + logits[1]) / 2)))

@@ -1,14 +1,14 @@
-"""After the world has changed: in how many labels is the model back, beside one that does not adapt?
+"""Recovery from drift: after how many labels is the model good again, beside one that does not adapt?
 
-The simulator's customers change their ways on a known day. The stream engine and the learner run over its events in
-this process, as they would behind Kafka. Models are judged week by week of their predictions, on the same rows, beside
-the oracle (told all traits) and the observer (told the world's law, the change included, and what customers do; see
+The simulator's customers change their behaviour on a known day. The stream engine and the learner process its events
+in this process, as they would behind Kafka. Models are judged by week of their predictions, on the same rows, beside
+the oracle (knows all traits) and the observer (knows the world's law, including the change, and the events; see
 `benchmarks._observer`).
 
-No score made from activity comes within `MARGIN` of the oracle, before the change or after, so two questions are asked:
-when is the gap to the *oracle* within `MARGIN` of what it was before the change, and when is the gap to the *observer*
-within `MARGIN`? In ROC-AUC and in log-loss; for good means in nine of ten weeks that follow. Labels are those of
-the new world that had been learned when the first week of such predictions began.
+No score made from activity comes within `MARGIN` of the oracle, before the change or after, so two times are measured:
+when the gap to the *oracle* is within `MARGIN` of its value before the change, and when the gap to the *observer* is
+within `MARGIN`, in ROC-AUC and in log-loss. A model has recovered in a week if that holds in nine of ten weeks from
+then on. Labels are those of the new world that were learned when the first such week began.
 """
 
 import json
@@ -34,13 +34,13 @@ MARGIN = 0.02
 PACE = int(os.environ.get("BENCH_PACE", "1"))
 """`EBB_DRIFT_PACE` of the learner."""
 WEEK = 7
-"""Days of predictions that are judged together: fewer hold too few leavers for an AUC within a point."""
+"""Days of predictions that are judged together: fewer have too few churners for an AUC within a point."""
 BEFORE = 4
-"""Weeks before the change that say what was usual, the latest whose labels had matured by then."""
+"""Weeks before the change that give the usual gap: the latest ones whose labels had matured by then."""
 EVERY = 2
 STEADY = 0.9
 COURSES = ("frozen", "logistic", "nimble", "Ebb")
-"""The champion of the day of the change, never trained again; two candidates; what serves."""
+"""The champion on the day of the change, never trained again; two candidates; the champion at the time."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -51,10 +51,10 @@ class Course:
     area: dict[int, float] = field(default_factory=dict)
     loss: dict[int, float] = field(default_factory=dict)
 
-    def add(self, week: int, said: Floats, labels: npt.NDArray[np.uint8]) -> None:
+    def add(self, week: int, predictions: Floats, labels: npt.NDArray[np.uint8]) -> None:
         """Judge a week."""
-        self.area[week] = roc_auc(said, labels) or 0.0
-        self.loss[week] = float(log_losses(said, labels).mean())
+        self.area[week] = roc_auc(predictions, labels) or 0.0
+        self.loss[week] = float(log_losses(predictions, labels).mean())
 
 
 def main() -> None:
@@ -71,62 +71,64 @@ def _measure(kind: str) -> dict[str, dict[str, float | None]]:
             frozen.append(load(snapshots(learned, {}, stream.learner.requests, {})[-1]))
 
     world = World(7, CUSTOMERS, FIRST_DAY, shifts=Shifts([Shift(SHIFT_DAY, kind)]))
-    found = simulate(world, days=SHIFT_DAY + DAYS_AFTER, every=EVERY, pace=PACE, then=keep)
-    horizon = found.stream.settings.horizon_days
+    simulated = simulate(world, days=SHIFT_DAY + DAYS_AFTER, every=EVERY, pace=PACE, then=keep)
+    horizon = simulated.stream.settings.horizon_days
     courses = {name: Course() for name in ("oracle", "observer", *COURSES)}
     learned: dict[int, int] = {}
     base: dict[int, float] = {}
     usual = range(-BEFORE - horizon // WEEK, -(horizon // WEEK))
     for week in (*usual, *range(max(DAYS_AFTER - horizon, 0) // WEEK)):
         first = FIRST_DAY + SHIFT_DAY + week * WEEK
-        part = [one for one in found.stream.judged if first <= one.day < first + WEEK]
-        labels, said = _said(found, part, frozen[0] if week >= 0 else None)
+        part = [one for one in simulated.stream.judged if first <= one.day < first + WEEK]
+        labels, predictions = _predictions(simulated, part, frozen[0] if week >= 0 else None)
         for name, course in courses.items():
-            course.add(week, said[name], labels)
-        new = [one for one in found.stream.judged if FIRST_DAY + SHIFT_DAY <= one.day <= first - horizon]
+            course.add(week, predictions[name], labels)
+        new = [one for one in simulated.stream.judged if FIRST_DAY + SHIFT_DAY <= one.day <= first - horizon]
         learned[week], base[week] = sum(len(one.labels) for one in new), float(labels.mean())
-    champions = {one.day: str(one.champion) for one in found.stream.judged}
+    champions = {one.day: str(one.champion) for one in simulated.stream.judged}
     changes = [
         f"{champion} from day {day - FIRST_DAY - SHIFT_DAY:+d}"
         for day, champion in sorted(champions.items())
         if champion != champions.get(day - 1) and day > FIRST_DAY + SHIFT_DAY
     ]
     print(f"\n{CUSTOMERS:,} customers; {kind} on day {SHIFT_DAY}; its first labels mature {horizon} days later")
-    print(f"champion at the change {champions[FIRST_DAY + SHIFT_DAY]}; {', '.join(changes) or 'the same ever after'}")
+    print(f"champion at the change {champions[FIRST_DAY + SHIFT_DAY]}; {', '.join(changes) or 'unchanged after it'}")
     print(f"{'week':>6}{'labels':>9}{'churn':>7}" + "".join(f"{name:>17}" for name in courses) + "   ROC-AUC, log-loss")
     for week, count in learned.items():
         cells = "".join(f"{course.area[week]:>9.4f}{course.loss[week]:>8.4f}" for course in courses.values())
         print(f"{week:>+6}{count:>9,}{base[week]:>7.3f}{cells}")
-    told = {name: _recovery(courses, name, learned) for name in COURSES}
-    for name, one in told.items():
-        spelt = ", ".join(f"{key.replace('_', ' ')} {_labels(value)}" for key, value in one.items() if "back" in key)
+    recoveries = {name: _recovery(courses, name, learned) for name in COURSES}
+    for name, figures in recoveries.items():
+        spelt = ", ".join(
+            f"{key.replace('_', ' ')} {_labels(value)}" for key, value in figures.items() if "back" in key
+        )
         print(f"{name:9} {spelt}")
-    return told
+    return recoveries
 
 
-def _said(
-    found: Simulated, part: list[Judged], frozen: Scorer | None
+def _predictions(
+    simulated: Simulated, part: list[Judged], frozen: Scorer | None
 ) -> tuple[npt.NDArray[np.uint8], dict[str, Floats]]:
-    """Return labels, and what everybody says of the rows that the observer was asked about."""
-    keys, rows = found.followed(part)
+    """Return the labels and every course's predictions of the rows that the observer predicted."""
+    keys, rows = simulated.followed(part)
 
-    def told(name: str | None) -> Floats:
-        said = [one.told if name is None else one.said[name] for one in part]
-        return np.concatenate([one[chosen] for one, chosen in zip(said, rows, strict=True)]).astype(np.float64)
+    def predicted(name: str | None) -> Floats:
+        snapshots = [judged.champion_predictions if name is None else judged.predictions[name] for judged in part]
+        return np.concatenate([p[chosen] for p, chosen in zip(snapshots, rows, strict=True)]).astype(np.float64)
 
-    features = np.stack([found.stream.snapshots[day][name] for day, name in keys])
+    features = np.stack([simulated.stream.snapshots[day][name] for day, name in keys])
     return np.concatenate([one.labels[chosen] for one, chosen in zip(part, rows, strict=True)]), {
-        "oracle": np.array([found.oracle[day][name] for day, name in keys]),
-        "observer": np.array([found.observer[day][name] for day, name in keys]),
-        "frozen": told(None) if frozen is None else frozen.predict(features),
-        "logistic": told("logistic"),
-        "nimble": told("nimble"),
-        "Ebb": told(None),
+        "oracle": np.array([simulated.oracle[day][name] for day, name in keys]),
+        "observer": np.array([simulated.observer[day][name] for day, name in keys]),
+        "frozen": predicted(None) if frozen is None else frozen.predict(features),
+        "logistic": predicted("logistic"),
+        "nimble": predicted("nimble"),
+        "Ebb": predicted(None),
     }
 
 
 def _recovery(courses: dict[str, Course], name: str, learned: dict[int, int]) -> dict[str, float | None]:
-    """Return the gaps of a course before, at worst and at last, and the labels until it is back, None if never."""
+    """Return a course's gaps before, at worst and at the end, and the labels until it recovered; None if never."""
     mine, oracle, observer = courses[name], courses["oracle"], courses["observer"]
     weeks, before = [week for week in learned if week >= 0], [week for week in learned if week < 0]
     gaps = {
@@ -136,17 +138,17 @@ def _recovery(courses: dict[str, Course], name: str, learned: dict[int, int]) ->
     }
     usual = {key: float(np.mean([gap[week] for week in before])) for key, gap in gaps.items()}
     limits = {"oracle": usual["oracle"] + MARGIN, "observer": MARGIN, "observer_log_loss": MARGIN}
-    told: dict[str, float | None] = {}
+    figures: dict[str, float | None] = {}
     for key, gap in gaps.items():
-        told |= {
+        figures |= {
             f"gap_{key}_before": round(usual[key], 4),
             f"gap_{key}_worst": round(max(gap[week] for week in weeks), 4),
             f"gap_{key}_last": round(gap[weeks[-1]], 4),
         }
         near = np.array([gap[week] <= limits[key] for week in weeks])
-        back = next((place for place in np.flatnonzero(near).tolist() if near[place:].mean() >= STEADY), None)
-        told[f"back_{key}"] = None if back is None else learned[weeks[back]]
-    return told
+        back = next((index for index in np.flatnonzero(near).tolist() if near[index:].mean() >= STEADY), None)
+        figures[f"back_{key}"] = None if back is None else learned[weeks[back]]
+    return figures
 
 
 def _labels(count: float | None) -> str:

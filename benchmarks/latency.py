@@ -1,13 +1,13 @@
 """Milliseconds from an event's production to its alert at a WebSocket client, by the rate of events offered.
 
-An event that surely causes an alert: customers with one event four weeks ago stand in band high or critical; whoever
-of them acts falls to low, and that is told. The events of other customers make up the rate; they run through the same
-worker, which does everything that it always does: features and events into ClickHouse, checkpoints, sweeps. Each such
-customer is used once; the cool-down is off, because the rise to critical by which all of them are prepared would
-otherwise silence their fall. The load has a process and a schedule of its own.
+How an event is made to cause an alert: customers with one event four weeks ago are in band high or critical; a new
+event moves a customer to low, which raises an alert. The events of other customers make up the rate and are processed
+by the same worker, which does all its usual work: features and events into ClickHouse, checkpoints, sweeps. Each such
+customer is used once; the cool-down is off, because the earlier alert of the rise to critical would otherwise suppress
+the second one. The load has a separate process and a schedule of its own.
 
-An event was produced at the time that its Kafka record carries (whole milliseconds, rounded down); the time until the
-alert was scored (`raised_at`) tells what of the wait is the worker's and what the way from there to the client.
+An event was produced at the time that its Kafka record carries (whole milliseconds, rounded down); the time at which
+the alert was raised (`raised_at`) divides the latency into the worker's and that from there to the client.
 """
 
 import json
@@ -21,12 +21,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_END, Consumer
-from confluent_kafka import TopicPartition as Place
+from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from benchmarks._figures import metric, percentile, scrape, waits
+from benchmarks._figures import latencies_of, metric, percentile, scrape
 from benchmarks._load import offer, random_events
 from clickhouse.migrations import migrate
 from ebb.contracts.activity import encode_activity
@@ -44,13 +43,13 @@ PROBES_PER_SECOND = {100: 10, 1_000: 30, 5_000: 100}
 """Events offered per second → those of them that cause an alert: 10, 3 and 2 %, enough of each for a p99."""
 SECONDS = float(os.environ.get("BENCH_SECONDS", "20"))
 BURN_IN_SECONDS = float(os.environ.get("BENCH_BURN_IN", "20"))
-"""Left out: in its first twenty seconds of load a broker spends more on compiling itself than on records."""
+"""Left out: in its first twenty seconds of load the broker's JVM spends more on compilation than on records."""
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "20000"))
 SILENT_DAYS = 28
 ACTIVE_SECONDS = 3 * 86_400
-"""Everybody else was active in this time, and stands low."""
+"""All other customers were active in this time, and are in band low."""
 AHEAD_SECONDS = 1.0
-"""What the load is given to come by when it is made: its events lie at most so far in the future."""
+"""Time to prepare the load: its events are at most so far in the future."""
 PATIENCE_SECONDS = 120.0
 
 
@@ -62,19 +61,19 @@ def main() -> None:
         migrate(settings)
         sent = prepare(settings)
         worker, api = parts.worker(settings), parts.api(settings)
-        with Supervisor([worker, api], logs=settings.home / "logs", say=print):
-            _until(lambda: _taken_in(worker) >= sent, "the history was taken in")
+        with Supervisor([worker, api], logs=settings.home / "logs", report=print):
+            _until(lambda: _processed(worker) >= sent, "the history was processed")
             swept = _sweeps(worker)
             # The first of the two may have begun before.
             _until(lambda: _sweeps(worker) >= swept + 2, "all customers were scored again")
-            found = {}
+            latencies = {}
             for rate, per_second in PROBES_PER_SECOND.items():
-                found[rate] = measure(settings, rate, per_second)
+                latencies[rate] = measure(settings, rate, per_second)
     names = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
     print(
         json.dumps(
             {
-                name: {str(rate): round(percentile(list(all_ms), share), 1) for rate, all_ms in found.items()}
+                name: {str(rate): round(percentile(list(all_ms), share), 1) for rate, all_ms in latencies.items()}
                 for name, share in names.items()
             }
         )
@@ -82,13 +81,13 @@ def main() -> None:
 
 
 def prepare(settings: Settings) -> int:
-    """Send the history of all customers, the silent ones first; return how many events that took."""
+    """Send the history of all customers, the silent ones first; return the number of events."""
     now = time.time()
     begin = now - SILENT_DAYS * 86_400
     seconds = BURN_IN_SECONDS + SECONDS
     silent = [probe(rate, n) for rate, each in PROBES_PER_SECOND.items() for n in range(round(each * seconds))]
     with ActivityProducer(settings, source="load", linger_ms=50) as producer:
-        offer(producer, [(one, _body(f"first-{one}", one, begin)) for one in silent])
+        offer(producer, [(customer, _body(f"first-{customer}", customer, begin)) for customer in silent])
         offer(
             producer,
             random_events(
@@ -99,7 +98,7 @@ def prepare(settings: Settings) -> int:
 
 
 def measure(settings: Settings, rate: int, per_second: int) -> list[float]:
-    """Offer events at a rate to a system at rest; return the waits for the alerts after the burn-in, in ms."""
+    """Offer events at a rate to an idle system; return the latencies of the alerts after the burn-in, in ms."""
     ends = _ends(settings)
     alerts: dict[str, tuple[float, float]] = {}
     listening = threading.Event()
@@ -109,48 +108,57 @@ def measure(settings: Settings, rate: int, per_second: int) -> list[float]:
         listener.start()
         listening.wait(10)
         context = multiprocessing.get_context("spawn")
-        told: Any = context.SimpleQueue()
-        load = context.Process(target=run_load, args=(settings, rate, per_second, told))
+        results: Any = context.SimpleQueue()
+        load = context.Process(target=run_load, args=(settings, rate, per_second, results))
         load.start()
         load.join()
         if load.exitcode:
-            message = f"The load of {rate} events/s ended with {load.exitcode}; see above."
+            message = f"the load of {rate} events/s ended with exit code {load.exitcode}; see above"
             raise SystemExit(message)
-        behind = told.get()
+        behind = results.get()
         sent = _produced(settings, ends, rate)
         deadline = time.monotonic() + 10
         while len(alerts.keys() & sent.keys()) < len(sent) and time.monotonic() < deadline:
             time.sleep(0.1)
     since = min(sent.values()) + BURN_IN_SECONDS
-    found, missing = waits(sent, {one: came for one, (came, _) in alerts.items()}, since=since)
-    scored, _ = waits(sent, {one: raised for one, (_, raised) in alerts.items()}, since=since)
-    onward = [whole - part for whole, part in zip(found, scored, strict=True)]
+    latencies, missing = latencies_of(sent, {key: arrived for key, (arrived, _) in alerts.items()}, since=since)
+    scored, _ = latencies_of(sent, {key: raised for key, (_, raised) in alerts.items()}, since=since)
+    onward = [whole - part for whole, part in zip(latencies, scored, strict=True)]
     if missing:
-        message = f"{len(missing)} of {len(missing) + len(found)} alerts did not come, the first for {missing[0]}."
+        message = (
+            f"{len(missing)} of {len(missing) + len(latencies)} alerts did not arrive, the first that of {missing[0]}"
+        )
         raise SystemExit(message)
-    print(f"{rate:>6,} events/s offered: {len(found)} alerts, none missing; load at most {behind * 1000:.0f} ms behind")
-    for name, values in (("produced -> client", found), ("produced -> scored", scored), ("scored -> client", onward)):
+    print(
+        f"{rate:>6,} events/s offered: {len(latencies)} alerts, none missing; "
+        f"load at most {behind * 1000:.0f} ms behind"
+    )
+    for name, values in (
+        ("produced -> client", latencies),
+        ("produced -> scored", scored),
+        ("scored -> client", onward),
+    ):
         p50, p95, p99 = (percentile(values, share) for share in (0.5, 0.95, 0.99))
         print(f"       {name:<20} p50 {p50:7.1f}   p95 {p95:7.1f}   p99 {p99:7.1f}   worst {max(values):7.1f} ms")
-    return found
+    return latencies
 
 
-def run_load(settings: Settings, rate: int, per_second: int, told: Any) -> None:
-    """Offer the events of a rate, the silent customers' spread evenly among them; tell how far it was behind."""
+def run_load(settings: Settings, rate: int, per_second: int, results: Any) -> None:
+    """Offer the events of a rate, with the silent customers' spread evenly; put its largest delay into `results`."""
     seconds = BURN_IN_SECONDS + SECONDS
     count, probes = round(rate * seconds), round(per_second * seconds)
     begin = time.time() + AHEAD_SECONDS
     events = random_events(count, customers=CUSTOMERS, seed=rate, begin=begin, span_seconds=seconds)
     for number in range(probes):
-        place = number * count // probes
+        index = number * count // probes
         customer_id = probe(rate, number)
-        events[place] = (customer_id, _body(f"back-{customer_id}", customer_id, begin + place / rate))
+        events[index] = (customer_id, _body(f"back-{customer_id}", customer_id, begin + index / rate))
     with ActivityProducer(settings, source="load", linger_ms=0) as producer:
-        told.put(offer(producer, events, rate=rate).behind)
+        results.put(offer(producer, events, rate=rate).behind)
 
 
 def probe(rate: int, number: int) -> str:
-    """Return the id of a silent customer who comes back under a rate."""
+    """Return the id of a silent customer who returns under a rate."""
     return f"silent-{rate}-{number:06d}"
 
 
@@ -161,14 +169,14 @@ def _body(event_id: str, customer_id: str, at: float) -> bytes:
 def _listen(socket: Any, alerts: dict[str, tuple[float, float]], listening: threading.Event) -> None:
     try:
         for text in socket:
-            came = time.time()
+            arrived = time.time()
             message = json.loads(text)
             if message["type"] == "subscribed":
                 listening.set()
             elif message["type"] == "alert":
                 data = message["data"]
                 raised = datetime.fromisoformat(data["raised_at"]).timestamp()
-                alerts.setdefault(data["customer_id"], (came, raised))
+                alerts.setdefault(data["customer_id"], (arrived, raised))
     except ConnectionClosed:
         return
 
@@ -176,24 +184,24 @@ def _listen(socket: Any, alerts: dict[str, tuple[float, float]], listening: thre
 def _produced(settings: Settings, ends: dict[int, int], rate: int) -> dict[str, float]:
     """Return when the event of each silent customer of a rate was produced."""
     mine = f"silent-{rate}-".encode()
-    found = {}
+    produced = {}
     for record in read_to_end(settings, settings.topics.activity, range(settings.partitions)):
         key = record.key()
         offset, partition = int(record.offset() or 0), int(record.partition() or 0)
         if isinstance(key, bytes) and key.startswith(mine) and offset >= ends[partition]:
-            found[key.decode()] = record.timestamp()[1] / 1000
-    return found
+            produced[key.decode()] = record.timestamp()[1] / 1000
+    return produced
 
 
 def _ends(settings: Settings) -> dict[int, int]:
     consumer = Consumer(client_config(settings, group_id="bench", enable_auto_commit=False))
-    places = [Place(settings.topics.activity, number, OFFSET_END) for number in range(settings.partitions)]
-    ends = {place.partition: consumer.get_watermark_offsets(place, timeout=10)[1] for place in places}
+    partitions = [TopicPartition(settings.topics.activity, number, OFFSET_END) for number in range(settings.partitions)]
+    ends = {each.partition: consumer.get_watermark_offsets(each, timeout=10)[1] for each in partitions}
     consumer.close()
     return ends
 
 
-def _taken_in(worker: parts.ManagedProcess) -> float:
+def _processed(worker: parts.ManagedProcess) -> float:
     text = scrape(worker)
     return sum(metric(text, "ebb_events_total", result=result) for result in ("accepted", "late"))
 
@@ -206,7 +214,7 @@ def _until(holds: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
         if time.monotonic() > deadline:
-            message = f"It did not come about within {PATIENCE_SECONDS:.0f} s that {what}."
+            message = f"waited {PATIENCE_SECONDS:.0f} s in vain until {what}"
             raise SystemExit(message)
         time.sleep(0.5)
 

@@ -2,8 +2,8 @@
 
 The learner: blocks in, every candidate predicts the snapshots, labels are judged and learned, calibration, champion,
 drift and validation follow; measured without Kafka and ClickHouse, rolling measures and model snapshots once a
-boundary included. The trees learn a sample, so that they cost so many milliseconds a boundary, whatever the number of
-labels. Seconds are those of the processor, of all threads together: labels per second and core. Bare: one logistic
+boundary included. The trees learn a sample, so that their milliseconds a boundary do not depend on the number of
+labels. Seconds are CPU seconds of all threads: labels per second and core. Bare: one logistic
 regression with a standard scaler of River learns the same design matrix in mini-batches of the same size, and does
 nothing else.
 """
@@ -29,7 +29,7 @@ from online_ml.registry import model_config, snapshots
 from online_ml.scoring.inputs import INPUTS, design
 
 ROWS = int(os.environ.get("BENCH_ROWS", "4000"))
-"""Customers snapshotted a boundary."""
+"""Customers in the snapshot of each boundary."""
 BOUNDARIES = int(os.environ.get("BENCH_BOUNDARIES", "40"))
 FIRST_DAY = 20_000
 SETTINGS = Settings(partitions=1)
@@ -60,9 +60,9 @@ def main() -> None:
 
 
 def _features(day: int) -> npt.NDArray[np.float32]:
-    found = np.random.default_rng(day).gamma(1.0, 4.0, (ROWS, WIDTH)).astype(np.float32)
-    found[:, INDEX["tenure_days"]] += found[:, INDEX["recency_days"]] + 30
-    return found
+    features = np.random.default_rng(day).gamma(1.0, 4.0, (ROWS, WIDTH)).astype(np.float32)
+    features[:, INDEX["tenure_days"]] += features[:, INDEX["recency_days"]] + 30
+    return features
 
 
 def _labels(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.uint8]:
@@ -90,9 +90,9 @@ def _boundary(day: int) -> Iterator[Block]:
 
 
 def _learner(settings: Settings) -> tuple[int, float]:
-    """Return labels learned and the seconds that it took, making the blocks not counted."""
+    """Return the labels learned and the seconds taken, without those of making the blocks."""
     learner = Learner(settings)
-    validators = {target: Validator(target, Policy.of(settings), 7) for target in learner.targets}
+    validators = {name: Validator(name, Policy.of(settings), 7) for name in learner.targets}
     learned, seconds, offset = 0, 0.0, 0
     for day in range(FIRST_DAY, FIRST_DAY + BOUNDARIES):
         blocks = list(_boundary(day))
@@ -102,11 +102,11 @@ def _learner(settings: Settings) -> tuple[int, float]:
             offset += 1
         while (step := learner.advance()) is not None:
             for judged in step.judged:
-                one, validator = learner.targets[judged.target], validators[judged.target]
-                validator.day(judged.part, one.names)
-                rolling = validator.rolling(one.window, one.names, champion=one.champion)
-                validator.by_segment(one.window, one.names, {"logistic", "served"})
-                snapshots(one, rolling, learner.requests, model_config(judged.target, settings))
+                target, validator = learner.targets[judged.target], validators[judged.target]
+                validator.day(judged.part, target.names)
+                rolling = validator.rolling(target.window, target.names, champion=target.champion)
+                validator.by_segment(target.window, target.names, {"logistic", "served"})
+                snapshots(target, rolling, learner.requests, model_config(judged.target, settings))
                 learned += len(judged.part.labels)
         seconds += time.process_time() - began
     return learned, seconds

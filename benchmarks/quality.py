@@ -1,9 +1,9 @@
-"""How good Ebb's predictions are, each made before its label could be known, beside what they should beat.
+"""Quality of Ebb's predictions, each made before its label could be known, beside the baselines.
 
-Recorded logs (EBB_DATA names their folder; what is not there is said and left out): Ebb's own progressive predictions,
+Recorded logs (EBB_DATA names their folder; missing ones are listed and left out): Ebb's own progressive predictions,
 through the real engine and learner, on the same customers and snapshots as recency, count, gradient boosting trained
-once, and gradient boosting trained again at each test snapshot on everything known by then. A table without dates: one
-progressive pass over each of ten shuffles. The simulator: the gap to its oracle. Two worlds with nothing to know.
+once, and gradient boosting trained again at each test snapshot on all labels known by then. A table without dates: one
+progressive pass over each of ten shuffles. The simulator: the gap to its oracle. Two worlds without any signal.
 """
 
 import json
@@ -22,7 +22,7 @@ LOGS = ("cdnow", "online_retail", "gamelaunch")
 TELCO = "WA_Fn-UseC_-Telco-Customer-Churn.csv.gz"
 SHUFFLES = 10
 LEARNING_SHARE = 0.2
-"""Of a pass over a table, what is predicted but not judged."""
+"""Share of a pass over a table that is predicted but not judged."""
 
 
 def main() -> None:
@@ -43,8 +43,8 @@ def main() -> None:
     area, low, high = null(memoryless(), name="a memoryless world")
     figures |= {"null_auc": round(area, 4), "null_interval": [round(low, 4), round(high, 4)]}
     if "online_retail" not in absent:
-        dealt = _logs.stream(_logs.read("online_retail"), shuffled=1)
-        area, low, high = null(dealt, name="online_retail, labels dealt out anew")
+        permuted = _logs.stream(_logs.read("online_retail"), shuffled=1)
+        area, low, high = null(permuted, name="online_retail, labels permuted")
         figures |= {"null_auc_shuffled": round(area, 4), "null_interval_shuffled": [round(low, 4), round(high, 4)]}
     if absent:
         print(
@@ -63,14 +63,14 @@ def telco() -> dict[str, object]:
     first = int(LEARNING_SHARE * len(labels))
     print(f"\ntelco: {len(labels):,} rows, {table.inputs.shape[1]} inputs, churn {labels.mean():.3f}")
     for number, run in enumerate(passes(table.inputs, labels, shuffles=SHUFFLES, seed=7, trees=False)):
-        said, truth = run.predicted["logistic"][first:], run.labels[first:]
-        areas.append(roc_auc(said, truth) or 0.0)
-        shares.append(float(((said >= 0.5) == truth).mean()))
+        predictions, truth = run.predicted["logistic"][first:], run.labels[first:]
+        areas.append(roc_auc(predictions, truth) or 0.0)
+        shares.append(float(((predictions >= 0.5) == truth).mean()))
         print(f"  shuffle {number}: ROC-AUC {areas[-1]:.4f}, accuracy {shares[-1]:.4f}")
     [run] = passes(table.inputs, labels, shuffles=1, seed=7)
-    for name, said in run.predicted.items():
+    for name, predictions in run.predicted.items():
         left = f" ({run.skipped[name]:,} rows too many to learn)" if run.skipped.get(name) else ""
-        print(f"  first shuffle, {name:10} ROC-AUC {roc_auc(said[first:], run.labels[first:]):.4f}{left}")
+        print(f"  first shuffle, {name:10} ROC-AUC {roc_auc(predictions[first:], run.labels[first:]):.4f}{left}")
     return {"telco_auc": round(statistics.mean(areas), 4), "telco_accuracy": round(statistics.mean(shares), 4)}
 
 

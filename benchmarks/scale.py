@@ -1,13 +1,13 @@
-"""What customers cost one worker: memory, sweeps, checkpoints, recovery, throughput, by their number.
+"""Cost of customers for one worker: memory, sweeps, checkpoints, recovery and throughput, by their number.
 
-Bytes a customer: how much more private memory (USS) a worker has that keeps so many customers and has nothing left to
-do, than a worker with the same settings that has not seen an event. Everything is in it: columns grown by doubling,
-ids and their index, the duplicate windows, the served scores, what the allocator keeps of polls, inserts and
-checkpoints that are over. What does not grow with the customers is told apart by the slope between two numbers of them.
+Bytes a customer: the private memory (USS) of an idle worker with so many customers, minus that of a worker with the
+same settings and no event, by customer. It includes columns grown by doubling, ids and their index, the duplicate
+windows, the served scores, and what the allocator keeps of past polls, inserts and checkpoints. The slope between two
+numbers of customers leaves out what does not grow with them.
 
-Recovery: a fresh process reads all partitions of the state topic and puts them together, up to being able to take the
-next event; in it memory is measured too, before and after, and a sweep without any waiting in between. The sweep of the
-JSON line is the live worker's own figure (`ebb_sweep_seconds`).
+Recovery: a new process reads all partitions of the state topic and restores them, until it could process the next
+event; its memory is measured before and after, and a sweep without any waiting. The sweep of the JSON line is the live
+worker's own metric (`ebb_sweep_seconds`).
 """
 
 import gc
@@ -33,7 +33,7 @@ from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
 from ebb_cli.local import parts
 from ebb_cli.local.supervisor import Supervisor
-from ebb_cli.local.system import services, silent
+from ebb_cli.local.system import ignore, services
 from producers.activity_producer import ActivityProducer
 from producers.simulator.population import CHANNELS, COUNTRIES
 from stream_processors.partition import PartitionWorker
@@ -48,7 +48,7 @@ SLICE = 100_000
 """Events held in memory before they are sent."""
 SPAN_SECONDS = 2 * 86_400
 QUIET_SECONDS = 8.0
-"""Without an event for so long, checkpoints and inserts are over."""
+"""Time without an event after which checkpoints and inserts are done."""
 PATIENCE_SECONDS = 600.0
 
 
@@ -63,17 +63,17 @@ def main() -> None:
         for number in NUMBERS:
             settings = _space(base, f"of{number}")
             _fill(settings, number)
-            found, used[number] = _live(settings, number)
-            found |= _restored(settings, number)
-            found["bytes_per_customer"] = round((used[number] - empty) / number, 1)
+            measured, used[number] = _live(settings, number)
+            measured |= _restored(settings, number)
+            measured["bytes_per_customer"] = round((used[number] - empty) / number, 1)
             for name in names:
-                figures[name][str(number)] = found[name]
+                figures[name][str(number)] = measured[name]
             print(
-                f"{number:>9,} customers: {found['bytes_per_customer']:,.0f} bytes each, "
-                f"sweep {found['sweep_s']:.3f} s ({found['sweep_alone_s']:.3f} s alone), "
-                f"recovery {found['recovery_s']:.2f} s, checkpoint "
-                f"{found['checkpoint_mb']:.1f} MB, {found['events_per_s']:,.0f} events/s; restored alone "
-                f"{found['restored_bytes']:,.0f} bytes each",
+                f"{number:>9,} customers: {measured['bytes_per_customer']:,.0f} bytes each, "
+                f"sweep {measured['sweep_s']:.3f} s ({measured['sweep_alone_s']:.3f} s alone), "
+                f"recovery {measured['recovery_s']:.2f} s, checkpoint "
+                f"{measured['checkpoint_mb']:.1f} MB, {measured['events_per_s']:,.0f} events/s; restored alone "
+                f"{measured['restored_bytes']:,.0f} bytes each",
                 flush=True,
             )
     for few, many in pairwise(NUMBERS):
@@ -90,7 +90,7 @@ def _space(base: Settings, namespace: str) -> Settings:
 
 
 def _fill(settings: Settings, number: int) -> None:
-    """Send one event of every customer, in no order of theirs, then events of any."""
+    """Send one event of every customer, then events of random customers."""
     begin, half = time.time() - SPAN_SECONDS, SPAN_SECONDS / 2
     with ActivityProducer(settings, source="load", linger_ms=50) as producer:
         for start in range(0, number, SLICE):
@@ -117,38 +117,38 @@ def _first(number: int, at: float) -> tuple[str, bytes]:
 
 def _empty(settings: Settings) -> int:
     worker = parts.worker(settings)
-    with Supervisor([worker], logs=settings.home / "logs", say=silent):
+    with Supervisor([worker], logs=settings.home / "logs", report=ignore):
         time.sleep(QUIET_SECONDS)
         return _own_memory(worker)
 
 
 def _live(settings: Settings, number: int) -> tuple[dict[str, float], int]:
-    """Let a worker take in a filled topic; return its figures and its memory once it has nothing left to do."""
+    """Run a worker on a filled topic; return its figures, and its memory once it is idle."""
     worker, events = parts.worker(settings), number + EVENTS
-    with Supervisor([worker], logs=settings.home / "logs", say=silent):
+    with Supervisor([worker], logs=settings.home / "logs", report=ignore):
         first: tuple[float, float] | None = None
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (done := _done(text := scrape(worker))) < events or first is None:
             if first is None and done > 0:
                 first = (time.perf_counter(), done)
-            _still(deadline, f"{events:,} events were taken in ({done:,.0f} were)")
+            _check_deadline(deadline, f"{events:,} events were processed ({done:,.0f} were)")
             time.sleep(0.05)
         rate = (done - first[1]) / max(time.perf_counter() - first[0], 1e-9)
         time.sleep(QUIET_SECONDS)
-        # The one that runs may have begun under load, when sweeps stand back for events.
+        # The present sweep may have begun under load, when sweeps yield to events.
         begun = metric(scrape(worker), "ebb_sweep_seconds_count")
         while metric(before := scrape(worker), "ebb_sweep_seconds_count") < begun + 1:
-            _still(deadline, "a sweep ended")
+            _check_deadline(deadline, "a sweep ended")
             time.sleep(0.2)
         swept = metric(before, "ebb_sweep_seconds_count")
         while metric(text := scrape(worker), "ebb_sweep_seconds_count") < swept + 2:
-            _still(deadline, "two sweeps ended")
+            _check_deadline(deadline, "two sweeps ended")
             time.sleep(0.2)
         sweeps = metric(text, "ebb_sweep_seconds_count") - swept
         seconds = metric(text, "ebb_sweep_seconds_sum") - metric(before, "ebb_sweep_seconds_sum")
         kept = metric(text, "ebb_customers")
         if kept != number:
-            message = f"The worker keeps {kept:,.0f} customers where {number:,} were sent."
+            message = f"the worker has {kept:,.0f} customers, but {number:,} were sent"
             raise SystemExit(message)
         return {"events_per_s": round(rate), "sweep_s": round(seconds / sweeps, 4)}, _own_memory(worker)
 
@@ -159,19 +159,19 @@ def _restored(settings: Settings, number: int) -> dict[str, float]:
         key, body = record.key(), record.value()
         latest[int(record.partition() or 0), bytes(key or b"")] = len(body or b"")
     context = multiprocessing.get_context("spawn")
-    told: Any = context.SimpleQueue()
-    process = context.Process(target=recover, args=(settings, number, told))
+    results: Any = context.SimpleQueue()
+    process = context.Process(target=recover, args=(settings, number, results))
     process.start()
     process.join()
     if process.exitcode:
-        message = f"The recovery of {number:,} customers ended with {process.exitcode}; see above."
+        message = f"the recovery of {number:,} customers ended with exit code {process.exitcode}; see above"
         raise SystemExit(message)
-    found: dict[str, float] = told.get()
-    return {"checkpoint_mb": round(sum(latest.values()) / 1e6, 2)} | found
+    figures: dict[str, float] = results.get()
+    return {"checkpoint_mb": round(sum(latest.values()) / 1e6, 2)} | figures
 
 
-def recover(settings: Settings, number: int, told: Any) -> None:
-    """Restore all partitions in this process, sweep them; tell what it took."""
+def recover(settings: Settings, number: int, results: Any) -> None:
+    """Restore all partitions in this process and sweep them; put the figures into `results`."""
     publisher, sink, models = Publisher(settings), Sink(), ModelFollower(settings)
     gc.collect()
     before = psutil.Process().memory_full_info().uss
@@ -185,13 +185,13 @@ def recover(settings: Settings, number: int, told: Any) -> None:
     after = psutil.Process().memory_full_info().uss
     kept = sum(len(worker.engine.state) for worker in workers)
     if kept != number:
-        message = f"{kept:,} customers were restored where {number:,} were kept."
+        message = f"{kept:,} customers were restored, but {number:,} were sent"
         raise SystemExit(message)
     for worker in workers:
         worker.has_backlog = False
     scores = ScorePublisher(settings, publisher=publisher, sink=sink, models=models)
     sweeps = []
-    for _ in range(2):  # the first tells what moved since the live worker's last
+    for _ in range(2):  # the first publishes what changed since the live worker's last
         began = time.perf_counter()
         for worker in workers:
             for rows in worker.sweep_ranges():
@@ -200,7 +200,7 @@ def recover(settings: Settings, number: int, told: Any) -> None:
         sweeps.append(time.perf_counter() - began)
         sink.take()
     publisher.flush()
-    told.put(
+    results.put(
         {
             "recovery_s": round(recovery, 3),
             "sweep_alone_s": round(sweeps[-1], 4),
@@ -214,13 +214,13 @@ def _done(text: str) -> float:
 
 
 def _own_memory(worker: parts.ManagedProcess) -> int:
-    """Return the bytes that only a worker's process has."""
+    """Return the private memory of a worker's process, bytes."""
     return int(process_of(worker).memory_full_info().uss)
 
 
-def _still(deadline: float, what: str) -> None:
+def _check_deadline(deadline: float, what: str) -> None:
     if time.monotonic() > deadline:
-        message = f"It did not come about within {PATIENCE_SECONDS:.0f} s that {what}."
+        message = f"waited {PATIENCE_SECONDS:.0f} s in vain until {what}"
         raise SystemExit(message)
 
 

@@ -1,11 +1,11 @@
-"""What the API holds: look-ups of scores beside a bare FastAPI "hello", and WebSocket clients under score changes.
+"""Capacity of the API: look-ups of scores beside a bare FastAPI "hello", and WebSocket clients under score changes.
 
 The API runs as in production and reads its customers from the scores topic. The load comes from another process
-(`benchmarks._callers`), on the same machine, so the two share its processors. "Hello" runs under the same server with
-the same settings, one after the other with the look-ups and in turns, so compare the ratio.
+(`benchmarks._callers`) on the same machine, so the two share its processors. "Hello" runs under the same server with
+the same settings, and alternates with the look-ups, so compare the ratio.
 
-Each of the clients follows `BENCH_FOLLOWED` customers, so a change goes to so many clients. Besides them one client
-subscribes to everything and never reads, and `BENCH_PASSERS` come and go.
+Each client follows `BENCH_FOLLOWED` customers, so a change goes to so many clients. Besides them one client subscribes
+to all scores and never reads, and `BENCH_PASSERS` clients connect and disconnect.
 """
 
 import json
@@ -36,7 +36,7 @@ RATE = int(os.environ.get("BENCH_RATE", "1000"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "20"))
 CONNECTIONS = 50
 TURNS = 3
-"""Peak rates are taken so often, hello and look-up in turns; the median of the ratios counts."""
+"""Number of measurements of the peak rates, hello and look-up alternately; the median of the ratios counts."""
 PEAK_SECONDS = float(os.environ.get("BENCH_PEAK_SECONDS", "5"))
 CLIENTS = int(os.environ.get("BENCH_CLIENTS", "1000"))
 FOLLOWED = int(os.environ.get("BENCH_FOLLOWED", "10"))
@@ -51,7 +51,7 @@ def main() -> None:
         create_topics(settings)
         migrate(settings)
         logs = settings.home / "logs"
-        with Supervisor([parts.api(settings)], logs=logs, say=print):
+        with Supervisor([parts.api(settings)], logs=logs, report=print):
             empty = _resident(settings)
         _fill(settings)
         port = free_port()
@@ -62,12 +62,12 @@ def main() -> None:
             parts.environment(settings),
             lambda: parts.responds(f"{hello}/hello"),
         )
-        with Supervisor([parts.api(settings), bare], logs=logs, say=print):
-            held = _resident(settings)
+        with Supervisor([parts.api(settings), bare], logs=logs, report=print):
+            filled = _resident(settings)
             print(
-                f"memory of the API             {held / 2**20:>8,.0f} MiB with {CUSTOMERS:,} customers held, ", end=""
+                f"memory of the API             {filled / 2**20:>8,.0f} MiB with {CUSTOMERS:,} customers held, ", end=""
             )
-            print(f"{empty / 2**20:,.0f} MiB with none: {(held - empty) / CUSTOMERS:,.0f} bytes each")
+            print(f"{empty / 2**20:,.0f} MiB with none: {(filled - empty) / CUSTOMERS:,.0f} bytes each")
             figures = {**_look_ups(settings, hello), **_streams(settings)}
             print(f"memory of the API at the end  {_resident(settings) / 2**20:>8,.0f} MiB")
     print(json.dumps(figures))
@@ -100,45 +100,45 @@ def _look_ups(settings: Settings, bare: str) -> dict[str, float]:
 def _peak(settings: Settings, call: dict[str, Any]) -> tuple[float, float]:
     """Return how many calls a second are answered, and the processor time of each in µs."""
     before = _cpu(call["url"])
-    told = _call(settings, "rest", **call, rate=0, seconds=PEAK_SECONDS)
-    return told["per_s"], (_cpu(call["url"]) - before) / told["calls"] * 1e6
+    figures = _call(settings, "rest", **call, rate=0, seconds=PEAK_SECONDS)
+    return figures["per_s"], (_cpu(call["url"]) - before) / figures["calls"] * 1e6
 
 
 def _streams(settings: Settings) -> dict[str, float]:
     url = parts.api_url(settings)
     load = {"clients": CLIENTS, "followed": FOLLOWED, "rate": RATE, "seconds": SECONDS, "passers": PASSERS}
     before, sent = _cpu(url), _metric(url, _SENT)
-    told = _call(settings, "streams", url=f"{url.replace('http', 'ws', 1)}/v1/stream", **load)
+    figures = _call(settings, "streams", url=f"{url.replace('http', 'ws', 1)}/v1/stream", **load)
     cost, sent = _cpu(url) - before, _metric(url, _SENT) - sent
-    print(f"{CLIENTS:,} clients, {told['changes_per_s']:,.0f} changes/s, ", end="")
-    print(f"{told['deliveries_per_s']:,.0f} deliveries/s: ", end="")
-    print(f"p50 {told['p50_ms']:.0f} ms, p99 {told['p99_ms']:.0f} ms, worst {told['worst_ms']:.0f} ms; ", end="")
-    print(f"{told['missing']:.0f} of {told['deliveries'] + told['missing']:,.0f} missing, ", end="")
+    print(f"{CLIENTS:,} clients, {figures['changes_per_s']:,.0f} changes/s, ", end="")
+    print(f"{figures['deliveries_per_s']:,.0f} deliveries/s: ", end="")
     print(
-        f"{told['disordered']:.0f} out of order, {told['lost']:.0f} clients cut off, {told['visits']:.0f} visits; ",
-        end="",
+        f"p50 {figures['p50_ms']:.0f} ms, p99 {figures['p99_ms']:.0f} ms, worst {figures['worst_ms']:.0f} ms; ", end=""
     )
-    print(f"the load took {told['busy']:.2f} of a core; ", end="")
+    print(f"{figures['missing']:.0f} of {figures['deliveries'] + figures['missing']:,.0f} missing, ", end="")
+    print(f"{figures['disordered']:.0f} out of order, {figures['lost']:.0f} clients cut off, ", end="")
+    print(f"{figures['visits']:.0f} visits; ", end="")
+    print(f"the load took {figures['busy']:.2f} of a core; ", end="")
     print(f"processor time: {cost:.1f} s for {sent:,.0f} messages sent, {cost / max(1.0, sent) * 1e6:.0f} µs each")
-    return {"ws_p99_ms": round(told["p99_ms"], 1), "ws_missing": int(told["missing"] + told["disordered"])}
+    return {"ws_p99_ms": round(figures["p99_ms"], 1), "ws_missing": int(figures["missing"] + figures["disordered"])}
 
 
-def _call(settings: Settings, what: str, **told: Any) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks._callers", what, json.dumps(told)]
+def _call(settings: Settings, load: str, **options: Any) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks._callers", load, json.dumps(options)]
     done = subprocess.run(command, env=parts.environment(settings), stdout=subprocess.PIPE, check=True, text=True)
     figures: dict[str, float] = json.loads(done.stdout)
     return figures
 
 
 def _metric(url: str, name: str) -> float:
-    """Return a metric of a process, 0 if it has not been counted yet."""
-    said = httpx.get(f"{url}/metrics", trust_env=False, timeout=30).text
-    found = re.search(rf"^{re.escape(name)} (\S+)", said, re.MULTILINE)
-    return float(found[1]) if found else 0.0
+    """Return a metric of a process; 0 if it is not exported yet."""
+    text = httpx.get(f"{url}/metrics", trust_env=False, timeout=30).text
+    match = re.search(rf"^{re.escape(name)} (\S+)", text, re.MULTILINE)
+    return float(match[1]) if match else 0.0
 
 
 def _cpu(url: str) -> float:
-    """Return the processor seconds that a process has used."""
+    """Return the CPU seconds that a process has used."""
     return _metric(url, "process_cpu_seconds_total")
 
 

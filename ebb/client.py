@@ -39,7 +39,7 @@ class Gap:
 
 
 class Stream:
-    """Scores and alerts of an API as they come.
+    """Scores and alerts of an API as they are published.
 
     It reconnects when the connection is cut or falls silent, and resumes where it was. Where the API cannot replay
     what was missed (it was restarted, or another replica answers), alerts are fetched by REST, and a `Gap` names what
@@ -50,7 +50,7 @@ class Stream:
     url
         Where the API is: `http://127.0.0.1:8000`.
     api_key
-        A key that may read, if the API asks for one.
+        A key that may read, if the API requires one.
     topics
         Of `scores` and `alerts`.
     bands, customers, countries
@@ -61,7 +61,7 @@ class Stream:
         Seconds to try before the first answer.
     patience_seconds
         Seconds to try again after a disconnect; for ever by default.
-    say
+    report
         Called with a sentence when the connection is made or lost.
 
     Raises
@@ -90,7 +90,7 @@ class Stream:
         minimum: float | None = None,
         start_seconds: float = 10.0,
         patience_seconds: float = math.inf,
-        say: Callable[[str], None] | None = None,
+        report: Callable[[str], None] | None = None,
     ) -> None:
         self.url = url.rstrip("/").replace("ws", "http", 1) if url.startswith("ws") else url.rstrip("/")
         self.cuts = 0
@@ -104,11 +104,11 @@ class Stream:
         self._key = api_key
         self._topics = sorted(set(topics))
         self._start_seconds, self._patience_seconds = start_seconds, patience_seconds
-        self._say = say or (lambda _: None)
+        self._report = report or (lambda _: None)
         # Loopback is never reached by a proxy, whatever the environment sets.
         self._proxied = urlsplit(self.url).hostname not in LOOPBACK
         self._known: OrderedDict[str, None] | None = None
-        """Ids of alerts that were yielded, or raised before the iteration; None before that is known."""
+        """Ids of alerts that were yielded, or raised before the iteration; None until they were fetched."""
         self._alerts_pending = "alerts" in self._topics
         """Whether alerts must be fetched that no connection sent."""
         self._resume_failed = False
@@ -120,7 +120,7 @@ class Stream:
         self._iterator: AsyncGenerator[Score | Alert | Gap, None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin; the connection is made by the iteration."""
+        """Return the stream; the iteration connects."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -157,14 +157,14 @@ class Stream:
             except InvalidStatus as error:
                 why = self._check(error.response.status_code, "the handshake was refused")
             except (OSError, TimeoutError, InvalidHandshake, httpx.TransportError) as error:
-                why = str(error) or "it fell silent"
+                why = str(error) or "no message arrived in time"
             patience = self._start_seconds if self.position is None else self._patience_seconds
             if time.monotonic() - received_at > patience:
                 what = f"{self.url} does not answer: {why}."
                 raise UnavailableError(what, "Start Ebb by `make demo` or `ebb up`, or name its port by EBB_API_PORT.")
             if self._attempts == 0 and self.position is not None:
                 self.cuts += 1
-                self._say(f"The connection to {self.url} is lost ({why}); trying again.")
+                self._report(f"The connection to {self.url} is lost ({why}); trying again.")
             await asyncio.sleep(random.uniform(0, min(LONGEST_WAIT, 0.5 * 2.0 ** min(self._attempts, 6))))  # noqa: S311
             self._attempts += 1
 
@@ -188,7 +188,7 @@ class Stream:
                 self._resume_failed, self._alerts_pending = True, "alerts" in self._topics
             # Two heartbeats lost and part of a third.
             self._silence = 2.5 * message["heartbeat_seconds"] + 1
-            self._say(f"{'Watching' if self.position is None else 'Back at'} {self.url}.")
+            self._report(f"{'Watching' if self.position is None else 'Back at'} {self.url}.")
             self._attempts = 0
         if self._alerts_pending or (kind == "heartbeat" and self._recheck):
             items = await self._catch_up()
@@ -223,10 +223,10 @@ class Stream:
         async with httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=self._proxied, timeout=10) as http:
             while True:
                 more = {"page_token": token} if token else {}
-                answer = await http.get("/v1/alerts", params={"page_size": _PAGE, **more})
-                if answer.status_code != 200:
-                    raise httpx.TransportError(self._check(answer.status_code, answer.reason_phrase))
-                page = answer.json()
+                response = await http.get("/v1/alerts", params={"page_size": _PAGE, **more})
+                if response.status_code != 200:
+                    raise httpx.TransportError(self._check(response.status_code, response.reason_phrase))
+                page = response.json()
                 listed += page["alerts"]
                 token = page["next_page_token"]
                 if token is None:
@@ -251,7 +251,7 @@ class Stream:
             self._attempts = max(self._attempts, 3)
         if code in _KEY_CODES:
             what = f"{self.url} refuses the key ({code}): {self._detail or why}"
-            raise KeyRefusedError(what, "Make one by `ebb keys create`.", code=code)
+            raise KeyRefusedError(what, "Create one by `ebb keys create`.", code=code)
         if (400 <= code < 500 and code not in {408, 429}) or (code >= 1000 and not may_reconnect(code)):
             what = f"{self.url} refuses the stream ({code}): {self._detail or why}"
             raise StreamRefusedError(what, code=code)

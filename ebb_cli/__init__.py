@@ -1,4 +1,4 @@
-"""The `ebb` command line. Each command lives in a module of its own, which is imported when it is called."""
+"""The `ebb` command line: one module a command, imported when the command is called."""
 
 import sys
 
@@ -6,8 +6,8 @@ from ebb.errors import EbbError
 
 
 def main() -> None:
-    """Run the command line; an error of ours becomes one message and exit code 1, without a traceback."""
-    from ebb_cli.app import build  # noqa: PLC0415 - who imports ebb_cli for one command needs no typer app
+    """Run the command line; an `EbbError` becomes one message and exit code 1, without a traceback."""
+    from ebb_cli.app import build  # noqa: PLC0415 - importing ebb_cli must not import typer
 
     try:
         build(sys.argv[1:])()

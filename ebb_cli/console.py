@@ -1,4 +1,4 @@
-"""What a person sees while they wait."""
+"""The console of the commands, and progress bars."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from ebb_cli.local import jars
 
 
 def console() -> Console:
-    """Return the console of a command; wide enough, where it is no terminal, that addresses stay on one line."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=120)
+    """Return the console of a command; without a terminal it is 120 columns wide, so that addresses fit on a line."""
+    screen = Console(highlight=False)
+    return screen if screen.is_terminal else Console(highlight=False, width=120)
 
 
 @contextmanager
 def fetching(screen: Console) -> Iterator[jars.Progress]:
-    """Show a bar while Kafka's jars are fetched; nothing if they are there already."""
+    """Show a progress bar while Kafka's jars are downloaded; nothing if they are there already."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
         task = None
@@ -25,9 +25,9 @@ def fetching(screen: Console) -> Iterator[jars.Progress]:
         def progress(done: int, total: int) -> None:
             nonlocal task
             if task is None:
-                task = bar.add_task("Fetching Kafka", total=total)
+                task = bar.add_task("Downloading Kafka", total=total)
                 if not screen.is_terminal:
-                    screen.print(f"Fetching Kafka ({total - done} files) …")
+                    screen.print(f"Downloading Kafka ({total - done} files) …")
             bar.update(task, completed=done)
 
         yield progress

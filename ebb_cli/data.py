@@ -1,4 +1,4 @@
-"""`ebb reset`: back to an empty home."""
+"""`ebb fetch` and `ebb reset`: the files of this home, downloaded before the first start and deleted on request."""
 
 import shutil
 from pathlib import Path
@@ -13,11 +13,23 @@ from ebb_cli.local import jars
 from ebb_cli.local.home import HomeLock
 
 
+def fetch() -> None:
+    """Download Kafka's jars into EBB_LIB and verify them; those that are there already are only verified.
+
+    Raises
+    ------
+    SetupError
+        If a jar cannot be downloaded, or is not the one that was pinned.
+    """
+    with fetching(Console()) as progress:
+        jars.classpath(read_settings().lib, progress=progress)
+
+
 def reset(
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Empty the data of this home: topics, state, history, models, logs. What was fetched (EBB_LIB) stays.
+    """Delete the data of this home: topics, state, history, models, logs. Downloads (EBB_LIB) are kept.
 
     Raises
     ------
@@ -30,13 +42,13 @@ def reset(
         typer.echo(f"{home} is empty already.")
         return
     with HomeLock(home) as lock:
-        doomed = [path for path in sorted(home.iterdir()) if not lib.is_relative_to(path) and path != lock.path]
-        if not doomed:
+        paths = [path for path in sorted(home.iterdir()) if not lib.is_relative_to(path) and path != lock.path]
+        if not paths:
             typer.echo(f"{home} is empty already.")
             return
         if not yes:
-            typer.confirm(f"Delete {', '.join(path.name for path in doomed)} in {home}?", abort=True)
-        for path in doomed:
+            typer.confirm(f"Delete {', '.join(path.name for path in paths)} in {home}?", abort=True)
+        for path in paths:
             _delete(path)
     typer.echo(f"{home} is empty.")
 
@@ -46,15 +58,3 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
-
-
-def fetch() -> None:
-    """Fetch Kafka's jars into EBB_LIB, check them, and do nothing if they are there.
-
-    Raises
-    ------
-    SetupError
-        If the network does not reach them or they are not the ones that were pinned.
-    """
-    with fetching(Console()) as progress:
-        jars.classpath(read_settings().lib, progress=progress)

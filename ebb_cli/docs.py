@@ -1,4 +1,4 @@
-"""`ebb docs`: the reference pages that follow from the code, so that they cannot drift from it.
+"""`ebb docs`: the reference pages, generated from the code so that they cannot differ from it.
 
 `docs/features.md` comes from the feature catalogue, `docs/settings.md` from the settings model, `docs/metrics.md` from
 the metrics module, `docs/problems.md` from the API's types of problems. A test holds the committed pages equal to what
@@ -41,7 +41,7 @@ class Described:
 
 @dataclass(frozen=True)
 class ExportedMetric:
-    """A Prometheus metric as it stands in `ebb.metrics`."""
+    """A Prometheus metric of `ebb.metrics`."""
 
     name: str
     """As queries name it: a counter with `_total`, a histogram without suffix."""
@@ -114,7 +114,7 @@ def features_page() -> str:
 
 
 def problems_page() -> str:
-    """Return the page of the types of problems that the API tells of."""
+    """Return the page of the types of problems that the API returns."""
     rows = [
         (f"`/problems/{name}`", str(kind.status), f"{kind.title}. {kind.meaning}", kind.remedy)
         for name, kind in KINDS.items()
@@ -130,7 +130,7 @@ def problems_page() -> str:
 
 
 def settings_page() -> str:
-    """Return the page of the `EBB_` settings: a chapter per section, and last those that may stay as they are."""
+    """Return the page of the `EBB_` settings: a chapter per section, with the tuning settings last."""
     parts = []
     for title, section in SECTIONS.items():
         names = [name for name in section.model_fields if name not in TUNING]
@@ -244,7 +244,7 @@ def _described(body: list[ast.stmt], lines: list[str]) -> Iterator[Described]:
 
 
 def _holds(schema: dict[str, Any]) -> str:
-    """Say what a setting may hold, from its JSON schema."""
+    """Describe the values of a setting, from its JSON schema."""
     if "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema["enum"])
     words = {

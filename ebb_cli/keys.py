@@ -1,4 +1,4 @@
-"""`ebb keys`: make, list and revoke API keys. Every API process hears of it at once, by `ebb.keys`."""
+"""`ebb keys`: create, list and revoke API keys. Every API process follows the topic `ebb.keys`."""
 
 import getpass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from ebb.settings import Settings, read_settings
 from ebb_cli.console import console
 from ebb_cli.local import home
 
-keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+keys = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
 
 @keys.command()
@@ -26,21 +26,21 @@ def create(
     scope: Annotated[
         list[Scope],
         typer.Option(
-            help="What it opens: read, act (handling alerts, and read), write (the collector), admin. Give it again "
-            "for more."
+            help="What it permits: read, act (handling alerts, and read), write (the collector), admin. Repeat the "
+            "option for more."
         ),
     ],
     days: Annotated[float | None, typer.Option(help="Days until it expires; never, if not given.", min=0)] = None,
 ) -> None:
-    """Make a key and print it, once: it is kept nowhere."""
+    """Create a key and print it once; only its hash is stored."""
     settings = _settings()
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
     record, key = make_key(name, scope, expires)
     _publish(settings, record)
-    _note(settings, "key.create", record, {"name": name, "scopes": sorted(record.scopes)})
+    _audit(settings, "key.create", record, {"name": name, "scopes": sorted(record.scopes)})
     screen = console()
     until = f", until {expires:%Y-%m-%d %H:%M} UTC" if expires else ""
-    screen.print(f"Key {record.id} ({name}) opens {', '.join(record.scopes)}{until}. It is shown this once:")
+    screen.print(f"Key {record.id} ({name}) permits {', '.join(record.scopes)}{until}. It is shown this once:")
     typer.echo(key)
     if not (settings.api_keys or settings.require_key):
         screen.print("The API asks for keys only with EBB_REQUIRE_KEY=true or EBB_API_KEYS set.", style="yellow")
@@ -50,21 +50,21 @@ def create(
 def list_keys() -> None:
     """List the keys, newest first."""
     table = Table(box=None, padding=(0, 2))
-    for column in ("id", "name", "scopes", "made", "expires", "state"):
+    for column in ("id", "name", "scopes", "created", "expires", "state"):
         table.add_column(column)
     now = datetime.now(UTC)
-    for record in sorted(_read(_settings()).values(), key=lambda one: one.created_at, reverse=True):
+    for record in sorted(_read(_settings()).values(), key=lambda record: record.created_at, reverse=True):
         expires = f"{record.expires_at:%Y-%m-%d %H:%M}" if record.expires_at else "never"
-        made, state = f"{record.created_at:%Y-%m-%d %H:%M}", record.ended(now) or "in use"
-        table.add_row(record.id, record.name, ", ".join(record.scopes), made, expires, state)
+        created, state = f"{record.created_at:%Y-%m-%d %H:%M}", record.ended(now) or "in use"
+        table.add_row(record.id, record.name, ", ".join(record.scopes), created, expires, state)
     console().print(table)
 
 
 @keys.command()
 def revoke(
-    identity: Annotated[str, typer.Argument(metavar="ID", help="The id of the key; `ebb keys list` has it.")],
+    identity: Annotated[str, typer.Argument(metavar="ID", help="The id of the key; `ebb keys list` shows it.")],
 ) -> None:
-    """Refuse a key from now on; streams that it opened are closed.
+    """Revoke a key: requests with it are refused and its streams are closed.
 
     Raises
     ------
@@ -75,13 +75,11 @@ def revoke(
     record = _read(settings).get(identity)
     if record is None:
         what = f"There is no key with the id {identity[:40]!r}."
-        raise SettingsError(
-            what, "`ebb keys list` lists them; those of EBB_API_KEYS are ended by taking them out there."
-        )
+        raise SettingsError(what, "`ebb keys list` lists them; to revoke one of EBB_API_KEYS, remove it there.")
     if record.revoked_at is None:
         record = record.model_copy(update={"revoked_at": datetime.now(UTC)})
         _publish(settings, record)
-        _note(settings, "key.revoke", record, {"name": record.name})
+        _audit(settings, "key.revoke", record, {"name": record.name})
     console().print(f"Key {record.id} ({record.name}) is revoked.")
 
 
@@ -91,12 +89,12 @@ def _settings() -> Settings:
 
 def _read(settings: Settings) -> dict[str, KeyRecord]:
     create_topics(settings)
-    found: dict[str, KeyRecord] = {}
+    records: dict[str, KeyRecord] = {}
     for message in read_to_end(settings, settings.topics.keys, [0]):
         if (body := message.value()) is not None:
             record = KeyRecord.model_validate_json(body)
-            found[record.id] = record
-    return found
+            records[record.id] = record
+    return records
 
 
 def _publish(settings: Settings, record: KeyRecord) -> None:
@@ -106,8 +104,8 @@ def _publish(settings: Settings, record: KeyRecord) -> None:
     publisher.flush()
 
 
-def _note(settings: Settings, action: str, record: KeyRecord, details: dict[str, object]) -> None:
-    """Write to the audit log; a key must be revocable while ClickHouse is away, so its absence is said, not raised."""
+def _audit(settings: Settings, action: str, record: KeyRecord, details: dict[str, object]) -> None:
+    """Write to the audit log; a failure is only printed, so that keys can be revoked while ClickHouse is down."""
     try:
         record_audit(
             settings, AuditEntry(actor=f"cli:{getpass.getuser()}", action=action, subject=record.id, details=details)

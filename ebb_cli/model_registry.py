@@ -1,4 +1,4 @@
-"""What `ebb models` reads and asks for: the models topic, the registry in ClickHouse, requests to the learner."""
+"""Access for `ebb models`: the models topic, the registry in ClickHouse, requests to the learner."""
 
 import time
 from typing import Any
@@ -11,11 +11,11 @@ from ebb.kafka.producer import Publisher
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
 
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 
 
 def latest(settings: Settings) -> dict[str, ModelSnapshot]:
-    """Return the models on the topic by name, those of each target together and what serves first.
+    """Return the models on the topic by name, grouped by target, each group's champion first.
 
     Raises
     ------
@@ -29,18 +29,18 @@ def latest(settings: Settings) -> dict[str, ModelSnapshot]:
             bodies.pop(name, None)
         else:
             bodies[name] = body
-    found = []
+    models = []
     for body in bodies.values():
         try:
-            found.append(ModelSnapshot.decode(body))
-        except EbbError:  # of another version of the code; a worker refuses it too
+            models.append(ModelSnapshot.decode(body))
+        except EbbError:  # of another version of the code; a worker skips it too
             continue
-    found.sort(key=lambda one: (one.target, one.role != "champion", one.name))
-    return {one.name: one for one in found}
+    models.sort(key=lambda model: (model.target, model.role != "champion", model.name))
+    return {model.name: model for model in models}
 
 
 def find(settings: Settings, name: str, version: int | None = None) -> ModelSnapshot:
-    """Return a model as it is on the topic, or one of its versions as the registry keeps it.
+    """Return a model from the topic, or one of its versions from the registry.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def find(settings: Settings, name: str, version: int | None = None) -> ModelSnap
     return ModelSnapshot.from_row(rows[0])
 
 
-def as_target(text: str) -> Target:
+def parse_target(text: str) -> Target:
     """Return the target of that name.
 
     Raises
@@ -72,17 +72,17 @@ def as_target(text: str) -> Target:
     """
     if text not in TARGETS:
         what = f"There is no target {text}; the targets are {', '.join(TARGETS)}."
-        raise SourceError(what, "A model is named target.candidate; here only the target is asked for.")
+        raise SourceError(what, "Give the target alone: churn.logistic is a model, churn its target.")
     return text
 
 
 def ask(settings: Settings, request: ChampionRequest, *, patience: float) -> dict[str, Any] | None:
-    """Send a request to the learner and wait for what becomes of it; None if it has not been decided in time.
+    """Send a request to the learner and return its decision; None if it has not decided in time.
 
     Raises
     ------
     UnavailableError
-        If Kafka does not take the request.
+        If Kafka does not accept the request.
     """
     publisher = Publisher(settings)
     publisher.send(settings.topics.examples, key=None, value=request.encode(), partition=REQUEST_PARTITION)
@@ -94,7 +94,7 @@ def ask(settings: Settings, request: ChampionRequest, *, patience: float) -> dic
             for row in store.query("promotions", target=request.target, limit=50):
                 if row["request_id"] == request.request_id:
                     return row
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
     except UnavailableError:
         return None
     finally:

@@ -1,4 +1,4 @@
-"""`ebb models`: what was learned, what serves, and requests to change it."""
+"""`ebb models`: inspect the models, and request a change of the champion."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +23,12 @@ from online_ml.model_card import number
 VERSIONS = 10
 PATIENCE_SECONDS = 30.0
 
-models = typer.Typer(no_args_is_help=True, help="What was learned, what serves, and requests to change it.")
+models = typer.Typer(no_args_is_help=True, help="Inspect the models, and request a change of the champion.")
 
 Name = Annotated[str, typer.Argument(help="Name of the model, such as churn.logistic.")]
 TargetName = Annotated[str, typer.Argument(help="churn or purchase.")]
 Version = Annotated[int | None, typer.Option("--version", "-v", help="A published version; the latest if not given.")]
-Why = Annotated[str, typer.Option("--why", help="The reason, kept with the change.")]
+Why = Annotated[str, typer.Option("--why", help="The reason, recorded with the change.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; the screen if not given.")]
 
 
@@ -38,24 +38,29 @@ def _settings() -> Settings:
 
 @models.command("list")
 def list_models() -> None:
-    """List the latest version of every model, what serves first."""
+    """List the latest version of every model, the champions first."""
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("model", "role", "version", "learned until", "labels", "ROC-AUC", "95 %", "log-loss", "ECE"):
         table.add_column(column, justify="left" if column in {"model", "role"} else "right")
-    found = registry.latest(_settings())
-    for one in found.values():
-        told = one.metrics
-        span = f"{told['roc_auc_low']:.3f}-{told['roc_auc_high']:.3f}" if "roc_auc_low" in told else ""
+    latest = registry.latest(_settings())
+    for model in latest.values():
+        metrics = model.metrics
+        span = f"{metrics['roc_auc_low']:.3f}-{metrics['roc_auc_high']:.3f}" if "roc_auc_low" in metrics else ""
         table.add_row(
-            one.name,
-            f"{one.role}, {one.share:.0%}" if one.share else one.role,
-            str(one.version),
-            str(date_of(one.trained_until)),
-            f"{one.examples:,}",
-            *(number(told.get("roc_auc"), 3), span, number(told.get("log_loss"), 4), number(told.get("ece"), 4)),
-            style="bold" if one.role == "champion" else "",
+            model.name,
+            f"{model.role}, {model.share:.0%}" if model.share else model.role,
+            str(model.version),
+            str(date_of(model.trained_until)),
+            f"{model.examples:,}",
+            *(
+                number(metrics.get("roc_auc"), 3),
+                span,
+                number(metrics.get("log_loss"), 4),
+                number(metrics.get("ece"), 4),
+            ),
+            style="bold" if model.role == "champion" else "",
         )
-    if found:
+    if latest:
         console().print(table)
     else:
         typer.echo("No model has been published yet: the first labels mature when their horizon has passed.")
@@ -63,21 +68,21 @@ def list_models() -> None:
 
 @models.command()
 def show(name: Name, *, version: Version = None) -> None:
-    """Show one model: how it was made, how it does, what it weighs most, which versions there are."""
+    """Show one model: its configuration, metrics, weights and versions."""
     settings = _settings()
-    one = registry.find(settings, name, version)
+    model = registry.find(settings, name, version)
     screen = console()
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for what, value in {
-        "model": f"{one.name} version {one.version} ({one.role})",
-        **({"scores": f"{one.share:.0%} of the customers, in the champion's place"} if one.share else {}),
-        "learned until": f"{date_of(one.trained_until)}, {one.examples:,} labels",
-        "schema": one.schema_hash,
-        "checksum": one.checksum,
-        **{key.replace("_", " "): str(value) for key, value in one.config.items()},
-        **{key: number(value, 4) for key, value in one.metrics.items()},
+    for field, value in {
+        "model": f"{model.name} version {model.version} ({model.role})",
+        **({"scores": f"{model.share:.0%} of the customers, in place of the champion"} if model.share else {}),
+        "learned until": f"{date_of(model.trained_until)}, {model.examples:,} labels",
+        "schema": model.schema_hash,
+        "checksum": model.checksum,
+        **{key.replace("_", " "): str(value) for key, value in model.config.items()},
+        **{key: number(value, 4) for key, value in model.metrics.items()},
     }.items():
-        facts.add_row(what, value)
+        facts.add_row(field, value)
     screen.print(facts)
     store = Store(settings)
     rows = store.query("model_versions", model=name, limit=VERSIONS)
@@ -87,14 +92,14 @@ def show(name: Name, *, version: Version = None) -> None:
         table.add_column(column, justify="right")
     for row in rows:
         area = number(orjson.loads(row["metrics"]).get("roc_auc"), 3)
-        told = (str(row["trained_until"]), f"{row['examples']:,}", area, f"{row['published_at']:%Y-%m-%d %H:%M:%S}")
-        table.add_row(str(row["version"]), row["role"], *told)
+        cells = (str(row["trained_until"]), f"{row['examples']:,}", area, f"{row['published_at']:%Y-%m-%d %H:%M:%S}")
+        table.add_row(str(row["version"]), row["role"], *cells)
     screen.print(table)
 
 
 @models.command()
 def card(name: Name, *, output: Output = None) -> None:
-    """Write the model card: what the model is, how far to trust it and for whom, from what was measured."""
+    """Write the model card: what the model is, and how far to trust it for which customers, from measurements."""
     settings = _settings()
     store = Store(settings)
     text = write_card(registry.find(settings, name), list(registry.latest(settings).values()), store.query)
@@ -104,15 +109,15 @@ def card(name: Name, *, output: Output = None) -> None:
 
 @models.command()
 def export(name: Name, *, version: Version = None, output: Output = None) -> None:
-    """Write a version as JSON, with its checksum; loading it executes nothing."""
+    """Write a version as JSON, with its checksum; loading it executes no code."""
     _write(registry.find(_settings(), name, version).encode(), output)
 
 
 @models.command()
 def history(target: TargetName, *, limit: Annotated[int, typer.Option(min=1)] = 20) -> None:
-    """List what changed of a target's champion, and why."""
+    """List the changes of a target's champion, with their causes."""
     store = Store(_settings())
-    rows = store.query("promotions", target=registry.as_target(target), limit=limit)
+    rows = store.query("promotions", target=registry.parse_target(target), limit=limit)
     store.close()
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("day", "cause", "from", "to", "version", "outcome", "why"):
@@ -125,10 +130,9 @@ def history(target: TargetName, *, limit: Annotated[int, typer.Option(min=1)] = 
 
 @models.command()
 def promote(name: Name, *, version: Version = None, why: Why = "") -> None:
-    """Ask that a model serve from now on, whatever the rule says; a version given serves frozen."""
+    """Request that a model serve from now on, in spite of the promotion rule; a given version serves frozen."""
     settings = _settings()
-    one = registry.find(settings, name, version)
-    _hold(settings, one, frozen=version is not None, why=why)
+    _hold(settings, registry.find(settings, name, version), frozen=version is not None, why=why)
 
 
 @models.command()
@@ -140,28 +144,28 @@ def rollback(
     ] = None,
     why: Why = "",
 ) -> None:
-    """Ask that what served before serve again: the former champion, or an earlier version of the present one."""
+    """Request the former champion again, or an earlier version of the present one."""
     settings = _settings()
-    asked = registry.as_target(target)
+    parsed = registry.parse_target(target)
     if to_version is not None:
-        one = registry.find(settings, f"{asked}.{_serving(settings, asked)}", to_version)
-        _hold(settings, one, frozen=True, why=why)
+        model = registry.find(settings, f"{parsed}.{_serving(settings, parsed)}", to_version)
+        _hold(settings, model, frozen=True, why=why)
         return
     store = Store(settings)
-    rows = store.query("promotions", target=asked, limit=50)
+    rows = store.query("promotions", target=parsed, limit=50)
     store.close()
     former = next((row["former"] for row in rows if row["outcome"] == "done" and row["former"] != row["champion"]), "")
     if former in {"", FROZEN}:
-        what = f"No candidate served {asked} before the present one."
+        what = f"No candidate served {parsed} before the present one."
         raise SourceError(what, "Name a version by --to-version; `ebb models show` lists them.")
-    _hold(settings, registry.find(settings, f"{asked}.{former}"), frozen=False, why=why)
+    _hold(settings, registry.find(settings, f"{parsed}.{former}"), frozen=False, why=why)
 
 
 @models.command()
 def release(target: TargetName, *, why: Why = "") -> None:
-    """Ask that the rule decide again what serves."""
-    asked = registry.as_target(target)
-    _ask(_settings(), ChampionRequest(target=asked, action="release", why=why, asked_at=datetime.now(UTC)))
+    """Request that the promotion rule choose the champion again."""
+    parsed = registry.parse_target(target)
+    _ask(_settings(), ChampionRequest(target=parsed, action="release", why=why, asked_at=datetime.now(UTC)))
 
 
 @models.command()
@@ -173,34 +177,34 @@ def split(
     off: Annotated[bool, typer.Option("--off", help="End the split.")] = False,
     why: Why = "",
 ) -> None:
-    """Ask that a challenger score a share of the customers, chosen by hash for good, or that this end."""
-    asked, now = registry.as_target(target), datetime.now(UTC)
+    """Request that a challenger score a fixed share of the customers, chosen by hash, or end such a split."""
+    parsed, now = registry.parse_target(target), datetime.now(UTC)
     if off == bool(challenger):
-        what = "A split needs the challenger that scores the share, and its end none."
+        what = "A split needs a challenger, and --off takes none."
         raise SourceError(what, f"`ebb models split {target} --challenger NAME --share 0.1`, later `--off`.")
     if off:
-        _ask(_settings(), ChampionRequest(target=asked, action="unsplit", why=why, asked_at=now))
+        _ask(_settings(), ChampionRequest(target=parsed, action="unsplit", why=why, asked_at=now))
         return
     if not 0 < share < 1:
         what = f"A share of {share:g} of the customers is no split."
-        raise SourceError(what, "Give one above 0 and below 1; `ebb models promote` gives a model everybody.")
-    name = challenger.removeprefix(f"{asked}.")
-    request = ChampionRequest(target=asked, action="split", candidate=name, share=share, why=why, asked_at=now)
+        raise SourceError(what, "Give one above 0 and below 1; `ebb models promote` gives a model all customers.")
+    name = challenger.removeprefix(f"{parsed}.")
+    request = ChampionRequest(target=parsed, action="split", candidate=name, share=share, why=why, asked_at=now)
     _ask(_settings(), request)
 
 
 def _serving(settings: Settings, target: Target) -> str:
     """Return the candidate of the model that serves a target."""
-    for one in registry.latest(settings).values():
-        if one.target == target and one.role == "champion":
-            return one.candidate
-    what = f"Nothing that was learned serves {target} yet."
+    for model in registry.latest(settings).values():
+        if model.target == target and model.role == "champion":
+            return model.candidate
+    what = f"No trained model serves {target} yet."
     raise SourceError(what, "Wait for the first labels to mature.")
 
 
-def _hold(settings: Settings, one: ModelSnapshot, *, frozen: bool, why: str) -> None:
-    chosen: dict[str, Any] = {"snapshot": one} if frozen else {"candidate": one.candidate}
-    request = ChampionRequest(target=one.target, action="hold", why=why, asked_at=datetime.now(UTC), **chosen)
+def _hold(settings: Settings, model: ModelSnapshot, *, frozen: bool, why: str) -> None:
+    chosen: dict[str, Any] = {"snapshot": model} if frozen else {"candidate": model.candidate}
+    request = ChampionRequest(target=model.target, action="hold", why=why, asked_at=datetime.now(UTC), **chosen)
     _ask(settings, request)
 
 
@@ -208,26 +212,26 @@ def _ask(settings: Settings, request: ChampionRequest) -> None:
     decided = registry.ask(settings, request, patience=PATIENCE_SECONDS)
     if decided is None:
         typer.echo(
-            f"Asked. The learner has not decided within {PATIENCE_SECONDS:.0f} s; `ebb models history` will say."
+            f"The request was sent, but not decided within {PATIENCE_SECONDS:.0f} s; see `ebb models history` later."
         )
     elif decided["outcome"] == "refused":
         what = f"The learner refused: {decided['why']}."
         raise SourceError(what)
     elif request.action == "release":
-        typer.echo(f"The rule decides again; {decided['champion'] or 'the cold start'} serves {request.target}.")
+        typer.echo(f"The rule chooses again; {decided['champion'] or 'the cold start'} serves {request.target}.")
     elif request.action == "unsplit":
         typer.echo(f"{decided['champion'] or 'the cold start'} scores all customers again for {request.target}.")
     elif request.share is not None:
         typer.echo(
             f"{request.candidate} scores {request.share:.0%} of the customers for {request.target}, "
             f"{decided['champion'] or 'the cold start'} the others. "
-            f"`ebb models show {request.target}.{request.candidate}` tells how each does (arm_…), once labels mature; "
-            f"`ebb models split {request.target} --off` ends it."
+            f"`ebb models show {request.target}.{request.candidate}` shows the metrics of both (arm_…), once labels "
+            f"mature; `ebb models split {request.target} --off` ends it."
         )
     else:
         typer.echo(
-            f"{decided['champion']} serves {request.target}, by request, in the place of "
-            f"{decided['former'] or 'the cold start'}. `ebb models release {request.target}` gives it back to the rule."
+            f"{decided['champion']} serves {request.target}, by request, in place of "
+            f"{decided['former'] or 'the cold start'}. `ebb models release {request.target}` undoes it."
         )
 
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from ebb.errors import SettingsError
 from ebb.settings import Settings, read_settings
 from ebb_cli.console import console, fetching
-from ebb_cli.local import event_time, jars
-from ebb_cli.local import home as run_file
+from ebb_cli.local import event_time, home, jars
 from ebb_cli.local.home import HomeLock
 from ebb_cli.local.parts import api_url
 from ebb_cli.local.preflight import preflight
@@ -22,12 +21,12 @@ from ebb_cli.local.supervisor import Supervisor
 from ebb_cli.local.system import System, logs, plan
 from ebb_cli.status import address_table, fetch_summary, line, realised_auc
 
-LOOK_SECONDS = 0.2
-"""Between two looks at the parts."""
+POLL_SECONDS = 0.2
+"""Between two polls of the supervisor."""
 STATUS_SECONDS = 2.0
-"""Between two looks at the summary."""
-QUIET_SECONDS = 30.0
-"""Between two status lines where there is no terminal to redraw one on."""
+"""Between two requests for the summary."""
+STATUS_LINE_SECONDS = 30.0
+"""Between two status lines where no terminal redraws one."""
 
 
 def up(
@@ -48,7 +47,7 @@ def up(
     """Start the whole system on this machine and keep it running until Ctrl-C.
 
     Kafka and ClickHouse are embedded unless EBB_KAFKA_BOOTSTRAP and EBB_CLICKHOUSE_URL name some. Data, state and logs
-    go to EBB_HOME and are taken up again at the next start.
+    go to EBB_HOME and are loaded again at the next start.
 
     Raises
     ------
@@ -56,7 +55,7 @@ def up(
         If the machine lacks something, a port that was asked for is taken, or a part does not start.
     """
     given = {"workers": workers, "day_seconds": day_seconds, "seed": seed}
-    asked = _with(read_settings(), {name: value for name, value in given.items() if value is not None})
+    settings = _with(read_settings(), {name: value for name, value in given.items() if value is not None})
     arguments = None
     if simulator:
         arguments = [
@@ -71,16 +70,16 @@ def up(
             for text in (f"--{name}", str(value))
         ] + [text for spec in shift or () for text in ("--shift", spec)]
     screen = console()
-    preflight(asked.home)
-    with HomeLock(asked.home) as lock:
+    preflight(settings.home)
+    with HomeLock(settings.home) as lock:
         with fetching(screen) as progress:
-            jars.classpath(asked.lib, progress=progress)
-        system = plan(event_time.begin(asked, time.time()), simulator=arguments)
+            jars.classpath(settings.lib, progress=progress)
+        system = plan(event_time.begin(settings, time.time()), simulator=arguments)
         _Run(system, screen).run(keep_open=lock.fileno())
 
 
 def _with(settings: Settings, given: dict[str, Any]) -> Settings:
-    """Return settings changed as the command line asks; its options count as explicit, and are checked."""
+    """Return settings with the options of the command line, which count as explicit and are validated."""
     if not given:
         return settings
     explicit = {name: getattr(settings, name) for name in settings.model_fields_set}
@@ -103,48 +102,48 @@ class _Run:
         self.milestones: set[str] = set()
 
     def run(self, *, keep_open: int) -> None:
-        """Start, watch, stop."""
+        """Start the parts, supervise them until a signal, stop them."""
         with StopSignal() as stop:
             supervisor = Supervisor(
-                self.system.parts, logs=logs(self.settings), say=self.say, stopping=stop, keep_open=[keep_open]
+                self.system.parts, logs=logs(self.settings), report=self.report, stopping=stop, keep_open=[keep_open]
             )
             try:
                 names = ", ".join(part.name for part in self.system.parts)
                 with self.screen.status(f"Starting {names} …"):
                     supervisor.start()
                 if not stop:
-                    self.announce()
-                    self.watch(supervisor, stop)
+                    self.publish_addresses()
+                    self.supervise(supervisor, stop)
             finally:
-                self.say("Stopping …")
-                run_file.remove(self.settings.home)
+                self.report("Stopping …")
+                home.remove(self.settings.home)
                 supervisor.stop()
                 event_time.save(self.settings, time.time(), clean=True)
-            self.say("Stopped. The next start goes on from here; `ebb reset` empties it.")
+            self.report("Stopped. The next start resumes from here; `ebb reset` deletes the data.")
 
-    def say(self, text: str) -> None:
-        """Print a line; a terminal that is gone is no reason to leave parts behind."""
+    def report(self, text: str) -> None:
+        """Print a line; a closed terminal must not keep the parts from being stopped."""
         with contextlib.suppress(OSError):
             self.screen.print(text, markup=False, soft_wrap=True)
 
-    def announce(self) -> None:
-        """Tell where everything is, to people here and to other commands by `run.json`."""
-        run_file.write(self.settings, self.system.addresses)
+    def publish_addresses(self) -> None:
+        """Print the addresses, and write them to `run.json` for other commands."""
+        home.write(self.settings, self.system.addresses)
         base = api_url(self.settings)
         key = '-H "Authorization: Bearer $EBB_API_KEY" ' if self.settings.api_keys else ""
-        home = "" if self.settings.home == Path(".ebb").absolute() else f"EBB_HOME={self.settings.home} "
+        variable = "" if self.settings.home == Path(".ebb").absolute() else f"EBB_HOME={self.settings.home} "
         with contextlib.suppress(OSError):
             self.screen.print()
             took = time.monotonic() - self.began
             self.screen.print(address_table(self.system.addresses, f"Ebb runs, after {took:.0f} s"))
             self.screen.print("\nTry, in another terminal:")
             self.screen.print(f"  curl -s {key}'{base}/v1/customers/at-risk?page_size=3'", markup=False)
-            self.screen.print(f"  {home}{_ebb()} watch", markup=False)
+            self.screen.print(f"  {variable}{_ebb()} watch", markup=False)
             self.screen.print(f"\nLogs: {logs(self.settings)}. Ctrl-C stops everything.\n", markup=False)
 
-    def watch(self, supervisor: Supervisor, stop: StopSignal) -> None:
-        """Keep the parts alive and event time written down; say how it goes."""
-        saved = looked = told = 0.0
+    def supervise(self, supervisor: Supervisor, stop: StopSignal) -> None:
+        """Keep the parts running, save event time, and report progress until the stop signal."""
+        saved = checked = printed = 0.0
         with contextlib.ExitStack() as stack:
             status = stack.enter_context(self.screen.status("")) if self.screen.is_terminal else None
             while not stop:
@@ -153,26 +152,27 @@ class _Run:
                 if now - saved >= 1:
                     event_time.save(self.settings, time.time(), clean=False)
                     saved = now
-                if now - looked >= STATUS_SECONDS:
-                    looked = now
+                if now - checked >= STATUS_SECONDS:
+                    checked = now
                     if summary := fetch_summary(api_url(self.settings), self.settings):
-                        self.reach("scores", bool(summary["customers"]), "The first customers are scored")
-                        self.reach("auc", realised_auc(summary) is not None, "Labels have matured; AUC is realised")
+                        self.report_milestone("The first customers are scored", reached=summary["customers"] > 0)
+                        matured = realised_auc(summary) is not None
+                        self.report_milestone("Labels have matured; AUC is realised", reached=matured)
                         if status:
                             status.update(line(summary))
-                        elif now - told >= QUIET_SECONDS:
-                            self.say(line(summary))
-                            told = now
-                time.sleep(LOOK_SECONDS)
+                        elif now - printed >= STATUS_LINE_SECONDS:
+                            self.report(line(summary))
+                            printed = now
+                time.sleep(POLL_SECONDS)
 
-    def reach(self, name: str, reached: bool, text: str) -> None:
-        """Say once that a milestone is reached, and when."""
-        if reached and name not in self.milestones:
-            self.milestones.add(name)
-            self.say(f"{text} ({time.monotonic() - self.began:.0f} s after the start).")
+    def report_milestone(self, text: str, *, reached: bool) -> None:
+        """Report a milestone once, when it is reached."""
+        if reached and text not in self.milestones:
+            self.milestones.add(text)
+            self.report(f"{text} ({time.monotonic() - self.began:.0f} s after the start).")
 
 
 def _ebb() -> str:
-    """Return how to call this command line from here: short if its folder is the checkout's."""
+    """Return how to call this command line: by its relative path in a checkout."""
     local = Path(".venv/bin/ebb")
     return str(local) if local.exists() else "ebb"

@@ -1,4 +1,4 @@
-"""`ebb watch`: alerts in a terminal, over the WebSocket that any program can use."""
+"""`ebb watch`: alerts in a terminal, by the public WebSocket API."""
 
 import asyncio
 import contextlib
@@ -21,17 +21,17 @@ _COLOURS = {Band.LOW: "green", Band.MEDIUM: "yellow", Band.HIGH: "dark_orange", 
 def watch(
     band: Annotated[
         list[Band], typer.Option(help="Bands to show; give the option again for each.", show_default=False)
-    ] = [Band.HIGH, Band.CRITICAL],  # noqa: B006 - typer reads the default, nobody changes it
-    count: Annotated[int, typer.Option(help="Leave after this many alerts; 0 watches on.", min=0)] = 0,
+    ] = [Band.HIGH, Band.CRITICAL],  # noqa: B006 - typer reads the default, nothing changes it
+    count: Annotated[int, typer.Option(help="Exit after this many alerts; 0 never exits.", min=0)] = 0,
 ) -> None:
-    """Print alerts as they come, until Ctrl-C.
+    """Print alerts as they are raised, until Ctrl-C.
 
     Raises
     ------
     UnavailableError
         If no API answers.
     StreamRefusedError
-        If it does not let this one in.
+        If it refuses the stream or the key.
     """
     settings = home.attach(read_settings())
     key = settings.api_keys.split(",")[0].strip() or None
@@ -42,7 +42,7 @@ def watch(
         topics=["alerts"],
         bands=band,
         start_seconds=2,
-        say=screen.print,
+        report=screen.print,
     )
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_watch(stream, screen, count))
@@ -51,14 +51,14 @@ def watch(
 async def _watch(stream: Stream, screen: Console, count: int) -> None:
     seen = 0
     async with stream:
-        async for told in stream:
-            if isinstance(told, Alert):
-                _show(screen, told)
+        async for message in stream:
+            if isinstance(message, Alert):
+                _show(screen, message)
                 seen += 1
                 if seen == count:
                     return
-            elif isinstance(told, Gap):
-                screen.print("More alerts were raised meanwhile than the API holds; the newest follow.")
+            elif isinstance(message, Gap):
+                screen.print("More alerts were raised while disconnected than the API keeps; the newest follow.")
 
 
 def _show(screen: Console, alert: Alert) -> None:

@@ -1,4 +1,4 @@
-"""`ebb webhooks`: the receivers of alerts in EBB_WEBHOOKS: list them, make a secret, try one."""
+"""`ebb webhooks`: list and test the receivers of alerts in EBB_WEBHOOKS, create signing secrets."""
 
 import secrets
 from datetime import UTC, datetime
@@ -15,39 +15,41 @@ from ebb_cli.console import console
 from ebb_cli.local import home
 from serving.background.webhook_client import NotDeliveredError, WebhookClient
 
-webhooks = typer.Typer(no_args_is_help=True, help="List, try and sign for the receivers of alerts in EBB_WEBHOOKS.")
+webhooks = typer.Typer(
+    no_args_is_help=True, help="List and test receivers of alerts (EBB_WEBHOOKS), create signing secrets."
+)
 
 
 @webhooks.command("list")
 def list_webhooks() -> None:
-    """List the receivers, without what is secret of them."""
+    """List the receivers, without their secrets."""
     table = Table(box=None, padding=(0, 2))
     for column in ("name", "kind", "host", "bands"):
         table.add_column(column)
-    for one in read_settings().webhooks:
-        table.add_row(one.name, one.kind, urlsplit(one.url).hostname, ", ".join(one.bands))
+    for webhook in read_settings().webhooks:
+        table.add_row(webhook.name, webhook.kind, urlsplit(webhook.url).hostname, ", ".join(webhook.bands))
     console().print(table)
 
 
 @webhooks.command()
 def secret() -> None:
-    """Make a secret to sign with."""
+    """Create and print a signing secret."""
     typer.echo(make_secret())
 
 
 @webhooks.command("test")
-def try_one(name: Annotated[str, typer.Argument(help="Name of the receiver.")]) -> None:
-    """Send a made-up alert to a receiver, once, and say what it answers.
+def send_test(name: Annotated[str, typer.Argument(help="Name of the receiver.")]) -> None:
+    """Send a test alert to a receiver, once, and report whether it was accepted.
 
     Raises
     ------
     SettingsError
         If there is no such receiver.
     UnavailableError
-        If it does not take the alert.
+        If it does not accept the alert.
     """
     settings = home.attach(read_settings())
-    webhook = next((one for one in settings.webhooks if one.name == name), None)
+    webhook = next((webhook for webhook in settings.webhooks if webhook.name == name), None)
     if webhook is None:
         what = f"EBB_WEBHOOKS has no receiver {name[:40]!r}."
         raise SettingsError(what, "`ebb webhooks list` lists them.")
@@ -60,7 +62,7 @@ def try_one(name: Annotated[str, typer.Argument(help="Name of the receiver.")]) 
         "previous_band": None,
         "churn": 0.9,
         "previous": None,
-        "why": "This is a test, asked for by `ebb webhooks test`.",
+        "why": "This is a test, sent by `ebb webhooks test`.",
         "value_at_risk": 0.0,
         "country": None,
         "channel": None,
@@ -72,8 +74,8 @@ def try_one(name: Annotated[str, typer.Argument(help="Name of the receiver.")]) 
     try:
         client.post(webhook.url, headers(webhook, str(alert["alert_id"]), body), body)
     except NotDeliveredError as error:
-        what = f"{name} has not taken the alert. {error.what}"
+        what = f"{name} did not accept the alert. {error.what}"
         raise UnavailableError(what, "Correct its entry in EBB_WEBHOOKS, or the receiver.") from None
     finally:
         client.close()
-    console().print(f"{name} has taken the alert.")
+    console().print(f"{name} accepted the alert.")

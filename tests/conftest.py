@@ -96,7 +96,7 @@ def run_part(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RunPart
     logs = tmp_path / "logs"
 
     def run(part: ManagedProcess) -> Supervisor:
-        supervisor = Supervisor([part], logs=logs, say=print)
+        supervisor = Supervisor([part], logs=logs, report=print)
         supervisors.append(supervisor)
         supervisor.start()
         return supervisor

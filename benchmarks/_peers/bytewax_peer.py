@@ -1,8 +1,8 @@
-"""The definition in Bytewax: records parsed a batch at a time, customers kept by `stateful_batch`.
+"""The definition in Bytewax: records parsed in batches, customers' state in `stateful_batch`.
 
-`stateful_batch` hands over all that is queued for a customer at once, so features and score are computed once a batch;
-larger batches from Kafka make it queue more. Recovery is on; a snapshot is a customer's state as bytes. Results leave
-by Bytewax's Kafka sink, which waits at the end of each batch until the broker has it.
+`stateful_batch` passes all that is queued for a customer at once, so features and score are computed once a batch;
+larger batches from Kafka make it queue more. Recovery is on; a snapshot is a customer's state as bytes. Results are
+sent by Bytewax's Kafka sink, which waits at the end of each batch until the broker has it.
 """
 
 from collections.abc import Iterable
@@ -20,12 +20,12 @@ from benchmarks._peers.meter import Meter, Task
 from benchmarks._peers.steps import queued_events, read, write
 
 BATCH = 30_000
-"""Records of a partition taken at once; Bytewax's own is 1,000, which is slower."""
+"""Records of a partition per batch; Bytewax's default is 1,000, which is slower."""
 EPOCH = timedelta(seconds=10)
-"""Bytewax's own: at the end of each epoch it stores the state of the customers touched."""
+"""Bytewax's default: at the end of each epoch it stores the state of the updated customers."""
 
 Counted = tuple[int, bytes]
-"""Events counted, and the message that describes their customer then."""
+"""Number of events, and the message with the customer's result after them."""
 
 
 class CustomerLogic(op.StatefulBatchLogic[Event, Counted, bytes]):
@@ -35,12 +35,12 @@ class CustomerLogic(op.StatefulBatchLogic[Event, Counted, bytes]):
         self._customer: Customer | None = None if kept is None else read(kept)
 
     def on_batch(self, values: list[Event]) -> tuple[Iterable[Counted], bool]:
-        """Count what is queued."""
+        """Update the customer with the queued events."""
         self._customer, message = queued_events(self._customer, values)
         return ((len(values), message),), self.RETAIN
 
     def snapshot(self) -> bytes:
-        """Return the state as bytes, which nothing can change."""
+        """Return the state as immutable bytes."""
         return write(self._customer)
 
 
@@ -50,13 +50,13 @@ def make(task: Task) -> Dataflow:
     seen = Seen(task.partitions)
 
     def accept(messages: list[KafkaSourceMessage[bytes, bytes]]) -> list[tuple[str, Event]]:
-        found = []
+        accepted = []
         for message in messages:
             event = parse(message.value)
             if event is not None and seen.new(event[0]):
-                found.append((event[1], event))
-        meter.add(len(messages) - len(found))
-        return found
+                accepted.append((event[1], event))
+        meter.add(len(messages) - len(accepted))
+        return accepted
 
     def outgoing(results: list[tuple[str, Counted]]) -> list[KafkaSinkMessage[bytes, bytes]]:
         meter.add(sum(counted for _, (counted, _) in results))
@@ -72,7 +72,7 @@ def make(task: Task) -> Dataflow:
 
 
 def main() -> None:
-    """Do the task; whoever started it stops it."""
+    """Run the task until the process is stopped."""
     task = Task.read()
     store = Path(task.folder, "recovery")
     store.mkdir()

@@ -1,7 +1,7 @@
-"""What a peer computes: records to events, events to a customer's state, state to Ebb's features and a score.
+"""The computation of all peers: records to events, events to a customer's state, state to Ebb's features and a score.
 
-Runs in the environments of all peers, so it needs msgspec and the standard library alone (`ebb.contracts.features` asks
-for no more).
+Runs in the environments of all peers, so it needs msgspec and the standard library alone (`ebb.contracts.features`
+needs no more).
 """
 
 import math
@@ -18,11 +18,11 @@ DAY_MS = 86_400_000
 IDS_KEPT = 200_000
 """Event ids remembered for each partition to drop duplicates, as many as Ebb's."""
 KINDS = {"session_start": 1, "view": 2, "add_to_cart": 3, "purchase": 4, "support_contact": 5}
-"""Event type to its counter; any other type counts among all events (counter 0) alone."""
+"""Event type to its counter; any other type counts only in counter 0, all events."""
 OTHER, PURCHASE = 0, KINDS["purchase"]
 COUNTERS = 1 + len(KINDS)
 SPEND = 1 + COUNTERS
-"""Place of a day's spend in its bucket, after day number and counters."""
+"""Index of a day's spend in its bucket, after day number and counters."""
 MINOR_UNITS = 100
 
 WEIGHTS: dict[str, tuple[float, float]] = {
@@ -37,7 +37,7 @@ BIAS = -sum(weight * mean for weight, mean in WEIGHTS.values())
 )
 
 _WEEK, _MONTH, _TWO_MONTHS = (2 << 7) - 1, (2 << 30) - 1, (2 << 60) - 1
-"""Bits of so many days before today, and of today, in a bitmap whose lowest bit is today's."""
+"""Bitmasks of so many days before today, and today, the lowest bit."""
 _DECAY = tuple(0.5 ** (1 / days) for days in HALF_LIVES)
 _RATES = len(_DECAY)
 
@@ -45,14 +45,14 @@ _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
 class Properties(msgspec.Struct, gc=False):
-    """The properties that count here."""
+    """The properties that are used here."""
 
     amount: float | None = None
     discount: float | None = None
 
 
 class Activity(msgspec.Struct, gc=False):
-    """An event as it stands on the topic."""
+    """An event on the topic."""
 
     event_id: _Text
     customer_id: _Text
@@ -68,7 +68,7 @@ Event = tuple[str, str, int, int, int, bool]
 
 
 def parse(body: bytes | None) -> Event | None:
-    """Validate a record; None for one that cannot be accepted."""
+    """Return the event of a record; None if it is invalid."""
     try:
         event = _decode(body or b"")
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -94,7 +94,7 @@ class Seen:
         self._size = IDS_KEPT * partitions
 
     def new(self, event_id: str) -> bool:
-        """Tell whether this id is new, and remember it."""
+        """Return whether this id is new, and remember it."""
         ids = self._ids
         if event_id in ids:
             return False
@@ -106,7 +106,7 @@ class Seen:
 
 
 class Customer(msgspec.Struct, array_like=True, gc=False):
-    """State of a customer. What changes by the event or the day is kept up to date, so that features are read off."""
+    """State of a customer, updated with each event and each new day, so that features can be read from it."""
 
     first: int
     newest: int
@@ -145,11 +145,11 @@ def begin(at: int) -> Customer:
 
 
 def update(customer: Customer, event: Event) -> None:
-    """Count an event; it lies at most a day behind the customer's newest."""
+    """Update the state with an event, at most a day older than the customer's newest."""
     _, _, kind, at, amount, discounted = event
     day = at // DAY_MS
     if day > customer.today:
-        _enter(customer, day)
+        _begin_day(customer, day)
     if at > customer.newest:
         customer.newest = at
     elif at < customer.first:
@@ -163,11 +163,11 @@ def update(customer: Customer, event: Event) -> None:
     sums[2] += 1
     if kind:
         bucket[1 + kind] += 1
-        place = 3 * kind
-        # Late by a day is still within all the windows.
-        sums[place] += 1
-        sums[place + 1] += 1
-        sums[place + 2] += 1
+        index = 3 * kind
+        # An event a day late is still within all windows.
+        sums[index] += 1
+        sums[index + 1] += 1
+        sums[index + 2] += 1
         if kind == PURCHASE:
             customer.purchases += 1
             customer.discounts += discounted
@@ -179,26 +179,26 @@ def update(customer: Customer, event: Event) -> None:
             customer.spend_month += amount
 
 
-def _enter(customer: Customer, day: int) -> None:
-    """Move today on: what falls out of each window leaves its sums, what falls out of all leaves the buckets."""
+def _begin_day(customer: Customer, day: int) -> None:
+    """Advance today: subtract expired days from the sums of each window, and drop buckets older than all windows."""
     today, days, sums, decayed = customer.today, customer.days, customer.sums, customer.decayed
-    for place, window in enumerate(WINDOWS):
+    for index, window in enumerate(WINDOWS):
         for bucket in days:
             if bucket[0] >= day - window:
                 break
             if bucket[0] >= today - window:
                 for counter in range(COUNTERS):
-                    sums[counter * len(WINDOWS) + place] -= bucket[1 + counter]
-                if place == 1:
+                    sums[counter * len(WINDOWS) + index] -= bucket[1 + counter]
+                if index == 1:
                     customer.spend_week -= bucket[SPEND]
-                elif place == 2:
+                elif index == 2:
                     customer.spend_month -= bucket[SPEND]
     passed = day - today
     events = days[-1][1]
-    for place, factor in enumerate(_DECAY):
+    for index, factor in enumerate(_DECAY):
         power = factor**passed
-        decayed[place] = (decayed[place] + events) * power
-        decayed[_RATES + place] = (decayed[_RATES + place] + 1) * power
+        decayed[index] = (decayed[index] + events) * power
+        decayed[_RATES + index] = (decayed[_RATES + index] + 1) * power
     customer.days = [bucket for bucket in days if bucket[0] >= day - WINDOWS[-1]]
     customer.days.append([day] + [0] * SPEND)
     customer.active += 1
@@ -210,11 +210,11 @@ def _enter(customer: Customer, day: int) -> None:
 
 
 def _bucket_before(customer: Customer, day: int) -> list[int]:
-    """Return the bucket of yesterday for a late event, a new one if nothing happened so far, and count in the rates."""
+    """Return yesterday's bucket for a late event, new if it has none, and add the event to the decayed rates."""
     days, decayed, previous = customer.days, customer.decayed, customer.previous
     behind = customer.today - day
-    for place, factor in enumerate(_DECAY):
-        decayed[place] += factor**behind
+    for index, factor in enumerate(_DECAY):
+        decayed[index] += factor**behind
     if previous == day:
         return days[-2]
     bucket = [day] + [0] * SPEND
@@ -225,8 +225,8 @@ def _bucket_before(customer: Customer, day: int) -> list[int]:
     customer.gap_squares += behind * behind
     if previous >= 0:
         customer.gap_squares += (day - previous) ** 2 - (customer.today - previous) ** 2
-    for place, factor in enumerate(_DECAY):
-        decayed[_RATES + place] += factor**behind
+    for index, factor in enumerate(_DECAY):
+        decayed[_RATES + index] += factor**behind
     return bucket
 
 
@@ -279,7 +279,7 @@ def describe(customer: Customer) -> list[float]:
 
 
 def score(features: list[float]) -> float:
-    """Return the chance of churn by features in the order of `FEATURES`."""
+    """Return the churn probability, from features in the order of `FEATURES`."""
     logit = (
         BIAS
         + _HL14_WEIGHT * math.log1p(features[_HL14])
@@ -290,7 +290,7 @@ def score(features: list[float]) -> float:
 
 
 class Result(msgspec.Struct, gc=False):
-    """What a peer delivers: a customer's features, in the order of `FEATURES`, and score."""
+    """Result of a peer: a customer's features, in the order of `FEATURES`, and score."""
 
     customer_id: str
     score: float
@@ -301,6 +301,6 @@ _encode = msgspec.json.Encoder().encode
 
 
 def message(customer_id: str, customer: Customer) -> bytes:
-    """Describe and score a customer; return the body of the record that tells it."""
+    """Compute features and score of a customer; return the body of the result record."""
     features = describe(customer)
     return _encode(Result(customer_id, score(features), features))

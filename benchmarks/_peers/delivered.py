@@ -1,7 +1,7 @@
-"""What a peer has delivered: a Kafka topic of its results, read when it is done.
+"""Results topic of a peer: created for its run, read when it is done.
 
-The broker writes on each record when it came (`LogAppendTime`). So the last result has a time by one clock for every
-framework, whatever its producer says and when.
+The broker sets the timestamp of each record (`LogAppendTime`), so the last result of every framework is timed by the
+same clock.
 """
 
 from collections.abc import Iterable
@@ -18,20 +18,20 @@ from ebb.errors import EbbError
 
 BROKER_SECONDS = 30.0
 QUIET_SECONDS = 2.0
-"""So long must no result have come after all records were processed: none is on its way any more."""
+"""Time without a new result, after all records were processed, from which no more are expected."""
 AT_ONCE = 10_000
 _result = msgspec.json.Decoder(Result).decode
 
 
 class Delivered:
-    """A results topic, made for one run and removed with it.
+    """A results topic, created for one run and deleted after it.
 
     Parameters
     ----------
     bootstrap
         The broker.
     topic
-        Name of the topic; there is none yet.
+        Name of the topic, which does not exist yet.
     """
 
     def __init__(self, bootstrap: str, topic: str, *, partitions: int) -> None:
@@ -48,7 +48,7 @@ class Delivered:
         self._partitions = range(partitions)
 
     def __enter__(self) -> "Delivered":
-        """Make the topic."""
+        """Create the topic."""
         config = {"message.timestamp.type": "LogAppendTime"}
         new = NewTopic(self._topic, num_partitions=len(self._partitions), replication_factor=1, config=config)
         self._admin.create_topics([new])[self._topic].result(BROKER_SECONDS)
@@ -57,7 +57,7 @@ class Delivered:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove it."""
+        """Delete the topic."""
         self._consumer.close()
         self._admin.delete_topics([self._topic])[self._topic].result(BROKER_SECONDS)
 
@@ -80,7 +80,7 @@ class Delivered:
         Raises
         ------
         EbbError
-            If the broker does not give them.
+            If they cannot be read.
         """
         ends = self.ends()
         left = sum(ends)
@@ -91,23 +91,25 @@ class Delivered:
             messages = self._consumer.consume(min(left, AT_ONCE), BROKER_SECONDS)
             if not messages:
                 what = f"{left} of {sum(ends)} results could not be read from {self._topic}."
-                raise EbbError(what, "Read the broker's log; a benchmark on a machine this busy says nothing.")
+                raise EbbError(what, "Read the broker's log; a benchmark on a machine this busy is meaningless.")
             for message in messages:
-                latest[_sound(message)] = message.value() or b""
+                latest[_key(message)] = message.value() or b""
                 last_at = max(last_at, message.timestamp()[1])
             left -= len(messages)
-        found = (_result(body) for body in latest.values())
-        return {one.customer_id: (one.features, one.score) for one in found}, sum(ends), last_at / 1000
+        results = (_result(body) for body in latest.values())
+        return {result.customer_id: (result.features, result.score) for result in results}, sum(ends), last_at / 1000
 
 
 def ends(consumer: Consumer, topic: str, partitions: Iterable[int]) -> list[int]:
     """Return the offset after the last record of each partition of a topic."""
-    places = [TopicPartition(topic, partition) for partition in partitions]
-    return [consumer.get_watermark_offsets(place, timeout=BROKER_SECONDS)[1] for place in places]
+    return [
+        consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=BROKER_SECONDS)[1]
+        for partition in partitions
+    ]
 
 
-def _sound(message: Message) -> bytes:
-    """Return a message's key."""
+def _key(message: Message) -> bytes:
+    """Return a message's key; raise its error, if any."""
     error = message.error()
     if error is not None:
         raise KafkaException(error)

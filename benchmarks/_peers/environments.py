@@ -1,4 +1,4 @@
-"""One virtual environment a peer, made from its pinned requirements and kept until those change."""
+"""One virtual environment for each peer, created from its pinned requirements and kept until those change."""
 
 import hashlib
 import shutil
@@ -13,18 +13,18 @@ REQUIREMENTS = Path(__file__).parent / "requirements"
 
 
 def python_of(peer: str, folder: Path) -> Path:
-    """Return the interpreter of a peer's environment, which is made in `folder` if it is not there yet.
+    """Return the interpreter of a peer's environment, which is created in `folder` if missing.
 
     Raises
     ------
     SetupError
-        If its packages cannot be installed; the message holds the installer's own.
+        If its packages cannot be installed; the message contains the installer's.
     """
     pins = REQUIREMENTS / f"{peer}.txt"
     home, python = folder / peer, folder / peer / "bin" / "python"
-    wanted = hashlib.sha256(pins.read_bytes() + sys.version.encode()).hexdigest()
+    digest = hashlib.sha256(pins.read_bytes() + sys.version.encode()).hexdigest()
     stamp = home / "pins"
-    if stamp.exists() and stamp.read_text() == wanted:
+    if stamp.exists() and stamp.read_text() == digest:
         return python
     shutil.rmtree(home, ignore_errors=True)
     print(f"Installing {peer} …", flush=True)
@@ -38,5 +38,5 @@ def python_of(peer: str, folder: Path) -> Path:
         last = " ".join(done.stderr.split())[-600:]
         what = f"The packages of {peer} cannot be installed on Python {sys.version.split()[0]}: {last}"
         raise SetupError(what, "Connect this machine to a package index, or use a Python that the framework supports.")
-    stamp.write_text(wanted)
+    stamp.write_text(digest)
     return python

@@ -1,9 +1,9 @@
-"""The definition in Faust as it comes: an agent that takes batches, and a table with its changelog.
+"""The definition in unmodified Faust: an agent that takes batches, and a table with its changelog.
 
-For throughput: values stay bytes until one fast decoder has them; `take` with a large batch, so that each customer of
-it is written to the table and its changelog, described and told once; large polls and buffers; uvloop; no web server.
-Faust's own loggers build a record for every message sent even if nobody prints it, so what nobody reads is turned off.
-Results are sent at once to the producer, which gathers them: `send_soon` takes them through a queue and a task more.
+For throughput: values stay bytes until one fast decoder parses them; `take` with a large batch, so that each customer
+in it is written to the table and its changelog, scored and sent once; large polls and buffers; uvloop; no web server.
+Faust's loggers build a record for every message sent even if it is not printed, so levels up to INFO are disabled.
+Results are sent directly to the producer, which batches them: `send_soon` adds a queue and a task.
 """
 
 import logging
@@ -16,11 +16,11 @@ from benchmarks._peers.meter import Meter, Task
 from benchmarks._peers.steps import many_records
 
 BATCH, WAIT_SECONDS = 20_000, 1.0
-"""Larger gives nothing more; smaller writes the changelog more often."""
+"""Larger batches are no faster; smaller ones write the changelog more often."""
 
 
 def make(task: Task) -> faust.App:
-    """Return the app that does the task; whoever started it stops it."""
+    """Return the app that runs the task until the process is stopped."""
     app = faust.App(
         task.name,
         broker=f"kafka://{task.bootstrap}",
@@ -46,8 +46,8 @@ def make(task: Task) -> faust.App:
     results = app.topic(task.results, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     def kept(customer_id: str) -> bytes | None:
-        found: bytes | None = customers.get(customer_id.encode())
-        return found
+        state: bytes | None = customers.get(customer_id.encode())
+        return state
 
     @app.agent(activity)
     async def consume(stream: faust.StreamT[bytes]) -> None:

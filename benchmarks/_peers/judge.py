@@ -1,6 +1,6 @@
-"""The judge: what each customer's features and score must be, by a slow and obvious re-computation over all records.
+"""The judge: expected features and score of each customer, by a slow and obvious recomputation over all records.
 
-It shares the names of the features and the weights of the score with the peers, and no code with anybody.
+It shares the names of the features and the weights of the score with the peers, and no other code.
 """
 
 import json
@@ -20,9 +20,9 @@ from benchmarks._peers.definition import FEATURES, WEIGHTS
 DAY_MS = 86_400_000
 SCORE_TOLERANCE = 1e-6
 PRECISION = 1e-9
-"""Relative, of what is no whole number: the last digits depend on the order of additions."""
+"""Relative, of fractional values: the last digits depend on the order of additions."""
 SINGLE, SINGLE_NEAR_ZERO = 2.0**-22, 1e-6
-"""The same of numbers computed and kept in 32 bits: two of their steps; a logarithm near 0 has few digits right."""
+"""The same for 32-bit floats: two units in the last place; a logarithm near 0 has few correct digits."""
 KINDS = {
     "session_start": "sessions",
     "view": "views",
@@ -37,7 +37,7 @@ Described = tuple[Sequence[float], float]
 
 @dataclass(frozen=True)
 class Event:
-    """One valid event, seen for the first time."""
+    """A valid event that is no duplicate."""
 
     kind: str
     at: int
@@ -46,7 +46,7 @@ class Event:
 
     @property
     def day(self) -> int:
-        """Number of its day."""
+        """Day number."""
         return self.at // DAY_MS
 
 
@@ -55,38 +55,38 @@ def expected(records: Iterable[tuple[str, bytes]]) -> dict[str, dict[str, float]
     events: dict[str, list[Event]] = defaultdict(list)
     ids: set[str] = set()
     for _, body in records:
-        found = _read(body)
-        if found is not None and found["event_id"] not in ids:
-            ids.add(found["event_id"])
-            events[found["customer_id"]].append(_event(found))
+        record = _read(body)
+        if record is not None and record["event_id"] not in ids:
+            ids.add(record["event_id"])
+            events[record["customer_id"]].append(_event(record))
     return {customer: _describe(mine) for customer, mine in events.items()}
 
 
 def _read(body: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(body)
+        record = json.loads(body)
     except ValueError:
         return None
     names = ("event_id", "customer_id", "type", "occurred_at")
-    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) and found[name] for name in names):
+    if not isinstance(record, dict) or not all(isinstance(record.get(name), str) and record[name] for name in names):
         return None
     try:
-        moment = datetime.fromisoformat(found["occurred_at"])
+        moment = datetime.fromisoformat(record["occurred_at"])
     except ValueError:
         return None
-    properties = found.get("properties", {})
+    properties = record.get("properties", {})
     if moment.tzinfo is None or not isinstance(properties, dict):
         return None
     money = (properties.get("amount"), properties.get("discount"))
-    return found if all(value is None or type(value) in (int, float) for value in money) else None
+    return record if all(value is None or type(value) in (int, float) for value in money) else None
 
 
-def _event(found: dict[str, Any]) -> Event:
-    kind = KINDS.get(found["type"], "other")
-    properties = found.get("properties", {})
+def _event(record: dict[str, Any]) -> Event:
+    kind = KINDS.get(record["type"], "other")
+    properties = record.get("properties", {})
     amount = Decimal(str(properties.get("amount") or 0)) * 100
     minor = int(amount.quantize(Decimal(1), ROUND_HALF_EVEN)) if kind == "purchases" else 0
-    at = round(datetime.fromisoformat(found["occurred_at"]).timestamp() * 1000)
+    at = round(datetime.fromisoformat(record["occurred_at"]).timestamp() * 1000)
     return Event(kind, at, minor, bool(properties.get("discount")))
 
 
@@ -97,7 +97,7 @@ def _describe(events: list[Event]) -> dict[str, float]:
     days = sorted({event.day for event in events})
     gaps = [later - earlier for earlier, later in pairwise(days)]
     tenure = (now - min(event.at for event in events)) / DAY_MS
-    found: dict[str, float] = {
+    features: dict[str, float] = {
         "recency_days": 0.0,
         "tenure_days": tenure,
         "purchase_recency_days": (now - max(event.at for event in bought)) / DAY_MS if bought else tenure,
@@ -111,58 +111,58 @@ def _describe(events: list[Event]) -> dict[str, float]:
         "recency_over_gap": 0.0,
         "discount_share": sum(1 for event in bought if event.discounted) / (len(bought) + 1),
     }
-    mean = found["gap_mean_days"]
-    found["gap_std_days"] = math.sqrt(math.fsum((gap - mean) ** 2 for gap in gaps) / len(gaps)) if gaps else 0.0
+    mean = features["gap_mean_days"]
+    features["gap_std_days"] = math.sqrt(math.fsum((gap - mean) ** 2 for gap in gaps) / len(gaps)) if gaps else 0.0
     for window in (7, 30, 60):
-        found[f"active_days_{window}"] = sum(1 for day in days if day >= today - window)
+        features[f"active_days_{window}"] = sum(1 for day in days if day >= today - window)
     for half_life in (3, 14, 45, 120):
-        found[f"events_hl{half_life}"] = math.fsum(0.5 ** ((today - event.day) / half_life) for event in events)
-        found[f"active_hl{half_life}"] = math.fsum(0.5 ** ((today - day) / half_life) for day in days)
+        features[f"events_hl{half_life}"] = math.fsum(0.5 ** ((today - event.day) / half_life) for event in events)
+        features[f"active_hl{half_life}"] = math.fsum(0.5 ** ((today - day) / half_life) for day in days)
     for window in (1, 7, 30):
         within = [event for event in events if event.day >= today - window]
-        found[f"events_{window}d"] = len(within)
-        found[f"spend_{window}d"] = sum(event.amount for event in within) / 100
+        features[f"events_{window}d"] = len(within)
+        features[f"spend_{window}d"] = sum(event.amount for event in within) / 100
         for name in KINDS.values():
-            found[f"{name}_{window}d"] = sum(1 for event in within if event.kind == name)
-    found["trend"] = math.log((found["events_7d"] + 1) / 7) - math.log((found["events_30d"] + 1) / 30)
-    found["view_to_cart"] = found["carts_30d"] / (found["views_30d"] + 1)
-    found["cart_to_purchase"] = found["purchases_30d"] / (found["carts_30d"] + 1)
-    return {name: found[name] for name in FEATURES}
+            features[f"{name}_{window}d"] = sum(1 for event in within if event.kind == name)
+    features["trend"] = math.log((features["events_7d"] + 1) / 7) - math.log((features["events_30d"] + 1) / 30)
+    features["view_to_cart"] = features["carts_30d"] / (features["views_30d"] + 1)
+    features["cart_to_purchase"] = features["purchases_30d"] / (features["carts_30d"] + 1)
+    return {name: features[name] for name in FEATURES}
 
 
 def score(features: Mapping[str, float]) -> float:
-    """Return the chance of churn by features by name."""
+    """Return the churn probability, from features by name."""
     logit = math.fsum(weight * (math.log(1 + features[name]) - mean) for name, (weight, mean) in WEIGHTS.items())
     return 1 / (1 + math.exp(-logit))
 
 
 def differences(
-    results: Mapping[str, Described], wanted: Mapping[str, Mapping[str, float]], *, single: bool = False
+    results: Mapping[str, Described], expected: Mapping[str, Mapping[str, float]], *, single: bool = False
 ) -> list[str]:
-    """Compare results with the expected features and the score of these: counts exactly, the rest at its precision.
+    """Compare results with the expected features and score: counts exactly, the rest within its precision.
 
     Parameters
     ----------
     single
-        Whether the features were computed and kept in 32 bits, as Ebb's are.
+        Whether the features are 32-bit floats, as Ebb's are.
 
     Returns
     -------
     list of str
         One sentence a difference; empty if all is equal.
     """
-    missing, unknown = sorted(wanted.keys() - results.keys()), sorted(results.keys() - wanted.keys())
-    found = [f"{customer} has no result." for customer in missing]
-    found += [f"{customer} has a result and no event." for customer in unknown]
-    for customer in sorted(results.keys() & wanted.keys()):
+    missing, unknown = sorted(expected.keys() - results.keys()), sorted(results.keys() - expected.keys())
+    sentences = [f"{customer} has no result." for customer in missing]
+    sentences += [f"{customer} has a result and no event." for customer in unknown]
+    for customer in sorted(results.keys() & expected.keys()):
         features, probability = results[customer]
         for name, value in zip(FEATURES, features, strict=True):
-            right = wanted[customer][name]
+            right = expected[customer][name]
             if not _equal(value, right, single=single):
-                found.append(f"{customer}: {name} is {value}, not {right}.")
-        if abs(probability - (right := score(wanted[customer]))) > SCORE_TOLERANCE:
-            found.append(f"{customer}: the score is {probability}, not {right}.")
-    return found
+                sentences.append(f"{customer}: {name} is {value}, not {right}.")
+        if abs(probability - (right := score(expected[customer]))) > SCORE_TOLERANCE:
+            sentences.append(f"{customer}: the score is {probability}, not {right}.")
+    return sentences
 
 
 def _equal(value: float, right: float, *, single: bool) -> bool:

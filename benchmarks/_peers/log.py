@@ -1,10 +1,10 @@
-"""The log that everybody reads: random activity with what a real topic has in it.
+"""The log that all peers read: random activity with the irregularities of a real topic.
 
-First a twentieth of the customers over forty days, so that the 7 and 30-day windows have something to forget; these
+First a twentieth of the customers over forty days, so that days expire from the 7 and 30-day windows; these
 records are the warm-up. Then all customers over three days, as `bench-throughput` has them, up to a quarter of an hour
-out of order; one purchase in four has a discount. One record in a hundred was sent before, one in five hundred cannot
-be accepted. The log ends with a view by every customer at one moment, so that the last result of everybody describes
-that moment.
+out of order; one purchase in four has a discount. One record in a hundred is a repetition, one in five hundred is
+invalid. The log ends with a view by every customer at the same time, so that the last results of all customers are
+features at that time.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ DISORDER_SECONDS = 900
 RESENT_WITHIN = 500
 """Records between an event and its repetition, at most."""
 STEP = 0.125
-"""Seconds between two moments that an event may have: whole in binary, so that every language rounds them alike."""
+"""Resolution of event times, seconds: exact in binary, so that every language rounds them alike."""
 _DAY = 86_400
-_WHOLE = {"event_id": "b", "customer_id": "load-0", "type": "view", "occurred_at": "2026-01-01T00:00:00Z"}
-_BROKEN = (
+_VALID = {"event_id": "b", "customer_id": "load-0", "type": "view", "occurred_at": "2026-01-01T00:00:00Z"}
+_INVALID = (
     b"",
     b"{not json",
     *(
-        orjson.dumps({name: value for name, value in (_WHOLE | change).items() if value is not None})
+        orjson.dumps({name: value for name, value in (_VALID | change).items() if value is not None})
         for change in (
             {"event_id": None},
             {"customer_id": ""},
@@ -48,14 +48,14 @@ Record = tuple[str, bytes]
 
 @dataclass(frozen=True)
 class Log:
-    """Records in the order in which they are sent, and how many of them are the warm-up."""
+    """Records in the order of sending, and the number of them that are the warm-up."""
 
     records: list[Record]
     warm_up: int
 
 
 class Source:
-    """Makes logs of any length that begin alike.
+    """Generator of logs of different lengths with the same beginning.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Source:
 
     def _events(self, name: str, customers: int, count: int, begin: float, span: float) -> list[Record]:
         rng = self._rng
-        who = rng.integers(0, customers, count).tolist()
+        numbers = rng.integers(0, customers, count).tolist()
         kinds = rng.choice(len(TYPES), count, p=SHARES).tolist()
         amounts = np.round(rng.lognormal(3.5, 0.6, count), 2).tolist()
         back = rng.random(count) * DISORDER_SECONDS
@@ -92,10 +92,10 @@ class Source:
         times = (np.floor(moments / STEP) * STEP).tolist()
         fate = rng.random(count)
         resent = np.flatnonzero(fate < 0.01)
-        broken = np.flatnonzero((fate >= 0.01) & (fate < 0.012))
-        found: list[Record] = []
+        invalid = np.flatnonzero((fate >= 0.01) & (fate < 0.012))
+        records: list[Record] = []
         for number in range(count):
-            customer = _key(who[number])
+            customer = _key(numbers[number])
             kind = TYPES[kinds[number]]
             properties: dict[str, object] = {"channel": "web", "country": "DE", "product_id": f"p{number % 5_000}"}
             if kind == "purchase":
@@ -103,13 +103,13 @@ class Source:
                 if number % 4 == 0:
                     properties["discount"] = round(amounts[number] / 10, 2)
             at = datetime.fromtimestamp(times[number], UTC)
-            found.append((customer, encode_activity(f"{name}{number}", customer, kind, at, properties)))
-        for number in broken.tolist():
-            found[number] = (found[number][0], _BROKEN[number % len(_BROKEN)])
-        # After the broken ones, lest the first of two be broken and the event come too late to count.
+            records.append((customer, encode_activity(f"{name}{number}", customer, kind, at, properties)))
+        for number in invalid.tolist():
+            records[number] = (records[number][0], _INVALID[number % len(_INVALID)])
+        # After the invalid ones: if the first of two were invalid, the event would arrive too late.
         for number in resent.tolist():
-            found[number] = found[max(number - int(rng.integers(1, RESENT_WITHIN)), 0)]
-        return found
+            records[number] = records[max(number - int(rng.integers(1, RESENT_WITHIN)), 0)]
+        return records
 
 
 def _key(number: int) -> str:

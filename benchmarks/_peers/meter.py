@@ -1,4 +1,4 @@
-"""How a peer is told what to do, and tells when its clock began and that all is done. Standard library alone."""
+"""A peer's task, and its report of when the clock started and that all is processed. Standard library alone."""
 
 import gc
 import json
@@ -9,42 +9,42 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GARBAGE = (200_000, 50, 50)
-"""Objects made before a collection, and collections of one generation before one of the next."""
+"""Thresholds of the garbage collector's three generations."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a peer is to do, as it stands in the environment variable `BENCH_TASK`."""
+    """Task of a peer, passed in the environment variable `BENCH_TASK`."""
 
     name: str
-    """Consumer group, or whatever the framework calls itself; of one run alone."""
+    """Consumer group or application name; unique to a run."""
     bootstrap: str
     topic: str
     results: str
-    """Topic to which every description goes, keyed by customer; it exists, with as many partitions as the other."""
+    """Topic of the results, keyed by customer; it exists, with as many partitions as the other."""
     partitions: int
     records: int
-    """Records on the topic; the peer says so when it has processed them all."""
+    """Records on the topic; the peer reports when it has processed them all."""
     warm_up: int
     """Records after which the clock starts."""
     folder: str
-    """Empty folder of the peer's own: state, and `measured.json` at the end."""
+    """Empty folder for the peer's state and, at the end, `measured.json`."""
 
     @classmethod
     def read(cls) -> "Task":
-        """Read the task that this process was started for, and let it collect garbage seldom.
+        """Return the task of this process, and make garbage collections rare.
 
-        State is hundreds of thousands of objects that live on: going through them as often as Python does by itself
-        halved Bytewax's throughput.
+        State is hundreds of thousands of long-lived objects: with Python's default thresholds, traversing them halved
+        Bytewax's throughput.
         """
         gc.set_threshold(*GARBAGE)
         return cls(**json.loads(os.environ["BENCH_TASK"]))
 
 
 class Meter:
-    """Notes when the warm-up has ended, and says so when the last record is processed.
+    """Records when the warm-up ended, and writes `measured.json` when the last record is processed.
 
-    The clock is stopped by the broker, when it has the last result: what is on its way to it is not yet done.
+    The clock stops when the broker has the last result; results still on their way do not count as done.
     """
 
     def __init__(self, task: Task) -> None:
@@ -53,7 +53,7 @@ class Meter:
         self.processed = 0
 
     def add(self, records: int) -> None:
-        """Count records as processed: the framework has their results, or there are none."""
+        """Count records as processed: their results, if any, were passed to the framework."""
         self.processed += records
         if not self._began:
             if self.processed >= self._task.warm_up:
@@ -66,6 +66,6 @@ class Meter:
 
 
 def cpu_seconds() -> float:
-    """Return the processor time of all threads of this process so far."""
+    """Return the CPU seconds of all threads of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime

@@ -1,4 +1,4 @@
-"""Ebb on the same topic: its real worker process, everything on."""
+"""Ebb on the same topic: its real worker process, with all features enabled."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -19,23 +19,24 @@ from ebb.kafka.config import client_config
 from ebb.settings import Settings
 from ebb_cli.local import parts
 from ebb_cli.local.supervisor import Supervisor
+from ebb_cli.local.system import ignore
 from online_ml.scoring.cold_start import cold_start
 
-LOOK_SECONDS = 0.1
-"""A worker takes some milliseconds to tell its metrics."""
+POLL_SECONDS = 0.1
+"""Between two requests for the metrics, each of which takes a worker some milliseconds."""
 DURABLE_SECONDS = 120.0
-"""How long the last features may take to be in ClickHouse, which no figure contains."""
+"""Limit for the last features to reach ClickHouse; not part of any figure."""
 
 
 @dataclass(frozen=True)
 class OurRun:
-    """What came of a run of Ebb."""
+    """Figures and results of a run of Ebb."""
 
     events_per_s: float
     seconds: float
     cpu_seconds: float
     results: dict[str, Described]
-    """Features as they lie in ClickHouse, and the score that Ebb's own scorer makes of them."""
+    """Features from ClickHouse, and the score that Ebb's own scorer computes from them."""
 
 
 def run(settings: Settings, *, records: int, warm_up: int, customers: int, end: float) -> OurRun:
@@ -44,7 +45,7 @@ def run(settings: Settings, *, records: int, warm_up: int, customers: int, end: 
     Parameters
     ----------
     end
-        Unix time of the topic's last events, the moment that the features describe.
+        Unix time of the topic's last events, the time of the features.
 
     Raises
     ------
@@ -52,7 +53,7 @@ def run(settings: Settings, *, records: int, warm_up: int, customers: int, end: 
         If the features do not arrive in ClickHouse.
     """
     part = parts.worker(settings)
-    with Supervisor([part], logs=settings.home / "logs", say=lambda _: None):
+    with Supervisor([part], logs=settings.home / "logs", report=ignore):
         process = _process(part)
         began: tuple[float, float, float] | None = None
         while True:
@@ -61,7 +62,7 @@ def run(settings: Settings, *, records: int, warm_up: int, customers: int, end: 
                 began = (done, wall, cpu)
             if began is not None and done >= records:
                 break
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         wall, cpu = _last_score(settings, process, wall, cpu)
         seconds = wall - began[1]
         results = _features(settings, customers=customers, end=end)
@@ -69,25 +70,25 @@ def run(settings: Settings, *, records: int, warm_up: int, customers: int, end: 
 
 
 def _last_score(settings: Settings, process: psutil.Process, wall: float, cpu: float) -> tuple[float, float]:
-    """Return when the broker had the last score, and the worker's processor time then; at least what is given."""
+    """Return when the broker had the last score, and the worker's CPU seconds then; at least the given ones."""
     topic = settings.topics.scores
     consumer = Consumer(client_config(settings, group_id="bench-scores"))
     try:
         latest = ends(consumer, topic, range(settings.partitions))
-        looked = time.perf_counter()
-        while time.perf_counter() < looked + QUIET_SECONDS:
-            time.sleep(LOOK_SECONDS)
+        changed_at = time.perf_counter()
+        while time.perf_counter() < changed_at + QUIET_SECONDS:
+            time.sleep(POLL_SECONDS)
             if (now := ends(consumer, topic, range(settings.partitions))) != latest:
                 latest, wall, cpu = now, time.perf_counter(), cpu_seconds(process)
-                looked = wall
+                changed_at = wall
         return wall, cpu
     finally:
         consumer.close()
 
 
 def _process(part: parts.ManagedProcess) -> psutil.Process:
-    wanted = list(part.command)
-    return next(child for child in psutil.Process().children(recursive=True) if child.cmdline() == wanted)
+    command = list(part.command)
+    return next(child for child in psutil.Process().children(recursive=True) if child.cmdline() == command)
 
 
 def _features(settings: Settings, *, customers: int, end: float) -> dict[str, Described]:
@@ -104,13 +105,14 @@ def _features(settings: Settings, *, customers: int, end: float) -> dict[str, De
     finally:
         client.close()
     what = f"ClickHouse holds the features of {len(rows)} customers at the log's end, not of {customers}."
-    raise EbbError(what, "Read the worker's log; a benchmark on a machine this busy says nothing.")
+    raise EbbError(what, "Read the worker's log; a benchmark on a machine this busy is meaningless.")
 
 
 def scored(settings: Settings, features: Mapping[str, Sequence[float]]) -> dict[str, Described]:
-    """Put beside features, in the order of the catalogue, what Ebb's score makes of them while no label has matured.
+    """Add to features, in the order of the catalogue, Ebb's score before a label has matured.
 
-    A worker publishes that score when it has moved by `EBB_PUBLISH_CHANGE`, so what is on its topic may be so far off.
+    A worker publishes that score when it has changed by `EBB_PUBLISH_CHANGE`, so the one on its topic may differ by as
+    much.
     """
     matrix = np.array(list(features.values()), np.float32)
     scores = cold_start("churn", settings).predict(matrix).tolist()

@@ -1,11 +1,11 @@
 """The definition in Pathway: a stateful reducer over the records of each key.
 
-The topic is keyed by customer, so records are grouped as they come and parsed within the reducer: nothing passes
-between Python and the engine that need not. The reducer is handed all that a minibatch brings for a customer and
-returns the new state as bytes, for a value of Pathway's is not to be changed, and the message that tells it, which the
-engine takes to Kafka by itself. Minibatches and backlog are Pathway's own, which were the fastest: under load a
-minibatch holds hundreds of thousands of records. State stays in memory and would be recomputed from the topic: storing
-that of a reducer asks for a licence key.
+The topic is keyed by customer, so records are grouped unparsed and parsed within the reducer, which keeps the data
+exchanged between Python and the engine small. The reducer receives all records of a minibatch for a customer and
+returns the new state as bytes, since Pathway's values are immutable, and the result message, which the engine sends to
+Kafka. The sizes of minibatches and backlog are Pathway's defaults, which were the fastest: under load a minibatch
+holds hundreds of thousands of records. State stays in memory and would be recomputed from the topic: persisting that
+of a reducer requires a licence key.
 """
 
 import pathway as pw
@@ -16,7 +16,7 @@ from benchmarks._peers.steps import Reduced, minibatch
 
 
 def main() -> None:
-    """Do the task; whoever started it stops it."""
+    """Run the task until the process is stopped."""
     task = Task.read()
     meter = Meter(task)
     seen = Seen(task.partitions)
@@ -36,7 +36,7 @@ def main() -> None:
     messages = reduced.select(
         key=pw.declare_type(bytes, pw.this.key), message=pw.declare_type(bytes, pw.this.result[1])
     )
-    # A table would tell of each result twice: that the one before holds no more, and the new one.
+    # A table would emit two records for each result: the retraction of the previous one, and the new one.
     changes = messages.to_stream().filter(pw.this.message != b"")
     pw.io.kafka.write(
         changes,

@@ -1,8 +1,8 @@
 """The definition in Quix Streams: a stateful function over the topic, its state in RocksDB with a changelog.
 
-Values stay bytes until one fast decoder has them, and state is one value a customer, written as bytes. The consumer
-fetches ahead in large pieces. Quix hands over one record at a time; what was written since the last commit it answers
-from memory, and it commits every 5 s, as it comes. Each result goes on to its topic, bytes too.
+Values stay bytes until one fast decoder parses them, and state is one value a customer, written as bytes. The consumer
+prefetches large chunks. Quix passes one record at a time, reads what was written since the last commit from memory,
+and commits every 5 s by default. Each result is sent to its topic as bytes.
 """
 
 from quixstreams import Application, State
@@ -13,7 +13,7 @@ from benchmarks._peers.steps import one_record
 
 
 def main() -> None:
-    """Do the task; whoever started it stops it."""
+    """Run the task until the process is stopped."""
     task = Task.read()
     app = Application(
         broker_address=task.bootstrap,
@@ -32,17 +32,17 @@ def main() -> None:
     seen = Seen(task.partitions)
 
     def count(body: bytes, key: str, timestamp: int, headers: object, state: State) -> tuple[bytes, ...]:  # noqa: ARG001 - Quix's call
-        found = one_record(body, state.get_bytes("customer"), seen)
+        changed = one_record(body, state.get_bytes("customer"), seen)
         meter.add(1)
-        if found is None:
+        if changed is None:
             return ()
-        changed, message = found
-        state.set_bytes("customer", changed)
+        written, message = changed
+        state.set_bytes("customer", written)
         return (message,)
 
     activity = app.topic(task.topic, key_deserializer="str", value_deserializer="bytes")
     results = app.topic(task.results, key_serializer="str", value_serializer="bytes")
-    # `expand` hands on what is in the tuple, one message or none, so that no step of its own need filter.
+    # `expand` emits the tuple's items, one message or none, so that no separate filter is needed.
     app.dataframe(activity).apply(count, stateful=True, metadata=True, expand=True).to_topic(results)
     app.run()
 

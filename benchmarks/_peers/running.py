@@ -1,4 +1,4 @@
-"""Runs one peer on one topic and brings back what it delivered, and how long that took."""
+"""Run of one peer on one topic: starts it, measures it and reads its results."""
 
 import json
 import os
@@ -17,24 +17,24 @@ from benchmarks._peers.meter import Task
 from ebb.errors import EbbError
 
 PATIENCE_SECONDS = 600.0
-"""From the start of a peer to its last record processed, on a busy machine."""
-LOOK_SECONDS = 0.05
+"""Limit from the start of a peer until its last record is processed, on a busy machine."""
+POLL_SECONDS = 0.05
 STOP_SECONDS = 10.0
 ATTEMPTS = 2
-"""A framework that does not find the topic at once gives up; it may try again."""
+"""Starts of a peer: a framework that does not find the topic at once exits."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a run."""
+    """Figures and results of a run."""
 
     events_per_s: float
     seconds: float
     cpu_seconds: float
     delivered: int
-    """Records on the topic of results, those of the warm-up included."""
+    """Records on the results topic, including those of the warm-up."""
     results: dict[str, Described]
-    """The last of each customer, as it lies on that topic."""
+    """The last result of each customer on that topic."""
 
 
 def run(peer: str, python: Path, task: Task) -> Run:
@@ -43,20 +43,20 @@ def run(peer: str, python: Path, task: Task) -> Run:
     Raises
     ------
     EbbError
-        If it ends, or takes too long, without results; the message holds the end of what it said.
+        If it ends, or takes too long, without results; the message contains the end of its log.
     """
     for attempt in range(1, ATTEMPTS + 1):
-        # Where the topic's own data lies there is room for a peer's state too.
+        # The disk of the temporary folder has room for the topic, and so for a peer's state too.
         with tempfile.TemporaryDirectory() as home:
             name = f"peer-{peer}-{uuid4().hex[:8]}"
             own = replace(task, folder=home, name=name, results=f"{name}-results")
             with Delivered(own.bootstrap, own.results, partitions=own.partitions) as delivered:
-                found = _once(peer, python, own, delivered)
-        if isinstance(found, Run):
-            return found
+                outcome = _once(peer, python, own, delivered)
+        if isinstance(outcome, Run):
+            return outcome
         print(f"{peer} ended without results (attempt {attempt}).", flush=True)
-    what = f"{peer} processed no more: {found}"
-    raise EbbError(what, "Run it again; if it stays so, the framework and this machine do not agree.")
+    what = f"{peer} did not process all records: {outcome}"
+    raise EbbError(what, "Run it again; if it persists, the framework does not work on this machine.")
 
 
 def _once(peer: str, python: Path, task: Task, delivered: Delivered) -> Run | str:
@@ -74,12 +74,12 @@ def _once(peer: str, python: Path, task: Task, delivered: Delivered) -> Run | st
         try:
             deadline = time.monotonic() + PATIENCE_SECONDS
             while not measured.exists() and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
             spent = _watch(process, delivered) if measured.exists() else []
         finally:
             _stop(process)
     if not spent:
-        return log.read_text(errors="replace")[-1_500:].strip() or "it said nothing"
+        return log.read_text(errors="replace")[-1_500:].strip() or "its log is empty"
     results, count, ended = delivered.read()
     began = json.loads(measured.read_text())
     seconds = ended - began["at"]
@@ -93,7 +93,7 @@ def _once(peer: str, python: Path, task: Task, delivered: Delivered) -> Run | st
 
 
 def _watch(process: subprocess.Popen[bytes], delivered: Delivered) -> list[tuple[float, float]]:
-    """Wait until no more results come; return the processor time spent at moments meanwhile, by Unix time."""
+    """Wait until no more results arrive; return pairs of Unix time and CPU seconds spent until then."""
     spent: list[tuple[float, float]] = []
     ends: list[int] = []
     quiet_since = time.monotonic()
@@ -101,7 +101,7 @@ def _watch(process: subprocess.Popen[bytes], delivered: Delivered) -> list[tuple
         spent.append((time.time(), cpu_seconds(psutil.Process(process.pid))))
         if (now := delivered.ends()) != ends:
             ends, quiet_since = now, time.monotonic()
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return spent
 
 
@@ -115,6 +115,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """Return the processor time of all threads of a process so far."""
+    """Return the CPU seconds of all threads of a process so far."""
     times = process.cpu_times()
     return float(times.user + times.system)

@@ -1,6 +1,6 @@
-"""What each peer does between its framework's calls: the definition, applied to what that framework hands over.
+"""The step of each peer: the definition, applied to the input that its framework passes.
 
-Nothing of the frameworks is imported here, so that the tests need none of them.
+No framework is imported here, so that the tests need none of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +11,14 @@ import msgspec
 from benchmarks._peers.definition import Customer, Event, Seen, begin, message, parse, update
 
 read = msgspec.msgpack.Decoder(Customer).decode
-"""State from its bytes."""
+"""Decode state from bytes."""
 write = msgspec.msgpack.Encoder().encode
 
 Changed = tuple[bytes, bytes]
-"""A customer's new state, and the message that describes it."""
+"""A customer's new state, and its result message."""
 Reduced = tuple[bytes, bytes]
-"""State, and the message about it: empty if nothing has changed since the one before."""
-NOTHING: Reduced = (b"", b"")
+"""State, and its result message: empty if nothing has changed since the one before."""
+EMPTY: Reduced = (b"", b"")
 _time = itemgetter(3)
 
 
@@ -33,23 +33,23 @@ def one_record(body: bytes, kept: bytes | None, seen: Seen) -> Changed | None:
 
 
 def many_records(bodies: Sequence[bytes], kept: Callable[[str], bytes | None], seen: Seen) -> dict[str, Changed]:
-    """Faust: records of any customers; each customer touched, described once."""
-    touched: dict[str, Customer] = {}
+    """Faust: records of any customers; one result for each updated customer."""
+    updated: dict[str, Customer] = {}
     for body in bodies:
         event = parse(body)
         if event is None or not seen.new(event[0]):
             continue
         customer_id = event[1]
-        customer = touched.get(customer_id)
+        customer = updated.get(customer_id)
         if customer is None:
             state = kept(customer_id)
-            customer = touched[customer_id] = begin(event[3]) if state is None else read(state)
+            customer = updated[customer_id] = begin(event[3]) if state is None else read(state)
         update(customer, event)
-    return {customer_id: (write(customer), message(customer_id, customer)) for customer_id, customer in touched.items()}
+    return {customer_id: (write(customer), message(customer_id, customer)) for customer_id, customer in updated.items()}
 
 
 def queued_events(customer: Customer | None, events: Sequence[Event]) -> tuple[Customer, bytes]:
-    """Bytewax: all that is queued for one customer, described once."""
+    """Bytewax: all queued events of one customer, with one result."""
     if customer is None:
         customer = begin(events[0][3])
     for event in events:
@@ -58,8 +58,8 @@ def queued_events(customer: Customer | None, events: Sequence[Event]) -> tuple[C
 
 
 def minibatch(before: Reduced | None, rows: Sequence[tuple[Sequence[bytes], int]], seen: Seen) -> Reduced:
-    """Pathway: the records that a minibatch brings for one key, in no order, each with how often it came."""
-    state, _ = before or NOTHING
+    """Pathway: the records of one key in a minibatch, unordered, each with its multiplicity."""
+    state, _ = before or EMPTY
     events = []
     for (body,), _ in rows:
         event = parse(body)

@@ -1,4 +1,4 @@
-"""Event time over restarts: with compressed time it goes on from where the last run stopped."""
+"""Event time over restarts: with compressed days it continues from where the last run stopped."""
 
 import json
 import os
@@ -13,23 +13,23 @@ from ebb.settings import Settings
 
 @dataclass(frozen=True)
 class Moment:
-    """Where event time stood when it was last written down."""
+    """Event time when it was last saved."""
 
     event: float
     """Unix seconds of event time."""
     day_seconds: float
     """Real seconds that a day took."""
     clean: bool
-    """Whether the run ended in order; else time may have gone on for up to a second more."""
+    """Whether the run stopped cleanly; otherwise time may have advanced for up to a second more."""
 
 
 def path(home: Path) -> Path:
-    """Return the file that keeps event time."""
+    """Return the path of the file that holds event time."""
     return home / "clock.json"
 
 
 def save(settings: Settings, wall: float, *, clean: bool) -> None:
-    """Write down where event time stands at a wall time; nothing to write when event time is wall time."""
+    """Save event time as of a wall time; nothing is saved when event time is wall time."""
     if not settings.clock_origin_wall:
         return
     moment = Moment(settings.clock.at(wall), settings.day_seconds, clean)
@@ -40,7 +40,7 @@ def save(settings: Settings, wall: float, *, clean: bool) -> None:
 
 
 def load(home: Path) -> Moment | None:
-    """Read where event time stood, None for a new home.
+    """Return the saved event time, None for a new home.
 
     Raises
     ------
@@ -53,15 +53,15 @@ def load(home: Path) -> Moment | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        what = f"{path(home)} does not say where event time stood."
+        what = f"{path(home)} holds no valid event time."
         raise CorruptError(what, "Start over with `ebb reset`.") from error
 
 
 def begin(settings: Settings, wall: float) -> Settings:
-    """Return settings whose event time goes on from the last run in this home, or starts.
+    """Return settings whose event time continues from the last run in this home, or starts.
 
-    A home keeps the length of its day unless another is asked for. A new compressed clock starts with the present UTC
-    day. An origin given explicitly is left alone.
+    A home keeps the length of its day unless another is given. A new compressed clock starts with the present UTC day.
+    An origin given explicitly is not changed.
 
     Parameters
     ----------

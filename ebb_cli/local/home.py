@@ -1,4 +1,7 @@
-"""`run.json`: where the system that runs on a home can be reached, for the commands that join it."""
+"""The data folder (home): the lock of the process that uses it, and `run.json`, by which other commands join.
+
+`run.json` holds the addresses and settings of the running system and exists while it runs.
+"""
 
 import contextlib
 import fcntl
@@ -27,12 +30,12 @@ _SHARED = (
 
 
 def path(home: Path) -> Path:
-    """Return the file, which exists while a system runs."""
+    """Return the path of `run.json`."""
     return home / "run.json"
 
 
 def write(settings: Settings, addresses: dict[str, str]) -> None:
-    """Tell other commands how to reach this process's system. Keys and passwords are not written."""
+    """Write how other commands reach this process's system. Keys and passwords are not written."""
     shared = settings.model_dump(mode="json", include=set(_SHARED))
     content = {"pid": os.getpid(), "settings": shared, "addresses": addresses}
     fresh = path(settings.home).with_suffix(".tmp")
@@ -41,12 +44,12 @@ def write(settings: Settings, addresses: dict[str, str]) -> None:
 
 
 def remove(home: Path) -> None:
-    """Take the file away; none is fine."""
+    """Remove `run.json` if it exists."""
     path(home).unlink(missing_ok=True)
 
 
 def read(home: Path) -> dict[str, Any] | None:
-    """Return what the running system wrote, None if none runs (a file left by a killed one does not count)."""
+    """Return what the running system wrote; None if none runs (the file of a killed one does not count)."""
     with contextlib.suppress(OSError, ValueError):
         content: dict[str, Any] = json.loads(path(home).read_text())
         if psutil.pid_exists(int(content["pid"])):
@@ -55,7 +58,7 @@ def read(home: Path) -> dict[str, Any] | None:
 
 
 def attach(settings: Settings) -> Settings:
-    """Return settings that reach the system running on this home, where there is one; explicit settings stay."""
+    """Return settings that reach the system running on this home, if there is one; explicit settings are kept."""
     content = read(settings.home)
     if content is None:
         return settings
@@ -64,7 +67,7 @@ def attach(settings: Settings) -> Settings:
 
 
 class HomeLock:
-    """Holds the data folder for this process; a context manager.
+    """Exclusive lock of the data folder for this process; a context manager.
 
     Raises
     ------
@@ -86,7 +89,7 @@ class HomeLock:
             holder = os.read(file, 32).decode(errors="replace").strip() or "unknown"
             os.close(file)
             what = f"Ebb is already running on {self.home} (process {holder})."
-            hint = "Stop that one first, or give this one a folder of its own by EBB_HOME."
+            hint = "Stop that one first, or name another folder by EBB_HOME."
             raise SetupError(what, hint) from None
         os.truncate(file, 0)
         os.pwrite(file, str(os.getpid()).encode(), 0)
@@ -99,7 +102,7 @@ class HomeLock:
             self._file = None
 
     def fileno(self) -> int:
-        """Return the descriptor; whoever inherits it holds the home too."""
+        """Return the descriptor; a process that inherits it holds the lock too."""
         if self._file is None:
             message = "the lock is not held"
             raise ValueError(message)

@@ -1,7 +1,7 @@
-"""Kafka's jars: pinned by coordinate and SHA-256, fetched once, verified at every start.
+"""Kafka's jars: pinned by coordinate and SHA-256, downloaded once, verified at every start.
 
-`kafka-jars.txt` is the whole class path, flat, so a user's machine resolves nothing; `make lock` writes it anew with
-jgo's resolver. Downloads go through jgo too, so a mirror set in jgo's own configuration file is respected.
+`kafka-jars.txt` is the whole class path, flat, so a user's machine resolves nothing; `make lock` rewrites it with jgo's
+resolver. Downloads go through jgo too, so a mirror set in jgo's own configuration file is respected.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ PARALLEL = 6
 """Downloads at a time: the jars are many and small, so latency counts more than bandwidth."""
 
 Progress = Callable[[int, int], None]
-"""Told the number of jars that are there, and of all."""
+"""Called with the number of jars that are there, and of all."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,23 @@ def classpath(lib: Path, *, jars: Sequence[Jar] | None = None, progress: Progres
         If a jar cannot be fetched, is not the one that was pinned, or cannot be stored.
     """
     jars = pinned() if jars is None else jars
-    wanted = [jar for jar in jars if _sha256(lib / jar.filename) != jar.sha256]
-    if wanted:
-        progress(len(jars) - len(wanted), len(jars))
+    missing = [jar for jar in jars if _sha256(lib / jar.filename) != jar.sha256]
+    if missing:
+        progress(len(jars) - len(missing), len(jars))
         try:
             lib.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".fetching-", dir=lib) as place:
-                _fetch(wanted, Path(place), lib, lambda done: progress(len(jars) - len(wanted) + done, len(jars)))
+            with tempfile.TemporaryDirectory(prefix=".fetching-", dir=lib) as folder:
+                _fetch(missing, Path(folder), lib, lambda done: progress(len(jars) - len(missing) + done, len(jars)))
         except OSError as error:
-            # What requests raises is an OSError as well, but _fetch has turned that into words already.
+            # Errors of requests are OSErrors as well, but _fetch_one has turned them into a SetupError already.
             what = f"Kafka's jars cannot be stored in {lib}: {error}."
             raise SetupError(what, "Give EBB_LIB a folder that can be written and has 100 MB free.") from error
     return [lib / jar.filename for jar in jars]
 
 
-def _fetch(jars: Sequence[Jar], place: Path, lib: Path, progress: Callable[[int], None]) -> None:
+def _fetch(jars: Sequence[Jar], folder: Path, lib: Path, progress: Callable[[int], None]) -> None:
     with ThreadPoolExecutor(PARALLEL) as pool:
-        pending = [pool.submit(_fetch_one, jar, place, lib) for jar in jars]
+        pending = [pool.submit(_fetch_one, jar, folder, lib) for jar in jars]
         try:
             for done, future in enumerate(as_completed(pending), start=1):
                 future.result()
@@ -84,13 +84,13 @@ def _fetch(jars: Sequence[Jar], place: Path, lib: Path, progress: Callable[[int]
             raise
 
 
-def _fetch_one(jar: Jar, place: Path, lib: Path) -> None:
+def _fetch_one(jar: Jar, folder: Path, lib: Path) -> None:
     # jgo's Maven layer takes a quarter of a second to import and is needed at the first start only.
     from jgo.config import GlobalSettings  # noqa: PLC0415
     from jgo.maven import MavenContext  # noqa: PLC0415
 
     group, artifact, version = jar.coordinate.split(":")
-    context = MavenContext(repo_cache=place, remote_repos=GlobalSettings.load().repositories or None, timeout=30)
+    context = MavenContext(repo_cache=folder, remote_repos=GlobalSettings.load().repositories or None, timeout=30)
     try:
         path = context.project(group, artifact).at_version(version).artifact().resolve()
     except (requests.RequestException, RuntimeError) as error:
@@ -101,10 +101,10 @@ def _fetch_one(jar: Jar, place: Path, lib: Path) -> None:
             f"jgo's configuration file), or copy {lib} from a machine where Ebb has run."
         )
         raise SetupError(what, hint) from error
-    found = _sha256(path)
-    if found != jar.sha256:
-        what = f"{jar.filename} arrived with SHA-256 {found}, but {jar.sha256} is pinned; it was not used."
-        hint = "Try again; if it stays so, what answers for the Maven repository on this network is not to be trusted."
+    actual = _sha256(path)
+    if actual != jar.sha256:
+        what = f"{jar.filename} arrived with SHA-256 {actual}, but {jar.sha256} is pinned; it was not used."
+        hint = "Try again; if it persists, do not trust the Maven repository that answers on this network."
         raise SetupError(what, hint)
     os.replace(path, lib / jar.filename)
 
@@ -127,20 +127,20 @@ def lock(target: Path) -> int:
     """
     from jgo.maven import MavenContext  # noqa: PLC0415
 
-    place = Path(tempfile.mkdtemp(prefix="ebb-jars-"))
+    folder = Path(tempfile.mkdtemp(prefix="ebb-jars-"))
     try:
-        context = MavenContext(repo_cache=place, timeout=60)
+        context = MavenContext(repo_cache=folder, timeout=60)
         inputs, transitive = context.resolver.resolve([context.create_dependency(KAFKA)])
         artifacts = [dependency.artifact for dependency in (*inputs, *transitive) if dependency.scope != "test"]
         # Kafka logs through slf4j; its own distribution adds this binding, its POM does not.
         log4j = next(artifact.version for artifact in artifacts if artifact.artifactId == "log4j-core")
         binding = context.project("org.apache.logging.log4j", "log4j-slf4j-impl").at_version(log4j).artifact()
         rows = sorted(
-            f"{found.groupId}:{found.artifactId}:{found.version} {_sha256(found.resolve())}"
-            for found in (*artifacts, binding)
+            f"{artifact.groupId}:{artifact.artifactId}:{artifact.version} {_sha256(artifact.resolve())}"
+            for artifact in (*artifacts, binding)
         )
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(folder)
     head = f"# The class path of {KAFKA}, written by `make lock`: coordinate, SHA-256.\n"
     target.write_text(head + "\n".join(rows) + "\n")
     return len(rows)

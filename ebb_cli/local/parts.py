@@ -1,4 +1,4 @@
-"""The parts of the running system: one process each, and how to tell that it is ready."""
+"""The parts of the running system, one process each: its command, its environment and its readiness check."""
 
 import os
 import sys
@@ -10,6 +10,17 @@ import httpx
 from ebb.settings import Settings
 from ebb_cli.local.ports import LOOPBACK, free_port
 
+PROCESS = {
+    # So that the log holds all that a part printed, and the stack if native code crashed.
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONFAULTHANDLER": "1",
+    # glibc gives each thread a heap of its own, up to eight a core; memory freed in one cannot be used by another.
+    "MALLOC_ARENA_MAX": "2",
+    # Arrow's own allocator returns hardly any memory to the system, and is no faster here.
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
+"""Environment variables of every part, besides its settings."""
+
 
 def _running() -> bool:
     return True
@@ -17,48 +28,36 @@ def _running() -> bool:
 
 @dataclass(frozen=True)
 class ManagedProcess:
-    """What the supervisor needs to know to run one process."""
+    """Description of a process that the supervisor runs."""
 
     name: str
     command: tuple[str, ...]
     environment: dict[str, str]
     ready: Callable[[], bool] = field(default=_running, compare=False)
-    """Asked repeatedly until true; must answer within a second or two and never raise."""
+    """Called repeatedly until true; must return within a second or two and never raise."""
     after: tuple[str, ...] = ()
-    """Names of the parts that must be ready before this one starts, and stop only after it."""
+    """Names of the parts that must be ready before this one starts, and that stop only after it."""
     patience: float = 180.0
     """Seconds it may take to become ready; a busy machine needs ten times what an idle one does."""
     grace: float = 15.0
     """Seconds between SIGTERM and SIGKILL when it is stopped."""
 
 
-PROCESS = {
-    # The log shall hold what a part said until its very end, and where it was if native code crashed.
-    "PYTHONUNBUFFERED": "1",
-    "PYTHONFAULTHANDLER": "1",
-    # glibc gives each thread a heap of its own, up to eight a core, and what is freed in one is of no use to another.
-    "MALLOC_ARENA_MAX": "2",
-    # Arrow's own allocator hardly gives anything back to the system, at no gain in speed here.
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-}
-"""What every part's process gets besides its settings."""
-
-
 def environment(settings: Settings) -> dict[str, str]:
-    """Return the whole environment of a child that shall see exactly these settings."""
+    """Return the whole environment of a child process with exactly these settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("EBB_")}
     return {**kept, **PROCESS, **settings.environment()}
 
 
 def module(name: str, *arguments: str) -> tuple[str, ...]:
-    """Return the command that runs a module under this very Python."""
+    """Return the command that runs a module under the present Python."""
     return (sys.executable, "-m", name, *arguments)
 
 
 def responds(url: str) -> bool:
-    """Tell whether a URL answers 200."""
+    """Return whether a URL answers 200."""
     try:
-        # Plain HTTP on this machine; to load the authorities of others would take longer than the answer.
+        # Plain HTTP on this machine; loading the certificate authorities would take longer than the answer.
         return httpx.get(url, timeout=2, trust_env=False, verify=False).status_code == httpx.codes.OK  # noqa: S501
     except httpx.HTTPError:
         return False
@@ -97,7 +96,7 @@ def learner(settings: Settings, *, after: tuple[str, ...] = ()) -> ManagedProces
 
 
 def api(settings: Settings, *, after: tuple[str, ...] = ()) -> ManagedProcess:
-    """Describe the API, which listens on `settings.api_port`; ready when `/readyz` says so."""
+    """Describe the API, which listens on `settings.api_port`; ready when `/readyz` answers 200."""
     url = f"{api_url(settings)}/readyz"
     grace = ManagedProcess.grace + settings.drain_seconds
     return ManagedProcess(
@@ -111,7 +110,7 @@ def simulator(settings: Settings, *arguments: str, after: tuple[str, ...] = ()) 
 
 
 def clickhouse(settings: Settings) -> ManagedProcess:
-    """Describe the process; it keeps its data in `settings.home/clickhouse`."""
+    """Describe the embedded ClickHouse server; it keeps its data in `settings.home/clickhouse`."""
     url = f"{settings.clickhouse_url}/ping"
     return ManagedProcess(
         "clickhouse", module("clickhouse.embedded"), environment(settings), lambda: responds(url), grace=30

@@ -1,4 +1,4 @@
-"""Which TCP ports the parts listen on: as asked, or a free one where nothing was asked."""
+"""TCP ports of the parts: the one that was asked for, or a free one if none was."""
 
 import contextlib
 import errno
@@ -22,10 +22,10 @@ def free_port(host: str = LOOPBACK) -> int:
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Tell whether a server could listen on a port now."""
+    """Return whether a server could listen on a port now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        # As servers do: connections of an earlier run that linger in TIME_WAIT do not count.
+        # As servers do: connections of an earlier run in TIME_WAIT do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -37,7 +37,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def answers(port: int, host: str = LOOPBACK) -> bool:
-    """Tell whether something accepts connections on a port."""
+    """Return whether something accepts connections on a port."""
     try:
         with socket.create_connection((host, port), timeout=1):
             return True
@@ -46,7 +46,7 @@ def answers(port: int, host: str = LOOPBACK) -> bool:
 
 
 def holder(port: int) -> str:
-    """Name the process that listens on a port, or "another process" where the system does not tell."""
+    """Return the name of the process that listens on a port; "another process" if the system hides it."""
     with contextlib.suppress(psutil.Error, PermissionError):
         for connection in psutil.net_connections(kind="tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
@@ -61,15 +61,15 @@ def choose(settings: Settings, field: str, host: str = LOOPBACK, *, taken: Colle
     Parameters
     ----------
     field
-        Name of the setting, such as `api_port`. Given explicitly it is used or refused; left to its default, a free
-        port takes its place if it is in use.
+        Name of the setting, such as `api_port`. A port given explicitly is used or refused; a default that is in use
+        is replaced by a free port.
     taken
-        Ports already promised to other parts.
+        Ports already assigned to other parts.
 
     Raises
     ------
     SetupError
-        If the port was asked for and cannot be had.
+        If the port was asked for and is taken.
     """
     port: int = getattr(settings, field)
     if port not in taken and is_free(port, host):

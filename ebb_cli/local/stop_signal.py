@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a flag that loops look at, so that no signal cuts a stop short."""
+"""Ctrl-C and SIGTERM as a flag that loops check, so that no signal interrupts a stop."""
 
 import signal
 from types import FrameType
@@ -9,7 +9,7 @@ class StopSignal:
     """True in a boolean context once the process was asked to stop; a context manager.
 
     While it is entered, the first signal sets it and further ones change nothing: stopping is bounded by the parts'
-    grace, and a second Ctrl-C must not leave half of them behind.
+    grace, and a second Ctrl-C must not leave some of them running.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -34,5 +34,5 @@ class StopSignal:
         return self._received is not None
 
     def __call__(self) -> bool:
-        """Tell whether the process was asked to stop."""
+        """Return whether the process was asked to stop."""
         return bool(self)

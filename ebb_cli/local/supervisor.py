@@ -1,4 +1,4 @@
-"""Starts the parts, waits until they are ready, restarts what crashes, stops all of it."""
+"""The supervisor: starts the parts, waits until they are ready, restarts those that crash, stops them all."""
 
 import subprocess
 import sys
@@ -10,11 +10,16 @@ from typing import Self
 
 from ebb.errors import SetupError
 from ebb_cli.local.parts import ManagedProcess
-from ebb_cli.local.process import Process, how
+from ebb_cli.local.process import Process, ending
+
+TICK = 0.05
+"""Seconds between two checks of whether a part is ready."""
+ATTEMPTS = 3
+"""Starts of a part that never was ready before the supervisor gives up on it."""
 
 
 class Backoff:
-    """Waits that double with each crash, and start over once a run was long enough to call it stable.
+    """Waits that double with each crash, and start again from the first after a run that counts as stable.
 
     Parameters
     ----------
@@ -39,14 +44,8 @@ class Backoff:
         return wait
 
 
-TICK = 0.05
-"""Seconds between two looks at what is being waited for."""
-ATTEMPTS = 3
-"""Starts of a part that never was ready before the supervisor gives up on it."""
-
-
 class _Slot:
-    """A part and where it stands."""
+    """A part and its present state."""
 
     def __init__(self, part: ManagedProcess) -> None:
         self.part = part
@@ -68,12 +67,12 @@ class Supervisor:
     Parameters
     ----------
     parts
-        In the order in which they are named to the user; `ManagedProcess.after` decides who waits for whom, the others
-        start side by side.
+        In the order in which they are named to the user; each waits for those in its `ManagedProcess.after`, the
+        others start side by side.
     logs
         Folder that receives `<part>.log`.
-    say
-        Told, in one sentence each, what starts, is ready, crashes and comes back.
+    report
+        Called with a sentence when a part becomes ready, crashes or is ready again.
     stopping
         Asked while waiting for readiness; once true, `start` returns early.
     keep_open
@@ -85,12 +84,12 @@ class Supervisor:
         parts: Sequence[ManagedProcess],
         *,
         logs: Path,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         stopping: Callable[[], bool] = lambda: False,
         keep_open: Sequence[int] = (),
     ) -> None:
         self.logs = logs
-        self._say = say
+        self._report = report
         self._stopping = stopping
         self._keep_open = tuple(keep_open)
         self._slots = {part.name: _Slot(part) for part in parts}
@@ -116,7 +115,7 @@ class Supervisor:
     # Starting
 
     def start(self) -> None:
-        """Start every part and return when all are ready (or `stopping` says to give up).
+        """Start every part and return when all are ready (or when `stopping` returns true).
 
         Raises
         ------
@@ -133,7 +132,7 @@ class Supervisor:
             time.sleep(TICK)
 
     def poll(self) -> None:
-        """Notice crashes, restart what is due, notice what is ready again; never waits."""
+        """Detect crashes and new readiness, and restart what is due; never waits."""
         self._advance(starting=False)
 
     def _advance(self, *, starting: bool) -> None:
@@ -143,13 +142,13 @@ class Supervisor:
             if slot.process is None:
                 self._launch_if_due(slot)
             elif (code := slot.process.code()) is not None:
-                self._crashed(slot, slot.process, code, starting=starting)
+                self._on_crash(slot, slot.process, code, starting=starting)
             elif not slot.ready:
-                self._look_if_ready(slot, slot.process, starting=starting)
+                self._check_ready(slot, slot.process, starting=starting)
 
     def _launch_if_due(self, slot: _Slot) -> None:
         due = slot.start_at is not None and time.monotonic() >= slot.start_at
-        # A part that was up once knows how to wait for what it needs; only the first start is gated.
+        # A part that was ready once can wait for its dependencies by itself; only the first start is gated.
         gated = slot.was_ready or all(self._slots[name].ready for name in slot.part.after)
         if due and gated:
             self._launch(slot)
@@ -159,29 +158,29 @@ class Supervisor:
         slot.attempts += 1
         slot.process = Process(slot.part, self.logs / f"{slot.part.name}.log")
         slot.first_started = slot.first_started or slot.process.started
-        self._tell_watchdog(f"+{slot.process.pid}")
+        self._notify_watchdog(f"+{slot.process.pid}")
 
-    def _look_if_ready(self, slot: _Slot, process: Process, *, starting: bool) -> None:
+    def _check_ready(self, slot: _Slot, process: Process, *, starting: bool) -> None:
         name = slot.part.name
         if slot.part.ready() and process.code() is None:
             verb = "is back" if slot.was_ready else "is ready"
             slot.ready = slot.was_ready = True
-            self._say(f"{name} {verb} ({process.age:.1f} s).")
+            self._report(f"{name} {verb} ({process.age:.1f} s).")
         elif starting and process.age > slot.part.patience:
             what = f"{name} runs but is not ready after {slot.part.patience:.0f} s."
             raise SetupError(what, self._see_log(process))
 
-    def _crashed(self, slot: _Slot, process: Process, code: int, *, starting: bool) -> None:
+    def _on_crash(self, slot: _Slot, process: Process, code: int, *, starting: bool) -> None:
         name = slot.part.name
         self._forget(slot, process)
         if starting and not slot.was_ready and slot.attempts >= ATTEMPTS:
-            what = f"{name} does not start: {how(code)}, {slot.attempts} times."
+            what = f"{name} does not start: {ending(code)}, {slot.attempts} times."
             raise SetupError(what, self._see_log(process))
         wait = slot.backoff.crashed(process.age)
         slot.start_at = time.monotonic() + wait
         tail = "\n".join(f"    {line}" for line in process.last_lines(4))
-        self._say(
-            f"{name} ended ({how(code)}) after {process.age:.0f} s; it is started again in {wait:.1f} s. "
+        self._report(
+            f"{name} ended ({ending(code)}) after {process.age:.0f} s; it is started again in {wait:.1f} s. "
             f"Its log is {process.log}" + (f" and ends:\n{tail}" if tail else ".")
         )
 
@@ -193,7 +192,7 @@ class Supervisor:
     # While running
 
     def ready(self, name: str) -> bool:
-        """Tell whether a part is up."""
+        """Return whether a part is ready."""
         return self._slots[name].ready
 
     def pid(self, name: str) -> int | None:
@@ -229,21 +228,21 @@ class Supervisor:
     # Stopping
 
     def stop(self) -> None:
-        """Stop all parts, those first on which no other depends; kill what does not obey. Safe to call again."""
+        """Stop all parts, dependent ones first; kill those that do not end in time. Safe to call again."""
         for slot in self._slots.values():
             slot.held = True
         while running := {name: slot for name, slot in self._slots.items() if slot.process}:
             needed = {name for slot in running.values() for name in slot.part.after}
-            # A circle of parts that wait for each other cannot have started; `or` guards the loop all the same.
+            # Parts that wait for each other cannot have started; `or` keeps the loop finite all the same.
             wave = [slot for name, slot in reversed(running.items()) if name not in needed] or list(running.values())
             for slot in wave:
                 if slot.process:
                     slot.process.ask_to_stop()
-            asked = time.monotonic()
+            signalled = time.monotonic()
             for slot in wave:
                 if process := slot.process:
-                    if not process.finish(asked + slot.part.grace - time.monotonic()):
-                        self._say(f"{slot.part.name} did not stop within {slot.part.grace:.0f} s and was killed.")
+                    if not process.finish(signalled + slot.part.grace - time.monotonic()):
+                        self._report(f"{slot.part.name} did not stop within {slot.part.grace:.0f} s and was killed.")
                     self._forget(slot, process)
         if self._watchdog:
             self._watchdog.communicate()
@@ -253,9 +252,9 @@ class Supervisor:
         process.kill()
         slot.process = None
         slot.ready = False
-        self._tell_watchdog(f"-{process.pid}")
+        self._notify_watchdog(f"-{process.pid}")
 
-    def _tell_watchdog(self, line: str) -> None:
+    def _notify_watchdog(self, line: str) -> None:
         if self._watchdog is None:
             self._watchdog = subprocess.Popen(
                 [sys.executable, "-m", "ebb_cli.local.watchdog"],
@@ -270,4 +269,4 @@ class Supervisor:
                 pipe.write(line + "\n")
                 pipe.flush()
         except BrokenPipeError:
-            self._say("The watchdog has died; the parts would outlive a supervisor that is killed.")
+            self._report("The watchdog has died: if the supervisor is killed, its parts keep running.")

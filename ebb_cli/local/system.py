@@ -1,4 +1,4 @@
-"""What Ebb stands on, for one machine: Kafka and ClickHouse, as child processes on loopback."""
+"""The system on one machine: which parts run, at which addresses, with Kafka and ClickHouse embedded or elsewhere."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +11,12 @@ from ebb_cli.local.home import HomeLock
 from ebb_cli.local.parts import ManagedProcess, api_url, clickhouse, metrics_url
 from ebb_cli.local.supervisor import Supervisor
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
+"""Called with a sentence when a part becomes ready, ends or is killed."""
 
 
-def silent(_: str) -> None:
-    """Say nothing."""
+def ignore(_: str) -> None:
+    """Report nothing."""
 
 
 def logs(settings: Settings) -> Path:
@@ -24,7 +25,7 @@ def logs(settings: Settings) -> Path:
 
 
 def prepare(settings: Settings, *, progress: jars.Progress = lambda *_: None) -> tuple[Settings, list[ManagedProcess]]:
-    """Choose ports, fetch the jars, lay out the folders.
+    """Choose ports, download the jars, create the folders.
 
     Where `kafka_bootstrap` or `clickhouse_url` was given explicitly, that service runs elsewhere and none is embedded.
 
@@ -32,13 +33,13 @@ def prepare(settings: Settings, *, progress: jars.Progress = lambda *_: None) ->
     -------
     Settings
         With absolute folders, and with the addresses at which the services will answer.
-    list of Part
+    list of ManagedProcess
         The services to start.
 
     Raises
     ------
     SetupError
-        If a port was asked for and is taken, or the jars cannot be had.
+        If a port was asked for and is taken, or the jars cannot be downloaded.
     """
     changes: dict[str, object] = {"home": settings.home.absolute(), "lib": settings.lib.absolute()}
     elsewhere = settings.model_fields_set
@@ -61,24 +62,24 @@ def prepare(settings: Settings, *, progress: jars.Progress = lambda *_: None) ->
 
 
 @contextmanager
-def running(settings: Settings, *, say: Say = silent) -> Iterator[tuple[Settings, Supervisor]]:
-    """Start Kafka and ClickHouse under `settings.home`; yield where they are, and their supervisor.
+def running(settings: Settings, *, report: Report = ignore) -> Iterator[tuple[Settings, Supervisor]]:
+    """Start Kafka and ClickHouse under `settings.home`; yield settings with their addresses, and their supervisor.
 
     The supervisor lets a test take a service down and bring it up again.
 
     Raises
     ------
     SetupError
-        If the home is in use, a port taken, or a service does not start; the message says what to do.
+        If the home is in use, a port is taken, or a service does not start.
     """
     with HomeLock(settings.home) as lock:
         chosen, parts = prepare(settings)
-        with Supervisor(parts, logs=logs(chosen), say=say, keep_open=[lock.fileno()]) as supervisor:
+        with Supervisor(parts, logs=logs(chosen), report=report, keep_open=[lock.fileno()]) as supervisor:
             yield chosen, supervisor
 
 
 @contextmanager
-def services(settings: Settings, *, say: Say = silent) -> Iterator[Settings]:
+def services(settings: Settings, *, report: Report = ignore) -> Iterator[Settings]:
     """Start Kafka and ClickHouse under `settings.home`, yield settings that point at them, stop both at the end.
 
     Raises
@@ -86,22 +87,22 @@ def services(settings: Settings, *, say: Say = silent) -> Iterator[Settings]:
     SetupError
         As `running`.
     """
-    with running(settings, say=say) as (chosen, _):
+    with running(settings, report=report) as (chosen, _):
         yield chosen
 
 
 @dataclass(frozen=True)
 class System:
-    """A system that can be started: its settings, with every address decided, and its parts in order."""
+    """A system that can be started: its settings, with every address chosen, and its parts in order."""
 
     settings: Settings
     parts: tuple[ManagedProcess, ...]
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Where a person or a program reaches it, by what is found there."""
+        """Addresses for people and programs, by what each one is."""
         base = api_url(self.settings)
-        found = {
+        addresses = {
             "Live page": base,
             "REST": f"{base}/v1",
             "API description": f"{base}/openapi.json",
@@ -110,13 +111,13 @@ class System:
             "ClickHouse": self.settings.clickhouse_url,
             "Metrics, api": f"{base}/metrics",
         }
-        return found | {f"Metrics, {part.name}": url for part in self.parts if (url := metrics_url(part))}
+        return addresses | {f"Metrics, {part.name}": url for part in self.parts if (url := metrics_url(part))}
 
 
 def plan(
     settings: Settings, *, simulator: Sequence[str] | None = (), progress: jars.Progress = lambda *_: None
 ) -> System:
-    """Decide ports, lay out folders and describe every part.
+    """Choose ports, create folders and describe every part.
 
     Parameters
     ----------
@@ -126,18 +127,18 @@ def plan(
     Raises
     ------
     SetupError
-        If a port that was asked for is taken, or Kafka's jars cannot be had.
+        If a port that was asked for is taken, or Kafka's jars cannot be downloaded.
     """
     # The ports first: they cost nothing, the jars may take a minute.
     api_port = ports.choose(settings, "api_port", settings.api_host)
     chosen, embedded = prepare(settings, progress=progress)
     chosen = chosen.model_copy(update={"api_port": api_port})
-    below = tuple(part.name for part in embedded)
+    services = tuple(part.name for part in embedded)
     own = [
-        *(parts.worker(chosen, index, after=below) for index in range(chosen.workers)),
-        parts.learner(chosen, after=below),
-        parts.api(chosen, after=below),
+        *(parts.worker(chosen, index, after=services) for index in range(chosen.workers)),
+        parts.learner(chosen, after=services),
+        parts.api(chosen, after=services),
     ]
     if simulator is not None:
-        own.append(parts.simulator(chosen, *simulator, after=below))
+        own.append(parts.simulator(chosen, *simulator, after=services))
     return System(chosen, (*embedded, *own))

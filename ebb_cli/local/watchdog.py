@@ -1,7 +1,7 @@
-"""Kills the parts when their supervisor dies without a word (`kill -9`, out of memory).
+"""The watchdog: stops the parts when their supervisor dies abruptly (`kill -9`, out of memory).
 
 A process of its own: `python -m ebb_cli.local.watchdog`. The supervisor writes `+<process group>` and `-<process
-group>` lines to its standard input; when that pipe closes, every group still listed is told to stop, then killed.
+group>` lines to its standard input; when that pipe closes, every group still listed gets SIGTERM, then SIGKILL.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import sys
 import time
 
 GRACE = 5.0
-"""Seconds between SIGTERM and SIGKILL; nobody is waiting to hear how it ends."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 
 def _signal(groups: set[int], number: signal.Signals) -> None:
@@ -25,8 +25,8 @@ def _signal(groups: set[int], number: signal.Signals) -> None:
 
 
 def main() -> None:
-    """Follow the supervisor's list until it ends, then see to it that nothing on it survives."""
-    # A terminal's Ctrl-C and a service manager's SIGTERM are the supervisor's business.
+    """Read the supervisor's list until the pipe closes, then stop every process group on it."""
+    # The supervisor handles a terminal's Ctrl-C and a service manager's SIGTERM.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()

@@ -1,1 +1,1 @@
-"""`ebb replay`, from a file to its report."""
+"""`ebb replay`, from a log file to its report."""

@@ -1,9 +1,10 @@
-"""`ebb replay`: a recorded log through the whole system, in a namespace of its own, to the realised metrics."""
+"""`ebb replay`: sends a recorded log through the whole system, in a separate namespace, and reports the metrics."""
 
 import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,7 @@ from clickhouse.client import connect
 from ebb.errors import SettingsError, SourceError
 from ebb.settings import Settings, read_settings
 from ebb_cli.console import console
-from ebb_cli.local import home as run_file
-from ebb_cli.local import parts
+from ebb_cli.local import home, parts
 from ebb_cli.local.stop_signal import StopSignal
 from ebb_cli.local.supervisor import Supervisor
 from ebb_cli.local.system import logs, services
@@ -43,18 +43,20 @@ def replay(
     speed: Annotated[str, typer.Option(help="Times faster than it happened, or max.")] = "max",
     zone: Annotated[str | None, typer.Option(help="Time zone of times that state none, e.g. UTC.")] = None,
     time_format: Annotated[str | None, typer.Option(help="How times are written, as strptime reads; ISO 8601.")] = None,
-    namespace: Annotated[str | None, typer.Option(help="Keeps the log apart; named after it by default.")] = None,
-    fresh: Annotated[bool, typer.Option(help="Replace what an earlier replay left in the namespace.")] = False,
+    namespace: Annotated[str | None, typer.Option(help="Namespace of the log; named after it by default.")] = None,
+    fresh: Annotated[bool, typer.Option(help="Delete the data of an earlier replay in the namespace first.")] = False,
     horizon_days: Annotated[int | None, typer.Option(help="Days of silence that count as churn.", min=1)] = None,
-    lookback_days: Annotated[int | None, typer.Option(help="Days in which a customer counts.", min=1)] = None,
+    lookback_days: Annotated[
+        int | None, typer.Option(help="Days since the last event after which a customer no longer counts.", min=1)
+    ] = None,
     partitions: Annotated[int | None, typer.Option(help="Partitions of its topics.", min=1)] = None,
     report: Annotated[Path | None, typer.Option(help="Write the figures to this file, as JSON.")] = None,
 ) -> None:
-    """Send a recorded log through the system and print what came of it.
+    """Send a recorded log through the system and print the results.
 
-    Uses the Kafka and ClickHouse of a running `ebb up`, or starts its own for as long as it takes. The log gets topics,
-    database and state of its own, a worker and a learner; it goes through in event-time order; every label that can
-    mature by its end does, and none beyond it.
+    Uses the Kafka and ClickHouse of a running `ebb up`, or starts its own until it is done. The log gets topics,
+    database, state, worker and learner of its own, and is processed in event-time order; exactly the labels that can
+    mature by its end do.
 
     Raises
     ------
@@ -66,10 +68,10 @@ def replay(
         If a service or a part does not answer.
     """
     known = preset_named(preset)
-    asked = read_settings()
+    settings = read_settings()
     screen = console()
     pace = _pace(speed)
-    base = run_file.attach(asked)
+    base = home.attach(settings)
     space = replay_settings(
         base,
         known,
@@ -81,17 +83,17 @@ def replay(
     with screen.status(f"Reading {file.name} …"):
         rows = _read(file, known, mapping or [], zone=zone, time_format=time_format, space=space)
     with StopSignal() as stop, ExitStack() as stack:
-        say = _Say(screen)
-        if run_file.read(asked.home) is None:
+        report_line = partial(screen.print, markup=False)
+        if home.read(settings.home) is None:
             screen.print("Starting Kafka and ClickHouse for this replay …")
-            running = stack.enter_context(services(asked, say=say))
-            places = ("home", "lib", "kafka_port", "kafka_bootstrap", "clickhouse_port", "clickhouse_url")
-            space = space.model_copy(update={name: getattr(running, name) for name in places})
+            running = stack.enter_context(services(settings, report=report_line))
+            addresses = ("home", "lib", "kafka_port", "kafka_bootstrap", "clickhouse_port", "clickhouse_url")
+            space = space.model_copy(update={name: getattr(running, name) for name in addresses})
         prepare(space, fresh=fresh)
         supervisor = Supervisor(
             [parts.worker(space), parts.learner(space)],
             logs=logs(space) / f"replay-{space.namespace}",
-            say=say,
+            report=report_line,
             stopping=stop,
         )
         stack.enter_context(supervisor)
@@ -101,20 +103,10 @@ def replay(
             what = f"No row of {file.name} could be accepted: {dict(tally.refused)}; first: {tally.examples}."
             raise SourceError(what, "Look at the mapping (--map, --zone, --time-format).")
         if tally.stopped or not _wait(space, tally, screen, supervisor, stop):
-            screen.print("Stopped before the end; what was sent stays in the namespace.")
+            screen.print("Stopped before the end; the namespace keeps what was sent.")
             raise typer.Exit(130)
-        screen.print(f"{tally.accepted:,} events through in {time.monotonic() - began:.1f} s.")
+        screen.print(f"{tally.accepted:,} events processed in {time.monotonic() - began:.1f} s.")
         _report(space, tally, known, screen, report)
-
-
-class _Say:
-    """Prints what the supervisor tells."""
-
-    def __init__(self, screen: Console) -> None:
-        self._screen = screen
-
-    def __call__(self, text: str) -> None:
-        self._screen.print(text, markup=False)
 
 
 def _pace(speed: str) -> float | None:
@@ -139,11 +131,11 @@ def _read(
     time_format: str | None,
     space: Settings,
 ) -> Rows:
-    wanted = mapping_of(preset, pairs)
-    log = read_log(file, columns_of(wanted) if wanted else None)
+    given = mapping_of(preset, pairs)
+    log = read_log(file, columns_of(given) if given else None)
     return Rows(
         log,
-        complete_mapping(wanted, list(log.columns)),
+        complete_mapping(given, list(log.columns)),
         zone=zone_named(zone or preset.zone),
         time_format=time_format,
         latest=time.time() + space.future_tolerance_seconds,
@@ -191,7 +183,7 @@ def _wait(space: Settings, tally: ReplayTally, screen: Console, supervisor: Supe
         with _bar(screen, "Processing and learning", None) as (bar, task):
             most = 0
 
-            def tell(now: ReplayProgress) -> None:
+            def show(now: ReplayProgress) -> None:
                 nonlocal most
                 left = now.events_left + now.blocks_left
                 most = max(most, left)
@@ -203,7 +195,7 @@ def _wait(space: Settings, tally: ReplayTally, screen: Console, supervisor: Supe
                 poll=supervisor.poll,
                 stopping=stop,
                 scored=scored,
-                tell=tell,
+                report=show,
             )
     finally:
         client.close()
@@ -213,9 +205,9 @@ def _report(space: Settings, tally: ReplayTally, preset: Preset, screen: Console
     client = connect(space)
     try:
         counts = replay_report.count(client)
-        found = replay_report.qualities(client, replay_report.first_test_day(tally))
+        qualities = replay_report.measure_candidates(client, replay_report.first_test_day(tally))
     finally:
         client.close()
-    replay_report.show(screen, tally=tally, counts=counts, found=found, preset=preset, space=space)
+    replay_report.show(screen, tally=tally, counts=counts, qualities=qualities, preset=preset, space=space)
     if file is not None:
-        file.write_text(json.dumps(replay_report.as_json(tally, counts, found, space), indent=2), encoding="utf-8")
+        file.write_text(json.dumps(replay_report.as_json(tally, counts, qualities, space), indent=2), encoding="utf-8")

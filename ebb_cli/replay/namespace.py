@@ -1,4 +1,4 @@
-"""The namespace of a replayed log: settings, topics, database, all its own."""
+"""The namespace of a replayed log: its settings, topics and database."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ from ebb.settings import DEFAULT_KINDS, Settings
 from producers.replay.presets import Preset
 
 PARTITIONS = 4
-"""Enough to show that the parts work by partitions; a log needs no more."""
+"""Enough to use every part's partitioned path; a log needs no more."""
 PARTS = ("worker", "learner")
 
 
@@ -31,13 +31,13 @@ def namespace_of(file: Path, preset: str | None) -> str:
 def replay_settings(base: Settings, preset: Preset, namespace: str, **given: int | None) -> Settings:
     """Return the settings under which the parts process a log.
 
-    Event time comes from the log alone: nothing is late (the log is in order), no idle partition is moved on by the
-    wall clock, and no event lies in the future of a clock that is the wall's.
+    Event time comes from the log alone: nothing is late (the log is in order), the wall clock advances no idle
+    partition, and no event is in the future, since the clock is the wall clock.
 
     Parameters
     ----------
     given
-        Settings asked for on the command line, over those of the preset; None: not asked for.
+        Settings of the command line, which override the preset's; None: not given.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def prepare(space: Settings, *, fresh: bool) -> None:
     Parameters
     ----------
     fresh
-        Drop what an earlier replay left in the namespace; without it, that is refused.
+        Delete the data of an earlier replay in the namespace; without it, such data is an error.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def prepare(space: Settings, *, fresh: bool) -> None:
         if topics:
             for deleted in admin.delete_topics(topics, operation_timeout=30).values():
                 deleted.result(timeout=60)
-            _gone(admin, space)
+            _wait_until_deleted(admin, space)
         _remove_groups(admin, space)
     except KafkaException as error:
         what = f"The topics of namespace {space.namespace!r} cannot be removed: {error.args[0]}."
@@ -118,7 +118,7 @@ def _has_members(error: BaseException) -> bool:
 
 @retry(retry=retry_if_exception(_has_members), wait=wait_fixed(0.5), stop=stop_after_delay(25), reraise=True)
 def _remove_groups(admin: AdminClient, space: Settings) -> None:
-    """Remove the groups of an earlier replay; a member that left without a word counts until its session ends."""
+    """Remove the groups of an earlier replay; a member that crashed counts until its session ends."""
     groups = {group.group_id for group in admin.list_consumer_groups().result(timeout=30).valid}
     if mine := [space.group(part) for part in PARTS if space.group(part) in groups]:
         for removed in admin.delete_consumer_groups(mine).values():
@@ -126,8 +126,8 @@ def _remove_groups(admin: AdminClient, space: Settings) -> None:
 
 
 @retry(retry=retry_if_result(bool), wait=wait_fixed(0.1), stop=stop_after_delay(30))
-def _gone(admin: AdminClient, space: Settings) -> list[str]:
-    """Wait until deleted topics are forgotten: one created before that would be deleted too."""
+def _wait_until_deleted(admin: AdminClient, space: Settings) -> list[str]:
+    """Wait until the broker lists no deleted topic: one created before that would be deleted too."""
     return _topics(admin, space)
 
 

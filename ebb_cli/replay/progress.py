@@ -1,4 +1,4 @@
-"""Waiting until a replayed log has gone all the way: processed, learned, scored, stored."""
+"""Progress of a replay: waits until its log is processed, learned, scored and stored."""
 
 import time
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from ebb.contracts.examples import Close, decode
 from ebb.errors import CorruptError, UnavailableError
 from ebb.settings import Settings
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 180.0
-"""Without any progress for so long, something is stuck; the longest honest pause is one checkpoint."""
+"""Seconds without progress after which the replay fails; the longest normal pause is one checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ReplayProgress:
 
 
 class ProgressPoller:
-    """Looks at the groups and topics of a namespace without taking part in them."""
+    """Reader of the offsets of a namespace's groups and topics, without joining the groups."""
 
     def __init__(self, space: Settings) -> None:
         self._space = space
@@ -36,11 +36,11 @@ class ProgressPoller:
         self._learner = self._reader(space.group("learner"))
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connections to the broker."""
         self._worker.close()
         self._learner.close()
 
-    def look(self) -> ReplayProgress:
+    def poll(self) -> ReplayProgress:
         """Return how far the parts are now.
 
         Raises
@@ -71,21 +71,21 @@ class ProgressPoller:
         )
 
     def _left(self, consumer: Consumer, topic: str) -> int:
-        places = [TopicPartition(topic, number) for number in range(self._space.partitions)]
+        partitions = [TopicPartition(topic, number) for number in range(self._space.partitions)]
         left = 0
-        for place in consumer.committed(places, timeout=15):
-            low, high = consumer.get_watermark_offsets(place, timeout=15)
-            left += high - max(place.offset, low)
+        for committed in consumer.committed(partitions, timeout=15):
+            low, high = consumer.get_watermark_offsets(committed, timeout=15)
+            left += high - max(committed.offset, low)
         return left
 
     def _last_closed(self, partition: int) -> int:
-        """Return the boundary of the closing that ends a partition of the examples; 0 if something else ends it."""
-        place = TopicPartition(self._space.topics.examples, partition)
-        low, high = self._learner.get_watermark_offsets(place, timeout=15)
+        """Return the boundary of the `Close` at the end of an examples partition; 0 if its last block is another."""
+        last = TopicPartition(self._space.topics.examples, partition)
+        low, high = self._learner.get_watermark_offsets(last, timeout=15)
         if high == low:
             return 0
-        place.offset = high - 1
-        self._learner.assign([place])
+        last.offset = high - 1
+        self._learner.assign([last])
         try:
             message = self._learner.poll(5)
             body = None if message is None or message.error() is not None else message.value()
@@ -104,7 +104,7 @@ def wait(
     poll: Callable[[], None],
     stopping: Callable[[], bool],
     scored: Callable[[], bool],
-    tell: Callable[[ReplayProgress], None],
+    report: Callable[[ReplayProgress], None],
 ) -> bool:
     """Wait until everything up to a boundary is processed, learned and stored, and every customer is scored.
 
@@ -113,47 +113,47 @@ def wait(
     boundary
         Day number of the last boundary of the log.
     poll
-        Called at every look, to keep the parts running.
+        Called at every poll, to keep the parts running.
     scored
-        Whether ClickHouse holds what is expected; asked once the rest is done.
-    tell
-        Told how far it is.
+        Returns whether ClickHouse holds what is expected; called once the rest is done.
+    report
+        Called with the progress at every poll.
 
     Returns
     -------
     bool
-        False if stopped before.
+        False if stopped before that.
 
     Raises
     ------
     UnavailableError
-        If nothing moves for `PATIENCE_SECONDS`.
+        If there is no progress for `PATIENCE_SECONDS`.
     """
-    watcher = ProgressPoller(space)
-    moved, before = time.monotonic(), None
+    poller = ProgressPoller(space)
+    progressed, before = time.monotonic(), None
     try:
         while not stopping():
             poll()
             try:
-                now = watcher.look()
+                now = poller.poll()
             except UnavailableError:
-                # A broker that is short of breath comes back; one that does not counts as standing still.
-                if time.monotonic() - moved > PATIENCE_SECONDS:
+                # An overloaded broker recovers; one that does not counts as no progress.
+                if time.monotonic() - progressed > PATIENCE_SECONDS:
                     raise
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
                 continue
-            tell(now)
+            report(now)
             if (now.events_left, now.blocks_left) == (0, 0) and now.closed >= boundary and scored():
                 return True
             if now != before:
-                moved, before = time.monotonic(), now
-            elif time.monotonic() - moved > PATIENCE_SECONDS:
+                progressed, before = time.monotonic(), now
+            elif time.monotonic() - progressed > PATIENCE_SECONDS:
                 what = (
-                    f"The replay stands still: {now.events_left} events and {now.blocks_left} blocks of examples are "
-                    f"not processed, for {PATIENCE_SECONDS:.0f} s."
+                    f"The replay has made no progress for {PATIENCE_SECONDS:.0f} s: {now.events_left} events and "
+                    f"{now.blocks_left} blocks of examples are not processed."
                 )
                 raise UnavailableError(what, f"See the logs of the parts in {space.home / 'logs'}.")
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         return False
     finally:
-        watcher.close()
+        poller.close()

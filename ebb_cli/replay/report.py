@@ -1,4 +1,4 @@
-"""What came of a replayed log: counts that must agree, and how good the predictions were."""
+"""The report of a replay: counts that must agree, and the quality of the predictions."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -23,7 +23,7 @@ EPOCH = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class Counts:
-    """What ClickHouse holds of the log."""
+    """Counts of the log's data in ClickHouse."""
 
     events: int
     """Distinct events."""
@@ -36,7 +36,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Quality:
-    """How good one candidate was over one period."""
+    """Measures of one candidate over one period."""
 
     target: str
     candidate: str
@@ -47,16 +47,16 @@ class Quality:
 
 
 def count(client: Client) -> Counts:
-    """Count what a namespace's database holds."""
+    """Count the rows in a namespace's database."""
 
-    def one(query: str) -> int:
+    def number(query: str) -> int:
         return int(client.query(query).result_rows[0][0])
 
     return Counts(
-        events=one("SELECT count() FROM v_events"),
-        customers=one("SELECT uniqExact(customer_id) FROM events"),
-        scored=one("SELECT uniqExact(customer_id) FROM scores"),
-        dead_letters=one("SELECT count() FROM v_dead_letters"),
+        events=number("SELECT count() FROM v_events"),
+        customers=number("SELECT uniqExact(customer_id) FROM events"),
+        scored=number("SELECT uniqExact(customer_id) FROM scores"),
+        dead_letters=number("SELECT count() FROM v_dead_letters"),
     )
 
 
@@ -66,15 +66,15 @@ def first_test_day(tally: ReplayTally) -> int:
     return math.ceil((first + CUT * (last - first)) / DAY)
 
 
-def qualities(client: Client, cut: int) -> list[Quality]:
+def measure_candidates(client: Client, cut: int) -> list[Quality]:
     """Measure every candidate of every target, exactly, on the predictions made at the snapshots."""
-    result = []
+    qualities = []
     for target in TARGETS:
-        found = client.query(
+        candidates = client.query(
             "SELECT DISTINCT candidate FROM outcomes WHERE target = {target:String} ORDER BY candidate",
             parameters={"target": target},
         )
-        for (candidate,) in found.result_rows:
+        for (candidate,) in candidates.result_rows:
             columns = client.query_arrow(
                 "SELECT label, toFloat64(probability) AS probability, toInt32(toUInt16(snapshot_day)) AS day "
                 "FROM v_outcomes "
@@ -88,12 +88,12 @@ def qualities(client: Client, cut: int) -> list[Quality]:
             for period, chosen in (("all", np.ones(len(label), bool)), ("test", tested)):
                 known = chosen & ~np.isnan(probability)
                 measures = measure(probability[known], label[known])
-                result.append(Quality(target, candidate, period, int(known.sum()), measures))
-    return result
+                qualities.append(Quality(target, candidate, period, int(known.sum()), measures))
+    return qualities
 
 
 def show(
-    screen: Console, *, tally: ReplayTally, counts: Counts, found: list[Quality], preset: Preset, space: Settings
+    screen: Console, *, tally: ReplayTally, counts: Counts, qualities: list[Quality], preset: Preset, space: Settings
 ) -> None:
     """Print the tables."""
     screen.print(_counts_table(tally, counts))
@@ -104,20 +104,20 @@ def show(
     for target in TARGETS:
         days = space.horizon_days if target == "churn" else space.purchase_horizon_days
         for period, words in (("test", f"snapshots from {begins} on (the last 30 %)"), ("all", "all matured labels")):
-            rows = [quality for quality in found if (quality.target, quality.period) == (target, period)]
+            rows = [quality for quality in qualities if (quality.target, quality.period) == (target, period)]
             if any("roc_auc" in row.measures for row in rows):
                 baselines = preset.baselines if (target, period) == ("churn", "test") else ()
                 screen.print(_quality_table(f"{target} within {days} days, {words}", rows, baselines))
             elif period == "all":
                 screen.print(f"{target} within {days} days: all matured labels are alike, so there is nothing to rank.")
     screen.print(
-        "[dim]Every prediction was made at its snapshot, before any later label. served: what the worker said then; at "
-        "full speed the log outruns the learner, and the worker speaks from an older model.[/dim]"
+        "[dim]Every prediction was made at its snapshot, before any later label. served: the worker's own prediction; "
+        "at full speed the learner lags behind the log, and the worker uses an older model.[/dim]"
     )
 
 
-def as_json(tally: ReplayTally, counts: Counts, found: list[Quality], space: Settings) -> dict[str, Any]:
-    """Return the report for programs."""
+def as_json(tally: ReplayTally, counts: Counts, qualities: list[Quality], space: Settings) -> dict[str, Any]:
+    """Return the report as a JSON object."""
     return {
         "namespace": space.namespace,
         "horizon_days": space.horizon_days,
@@ -127,7 +127,7 @@ def as_json(tally: ReplayTally, counts: Counts, found: list[Quality], space: Set
         "refused": dict(tally.refused),
         "customers": len(tally.customers),
         "clickhouse": asdict(counts),
-        "quality": [asdict(quality) for quality in found],
+        "quality": [asdict(quality) for quality in qualities],
     }
 
 

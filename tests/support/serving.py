@@ -97,7 +97,7 @@ def serving(settings: Settings) -> Iterator[Api]:
     """
     said: list[str] = []
     with TemporaryDirectory() as logs:
-        supervisor = Supervisor([api(settings)], logs=Path(logs), say=said.append)
+        supervisor = Supervisor([api(settings)], logs=Path(logs), report=said.append)
         try:
             supervisor.start()
             with (

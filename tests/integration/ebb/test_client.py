@@ -177,7 +177,7 @@ async def test_client_that_is_refused_says_why_and_does_not_come_back(stack: Set
             with pytest.raises(KeyRefusedError):
                 await anext(aiter(Stream(guarded.url, api_key=key, topics=["alerts"])))
         seen = asyncio.Event()
-        stream = Stream(guarded.url, api_key="right", topics=["scores"], say=lambda _: seen.set())
+        stream = Stream(guarded.url, api_key="right", topics=["scores"], report=lambda _: seen.set())
         told = Told(stream)
         await asyncio.wait_for(seen.wait(), 60)
         await told.stop()

@@ -44,7 +44,7 @@ def launch(tmp_path: Path, said: Said) -> Iterator[Launch]:
     made: list[Supervisor] = []
 
     def make(*parts: ManagedProcess) -> Supervisor:
-        made.append(Supervisor(parts, logs=tmp_path / "logs", say=said))
+        made.append(Supervisor(parts, logs=tmp_path / "logs", report=said))
         return made[-1]
 
     yield make
@@ -215,7 +215,7 @@ def test_a_part_that_is_never_ready_is_not_waited_for_forever(launch: Launch) ->
 def test_parts_already_started_are_stopped_when_another_will_not_start(tmp_path: Path, said: Said) -> None:
     fine = sleeper("fine")
     broken = python("broken", "raise SystemExit(3)", ready=lambda: False, after=("fine",))
-    supervisor = Supervisor([fine, broken], logs=tmp_path, say=said)
+    supervisor = Supervisor([fine, broken], logs=tmp_path, report=said)
     seen: list[int | None] = []
     with pytest.raises(SetupError), supervisor:
         pass
@@ -229,7 +229,7 @@ def test_waiting_ends_when_the_process_is_asked_to_stop(tmp_path: Path, said: Sa
     with Supervisor(
         [sleeper("mute", ready=lambda: False)],
         logs=tmp_path,
-        say=said,
+        report=said,
         stopping=lambda: time.monotonic() - began > 0.3,
     ) as supervisor:
         assert not supervisor.ready("mute")
@@ -253,7 +253,7 @@ def test_a_part_taken_down_stays_down_until_it_is_brought_up(launch: Launch) -> 
 
 def test_a_part_that_waits_for_an_unknown_one_is_refused(tmp_path: Path, said: Said) -> None:
     with pytest.raises(ValueError, match="nobody"):
-        Supervisor([sleeper("part", after=("nobody",))], logs=tmp_path, say=said)
+        Supervisor([sleeper("part", after=("nobody",))], logs=tmp_path, report=said)
 
 
 def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
             ManagedProcess("polite", (sys.executable, "-c", "import time; time.sleep(600)"), dict(os.environ)),
             ManagedProcess("deaf", (sys.executable, "-c", deaf), dict(os.environ)),
         ]
-        supervisor = Supervisor(parts, logs=pathlib.Path({str(tmp_path)!r}), say=lambda _: None)
+        supervisor = Supervisor(parts, logs=pathlib.Path({str(tmp_path)!r}), report=lambda _: None)
         supervisor.start()
         time.sleep(0.5)
         fresh = pathlib.Path({str(pids)!r} + ".tmp")

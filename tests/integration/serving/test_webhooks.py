@@ -174,10 +174,10 @@ def test_command_line_lists_and_tries_receivers_and_shows_no_secret(stack: Setti
     assert "127.0.0.1" in listed
     assert secret not in listed
     assert "very-secret" not in listed
-    assert "crm has taken the alert" in ebb("test", "crm").stdout
+    assert "crm accepted the alert" in ebb("test", "crm").stdout
     assert len(receiver.heard) == 1
     refused = ebb("test", "away")
     assert refused.returncode == 1
-    assert "away has not taken the alert" in refused.stderr
+    assert "away did not accept the alert" in refused.stderr
     assert "very-secret" not in refused.stderr
     assert "no receiver 'nobody'" in ebb("test", "nobody").stderr

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks._figures import metric, percentile, waits
+from benchmarks._figures import latencies_of, metric, percentile
 
 TEXT = """# HELP ebb_customers Customers
 ebb_customers{partition="0"} 3.0
@@ -39,19 +39,21 @@ def test_no_values_have_no_percentile() -> None:
 
 
 def test_waits_are_matched_by_key_in_order_of_sending() -> None:
-    found, missing = waits({"b": 2.0, "a": 1.0}, {"a": 1.25, "b": 2.5, "other": 3.0})
+    found, missing = latencies_of({"b": 2.0, "a": 1.0}, {"a": 1.25, "b": 2.5, "other": 3.0})
     assert found == [250.0, 500.0]
     assert missing == []
 
 
 def test_the_burn_in_counts_neither_as_found_nor_as_missing() -> None:
-    found, missing = waits({"early": 1.0, "lost early": 1.5, "on time": 2.0}, {"early": 9.0, "on time": 3.0}, since=2.0)
+    found, missing = latencies_of(
+        {"early": 1.0, "lost early": 1.5, "on time": 2.0}, {"early": 9.0, "on time": 3.0}, since=2.0
+    )
     assert found == [1_000.0]
     assert missing == []
 
 
 def test_what_never_came_is_named() -> None:
-    assert waits({"a": 1.0, "b": 2.0}, {"b": 2.0}) == ([0.0], ["a"])
+    assert latencies_of({"a": 1.0, "b": 2.0}, {"b": 2.0}) == ([0.0], ["a"])
 
 
 def test_a_metric_is_summed_over_the_samples_that_carry_the_labels() -> None:

@@ -57,7 +57,7 @@ def test_a_table_gives_figures_and_a_folder_that_agrees_with_them(ebb: Run, tabl
     assert next(iter(metrics)) == "logistic"
     assert metrics["logistic"]["roc_auc"] > 0.85
     assert f"{metrics['logistic']['roc_auc']:.4f}" in out
-    assert "Column id was left out: it tells rows apart" in out
+    assert "Column id was left out: it identifies rows" in out
     assert "3 rows without a label were left out" in out
     record = json.loads((folder / "run.json").read_text())
     assert (record["rows"], record["rows_without_label"], record["positive"]) == (397, 3, "Yes")

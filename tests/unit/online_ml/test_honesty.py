@@ -56,7 +56,7 @@ def straight() -> Stream:
 def said(judged: list[Judged], until: int) -> dict[tuple[int, str], list[float]]:
     """Return what every candidate said, by day and customer, of snapshots up to a day."""
     return {
-        (one.day, customer): [float(told[place]) for told in one.said.values()]
+        (one.day, customer): [float(told[place]) for told in one.predictions.values()]
         for one in judged
         if one.day <= until
         for place, customer in enumerate(one.customers)
@@ -102,7 +102,7 @@ def test_where_there_is_nothing_to_know_nothing_is_found(world: tuple[Rates, int
     areas, weights = [], []
     for one in after(run(rates, shuffled=shuffled).judged, 500):
         ones = int(one.labels.sum())
-        area = roc_auc(one.said["logistic"].astype(np.float64), one.labels)
+        area = roc_auc(one.predictions["logistic"].astype(np.float64), one.labels)
         if area is not None and one.day % HORIZON == 0:  # horizons that do not overlap: labels are independent
             areas.append(area)
             weights.append(12 * ones * (len(one.labels) - ones) / (len(one.labels) + 1))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ebb.settings import Settings
-from ebb_cli.local import home as run_file
+from ebb_cli.local import home
 
 
 @pytest.fixture
@@ -16,12 +16,12 @@ def running(tmp_path: Path) -> Settings:
     settings = Settings(
         home=tmp_path, kafka_bootstrap="127.0.0.1:5", api_port=7777, partitions=3, day_seconds=2, api_keys="secret"
     )
-    run_file.write(settings, {"Live page": "http://127.0.0.1:7777"})
+    home.write(settings, {"Live page": "http://127.0.0.1:7777"})
     return settings
 
 
 def test_a_command_joins_the_running_system(running: Settings) -> None:
-    joined = run_file.attach(Settings(home=running.home))
+    joined = home.attach(Settings(home=running.home))
     assert joined.kafka_bootstrap == "127.0.0.1:5"
     assert joined.api_port == 7777
     assert joined.partitions == 3
@@ -29,30 +29,30 @@ def test_a_command_joins_the_running_system(running: Settings) -> None:
 
 
 def test_what_was_given_to_the_command_stays(running: Settings) -> None:
-    joined = run_file.attach(Settings(home=running.home, kafka_bootstrap="broker:9092"))
+    joined = home.attach(Settings(home=running.home, kafka_bootstrap="broker:9092"))
     assert joined.kafka_bootstrap == "broker:9092"
     assert joined.api_port == 7777
 
 
 def test_no_key_is_written(running: Settings) -> None:
-    assert "secret" not in run_file.path(running.home).read_text()
+    assert "secret" not in home.path(running.home).read_text()
 
 
 def test_nothing_runs_on_an_empty_home(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
-    assert run_file.read(tmp_path) is None
-    assert run_file.attach(settings) == settings
-    run_file.remove(tmp_path)
+    assert home.read(tmp_path) is None
+    assert home.attach(settings) == settings
+    home.remove(tmp_path)
 
 
 def test_the_file_of_a_killed_system_does_not_count(running: Settings) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    content = json.loads(run_file.path(running.home).read_text()) | {"pid": dead.pid}
-    run_file.path(running.home).write_text(json.dumps(content))
-    assert run_file.read(running.home) is None
+    content = json.loads(home.path(running.home).read_text()) | {"pid": dead.pid}
+    home.path(running.home).write_text(json.dumps(content))
+    assert home.read(running.home) is None
 
 
 def test_a_half_written_file_does_not_count(running: Settings) -> None:
-    run_file.path(running.home).write_text('{"pid": 1')
-    assert run_file.read(running.home) is None
+    home.path(running.home).write_text('{"pid": 1')
+    assert home.read(running.home) is None

@@ -72,7 +72,7 @@ def _printed(tally: ReplayTally, counts: Counts, found: list[Quality]) -> str:
     text = io.StringIO()
     space = replay_settings(BASE, PRESETS["gamelaunch"], "game")
     screen = Console(file=text, width=160)
-    show(screen, tally=tally, counts=counts, found=found, preset=PRESETS["gamelaunch"], space=space)
+    show(screen, tally=tally, counts=counts, qualities=found, preset=PRESETS["gamelaunch"], space=space)
     assert as_json(tally, counts, found, space)["accepted"] == tally.accepted
     return text.getvalue()
 

@@ -1,0 +1,1 @@
+"""`ebb evaluate`, from a table to its report."""
