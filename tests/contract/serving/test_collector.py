@@ -33,7 +33,7 @@ def app() -> FastAPI:
     return app
 
 
-def ask(app: FastAPI, path: str, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+def call(app: FastAPI, path: str, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
     async def asking() -> httpx.Response:
         transport = ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -65,7 +65,7 @@ BODY = st.binary(max_size=100) | (
     JSON | CALL | st.fixed_dictionaries({"batch": st.lists(CALL | JSON, max_size=4)})
 ).map(lambda value: json.dumps(value).encode())
 PATHS = st.sampled_from(
-    [f"/v1/{one}" for one in ("track", "identify", "page", "screen", "group", "batch", "t", "i", "p", "s", "g", "b")]
+    [f"/v1/{kind}" for kind in ("track", "identify", "page", "screen", "group", "batch", "t", "i", "p", "s", "g", "b")]
 )
 TEXT_HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
 
@@ -78,11 +78,11 @@ TEXT_HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_si
     encoding=st.sampled_from(["gzip", "", "br"]),
     authorization=TEXT_HEADER | TEXT_HEADER.map(lambda text: f"Basic {text}"),
 )
-def test_anything_that_comes_is_answered_and_never_by_a_failure(
+def test_any_request_is_answered_and_never_by_a_failure(
     app: FastAPI, *, path: str, body: bytes, zipped: bool, encoding: str, authorization: str
 ) -> None:
     headers = {"Content-Encoding": encoding, "Authorization": authorization.strip()}
-    answer = ask(app, path, gzip.compress(body) if zipped else body, headers)
+    answer = call(app, path, gzip.compress(body) if zipped else body, headers)
     assert answer.status_code in {200, 413, 422}, answer.text
     if answer.status_code == 200:
         Collected.model_validate_json(answer.content)
@@ -90,49 +90,49 @@ def test_anything_that_comes_is_answered_and_never_by_a_failure(
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_kafka_that_is_away_is_503_with_a_time_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_kafka_is_503_with_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acknowledged_producer, "ACK_TIMEOUT_SECONDS", 0.5)
     app = create_app(Settings(kafka_bootstrap="127.0.0.1:9"))
-    kept: AcknowledgedProducer = app.state.context.producer
-    kept.start()
+    producer: AcknowledgedProducer = app.state.context.producer
+    producer.start()
     try:
         for _ in range(2):  # the second one is not made to wait
-            answer = ask(app, "/v1/track", json.dumps(EXAMPLE_CALL).encode())
+            answer = call(app, "/v1/track", json.dumps(EXAMPLE_CALL).encode())
             assert answer.status_code == 503
             assert answer.headers["retry-after"]
             assert answer.json()["type"] == "/problems/unavailable"
-        refused = ask(app, "/v1/track", json.dumps({**EXAMPLE_CALL, "userId": None}).encode())
+        refused = call(app, "/v1/track", json.dumps({**EXAMPLE_CALL, "userId": None}).encode())
         assert refused.status_code == 422, "what is wrong is told even so"
     finally:
-        kept.stop()
+        producer.stop()
 
 
-def test_collector_with_as_much_under_way_as_it_may_is_429(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_collector_at_its_limit_of_pending_records_is_429(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acknowledged_producer, "IN_FLIGHT", 3)
     app = create_app(Settings(kafka_bootstrap="127.0.0.1:9"))
     body = json.dumps({"batch": [EXAMPLE_CALL] * 4}).encode()
-    answer = ask(app, "/v1/batch", body)
+    answer = call(app, "/v1/batch", body)
     assert answer.status_code == 429
     assert answer.headers["retry-after"] == "1"
 
 
-async def test_records_under_way_count_until_they_are_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pending_records_count_until_they_are_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acknowledged_producer, "IN_FLIGHT", 3)
-    kept = AcknowledgedProducer(Settings(kafka_bootstrap="127.0.0.1:9"))
-    waiting = asyncio.create_task(kept.deliver("t", [("a", b""), ("b", b"")]))
+    producer = AcknowledgedProducer(Settings(kafka_bootstrap="127.0.0.1:9"))
+    waiting = asyncio.create_task(producer.deliver("t", [("a", b""), ("b", b"")]))
     await asyncio.sleep(0.05)
     with pytest.raises(BusyError):
-        await kept.deliver("t", [("c", b""), ("d", b"")])
+        await producer.deliver("t", [("c", b""), ("d", b"")])
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert kept._waiting == 0
-    kept._producer.purge()
+    assert producer._waiting == 0
+    producer._producer.purge()
 
 
 def test_example_of_the_description_is_a_call_that_is_accepted_as_the_description_says(app: FastAPI) -> None:
     Call.model_validate(EXAMPLE_CALL)
-    answer = ask(app, "/v1/track", json.dumps(EXAMPLE_CALL).encode())
+    answer = call(app, "/v1/track", json.dumps(EXAMPLE_CALL).encode())
     assert answer.json() == EXAMPLE_COLLECTED
     document: dict[str, Any] = app.openapi()
     for name in ("track", "identify", "page", "screen", "group", "batch"):
@@ -142,7 +142,7 @@ def test_example_of_the_description_is_a_call_that_is_accepted_as_the_descriptio
     assert "/v1/t" not in document["paths"]
 
 
-def test_large_bodies_are_judged_off_the_loop(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_bodies_are_validated_off_the_event_loop(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes_collector, "_LARGE", 10)
-    answer = ask(app, "/v1/batch", json.dumps({"batch": [EXAMPLE_CALL] * 3}).encode())
+    answer = call(app, "/v1/batch", json.dumps({"batch": [EXAMPLE_CALL] * 3}).encode())
     assert answer.json()["accepted"] == 3

@@ -67,15 +67,15 @@ async def test_score_is_answered_with_the_bytes_of_the_topic(app: FastAPI, clien
     hold(app, score)
     response = await client.get("/v1/customers/c-1/score")
     assert response.content.startswith(score.model_dump_json().encode()[:-1])
-    told = response.json()
-    assert 0 <= told.pop("staleness_seconds") < 60
-    assert Score.model_validate(told) == score
+    body = response.json()
+    assert 0 <= body.pop("staleness_seconds") < 60
+    assert Score.model_validate(body) == score
 
 
-async def test_staleness_is_the_age_of_the_very_score_that_is_told(app: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_staleness_is_the_age_of_the_returned_score(app: FastAPI, client: httpx.AsyncClient) -> None:
     hold(app, make_score("c-1", scored_at=datetime.now(UTC) - timedelta(minutes=5)))
-    told = CurrentScore.model_validate_json((await client.get("/v1/customers/c-1/score")).content)
-    assert 300 <= told.staleness_seconds < 360
+    body = CurrentScore.model_validate_json((await client.get("/v1/customers/c-1/score")).content)
+    assert 300 <= body.staleness_seconds < 360
 
 
 async def test_score_that_the_caller_has_is_not_sent_again_until_it_changes(
@@ -84,8 +84,8 @@ async def test_score_that_the_caller_has_is_not_sent_again_until_it_changes(
     hold(app, make_score("c-1", 0.5))
     tag = (await client.get("/v1/customers/c-1/score")).headers["etag"]
     for named in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
-        again = await client.get("/v1/customers/c-1/score", headers={"If-None-Match": named})
-        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        repeated = await client.get("/v1/customers/c-1/score", headers={"If-None-Match": named})
+        assert (repeated.status_code, repeated.content, repeated.headers["etag"]) == (304, b"", tag)
     hold(app, make_score("c-1", 0.6))
     changed = await client.get("/v1/customers/c-1/score", headers={"If-None-Match": tag})
     assert changed.status_code == 200
@@ -104,30 +104,36 @@ async def test_models_and_summary_are_conditional_too(app: FastAPI, client: http
         assert (await client.get(path, headers={"If-None-Match": tag})).status_code == 200
 
 
-async def test_many_scores_are_looked_up_in_the_order_asked(app: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_many_scores_are_returned_in_the_order_requested(app: FastAPI, client: httpx.AsyncClient) -> None:
     hold(app, make_score("c-1"), make_score('c"2'))
     asked_at = datetime.now(UTC)
-    gone = ErasureRequest(
+    erasure = ErasureRequest(
         erasure_id="e", customer_id=None, digest=digest_of("gone"), requested_at=asked_at, requested_by="k"
     )
-    app.state.context.feed.erasures.apply([(b"e/request", gone.model_dump_json().encode())])
-    asked = ["never", 'c"2', "gone", "c-1", "c-1"]
-    response = await client.post("/v1/customers/scores", json={"customer_ids": asked})
-    found = LookedUp.model_validate_json(response.content).results
-    assert [one.customer_id for one in found] == asked
-    assert [one.status for one in found] == ["never_seen", "found", "erased", "found", "found"]
-    assert [one.score.customer_id if one.score else None for one in found] == [None, 'c"2', None, "c-1", "c-1"]
+    app.state.context.feed.erasures.apply([(b"e/request", erasure.model_dump_json().encode())])
+    requested = ["never", 'c"2', "gone", "c-1", "c-1"]
+    response = await client.post("/v1/customers/scores", json={"customer_ids": requested})
+    results = LookedUp.model_validate_json(response.content).results
+    assert [result.customer_id for result in results] == requested
+    assert [result.status for result in results] == ["never_seen", "found", "erased", "found", "found"]
+    assert [result.score.customer_id if result.score else None for result in results] == [
+        None,
+        'c"2',
+        None,
+        "c-1",
+        "c-1",
+    ]
     for wrong in ([], ["x"] * 1_001, [""], [1]):
         is_problem(await client.post("/v1/customers/scores", json={"customer_ids": wrong}), "invalid-request")
     app.state.context.feed.reader._caught_up.clear()
-    early = await client.post("/v1/customers/scores", json={"customer_ids": asked})
+    early = await client.post("/v1/customers/scores", json={"customer_ids": requested})
     is_problem(early, "unavailable")
 
 
 async def test_lists_come_as_csv_by_accept_or_by_path_whole_and_harmless(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
-    names = [f"c-{place:04}" for place in range(1_200)]
+    names = [f"c-{index:04}" for index in range(1_200)]
     wild = ["=HYPERLINK(1)", "+1", "-1", "@x", "\t=1", 'a,"b"\n=c', "\uff1d1"]
     hold(app, *(make_score(name, 0.5, trend_7d=-0.25) for name in [*names, *wild]), make_score("first", 0.9))
     hold(app, make_score("elsewhere", country="FR"))
@@ -139,8 +145,8 @@ async def test_lists_come_as_csv_by_accept_or_by_path_whole_and_harmless(
         rows = list(csv.DictReader(io.StringIO(response.text, newline="")))
         assert len(rows) == 1_208
         assert (rows[0]["customer_id"], rows[0]["churn"], rows[0]["previous"]) == ("first", "0.9", "")
-        told = {row["customer_id"] for row in rows}
-        assert told == {"first", *names, *(f"'{one}" for one in wild if not one.startswith("a")), 'a,"b"\n=c'}
+        body = {row["customer_id"] for row in rows}
+        assert body == {"first", *names, *(f"'{name}" for name in wild if not name.startswith("a")), 'a,"b"\n=c'}
         assert {row["trend_7d"] for row in rows} == {"-0.25", ""}, "numbers stay numbers"
         assert rows[0]["reasons"].startswith("No activity")
     context: Context = app.state.context
@@ -155,7 +161,7 @@ async def test_lists_come_as_csv_by_accept_or_by_path_whole_and_harmless(
 async def test_prediction_names_what_is_unknown_needed_or_impossible(client: httpx.AsyncClient) -> None:
     wrong = {"recency_day": 1, "tenure_days": -1}
     problem = is_problem(await client.post("/v1/predict", json={"features": wrong}), "invalid-request")
-    assert {(one["where"], one["message"]) for one in problem.errors or []} == {
+    assert {(error["where"], error["message"]) for error in problem.errors or []} == {
         ("body.features.recency_day", "there is no such feature"),
         ("body.features.recency_days", "is needed"),
         ("body.features.tenure_days", "cannot be below 0"),
@@ -163,20 +169,20 @@ async def test_prediction_names_what_is_unknown_needed_or_impossible(client: htt
     assert all(name in (problem.hint or "") for name in NAMES)
 
 
-async def test_prediction_follows_the_features_and_says_what_was_left_out(client: httpx.AsyncClient) -> None:
-    async def said(**features: float) -> Predicted:
-        given = {"tenure_days": 100, "active_days_total": 40, "active_hl14": 3.0, **features}
-        return Predicted.model_validate_json((await client.post("/v1/predict", json={"features": given})).content)
+async def test_prediction_follows_the_features_and_lists_those_left_out(client: httpx.AsyncClient) -> None:
+    async def predicted(**features: float) -> Predicted:
+        values = {"tenure_days": 100, "active_days_total": 40, "active_hl14": 3.0, **features}
+        return Predicted.model_validate_json((await client.post("/v1/predict", json={"features": values})).content)
 
-    near, far = await said(recency_days=0.5), await said(recency_days=40)
+    near, far = await predicted(recency_days=0.5), await predicted(recency_days=40)
     assert near.churn < far.churn
     assert (near.band, far.band) == ("low", "critical")
     assert far.reasons[0].feature in {"recency", "rhythm"}
     assert far.models["churn"].version == 0, "the cold start, before the first champion"
     assert set(far.left_out) == set(NAMES) - {"tenure_days", "active_days_total", "active_hl14", "recency_days"}
-    asked = {"features": {"recency_days": 1, "tenure_days": 9}, "target": "purchase"}
-    told = Predicted.model_validate_json((await client.post("/v1/predict", json=asked)).content)
-    assert all("chance of a purchase" in reason.text for reason in told.reasons)
+    requested = {"features": {"recency_days": 1, "tenure_days": 9}, "target": "purchase"}
+    body = Predicted.model_validate_json((await client.post("/v1/predict", json=requested)).content)
+    assert all("chance of a purchase" in reason.text for reason in body.reasons)
 
 
 @pytest.mark.parametrize("customer", ["a b", "ü/1", "%", "..", "x?y", "at-risk"])
@@ -192,7 +198,7 @@ async def test_any_opaque_id_that_a_path_can_carry_is_found(
         assert response.json()["customer_id"] == customer
 
 
-async def test_unknown_customer_is_a_problem_that_says_so(client: httpx.AsyncClient) -> None:
+async def test_unknown_customer_is_a_not_found_problem(client: httpx.AsyncClient) -> None:
     problem = is_problem(await client.get("/v1/customers/nobody/score"), "unknown-customer")
     assert "'nobody'" in problem.detail
     assert problem.instance == "/v1/customers/nobody/score"
@@ -215,7 +221,7 @@ async def test_unknown_path_wrong_method_and_wrong_parameters_are_problems(clien
     assert response.headers["allow"] == "GET"
     problem = is_problem(await client.get("/v1/customers/at-risk?page_size=0&band=odd"), "invalid-request")
     assert problem.errors is not None
-    assert {one["where"] for one in problem.errors} == {"query.page_size", "query.band.0"}
+    assert {error["where"] for error in problem.errors} == {"query.page_size", "query.band.0"}
     is_problem(await client.get("/v1/customers/at-risk?page_token=junk"), "bad-page-token")
 
 
@@ -277,10 +283,10 @@ async def test_lists_and_models_fit_their_schemas(app: FastAPI, client: httpx.As
     context.feed.alerts.add([make_alert("c-1").model_dump_json().encode()])
     context.feed.models.apply(b"churn.logistic", make_model().encode())
     customers = Customers.model_validate_json((await client.get("/v1/customers/at-risk?page_size=1")).content)
-    assert [one.customer_id for one in customers.customers] == ["c-1"]
+    assert [customer.customer_id for customer in customers.customers] == ["c-1"]
     query = {"page_size": "1", "page_token": customers.next_page_token or ""}
     following = Customers.model_validate_json((await client.get("/v1/customers/at-risk", params=query)).content)
-    assert [one.customer_id for one in following.customers] == ["c-2"]
+    assert [customer.customer_id for customer in following.customers] == ["c-2"]
     assert following.next_page_token is None
     assert Alerts.model_validate_json((await client.get("/v1/alerts?band=critical")).content).alerts
     assert not Alerts.model_validate_json((await client.get("/v1/alerts?band=low")).content).alerts
@@ -326,7 +332,7 @@ def test_openapi_names_every_route_with_words_and_problems(app: FastAPI) -> None
     assert "HTTPValidationError" not in json.dumps(document(app))
 
 
-def test_every_reference_of_the_openapi_document_leads_somewhere(app: FastAPI) -> None:
+def test_every_reference_of_the_openapi_document_resolves(app: FastAPI) -> None:
     text = json.dumps(document(app))
     references = set(re.findall(r'"\$ref": "#/components/schemas/([^"]+)"', text))
     assert references
@@ -344,7 +350,7 @@ def test_examples_of_the_openapi_document_fit_their_schemas(app: FastAPI) -> Non
     Alert.model_validate(EXAMPLE_ALERT)
 
 
-def test_what_the_board_sorts_by_are_fields_of_a_score() -> None:
+def test_sort_keys_are_fields_of_a_score() -> None:
     assert set(ScoreFields.__struct_fields__) <= set(Score.model_fields)
 
 
@@ -361,8 +367,8 @@ async def test_page_loads_its_own_files_under_a_strict_policy(client: httpx.Asyn
 
 def test_no_file_of_the_page_names_another_host() -> None:
     for path in PAGE.iterdir():
-        found = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"')]*", path.read_text()))
-        assert {one for one in found if "www.w3.org" not in one} == set(), path.name
+        results = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"')]*", path.read_text()))
+        assert {result for result in results if "www.w3.org" not in result} == set(), path.name
 
 
 def test_page_builds_no_markup_from_text() -> None:
@@ -378,10 +384,10 @@ def test_every_import_of_the_page_is_a_file_of_the_page() -> None:
             assert (PAGE / name).is_file(), f"{path.name} imports {name}"
 
 
-async def test_a_look_up_is_let_in_and_refused_as_every_other_request() -> None:
+async def test_a_look_up_is_authorized_and_refused_as_every_other_request() -> None:
     app = create_app(Settings(api_keys="alpha"))
     hold(app, make_score("c-1"))
-    shown: list[dict[str, str]] = [
+    credentials: list[dict[str, str]] = [
         {},
         {"X-API-Key": "alpha"},
         {"X-API-Key": "gamma"},
@@ -393,7 +399,7 @@ async def test_a_look_up_is_let_in_and_refused_as_every_other_request() -> None:
         {"Authorization": "Basic YWxwaGE="},
     ]
     async with httpx.AsyncClient(transport=ASGITransport(app), base_url="http://shop.example") as client:
-        for headers in shown:
+        for headers in credentials:
             look_up = await client.get("/v1/customers/c-1/score", headers=headers)
             other = await client.get("/v1/customers/at-risk", headers=headers)
             assert look_up.status_code == other.status_code, headers

@@ -40,7 +40,7 @@ def twin(api: Api) -> Iterator[Api]:
         yield running
 
 
-class Told:
+class Collector:
     """What a client was told, gathered by a task of its own."""
 
     def __init__(self, stream: Stream) -> None:
@@ -51,13 +51,13 @@ class Told:
         self.task = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
-        async for told in self.stream:
-            if isinstance(told, Alert):
-                self.alerts.append(told.alert_id)
-            elif isinstance(told, Score):
-                self.scores.append(told.churn)
+        async for collector in self.stream:
+            if isinstance(collector, Alert):
+                self.alerts.append(collector.alert_id)
+            elif isinstance(collector, Score):
+                self.scores.append(collector.churn)
             else:
-                self.gaps.append(told)
+                self.gaps.append(collector)
 
     async def stop(self) -> None:
         self.task.cancel()
@@ -65,14 +65,14 @@ class Told:
             await self.task
 
 
-async def until(what: str, holds: Callable[[], object], seconds: float = 120) -> None:
+async def wait_until(what: str, holds: Callable[[], object], seconds: float = 120) -> None:
     """Wait in the event loop until a callable is true."""
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.02)
 
 
-async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool) -> Told:
+async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool) -> Collector:
     """Write alerts while a client's connection is cut again and again; return what it was told of them."""
     for number in range(5):
         api.teller.alert(make_alert(customer, alert_id=f"{customer}-before-{number}"))
@@ -80,8 +80,8 @@ async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool)
     wait_for("the first alerts", lambda: customer in api.get("/v1/alerts", customer_id=customer).text)
     expected: list[str] = []
     async with Cutter(ports, CUTS) as cutter:
-        told = Told(Stream(cutter.url, topics=["alerts"], customers=[customer]))
-        await until("the subscription", lambda: told.stream.position is not None)
+        collector = Collector(Stream(cutter.url, topics=["alerts"], customers=[customer]))
+        await wait_until("the subscription", lambda: collector.stream.position is not None)
         restarting: asyncio.Task[None] | None = None
 
         async def write(count: int) -> None:
@@ -90,7 +90,7 @@ async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool)
                 api.teller.alert(make_alert(customer, alert_id=expected[-1]))
                 await asyncio.sleep(0.02)
             # Who stays away for long can be told of the newest alone, and a restart may take long.
-            await until("what was missed", lambda: len(expected) - len(told.alerts) < ALERTS_HELD // 2)
+            await wait_until("what was missed", lambda: len(expected) - len(collector.alerts) < ALERTS_HELD // 2)
 
         while cutter.cuts < CUTS:
             await write(10)
@@ -101,12 +101,12 @@ async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool)
             await restarting
         await write(20)
         api.teller.flush()
-        await until("the last alert", lambda: told.alerts and told.alerts[-1] == expected[-1])
+        await wait_until("the last alert", lambda: collector.alerts and collector.alerts[-1] == expected[-1])
         await asyncio.sleep(1.2)  # a heartbeat more, after which alerts are looked up once again
-        await told.stop()
-    assert told.stream.cuts >= CUTS // 2
-    assert told.alerts == expected
-    return told
+        await collector.stop()
+    assert collector.stream.cuts >= CUTS // 2
+    assert collector.alerts == expected
+    return collector
 
 
 def _restart(api: Api) -> None:
@@ -114,41 +114,43 @@ def _restart(api: Api) -> None:
     api.supervisor.bring_up("api")
 
 
-async def test_each_alert_is_told_once_and_in_order_over_fifty_cuts_and_a_restart(api: Api) -> None:
-    told = await cut_often(api, [api.settings.api_port], "cl-1", restart=True)
-    assert told.gaps == [], "all alerts of the restart could be fetched"
+async def test_each_alert_is_delivered_once_and_in_order_over_fifty_disconnects_and_a_restart(api: Api) -> None:
+    collector = await cut_often(api, [api.settings.api_port], "cl-1", restart=True)
+    assert collector.gaps == [], "all alerts of the restart could be fetched"
 
 
-async def test_each_alert_is_told_once_though_each_connection_meets_another_replica(api: Api, twin: Api) -> None:
-    told = await cut_often(api, [api.settings.api_port, twin.settings.api_port], "cl-2", restart=False)
-    assert told.gaps == []
+async def test_each_alert_is_delivered_once_though_each_connection_reaches_another_replica(api: Api, twin: Api) -> None:
+    collector = await cut_often(api, [api.settings.api_port, twin.settings.api_port], "cl-2", restart=False)
+    assert collector.gaps == []
 
 
-async def test_scores_that_pass_the_filter_are_told_and_a_gap_where_some_may_be_missing(api: Api, twin: Api) -> None:
+async def test_scores_that_pass_the_filter_are_delivered_and_a_gap_where_some_may_be_missing(
+    api: Api, twin: Api
+) -> None:
     async with Cutter([api.settings.api_port, twin.settings.api_port], 1) as cutter:
-        told = Told(Stream(cutter.url, topics=["scores"], customers=["cl-3"], minimum=0.4))
-        await until("the subscription", lambda: told.stream.position is not None)
+        collector = Collector(Stream(cutter.url, topics=["scores"], customers=["cl-3"], minimum=0.4))
+        await wait_until("the subscription", lambda: collector.stream.position is not None)
         for number in range(200):
             api.teller.score(make_score("cl-3", 0.9 if number % 2 else 0.1))
         api.teller.flush()
-        await until("the cut", lambda: told.gaps)
+        await wait_until("the cut", lambda: collector.gaps)
 
-        def told_again() -> bool:
+        def received_again() -> bool:
             # Again and again: where the machine stands still for longer than the heartbeats, there is another gap.
             api.teller.score(make_score("cl-3", 0.5))
-            return 0.5 in told.scores
+            return 0.5 in collector.scores
 
-        await until("the last score", told_again)
-        await told.stop()
-    assert set(told.gaps) == {Gap(scores=True, alerts=False)}
-    assert set(told.scores) == {0.9, 0.5}
+        await wait_until("the last score", received_again)
+        await collector.stop()
+    assert set(collector.gaps) == {Gap(scores=True, alerts=False)}
+    assert set(collector.scores) == {0.9, 0.5}
 
 
-async def test_silent_peer_is_left_and_another_connection_made(api: Api) -> None:
+async def test_connection_to_a_silent_peer_is_closed_and_replaced(api: Api) -> None:
     """A host that vanished sends nothing more: only the heartbeats that do not come tell."""
     async with Cutter([api.settings.api_port], 1, silently=True) as cutter:
-        told = Told(Stream(cutter.url, topics=["scores"], customers=["cl-4"]))
-        await until("the subscription", lambda: told.stream.position is not None)
+        collector = Collector(Stream(cutter.url, topics=["scores"], customers=["cl-4"]))
+        await wait_until("the subscription", lambda: collector.stream.position is not None)
         rising = (number / 10_000 for number in range(10_000))
 
         def cut() -> bool:
@@ -156,19 +158,19 @@ async def test_silent_peer_is_left_and_another_connection_made(api: Api) -> None
             api.teller.score(make_score("cl-4", next(rising)))
             return cutter.cuts == 1
 
-        await until("the cut", cut)
+        await wait_until("the cut", cut)
         api.teller.score(make_score("cl-4", 1.0))
         api.teller.flush()
-        await until("the last score", lambda: told.scores and told.scores[-1] == 1.0)
-        await told.stop()
-    assert told.scores == sorted(told.scores)
+        await wait_until("the last score", lambda: collector.scores and collector.scores[-1] == 1.0)
+        await collector.stop()
+    assert collector.scores == sorted(collector.scores)
     assert cutter.cuts == 1
     # More where the machine itself stands still for longer than the heartbeats.
-    assert told.stream.cuts >= 1
-    assert told.gaps == []
+    assert collector.stream.cuts >= 1
+    assert collector.gaps == []
 
 
-async def test_client_that_is_refused_says_why_and_does_not_come_back(stack: Settings) -> None:
+async def test_refused_client_reports_why_and_does_not_reconnect(stack: Settings) -> None:
     with serving(fresh(stack, api_keys="right", allowed_origins="https://shop.example")) as guarded:
         for key in (None, "wrong"):
             with pytest.raises(KeyRefusedError, match="refuses the key") as refused:
@@ -178,16 +180,16 @@ async def test_client_that_is_refused_says_why_and_does_not_come_back(stack: Set
                 await anext(aiter(Stream(guarded.url, api_key=key, topics=["alerts"])))
         seen = asyncio.Event()
         stream = Stream(guarded.url, api_key="right", topics=["scores"], say=lambda _: seen.set())
-        told = Told(stream)
+        collector = Collector(stream)
         await asyncio.wait_for(seen.wait(), 60)
-        await told.stop()
+        await collector.stop()
         too_many = [str(number) * 100 for number in range(999)]
         with pytest.raises(StreamRefusedError, match="1009") as refused_size:
             await anext(aiter(Stream(guarded.url, api_key="right", topics=["scores"], customers=too_many)))
         assert refused_size.value.code == 1009
 
 
-async def test_client_that_reaches_nobody_says_so_after_its_patience() -> None:
+async def test_client_that_reaches_no_server_fails_after_its_patience() -> None:
     with pytest.raises(UnavailableError, match="does not answer"):
         await anext(aiter(Stream(f"http://127.0.0.1:{free_port()}", start_seconds=0.2)))
 
@@ -199,22 +201,22 @@ def test_example_of_the_docs_runs(api: Api, tmp_path: Path) -> None:
     script.write_text(example.replace("http://127.0.0.1:8000", api.url))
     with subprocess.Popen([sys.executable, "-u", str(script)], stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
-        said = ""
+        output = ""
         for number in range(200):
             # Again and again: nothing says when the example has subscribed.
             api.teller.alert(make_alert("cl-8", alert_id=f"example-{number}"))
             api.teller.flush()
             readable, _, _ = select.select([running.stdout], [], [], 0.5)
             if readable:
-                said = running.stdout.readline()
+                output = running.stdout.readline()
                 break
         running.terminate()
     # Or the next test would be told of it.
     wait_for("the last one", lambda: api.get(f"/v1/alerts/example-{number}").status_code == 200)
-    assert said.startswith("cl-8 is critical now: ")
+    assert output.startswith("cl-8 is critical now: ")
 
 
-def test_watch_prints_alerts_of_the_bands_asked_for_and_leaves_after_so_many(api: Api) -> None:
+def test_watch_prints_alerts_of_the_requested_bands_and_exits_after_the_given_count(api: Api) -> None:
     command = [str(Path(sys.executable).with_name("ebb")), "watch", "--band=critical", "--count=2"]
     with subprocess.Popen(command, env=environment(api.settings), stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
@@ -226,10 +228,10 @@ def test_watch_prints_alerts_of_the_bands_asked_for_and_leaves_after_so_many(api
             assert watching.wait(60) == 0
         finally:
             watching.kill()
-        said = watching.stdout.read()
-    assert "cl-5" in said
-    assert "cl-6" not in said
-    assert "cl-7" in said
+        output = watching.stdout.read()
+    assert "cl-5" in output
+    assert "cl-6" not in output
+    assert "cl-7" in output
 
 
 def test_watch_ends_quietly_on_an_interrupt(api: Api) -> None:

@@ -20,7 +20,7 @@ from ebb_cli.local.supervisor import Supervisor
 Launch = Callable[..., Supervisor]
 
 
-class Said:
+class Output:
     """What the supervisor said, in order."""
 
     def __init__(self) -> None:
@@ -34,17 +34,17 @@ class Said:
 
 
 @pytest.fixture
-def said() -> Said:
-    return Said()
+def output() -> Output:
+    return Output()
 
 
 @pytest.fixture
-def launch(tmp_path: Path, said: Said) -> Iterator[Launch]:
+def launch(tmp_path: Path, output: Output) -> Iterator[Launch]:
     """Make supervisors whose parts are stopped at the end of the test."""
     made: list[Supervisor] = []
 
     def make(*parts: ManagedProcess) -> Supervisor:
-        made.append(Supervisor(parts, logs=tmp_path / "logs", say=said))
+        made.append(Supervisor(parts, logs=tmp_path / "logs", say=output))
         return made[-1]
 
     yield make
@@ -91,7 +91,7 @@ def poll_until(supervisor: Supervisor, truth: Callable[[], bool]) -> bool:
     return eventually(step)
 
 
-def test_a_part_starts_only_when_those_it_waits_for_are_ready(launch: Launch, said: Said, tmp_path: Path) -> None:
+def test_a_part_starts_only_when_those_it_waits_for_are_ready(launch: Launch, output: Output, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     base = python(
         "base",
@@ -108,7 +108,7 @@ def test_a_part_starts_only_when_those_it_waits_for_are_ready(launch: Launch, sa
     )
     supervisor = launch(upper, base)
     supervisor.start()
-    assert [line.split()[0] for line in said.lines] == ["base", "upper"]
+    assert [line.split()[0] for line in output.lines] == ["base", "upper"]
     assert supervisor.ready("base")
     assert supervisor.ready("upper")
 
@@ -143,7 +143,7 @@ def test_stop_leaves_no_process_and_stops_dependents_first(launch: Launch, tmp_p
 
 
 def test_a_part_that_ignores_sigterm_is_killed_with_its_children_after_its_grace(
-    launch: Launch, said: Said, tmp_path: Path
+    launch: Launch, output: Output, tmp_path: Path
 ) -> None:
     child = tmp_path / "child"
     deaf = python(
@@ -164,11 +164,11 @@ def test_a_part_that_ignores_sigterm_is_killed_with_its_children_after_its_grace
     assert alive(grandchild)
     supervisor.stop()
     assert eventually(lambda: not alive(grandchild))
-    assert r"deaf did not stop within 0 s and was killed" in said
+    assert r"deaf did not stop within 0 s and was killed" in output
 
 
-def test_a_crashed_part_is_restarted_and_that_is_said_with_its_last_lines(
-    launch: Launch, said: Said, tmp_path: Path
+def test_a_crashed_part_is_restarted_and_reported_with_its_last_lines(
+    launch: Launch, output: Output, tmp_path: Path
 ) -> None:
     log = tmp_path / "logs" / "talker.log"
     part = python(
@@ -182,22 +182,22 @@ def test_a_crashed_part_is_restarted_and_that_is_said_with_its_last_lines(
     assert first
     os.kill(first, signal.SIGKILL)
     assert poll_until(supervisor, lambda: supervisor.pid("talker") not in (None, first) and supervisor.ready("talker"))
-    assert r"talker ended \(killed by SIGKILL\) after \d+ s; it is started again in 0\.5 s" in said
-    assert r"talker\.log" in said
-    assert "about to work" in said
-    assert r"talker is back" in said
+    assert r"talker ended \(killed by SIGKILL\) after \d+ s; it is started again in 0\.5 s" in output
+    assert r"talker\.log" in output
+    assert "about to work" in output
+    assert r"talker is back" in output
 
 
-def test_restarts_come_later_and_later(launch: Launch, said: Said) -> None:
+def test_restarts_back_off(launch: Launch, output: Output) -> None:
     supervisor = launch(python("brief", "import time; time.sleep(0.2)"))
     supervisor.start()
     waits = r"started again in ([\d.]+) s"
-    assert poll_until(supervisor, lambda: sum("started again" in line for line in said.lines) >= 3)
-    found = [match[1] for line in said.lines if (match := re.search(waits, line))]
-    assert found[:3] == ["0.5", "1.0", "2.0"]
+    assert poll_until(supervisor, lambda: sum("started again" in line for line in output.lines) >= 3)
+    delays = [match[1] for line in output.lines if (match := re.search(waits, line))]
+    assert delays[:3] == ["0.5", "1.0", "2.0"]
 
 
-def test_a_part_that_will_not_start_names_its_log_and_its_last_words(launch: Launch, tmp_path: Path) -> None:
+def test_a_part_that_will_not_start_is_reported_with_its_log_and_last_lines(launch: Launch, tmp_path: Path) -> None:
     supervisor = launch(python("broken", "raise SystemExit('no such broker')", ready=lambda: False))
     with pytest.raises(SetupError) as refused:
         supervisor.start()
@@ -212,10 +212,10 @@ def test_a_part_that_is_never_ready_is_not_waited_for_forever(launch: Launch) ->
         supervisor.start()
 
 
-def test_parts_already_started_are_stopped_when_another_will_not_start(tmp_path: Path, said: Said) -> None:
+def test_parts_already_started_are_stopped_when_another_will_not_start(tmp_path: Path, output: Output) -> None:
     fine = sleeper("fine")
     broken = python("broken", "raise SystemExit(3)", ready=lambda: False, after=("fine",))
-    supervisor = Supervisor([fine, broken], logs=tmp_path, say=said)
+    supervisor = Supervisor([fine, broken], logs=tmp_path, say=output)
     seen: list[int | None] = []
     with pytest.raises(SetupError), supervisor:
         pass
@@ -224,19 +224,19 @@ def test_parts_already_started_are_stopped_when_another_will_not_start(tmp_path:
     assert not [process for process in psutil.Process().children() if "while True" in " ".join(process.cmdline())]
 
 
-def test_waiting_ends_when_the_process_is_asked_to_stop(tmp_path: Path, said: Said) -> None:
+def test_waiting_ends_when_the_process_must_stop(tmp_path: Path, output: Output) -> None:
     began = time.monotonic()
     with Supervisor(
         [sleeper("mute", ready=lambda: False)],
         logs=tmp_path,
-        say=said,
+        say=output,
         stopping=lambda: time.monotonic() - began > 0.3,
     ) as supervisor:
         assert not supervisor.ready("mute")
     assert time.monotonic() - began < 60
 
 
-def test_a_part_taken_down_stays_down_until_it_is_brought_up(launch: Launch) -> None:
+def test_a_part_that_was_stopped_stays_stopped_until_it_is_started(launch: Launch) -> None:
     supervisor = launch(sleeper("part"))
     supervisor.start()
     first = supervisor.pid("part")
@@ -251,9 +251,9 @@ def test_a_part_taken_down_stays_down_until_it_is_brought_up(launch: Launch) -> 
     assert supervisor.pid("part") != first
 
 
-def test_a_part_that_waits_for_an_unknown_one_is_refused(tmp_path: Path, said: Said) -> None:
+def test_a_part_that_waits_for_an_unknown_one_is_refused(tmp_path: Path, output: Output) -> None:
     with pytest.raises(ValueError, match="nobody"):
-        Supervisor([sleeper("part", after=("nobody",))], logs=tmp_path, say=said)
+        Supervisor([sleeper("part", after=("nobody",))], logs=tmp_path, say=output)
 
 
 def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     assert eventually(lambda: not any(alive(pid) for pid in parts))
 
 
-def test_a_long_log_is_set_aside_at_the_start(launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_log_is_rotated_at_the_start(launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ebb_cli.local.process.LOG_LIMIT", 10)
     log = tmp_path / "logs" / "part.log"
     log.parent.mkdir()

@@ -123,7 +123,7 @@ def _expected(first_day: int, until: float) -> list[str]:
     return ids
 
 
-def test_history_then_life_then_a_restart_that_goes_on_without_doubling(compressed: Settings) -> None:
+def test_history_then_live_events_then_a_restart_without_duplicates(compressed: Settings) -> None:
     with _simulator(compressed, *OPTIONS) as process:
         _until(compressed, process, 0.0)
         first_day = _journal(compressed)[0]
@@ -147,7 +147,7 @@ def test_history_then_life_then_a_restart_that_goes_on_without_doubling(compress
     assert all(at <= seen + 45 for _, at, seen in events)
     boundaries = [float(day * DAY) for day in range(first_day, int(until // DAY) + 1)]
     assert set(ticks) == set(range(compressed.partitions))
-    assert all(sorted(set(found)) == boundaries for found in ticks.values())
+    assert all(sorted(set(result)) == boundaries for result in ticks.values())
 
     table, horizon, lookback = read_truth(truth_folder(compressed))
     assert (horizon, lookback) == (compressed.horizon_days, compressed.lookback_days)

@@ -96,12 +96,12 @@ def test_each_scope_opens_its_routes_and_no_other(api: Api, keys: dict[str, str]
     assert status(api, "POST", "/v1/track", json=call()) == 401
     assert [status(api, "POST", "/v1/track", keys[scope], json=call()) for scope in Scope] == [403, 403, 200, 200]
     for act in ("acknowledge", "snooze", "outcome"):
-        path, said = f"/v1/alerts/none/{act}", {"snooze": {"hours": 1}, "outcome": {"outcome": "left"}}.get(act)
-        assert [status(api, "POST", path, keys[scope], json=said) for scope in Scope] == [403, 404, 403, 404]
+        path, body = f"/v1/alerts/none/{act}", {"snooze": {"hours": 1}, "outcome": {"outcome": "left"}}.get(act)
+        assert [status(api, "POST", path, keys[scope], json=body) for scope in Scope] == [403, 404, 403, 404]
     assert status(api, "DELETE", "/v1/customers/c-1", keys["act"]) == 403
 
 
-def test_streams_ask_for_a_key_that_may_read(api: Api, keys: dict[str, str]) -> None:
+def test_streams_require_a_key_that_may_read(api: Api, keys: dict[str, str]) -> None:
     refused = api.subscribed(api_key=keys["write"])
     assert refused.answer["type"] == "error"
     assert closed(refused) == CloseCode.WRONG_SCOPE
@@ -109,7 +109,7 @@ def test_streams_ask_for_a_key_that_may_read(api: Api, keys: dict[str, str]) -> 
     assert api.client.get("/v1/stream/sse", headers=headers).status_code == 403
 
 
-def test_key_made_and_revoked_by_the_command_line_opens_and_ends_streams_and_stands_in_the_audit_log(api: Api) -> None:
+def test_key_made_and_revoked_by_the_command_line_opens_and_ends_streams_and_is_in_the_audit_log(api: Api) -> None:
     key = ebb(api.settings, "keys", "create", "a page", "--scope=read", "--days=1").splitlines()[-1]
     identity, secret = key.split("_", 2)[1:]
     wait_until_known(api, key)
@@ -174,7 +174,7 @@ def test_pages_of_other_origins_change_nothing_and_listed_ones_may(api: Api, key
     assert api.client.options("/v1/track", headers=preflight).status_code == 200
 
 
-def test_answers_tell_what_is_left_of_the_quotas_and_load_nothing(api: Api, keys: dict[str, str]) -> None:
+def test_responses_have_quota_and_security_headers(api: Api, keys: dict[str, str]) -> None:
     answer = api.client.get("/v1/models", headers={"X-API-Key": keys["read"]})
     assert answer.headers["ratelimit-policy"] == '"requests";q=60000;w=60'
     assert answer.headers["ratelimit"].startswith('"requests";r=59')
@@ -185,7 +185,7 @@ def test_answers_tell_what_is_left_of_the_quotas_and_load_nothing(api: Api, keys
     assert "script-src 'self'" in page.headers["content-security-policy"]
 
 
-def test_collector_above_its_quota_is_told_to_wait(api: Api) -> None:
+def test_collector_above_its_quota_is_429_with_retry_after(api: Api) -> None:
     key = made(api, "write")
     batch = {"batch": [call(event="x")] * 2_000, "writeKey": key}
     first = api.client.post("/v1/batch", json=batch)
@@ -229,7 +229,7 @@ def test_head_without_end_is_cut_off(api: Api) -> None:
     assert raw(api, *pieces).startswith(b"HTTP/1.1 431")
 
 
-async def test_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_head_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio  # noqa: PLC0415
 
     import uvicorn  # noqa: PLC0415
@@ -256,10 +256,10 @@ async def test_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.Mon
         """Wait until the server has read the beginning of a head; return what will cut it off."""
         async with asyncio.timeout(30):
             while True:
-                for one in server.server_state.connections:
-                    assert isinstance(one, http_protocol.LimitedHttpProtocol)
-                    if one._head_bytes and one._timer:
-                        return one._timer
+                for connection in server.server_state.connections:
+                    assert isinstance(connection, http_protocol.LimitedHttpProtocol)
+                    if connection._head_bytes and connection._timer:
+                        return connection._timer
                 await asyncio.sleep(0.01)
 
     # So long that no pause of this machine uses it up: when it would be over is looked at instead.
@@ -291,8 +291,8 @@ def test_calls_as_sdks_send_them_arrive_as_events_that_workers_accept(api: Api, 
         call(messageId="sdk-7", userId=None),
         call(messageId="sdk-8", timestamp="2026-03-01T10:00:00"),
     ]
-    for one in sent[:6]:
-        one["timestamp"] = (ahead - timedelta(minutes=5)).isoformat()
+    for request in sent[:6]:
+        request["timestamp"] = (ahead - timedelta(minutes=5)).isoformat()
     body = {
         "batch": sent,
         "sentAt": ahead.isoformat(),
@@ -306,9 +306,9 @@ def test_calls_as_sdks_send_them_arrive_as_events_that_workers_accept(api: Api, 
     }
     answer = api.client.post("/v1/batch", content=gzip.compress(json.dumps(body).encode()), headers=headers)
     assert answer.status_code == 200
-    told = answer.json()
-    assert (told["success"], told["accepted"], told["refused"]) == (True, 5, 3)
-    reasons = {one["message_id"]: one["reason"] for one in told["verdicts"]}
+    payload = answer.json()
+    assert (payload["success"], payload["accepted"], payload["refused"]) == (True, 5, 3)
+    reasons = {verdict["message_id"]: verdict["reason"] for verdict in payload["verdicts"]}
     assert reasons == {
         **{f"sdk-{n}": None for n in range(1, 6)},
         "sdk-6": "unknown_call",
@@ -319,7 +319,7 @@ def test_calls_as_sdks_send_them_arrive_as_events_that_workers_accept(api: Api, 
     assert not [refused for batch in batches for refused in batch.refused]
     events = {event["event_id"]: event for batch in batches for event in batch.events.to_pylist()}
     arrived = {name: events[name] for name in events if name.startswith("sdk-")}
-    assert {name: (one["customer_id"], one["type"]) for name, one in arrived.items()} == {
+    assert {name: (event["customer_id"], event["type"]) for name, event in arrived.items()} == {
         "sdk-1": ("c-1", "order_completed"),
         "sdk-2": ("c-2", "identify"),
         "sdk-3": ("a-3", "page"),
@@ -340,17 +340,17 @@ def test_calls_as_sdks_send_them_arrive_as_events_that_workers_accept(api: Api, 
 
 
 def test_browser_sdk_sends_plain_text_with_the_key_in_the_body_to_a_short_path(api: Api, keys: dict[str, str]) -> None:
-    said = {"writeKey": keys["write"], "userId": "c-9", "event": "Signed In", "messageId": "ajs-next-1"}
-    answer = api.client.post("/v1/t", content=json.dumps(said), headers={"Content-Type": "text/plain"})
+    body = {"writeKey": keys["write"], "userId": "c-9", "event": "Signed In", "messageId": "ajs-next-1"}
+    answer = api.client.post("/v1/t", content=json.dumps(body), headers={"Content-Type": "text/plain"})
     assert answer.json()["accepted"] == 1
-    refused = api.client.post("/v1/t", json={**said, "userId": "jo@example.com"})
+    refused = api.client.post("/v1/t", json={**body, "userId": "jo@example.com"})
     assert refused.status_code == 422
     assert refused.json()["type"] == "/problems/event-refused"
     assert refused.json()["errors"][0]["reason"] == "personal_id"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"batch": 1}', b"\xff"])
-def test_what_is_no_batch_is_refused_and_only_those_with_a_key_learn_why(
+def test_invalid_batch_is_refused_and_only_callers_with_a_key_learn_why(
     api: Api, keys: dict[str, str], body: bytes
 ) -> None:
     assert api.client.post("/v1/batch", content=body).status_code == 401

@@ -59,17 +59,17 @@ def test_document_is_the_one_that_the_api_serves(api: Api) -> None:
     assert api.get("/openapi.json").json() == DOCUMENT
 
 
-PLACES = {"customer_id": "c-1042", "alert_id": "c-1042:critical:2025-03-14", "name": "churn.logistic"}
+PATH_PARAMETERS = {"customer_id": "c-1042", "alert_id": "c-1042:critical:2025-03-14", "name": "churn.logistic"}
 """What stands for the parameters of paths."""
 
 
 def example(content: dict[str, Any]) -> Any:
     """Return the example of a body, its own or that of its schema; None if it has none."""
-    told = content.get("application/json", {})
-    schema = told.get("schema", {})
+    actual = content.get("application/json", {})
+    schema = actual.get("schema", {})
     if reference := schema.get("$ref"):
         schema = DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]]
-    return told.get("example", schema.get("example"))
+    return actual.get("example", schema.get("example"))
 
 
 EXAMPLES = [
@@ -85,33 +85,36 @@ MAY_BE_NULL = {"until", "outcome", "note"}
 """Fields that an example may lack: those of the handling depend on what was done last."""
 
 
-def alike(told: Any, documented: Any, where: str = "") -> None:
+def alike(actual: Any, documented: Any, where: str = "") -> None:
     """Hold an answer to the form of its example: the same fields, of the same kinds."""
     if where.endswith("metrics"):  # named by what was measured
         return
     if isinstance(documented, dict):
-        assert documented.keys() <= told.keys(), where
-        more = {name for name in told.keys() - documented.keys() if told[name] is not None}
+        assert documented.keys() <= actual.keys(), where
+        more = {name for name in actual.keys() - documented.keys() if actual[name] is not None}
         assert more <= MAY_BE_NULL, f"{where} has {more}, which the example lacks"
         for name, value in documented.items():
-            alike(told[name], value, f"{where}.{name}")
-    elif isinstance(documented, list) and documented and told:
-        alike(told[0], documented[0], f"{where}[0]")
-    elif told is not None and not isinstance(documented, dict | list):
-        assert isinstance(told, float | int) == isinstance(documented, float | int), where
+            alike(actual[name], value, f"{where}.{name}")
+    elif isinstance(documented, list) and documented and actual:
+        alike(actual[0], documented[0], f"{where}[0]")
+    elif actual is not None and not isinstance(documented, dict | list):
+        assert isinstance(actual, float | int) == isinstance(documented, float | int), where
 
 
 def test_every_body_that_can_be_sent_has_an_example() -> None:
     assert {path for _, path, sent, _ in EXAMPLES if sent is not None} == {
-        path for path, operations in DOCUMENT["paths"].items() for one in operations.values() if "requestBody" in one
+        path
+        for path, operations in DOCUMENT["paths"].items()
+        for operation in operations.values()
+        if "requestBody" in operation
     }
 
 
 @pytest.mark.parametrize(("method", "path", "sent", "documented"), EXAMPLES, ids=[f"{m} {p}" for m, p, *_ in EXAMPLES])
-def test_example_of_the_document_is_answered_as_it_says(
+def test_example_of_the_document_gets_the_documented_response(
     method: str, path: str, sent: Any, documented: Any, api: Api
 ) -> None:
-    answer = api.client.request(method, path.format(**PLACES), json=sent, headers=KEY)
+    answer = api.client.request(method, path.format(**PATH_PARAMETERS), json=sent, headers=KEY)
     assert answer.status_code == 200, answer.text
     if documented is not None:
         alike(answer.json(), documented)
@@ -119,5 +122,7 @@ def test_example_of_the_document_is_answered_as_it_says(
 
 @SCHEMA.parametrize()
 @bounded(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-def test_whatever_the_document_allows_gets_an_answer_that_it_names(case: "schemathesis.Case[Any]", api: Api) -> None:
+def test_any_request_that_the_document_allows_gets_a_documented_response(
+    case: "schemathesis.Case[Any]", api: Api
+) -> None:
     case.call_and_validate(base_url=api.url, headers=KEY, checks=CHECKS, timeout=ANSWER_SECONDS)

@@ -78,7 +78,7 @@ def test_replicas_answer_the_same_and_one_that_starts_is_ready_only_when_it_has_
                 "/v1/customers/at-risk?page_size=500&band=low",
             ]
             held = response[1]["checks"][0]
-            wait_for("the first", lambda: (found := answers(settings)) is not None and found[1]["checks"][0] == held)
+            wait_for("the first", lambda: (result := answers(settings)) is not None and result[1]["checks"][0] == held)
             with httpx.Client(base_url=api_url(later), trust_env=False, timeout=30) as second:
                 for path in paths:
                     one, other = first.client.get(path).json(), second.get(path).json()
@@ -98,7 +98,7 @@ def alerts(client: httpx.Client) -> list[str]:
     token: dict[str, str] = {}
     while True:
         page = client.get("/v1/alerts", params={"page_size": 500, **token}).json()
-        listed += [one["alert_id"] for one in page["alerts"]]
+        listed += [alert["alert_id"] for alert in page["alerts"]]
         if page["next_page_token"] is None:
             return listed
         token = {"page_token": page["next_page_token"]}

@@ -44,9 +44,9 @@ def settings(space: Settings) -> Settings:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
-    found = connect(settings)
-    yield found
-    found.close()
+    rows = connect(settings)
+    yield rows
+    rows.close()
 
 
 class Shop:
@@ -60,9 +60,9 @@ class Shop:
 
     def day(self) -> None:
         """Live a day, to its end."""
-        for place in np.flatnonzero(self.rng.random(len(CUSTOMERS)) < 0.4).tolist():
+        for index in np.flatnonzero(self.rng.random(len(CUSTOMERS)) < 0.4).tolist():
             self.now += 60
-            self.source.event(CUSTOMERS[place], self.now)
+            self.source.event(CUSTOMERS[index], self.now)
         self.now = self.now // DAY * DAY + DAY
         self.source.tick(self.now)
         self.source.flush()
@@ -73,15 +73,17 @@ class Shop:
             self.now += 1
             self.source.event(name, self.now)
         self.source.flush()
-        found = {}
+        rows = {}
         for message in read_to_end(self.settings, self.settings.topics.scores, range(self.settings.partitions)):
             score = Score.model_validate_json(message.value() or b"")
-            found[score.customer_id] = score.model.name
-        return found
+            rows[score.customer_id] = score.model.name
+        return rows
 
     def learned(self) -> int:
         """Return the day until which what serves has learned; 0 before there is such."""
-        served = [one for one in latest(self.settings).values() if (one.target, one.role) == ("churn", "champion")]
+        served = [
+            model for model in latest(self.settings).values() if (model.target, model.role) == ("churn", "champion")
+        ]
         return served[0].trained_until if served else 0
 
 
@@ -94,17 +96,17 @@ def test_a_split_scores_by_hash_is_judged_by_arm_outlives_restarts_and_ends(
         shop.day()
     wait_for("a champion", lambda: shop.learned() == T0 // DAY + DAYS)
 
-    asked = {"target": "churn", "asked_at": datetime.now(UTC)}
+    request = {"target": "churn", "asked_at": datetime.now(UTC)}
     # Customers who come by chance alone give the rule nothing to go by: it would change the champion under the test.
     assert ask(
-        settings, ChampionRequest.model_validate({**asked, "action": "hold", "candidate": "logistic"}), patience=90
+        settings, ChampionRequest.model_validate({**request, "action": "hold", "candidate": "logistic"}), patience=90
     )
-    half = ChampionRequest.model_validate({**asked, "action": "split", "candidate": "recency", "share": 0.5})
+    half = ChampionRequest.model_validate({**request, "action": "split", "candidate": "recency", "share": 0.5})
     decided = ask(settings, half, patience=90)
     assert decided is not None
     assert (decided["outcome"], decided["champion"]) == ("done", "logistic")
-    taken = Split(cold_start("churn", settings), 0.5).takes(hash_ids(CUSTOMERS)).tolist()
-    arms = {name: "recency" if one else "logistic" for name, one in zip(CUSTOMERS, taken, strict=True)}
+    in_share = Split(cold_start("churn", settings), 0.5).takes(hash_ids(CUSTOMERS)).tolist()
+    arms = {name: "recency" if challenged else "logistic" for name, challenged in zip(CUSTOMERS, in_share, strict=True)}
     expected = {name: f"churn.{arm}" for name, arm in arms.items()}
     wait_for("scores of both models", lambda: shop.models() == expected)
 
@@ -125,15 +127,15 @@ def test_a_split_scores_by_hash_is_judged_by_arm_outlives_restarts_and_ends(
     assert client.query("SELECT count() FROM v_outcomes WHERE arm = ''").result_rows[0][0] > 0
 
     def judged() -> bool:
-        shown = latest(settings)
-        return all(shown[f"churn.{arm}"].metrics.get("arm_labels", 0) >= 50 for arm in ("recency", "logistic"))
+        models = latest(settings)
+        return all(models[f"churn.{arm}"].metrics.get("arm_labels", 0) >= 50 for arm in ("recency", "logistic"))
 
     wait_for("measures by arm", judged)
     for arm in ("recency", "logistic"):
-        told = latest(settings)[f"churn.{arm}"].metrics
-        assert told["arm_base_rate_low"] < told["arm_base_rate"] < told["arm_base_rate_high"]
+        metrics = latest(settings)[f"churn.{arm}"].metrics
+        assert metrics["arm_base_rate_low"] < metrics["arm_base_rate"] < metrics["arm_base_rate_high"]
     assert "arm_labels" not in latest(settings)["churn.count"].metrics
     assert latest(settings)["churn.recency"].share == 0.5
 
-    assert ask(settings, ChampionRequest.model_validate({**asked, "action": "unsplit"}), patience=90)
+    assert ask(settings, ChampionRequest.model_validate({**request, "action": "unsplit"}), patience=90)
     wait_for("one model for all", lambda: set(shop.models().values()) == {"churn.logistic"})

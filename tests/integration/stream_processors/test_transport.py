@@ -78,10 +78,10 @@ def send(settings: Settings, count: int, partition: int = 0) -> None:
 def committed(settings: Settings, partition: int = 0) -> int:
     consumer = Consumer(client_config(settings, group_id=settings.group("worker")))
     try:
-        (place,) = consumer.committed([TopicPartition(settings.topics.activity, partition)], timeout=30)
+        (partition_offset,) = consumer.committed([TopicPartition(settings.topics.activity, partition)], timeout=30)
     finally:
         consumer.close()
-    offset: int = place.offset
+    offset: int = partition_offset.offset
     return offset
 
 
@@ -92,7 +92,7 @@ pytestmark = [
 ]
 
 
-async def test_a_poll_is_one_message_with_every_record_in_order(space: Settings) -> None:
+async def test_a_fetched_batch_is_one_message_with_every_record_in_order(space: Settings) -> None:
     send(space, 5_000)
     async with reading(space) as reader:
         await until(lambda: len(reader.offsets(0)) == 5_000)
@@ -102,7 +102,9 @@ async def test_a_poll_is_one_message_with_every_record_in_order(space: Settings)
             assert event.message.offset == records_of(event)[-1].offset
 
 
-async def test_a_poll_has_no_more_records_than_the_settings_say_wherever_batches_end(space: Settings) -> None:
+async def test_a_fetched_batch_has_no_more_records_than_the_settings_allow_wherever_batches_end(
+    space: Settings,
+) -> None:
     send(space, 100)  # one producer's batch, or two
     async with reading(space.model_copy(update={"poll_records": 7})) as reader:
         await until(lambda: len(reader.offsets(0)) == 100)
@@ -147,7 +149,7 @@ async def test_gaps_that_transactions_leave_are_no_lost_records(space: Settings)
         await until(lambda: committed(space) == 11)
 
 
-async def test_acks_commit_the_longest_run_from_the_oldest_poll_and_no_further(space: Settings) -> None:
+async def test_acks_commit_the_longest_run_from_the_oldest_batch_and_no_further(space: Settings) -> None:
     async with reading(space) as reader:
         await until(lambda: bool(reader.assigned()))
         for polls in range(1, 4):
@@ -162,7 +164,7 @@ async def test_acks_commit_the_longest_run_from_the_oldest_poll_and_no_further(s
         await until(lambda: committed(space) == 30)
 
 
-async def test_a_paused_partition_delivers_nothing_and_goes_on_where_it_was(space: Settings) -> None:
+async def test_a_paused_partition_delivers_nothing_and_resumes_where_it_was(space: Settings) -> None:
     paused = TP(space.topics.activity, 0)
     send(space, 100)
     async with reading(space.model_copy(update={"poll_records": 7})) as reader:
@@ -192,7 +194,7 @@ async def test_a_reader_begins_where_its_checkpoint_ends_whatever_the_group_comm
         assert again.offsets(0) == list(range(40, 100))
 
 
-async def test_what_was_not_acked_comes_again(space: Settings) -> None:
+async def test_unacknowledged_records_are_delivered_again(space: Settings) -> None:
     send(space, 50)
     async with reading(space) as reader:
         await until(lambda: len(reader.offsets(0)) == 50)
@@ -200,7 +202,7 @@ async def test_what_was_not_acked_comes_again(space: Settings) -> None:
         await until(lambda: len(again.offsets(0)) == 50)
 
 
-async def test_a_second_reader_takes_half_and_gives_it_back(space: Settings) -> None:
+async def test_a_second_reader_is_assigned_half_until_it_leaves(space: Settings) -> None:
     async with reading(space) as one:
         await until(lambda: len(one.assigned()) == space.partitions)
         async with reading(space) as two:

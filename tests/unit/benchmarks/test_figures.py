@@ -26,11 +26,11 @@ def test_a_percentile_is_a_value_that_was_measured() -> None:
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.floats(0.01, 0.99).map(lambda share: round(share, 2)))
 def test_a_percentile_is_the_least_value_not_exceeded_by_its_share(values: list[float], share: float) -> None:
-    found = percentile(values, share)
-    assert found in values
+    measured = percentile(values, share)
+    assert measured in values
     needed = math.ceil(round(share * len(values), 9))
-    assert sum(value <= found for value in values) >= needed
-    assert sum(value < found for value in values) < max(needed, 1)
+    assert sum(value <= measured for value in values) >= needed
+    assert sum(value < measured for value in values) < max(needed, 1)
 
 
 def test_no_values_have_no_percentile() -> None:
@@ -39,18 +39,20 @@ def test_no_values_have_no_percentile() -> None:
 
 
 def test_waits_are_matched_by_key_in_order_of_sending() -> None:
-    found, missing = waits({"b": 2.0, "a": 1.0}, {"a": 1.25, "b": 2.5, "other": 3.0})
-    assert found == [250.0, 500.0]
+    measured, missing = waits({"b": 2.0, "a": 1.0}, {"a": 1.25, "b": 2.5, "other": 3.0})
+    assert measured == [250.0, 500.0]
     assert missing == []
 
 
-def test_the_burn_in_counts_neither_as_found_nor_as_missing() -> None:
-    found, missing = waits({"early": 1.0, "lost early": 1.5, "on time": 2.0}, {"early": 9.0, "on time": 3.0}, since=2.0)
-    assert found == [1_000.0]
+def test_the_burn_in_counts_neither_as_matched_nor_as_missing() -> None:
+    measured, missing = waits(
+        {"early": 1.0, "lost early": 1.5, "on time": 2.0}, {"early": 9.0, "on time": 3.0}, since=2.0
+    )
+    assert measured == [1_000.0]
     assert missing == []
 
 
-def test_what_never_came_is_named() -> None:
+def test_missing_keys_are_named() -> None:
     assert waits({"a": 1.0, "b": 2.0}, {"b": 2.0}) == ([0.0], ["a"])
 
 

@@ -53,32 +53,32 @@ def straight() -> Stream:
     return run(differing)
 
 
-def said(judged: list[Judged], until: int) -> dict[tuple[int, str], list[float]]:
+def predictions(judged: list[Judged], until: int) -> dict[tuple[int, str], list[float]]:
     """Return what every candidate said, by day and customer, of snapshots up to a day."""
     return {
-        (one.day, customer): [float(told[place]) for told in one.said.values()]
-        for one in judged
-        if one.day <= until
-        for place, customer in enumerate(one.customers)
+        (judgement.day, customer): [float(predicted[index]) for predicted in judgement.said.values()]
+        for judgement in judged
+        if judgement.day <= until
+        for index, customer in enumerate(judgement.customers)
     }
 
 
-def test_another_future_changes_nothing_that_was_said_before_it(straight: Stream) -> None:
+def test_another_future_changes_no_earlier_prediction(straight: Stream) -> None:
     turn = FIRST_DAY + 30
     other = run(differing, other_from=turn)
-    before, afterwards = said(straight.judged, turn), said(other.judged, turn)
+    before, afterwards = predictions(straight.judged, turn), predictions(other.judged, turn)
     assert len(before) > 3_000
     assert before.keys() == afterwards.keys()
-    for key, told in before.items():
-        assert told == pytest.approx(afterwards[key], abs=0, nan_ok=True), key
+    for key, predicted in before.items():
+        assert predicted == pytest.approx(afterwards[key], abs=0, nan_ok=True), key
     late = FIRST_DAY + DAYS
-    assert said(straight.judged, late) != said(other.judged, late)
+    assert predictions(straight.judged, late) != predictions(other.judged, late)
 
 
 def test_labels_of_the_last_horizon_are_counted_nowhere(straight: Stream) -> None:
     end = FIRST_DAY + DAYS
-    assert max(one.day for one in straight.judged) == end - HORIZON
-    judged = sum(len(one.labels) for one in straight.judged)
+    assert max(judgement.day for judgement in straight.judged) == end - HORIZON
+    judged = sum(len(judgement.labels) for judgement in straight.judged)
     assert straight.learner.targets["churn"].examples == judged
     assert straight.learner.labels_pending("churn") > 0
 
@@ -87,24 +87,24 @@ def test_the_same_log_gives_the_same_models_bit_for_bit(straight: Stream) -> Non
     assert run(differing).learner.digest() == straight.learner.digest()
 
 
-def test_where_customers_differ_it_is_found_and_told_in_calibrated_words(straight: Stream) -> None:
+def test_where_customers_differ_the_model_learns_it_and_is_calibrated(straight: Stream) -> None:
     judged = after(straight.judged, 2_000)
-    told, labels = pooled(judged, "logistic")
-    area = roc_auc(told, labels)
+    predicted, labels = pooled(judged, "logistic")
+    area = roc_auc(predicted, labels)
     assert area is not None
     assert area > 0.8
-    assert ece(told, labels) < 0.06
+    assert ece(predicted, labels) < 0.06
 
 
 @pytest.mark.parametrize("world", [(alike, None), (differing, 5)], ids=["memoryless", "labels dealt out anew"])
-def test_where_there_is_nothing_to_know_nothing_is_found(world: tuple[Rates, int | None]) -> None:
+def test_where_there_is_no_signal_none_is_learned(world: tuple[Rates, int | None]) -> None:
     rates, shuffled = world
     areas, weights = [], []
-    for one in after(run(rates, shuffled=shuffled).judged, 500):
-        ones = int(one.labels.sum())
-        area = roc_auc(one.said["logistic"].astype(np.float64), one.labels)
-        if area is not None and one.day % HORIZON == 0:  # horizons that do not overlap: labels are independent
+    for item in after(run(rates, shuffled=shuffled).judged, 500):
+        ones = int(item.labels.sum())
+        area = roc_auc(item.said["logistic"].astype(np.float64), item.labels)
+        if area is not None and item.day % HORIZON == 0:  # horizons that do not overlap: labels are independent
             areas.append(area)
-            weights.append(12 * ones * (len(one.labels) - ones) / (len(one.labels) + 1))
+            weights.append(12 * ones * (len(item.labels) - ones) / (len(item.labels) + 1))
     assert len(areas) >= 3
     assert np.average(areas, weights=weights) == pytest.approx(0.5, abs=3.29 / np.sqrt(sum(weights)))

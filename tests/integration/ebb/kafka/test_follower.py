@@ -102,8 +102,8 @@ def test_failure_is_reported_until_it_is_over(space: Settings) -> None:
 
     def handle(_: Sequence[Message]) -> None:
         if fails:
-            what = "ClickHouse is away."
-            raise UnavailableError(what)
+            reason = "ClickHouse is away."
+            raise UnavailableError(reason)
 
     with following(space, handle) as running:
         wait_for("the trouble", lambda: running.trouble == "ClickHouse is away.")
@@ -123,8 +123,8 @@ def test_assigned_partitions_are_read_from_their_offsets_to_the_end(space: Setti
         nonlocal position, fails
         if "d" in values(records) and fails:
             fails = False
-            what = "a defect"
-            raise RuntimeError(what)
+            reason = "a defect"
+            raise RuntimeError(reason)
         handled.extend(values(records))
         position += len(records)
 

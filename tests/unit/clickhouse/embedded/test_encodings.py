@@ -22,13 +22,13 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("encoding", PACKERS)
-def test_what_a_client_packs_is_unpacked(encoding: str) -> None:
+def test_compressed_bodies_are_decompressed(encoding: str) -> None:
     plain = b"abc" * 1_000
     assert encodings.decode(PACKERS[encoding](plain), encoding, 10_000) == plain
 
 
 @pytest.mark.parametrize("encoding", PACKERS)
-def test_a_small_body_that_unpacks_to_a_huge_one_is_refused_before_it_fills_memory(encoding: str) -> None:
+def test_a_decompression_bomb_is_refused_before_it_fills_memory(encoding: str) -> None:
     bomb = PACKERS[encoding](b"\0" * 1_000_000)
     with pytest.raises(FaultError) as caught:
         encodings.decode(bomb, encoding, 1_000)
@@ -36,7 +36,7 @@ def test_a_small_body_that_unpacks_to_a_huge_one_is_refused_before_it_fills_memo
 
 
 @pytest.mark.parametrize("encoding", [*PACKERS, "br"])
-def test_a_body_that_is_not_what_its_header_says_is_a_bad_argument(encoding: str) -> None:
+def test_a_body_that_does_not_match_its_encoding_is_a_bad_argument(encoding: str) -> None:
     with pytest.raises(FaultError) as caught:
         encodings.decode(b"not packed at all", encoding, 1_000)
     assert (caught.value.code, caught.value.status) == (BAD_ARGUMENTS, 400)
@@ -46,7 +46,7 @@ def test_a_body_that_is_not_what_its_header_says_is_a_bad_argument(encoding: str
     ("accepted", "chosen"),
     [("lz4,zstd,gzip,deflate", "lz4"), ("gzip, br;q=0.5", "gzip"), ("gzip;q=1, zstd", "zstd"), ("br", ""), ("", "")],
 )
-def test_the_answer_is_packed_in_the_fastest_encoding_that_the_client_takes(accepted: str, chosen: str) -> None:
+def test_the_response_is_compressed_by_the_fastest_encoding_that_the_client_accepts(accepted: str, chosen: str) -> None:
     assert encodings.choose(accepted) == chosen
 
 

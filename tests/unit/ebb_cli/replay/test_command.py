@@ -33,7 +33,7 @@ def test_the_namespace_is_named_after_the_log(file: str, preset: str | None, nam
     replay_settings(BASE, GENERIC, namespace)
 
 
-def test_a_log_is_processed_in_its_own_time_and_place() -> None:
+def test_a_log_is_processed_in_its_own_event_time_and_namespace() -> None:
     space = replay_settings(BASE, PRESETS["online_retail"], "shop", horizon_days=None, partitions=3)
     assert (space.kafka_bootstrap, space.clickhouse_url) == (BASE.kafka_bootstrap, BASE.clickhouse_url)
     assert space.topics.activity == "ebb.shop.activity"
@@ -43,12 +43,12 @@ def test_a_log_is_processed_in_its_own_time_and_place() -> None:
     assert (space.kinds["return"], space.kinds["page"]) == ("other", "view")
 
 
-def test_days_asked_for_go_over_those_of_the_preset_and_set_the_snapshots() -> None:
+def test_requested_days_override_those_of_the_preset_and_set_the_snapshots() -> None:
     space = replay_settings(BASE, PRESETS["cdnow"], "cdnow", horizon_days=20, lookback_days=90)
     assert (space.horizon_days, space.lookback_days, space.snapshot_every_days) == (20, 90, 2)
 
 
-def test_settings_that_cannot_be_are_refused_in_one_sentence() -> None:
+def test_invalid_settings_are_refused_in_one_sentence() -> None:
     with pytest.raises(SettingsError, match="horizon_days"):
         replay_settings(BASE, GENERIC, "x", horizon_days=4_000)
     with pytest.raises(SettingsError, match="namespace"):
@@ -68,27 +68,27 @@ def test_the_test_period_begins_at_the_first_boundary_after_seventy_percent() ->
     assert first_test_day(ReplayTally(first=100.0 * DAY, last=110.0 * DAY + 60)) == 108
 
 
-def _printed(tally: ReplayTally, counts: Counts, found: list[Quality]) -> str:
+def _printed(tally: ReplayTally, counts: Counts, quality: list[Quality]) -> str:
     text = io.StringIO()
     space = replay_settings(BASE, PRESETS["gamelaunch"], "game")
     screen = Console(file=text, width=160)
-    show(screen, tally=tally, counts=counts, found=found, preset=PRESETS["gamelaunch"], space=space)
-    assert as_json(tally, counts, found, space)["accepted"] == tally.accepted
+    show(screen, tally=tally, counts=counts, found=quality, preset=PRESETS["gamelaunch"], space=space)
+    assert as_json(tally, counts, quality, space)["accepted"] == tally.accepted
     return text.getvalue()
 
 
-def test_the_report_says_what_agrees_what_was_refused_and_stands_beside_the_published_figures() -> None:
+def test_the_report_lists_agreement_refusals_and_the_published_figures() -> None:
     tally = ReplayTally(
         read=12, accepted=10, refused=Counter(bad_time=2), examples={"bad_time": "row 3: 'x' is not a time."}
     )
     tally.first, tally.last, tally.customers = 16_000.0 * DAY, 16_030.0 * DAY, {"a", "b"}
     measures = {"roc_auc": 0.8123, "pr_auc": 0.7, "log_loss": 0.5, "ece": 0.01, "base_rate": 0.5}
-    found = [
+    quality = [
         Quality("churn", "logistic", "test", 40, measures),
         Quality("churn", "logistic", "all", 90, measures | {"roc_auc": 0.777}),
         Quality("purchase", "logistic", "all", 90, {"log_loss": 0.0, "ece": 0.0, "base_rate": 0.0}),
     ]
-    text = _printed(tally, Counts(events=10, customers=2, scored=1, dead_letters=0), found)
+    text = _printed(tally, Counts(events=10, customers=2, scored=1, dead_letters=0), quality)
     assert text.count("equal") == 2
     assert "expected 2" in text
     assert "row 3: 'x' is not a time." in text

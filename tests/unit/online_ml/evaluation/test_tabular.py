@@ -16,27 +16,27 @@ def table(rows: int = 2_000, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return inputs, (rng.random(rows) < sigmoid(inputs @ [1.5, -1, 0, 0, 0.5] - 1)).astype(np.uint8)
 
 
-def test_one_pass_finds_nearly_all_there_is_and_says_it_with_calibrated_words() -> None:
+def test_one_pass_comes_close_to_the_optimum_and_is_calibrated() -> None:
     inputs, labels = table(6_000)
     [run] = passes(inputs, labels, shuffles=0, seed=1, trees=False)
     law = inputs @ [1.5, -1, 0, 0, 0.5]
     late = slice(1_200, None)
-    best, found = roc_auc(law[late], labels[late]), roc_auc(run.said["logistic"][late], labels[late])
+    best, reached = roc_auc(law[late], labels[late]), roc_auc(run.said["logistic"][late], labels[late])
     assert best is not None
-    assert found == pytest.approx(best, abs=0.005)
+    assert reached == pytest.approx(best, abs=0.005)
     assert ece(run.said["logistic"][late], labels[late]) < 0.03
 
 
 def test_nothing_of_a_row_is_learned_before_it_is_predicted() -> None:
     inputs, labels = table()
-    place = 10 * BATCH
+    index = 10 * BATCH
     turned = labels.copy()
-    turned[place:] = 1 - turned[place:]
+    turned[index:] = 1 - turned[index:]
     [run], [other] = (passes(inputs, truth, shuffles=0, seed=1) for truth in (labels, turned))
-    for name, said in run.said.items():
-        upto = place + BATCH
-        assert np.array_equal(said[:upto], other.said[name][:upto]), name
-        assert not np.array_equal(said[upto:], other.said[name][upto:]), name
+    for name, probabilities in run.said.items():
+        upto = index + BATCH
+        assert np.array_equal(probabilities[:upto], other.said[name][:upto]), name
+        assert not np.array_equal(probabilities[upto:], other.said[name][upto:]), name
 
 
 def test_where_labels_are_dealt_at_random_nothing_is_found() -> None:
@@ -48,15 +48,15 @@ def test_where_labels_are_dealt_at_random_nothing_is_found() -> None:
     assert roc_auc(run.said["logistic"], labels) == pytest.approx(0.5, abs=width)
 
 
-def test_the_same_seed_gives_the_same_run_bit_for_bit_and_another_another() -> None:
+def test_the_same_seed_gives_the_same_run_bit_for_bit_and_another_seed_another_run() -> None:
     inputs, labels = table(600)
     one, again, other = (list(passes(inputs, labels, shuffles=2, seed=seed)) for seed in (3, 3, 4))
     assert not np.array_equal(one[0].order, one[1].order)
     assert not np.array_equal(one[0].order, other[0].order)
     for first, second in zip(one, again, strict=True):
         assert first.labels.tolist() == labels[first.order].tolist()
-        for name, said in first.said.items():
-            assert said.tobytes() == second.said[name].tobytes(), name
+        for name, probabilities in first.said.items():
+            assert probabilities.tobytes() == second.said[name].tobytes(), name
 
 
 def test_too_few_rows_or_one_class_alone_is_refused() -> None:

@@ -44,21 +44,21 @@ def about(rows: int, *, customers: list[str] | None = None, **changed: np.ndarra
 @given(ROWS)
 def test_the_confusion_at_a_threshold_is_what_scikit_learn_makes_of_it(rows: tuple[list[float], list[int]]) -> None:
     p, y = arrays(rows)
-    found = confusion(p, y, 0.6)
+    result = confusion(p, y, 0.6)
     called = (p >= 0.6).astype(int)
-    assert found["accuracy"] == pytest.approx(accuracy_score(y, called))
+    assert result["accuracy"] == pytest.approx(accuracy_score(y, called))
     for name, judge in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
-        if name in found:
-            assert found[name] == pytest.approx(judge(y, called))
-    counts = [found[f"{a}_{b}"] for a in ("true", "false") for b in ("positives", "negatives")]
+        if name in result:
+            assert result[name] == pytest.approx(judge(y, called))
+    counts = [result[f"{a}_{b}"] for a in ("true", "false") for b in ("positives", "negatives")]
     assert sum(counts) == len(y)
-    assert ("precision" in found) == bool(called.any())
-    assert ("recall" in found) == bool(y.any())
+    assert ("precision" in result) == bool(called.any())
+    assert ("recall" in result) == bool(y.any())
 
 
 def test_a_customer_at_the_threshold_is_called() -> None:
-    found = confusion(np.array([0.6], np.float64), np.array([1], np.uint8), 0.6)
-    assert (found["true_positives"], found["recall"], found["f1"]) == (1, 1.0, 1.0)
+    result = confusion(np.array([0.6], np.float64), np.array([1], np.uint8), 0.6)
+    assert (result["true_positives"], result["recall"], result["f1"]) == (1, 1.0, 1.0)
 
 
 def test_lift_is_the_share_among_the_best_tenth_over_the_base_rate() -> None:
@@ -82,10 +82,10 @@ def test_lift_does_not_depend_on_the_order_of_rows(rows: tuple[list[float], list
 def test_profit_counts_offers_where_the_expected_gain_is_positive() -> None:
     # Values of 10 days: 100, 100, 10, 100; offers go where p * 0.5 * value > 10: the first two.
     spend = np.array([10, 10, 1, 10], np.float32)
-    found = profit(np.array([0.9, 0.5, 0.9, 0.1]), np.array([1, 0, 1, 1], np.uint8), spend, POLICY)
-    assert found["profit"] == pytest.approx((1 * 50 - 10 - 10) / 4)
-    assert found["profit_best"] == pytest.approx((40 + 0 + 0 + 40) / 4)
-    assert found["profit_all"] == pytest.approx((40 - 10 - 5 + 40) / 4)
+    result = profit(np.array([0.9, 0.5, 0.9, 0.1]), np.array([1, 0, 1, 1], np.uint8), spend, POLICY)
+    assert result["profit"] == pytest.approx((1 * 50 - 10 - 10) / 4)
+    assert result["profit_best"] == pytest.approx((40 + 0 + 0 + 40) / 4)
+    assert result["profit_all"] == pytest.approx((40 - 10 - 5 + 40) / 4)
 
 
 @QUICK
@@ -93,9 +93,9 @@ def test_profit_counts_offers_where_the_expected_gain_is_positive() -> None:
 def test_no_offers_bring_more_than_those_made_with_the_labels_known(rows: tuple[list[float], list[int]]) -> None:
     p, y = arrays(rows)
     spend = np.linspace(0, 20, len(y)).astype(np.float32)
-    found = profit(p, y, spend, POLICY)
-    assert found["profit"] <= found["profit_best"] + 1e-9
-    assert found["profit_all"] <= found["profit_best"] + 1e-9
+    result = profit(p, y, spend, POLICY)
+    assert result["profit"] <= result["profit_best"] + 1e-9
+    assert result["profit_all"] <= result["profit_best"] + 1e-9
 
 
 def test_the_policy_is_that_of_the_settings() -> None:
@@ -156,30 +156,32 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 def test_every_row_is_in_one_segment_of_each_kind() -> None:
     countries = np.array([f"L{number:02d}" for number in range(20) for _ in range(20 - number)] + [""] * 40)
     tenure = np.linspace(0, 500, len(countries)).astype(np.float32)
-    found = list(segments(about(len(countries), countries=countries, tenure_days=tenure)))
+    result = list(segments(about(len(countries), countries=countries, tenure_days=tenure)))
     for kind in ("country", "channel", "tenure"):
-        rows = np.sum([rows for one, _, rows in found if one == kind], axis=0)
+        rows = np.sum([rows for segment, _, rows in result if segment == kind], axis=0)
         assert (rows == 1).all()
-    names = [name for kind, name, _ in found if kind == "country"]
+    names = [name for kind, name, _ in result if kind == "country"]
     assert names[:2] == ["unknown", "L00"]
     assert (len(names), names[-1]) == (LARGEST + 1, "other")
-    assert [name for kind, name, _ in found if kind == "tenure"] == ["0-29 d", "30-89 d", "90-364 d", "365 d on"]
-    assert [name for kind, name, _ in found if kind == "channel"] == ["unknown"]
+    assert [name for kind, name, _ in result if kind == "tenure"] == ["0-29 d", "30-89 d", "90-364 d", "365 d on"]
+    assert [name for kind, name, _ in result if kind == "channel"] == ["unknown"]
 
 
 def test_tenures_part_at_their_bounds() -> None:
     tenure = np.array([0, 29.9, 30, 89.9, 90, 364.9, 365], np.float32)
-    found = {name: rows.sum() for kind, name, rows in segments(about(7, tenure_days=tenure)) if kind == "tenure"}
-    assert found == {"0-29 d": 2, "30-89 d": 2, "90-364 d": 2, "365 d on": 1}
+    result = {name: rows.sum() for kind, name, rows in segments(about(7, tenure_days=tenure)) if kind == "tenure"}
+    assert result == {"0-29 d": 2, "30-89 d": 2, "90-364 d": 2, "365 d on": 1}
 
 
-def test_customers_are_told_apart_alike_by_every_process() -> None:
+def test_customers_are_identified_alike_by_every_process() -> None:
     assert about(1, customers=["c0000001"]).customers.tolist() == [1822837168]
 
 
 def test_a_customer_of_hours_is_not_worth_a_fortune_a_day() -> None:
-    found = about(3, tenure_days=np.array([0.1, 30, 60], np.float32), spend_total=np.array([300, 300, -60], np.float32))
-    assert found.spend_per_day.tolist() == [10.0, 10.0, 0.0]
+    result = about(
+        3, tenure_days=np.array([0.1, 30, 60], np.float32), spend_total=np.array([300, 300, -60], np.float32)
+    )
+    assert result.spend_per_day.tolist() == [10.0, 10.0, 0.0]
 
 
 def filled(parts: int = 3, rows: int = 200, *, known: bool = True) -> Window:
@@ -191,86 +193,92 @@ def filled(parts: int = 3, rows: int = 200, *, known: bool = True) -> Window:
         labels = (rng.random(rows) < truth).astype(np.uint8)
         half = np.where(np.arange(rows) % 2, truth, np.nan)
         countries = np.where(np.arange(rows) < LEAST - 20, "FR", "DE")
-        who = about(rows, countries=countries, tenure_days=np.full(rows, 10 * boundary, np.float32))
-        said = np.stack([truth, half]).astype(np.float32)
-        window.add(MaturedPredictions(boundary, labels, said[:1], said, who if known else None))
+        context = about(rows, countries=countries, tenure_days=np.full(rows, 10 * boundary, np.float32))
+        probabilities = np.stack([truth, half]).astype(np.float32)
+        window.add(MaturedPredictions(boundary, labels, probabilities[:1], probabilities, context if known else None))
     return window
 
 
 def test_rolling_measures_come_with_an_interval_that_holds_them() -> None:
     window = filled()
-    found = Validator("churn", POLICY, seed=7).rolling(window, ["logistic", "served"])
+    result = Validator("churn", POLICY, seed=7).rolling(window, ["logistic", "served"])
     for name in ("logistic", "served"):
-        one = found[name]
+        one = result[name]
         assert one["roc_auc_low"] < one["roc_auc"] < one["roc_auc_high"]
         assert {"pr_auc", "ece", "accuracy", "lift_top_decile", "profit"} <= one.keys()
-    assert found["logistic"]["roc_auc"] == roc_auc(window.probabilities(0), window.labels())
-    assert found["served"]["roc_auc_high"] - found["served"]["roc_auc_low"] > (
-        found["logistic"]["roc_auc_high"] - found["logistic"]["roc_auc_low"]
+    assert result["logistic"]["roc_auc"] == roc_auc(window.probabilities(0), window.labels())
+    assert result["served"]["roc_auc_high"] - result["served"]["roc_auc_low"] > (
+        result["logistic"]["roc_auc_high"] - result["logistic"]["roc_auc_low"]
     )
     assert "profit" not in Validator("purchase", POLICY, seed=7).rolling(window, ["a", "b"])["a"]
 
 
 def test_measures_by_segment_are_those_of_its_rows_alone() -> None:
     window = filled()
-    found = Validator("churn", POLICY, seed=7).by_segment(window, ["logistic", "served"], {"logistic", "served"})
-    whole = window.about()
-    assert whole is not None
-    german = whole.countries == "DE"
-    one = next(one for one in found if (one.candidate, one.kind, one.name) == ("logistic", "country", "DE"))
+    result = Validator("churn", POLICY, seed=7).by_segment(window, ["logistic", "served"], {"logistic", "served"})
+    all_context = window.about()
+    assert all_context is not None
+    german = all_context.countries == "DE"
+    one = next(
+        segment
+        for segment in result
+        if (segment.candidate, segment.kind, segment.name) == ("logistic", "country", "DE")
+    )
     assert one.labels == german.sum()
     assert one.measures["roc_auc"] == roc_auc(window.probabilities(0)[german], window.labels()[german])
     # 90 labels of FR, of which the second name has predicted 45.
-    assert {(one.candidate, one.labels) for one in found if one.name == "FR"} == {("logistic", 90)}
+    assert {(segment.candidate, segment.labels) for segment in result if segment.name == "FR"} == {("logistic", 90)}
 
 
-def test_an_arm_is_judged_on_whom_its_model_scored_with_how_far_its_rate_may_be_off() -> None:
+def test_an_arm_is_judged_on_the_customers_its_model_scored_with_the_error_of_its_rate() -> None:
     rng = np.random.default_rng(5)
     # 200 customers, three labels each and all alike: a rate that is known as well as from 200 labels, not from 600.
     names = [f"c{row // 3}" for row in range(600)]
     arms = np.array([["", "logistic", "adam"][row // 3 % 3] for row in range(600)])
     labels = np.repeat(rng.integers(0, 2, 200), 3).astype(np.uint8)
-    said = rng.random((2, 600)).astype(np.float32)
+    probabilities = rng.random((2, 600)).astype(np.float32)
     window = Window()
-    window.add(MaturedPredictions(1, labels, said[:1], said, about(600, customers=names, arms=arms)))
-    found = {one.name: one for one in Validator("churn", POLICY, seed=7).by_segment(window, ["x", "served"], {"served"})
-             if one.kind == "arm"}  # fmt: skip
-    assert {name: one.labels for name, one in found.items()} == {"adam": 198, "logistic": 201}
-    one, rows = found["adam"].measures, arms == "adam"
+    window.add(MaturedPredictions(1, labels, probabilities[:1], probabilities, about(600, customers=names, arms=arms)))
+    segments_ = Validator("churn", POLICY, seed=7).by_segment(window, ["x", "served"], {"served"})
+    result = {segment.name: segment for segment in segments_ if segment.kind == "arm"}
+    assert {name: segment.labels for name, segment in result.items()} == {"adam": 198, "logistic": 201}
+    one, rows = result["adam"].measures, arms == "adam"
     rate = labels[rows].mean()
-    assert (one["base_rate"], one["roc_auc"]) == (rate, roc_auc(said[1][rows], labels[rows]))
+    assert (one["base_rate"], one["roc_auc"]) == (rate, roc_auc(probabilities[1][rows], labels[rows]))
     error = 1.96 * np.sqrt(rate * (1 - rate) / 66)
     assert one["base_rate_high"] - one["base_rate_low"] == pytest.approx(2 * error, rel=0.2)
     assert one["roc_auc_low"] < one["roc_auc"] < one["roc_auc_high"]
 
 
-def test_an_empty_window_and_rows_of_nobody_known_have_no_segments_and_no_intervals() -> None:
+def test_an_empty_window_and_rows_without_customers_have_no_segments_and_no_intervals() -> None:
     validator = Validator("churn", POLICY, seed=7)
     assert validator.rolling(Window(), ["a"]) == {"a": {}}
     assert validator.by_segment(Window(), ["a"], {"a"}) == []
-    found = validator.rolling(filled(known=False), ["a", "b"])["a"]
-    assert "roc_auc" in found
-    assert not {"roc_auc_low", "profit"} & found.keys()
+    result = validator.rolling(filled(known=False), ["a", "b"])["a"]
+    assert "roc_auc" in result
+    assert not {"roc_auc_low", "profit"} & result.keys()
 
 
-def test_who_spoke_for_a_sample_stands_beside_the_champion_on_the_same_rows() -> None:
+def test_a_sampled_candidate_is_compared_with_the_champion_on_the_same_rows() -> None:
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 2, 900).astype(np.uint8)
-    said = rng.random((4, 900)).astype(np.float32)  # champion, another that speaks for all, tree, served
-    said[2, 300:] = np.nan
-    said[0, 100:150] = said[1, 100:150] = np.nan
-    said[3, ::2] = np.nan
-    said[0, 150:300] = labels[150:300]  # the champion is perfect on the sample and no better than chance elsewhere
+    probabilities = rng.random((4, 900)).astype(np.float32)  # champion, another that speaks for all, tree, served
+    probabilities[2, 300:] = np.nan
+    probabilities[0, 100:150] = probabilities[1, 100:150] = np.nan
+    probabilities[3, ::2] = np.nan
+    probabilities[0, 150:300] = labels[
+        150:300
+    ]  # the champion is perfect on the sample and no better than chance elsewhere
     window = Window()
-    window.add(MaturedPredictions(1, labels, said[:3], said, about(900)))
+    window.add(MaturedPredictions(1, labels, probabilities[:3], probabilities, about(900)))
     names = ["logistic", "adam", "tree", "served"]
-    found = Validator("churn", POLICY, seed=7).rolling(window, names, champion="logistic")
-    assert found["tree"]["labels"] == 300
+    result = Validator("churn", POLICY, seed=7).rolling(window, names, champion="logistic")
+    assert result["tree"]["labels"] == 300
     rows = [*range(100), *range(150, 300)]
-    assert found["tree"]["champion_roc_auc"] == roc_auc(said[0][rows], labels[rows])
-    assert found["tree"]["champion_roc_auc"] > found["logistic"]["roc_auc"] + 0.1
-    assert found["tree"]["roc_auc"] == roc_auc(said[2][:300], labels[:300])
+    assert result["tree"]["champion_roc_auc"] == roc_auc(probabilities[0][rows], labels[rows])
+    assert result["tree"]["champion_roc_auc"] > result["logistic"]["roc_auc"] + 0.1
+    assert result["tree"]["roc_auc"] == roc_auc(probabilities[2][:300], labels[:300])
     for name in ("logistic", "adam", "served"):
-        assert not {one for one in found[name] if one.startswith("champion_") or one == "labels"}
+        assert not {item for item in result[name] if item.startswith("champion_") or item == "labels"}
     alone = Validator("churn", POLICY, seed=7).rolling(window, names)
     assert "champion_roc_auc" not in alone["tree"]

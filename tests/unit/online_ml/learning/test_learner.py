@@ -108,27 +108,27 @@ def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, in
     models = {target: candidates(target, horizon_days=world.horizon(target)) for target in TARGETS}
     lines = {target: [Calibration(horizon_days=world.horizon(target)) for _ in models[target]] for target in TARGETS}
     learned_until: dict[str, int] = {}
-    said: dict[tuple[str, int, int, int], tuple[list[float], list[float]]] = {}
+    predictions: dict[tuple[str, int, int, int], tuple[list[float], list[float]]] = {}
     judged: dict[str, dict[tuple[str, int], list[float]]] = {target: {} for target in TARGETS}
     for day in range(FIRST_DAY, FIRST_DAY + world.days):
         for target in TARGETS:
-            taken = day - world.horizon(target)
-            if taken < FIRST_DAY:
+            snapshot_day = day - world.horizon(target)
+            if snapshot_day < FIRST_DAY:
                 continue
             passed = day - learned_until.get(target, day)
             rows = [(number, row) for number in range(world.partitions) for row in range(world.rows)]
-            truth = np.array([world.labels(target, number, taken)[row] for number, row in rows])
-            matrix = np.concatenate([world.features(number, taken) for number in range(world.partitions)])
+            truth = np.array([world.labels(target, number, snapshot_day)[row] for number, row in rows])
+            matrix = np.concatenate([world.features(number, snapshot_day) for number in range(world.partitions)])
             past = []
             for number, row in rows:
-                logits, probabilities = said[target, number, taken, row]
-                judged[target][f"c{number}-{row}", taken] = probabilities
+                logits, probabilities = predictions[target, number, snapshot_day, row]
+                judged[target][f"c{number}-{row}", snapshot_day] = probabilities
                 past.append(logits)
             order = np.random.default_rng([settings.seed, day]).permutation(len(truth))
-            for place, model in enumerate(models[target]):
-                line = lines[target][place]
+            for index, model in enumerate(models[target]):
+                line = lines[target][index]
                 line.age(passed)
-                line.learn(np.array(past, np.float32)[:, place], truth)
+                line.learn(np.array(past, np.float32)[:, index], truth)
                 model.age(passed)
                 model.learn_many(np.ascontiguousarray(design(matrix[order])), truth[order])
             learned_until[target] = day
@@ -141,7 +141,7 @@ def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, in
                 for row in range(world.rows):
                     mine = raw[:, row]
                     drawn = np.array([line.line for line in lines[target]])
-                    said[target, number, day, row] = (
+                    predictions[target, number, day, row] = (
                         mine.tolist(),
                         sigmoid(mine * drawn[:, 0] + drawn[:, 1]).tolist(),
                     )
@@ -153,19 +153,21 @@ def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, in
 def test_predictions_judged_equal_a_slow_recomputation_by_hand(world: World, mixing: int) -> None:
     _, steps = learned(world, mixing)
     expected = recomputed(world, configured(world))
-    found: dict[str, dict[tuple[str, int], list[float]]] = {target: {} for target in TARGETS}
+    result: dict[str, dict[tuple[str, int], list[float]]] = {target: {} for target in TARGETS}
     for step in steps:
-        for one in step.judged:
+        for judgement in step.judged:
             thorough = len(
-                candidates(one.target)
+                candidates(judgement.target)
             )  # the slow ones, whom these worlds ask of a sample, stand behind them
-            columns = one.part.probabilities[:thorough].T.tolist()
-            for customer, day, said in zip(one.customer_ids, one.snapshot_days.tolist(), columns, strict=True):
-                found[one.target][customer, day] = said
+            columns = judgement.part.probabilities[:thorough].T.tolist()
+            for customer, day, predictions in zip(
+                judgement.customer_ids, judgement.snapshot_days.tolist(), columns, strict=True
+            ):
+                result[judgement.target][customer, day] = predictions
     for target in TARGETS:
-        assert found[target].keys() == expected[target].keys()
-        for key, said in expected[target].items():
-            assert found[target][key] == pytest.approx(said, abs=1e-5, nan_ok=True)
+        assert result[target].keys() == expected[target].keys()
+        for key, predictions in expected[target].items():
+            assert result[target][key] == pytest.approx(predictions, abs=1e-5, nan_ok=True)
 
 
 @THOROUGH
@@ -176,17 +178,17 @@ def test_restarts_and_interleaving_change_nothing(world: World, mixing: int, eve
     learner, checkpointer = Learner(settings), LearnerCheckpointer(settings)
     topic: dict[str, bytes] = {}
     blocks = list(interleaved(world, mixing))
-    place, count = 0, 0
-    while place < len(blocks):
-        offset, block = blocks[place]
+    index, count = 0, 0
+    while index < len(blocks):
+        offset, block = blocks[index]
         learner.add(block, offset)
         while learner.advance() is not None:
             pass
-        place, count = place + 1, count + 1
+        index, count = index + 1, count + 1
         if count % every == 0:
             learner = restarted(learner, settings, topic, checkpointer)
             # A new process reads again from the committed offsets: some records it has, some it lacks.
-            for offset, block in blocks[:place]:
+            for offset, block in blocks[:index]:
                 learner.add(block, offset)
             while learner.advance() is not None:
                 pass
@@ -197,17 +199,17 @@ def test_restarts_and_interleaving_change_nothing(world: World, mixing: int, eve
             assert mine.logits(inputs).tobytes() == theirs.logits(inputs).tobytes(), mine.name
 
 
-def test_slow_candidates_speak_for_a_sample_that_differs_by_boundary_and_learn_no_more_than_they_may() -> None:
+def test_slow_candidates_predict_a_sample_that_differs_by_boundary_and_learn_no_more_than_their_limit() -> None:
     world = World(days=10, rows=60)
     learner, steps = learned(world)
     most = TREE_LABELS * sample.SPOKEN
     spoken = []
     for step in steps[2 * world.churn_horizon :]:
-        for one in step.judged:
+        for judgement in step.judged:
             for name in ("tree", "forest"):
-                said = one.part.probabilities[learner.targets[one.target].names.index(name)]
-                assert int((~np.isnan(said)).sum()) == most
-            spoken.append(tuple(np.flatnonzero(~np.isnan(said)).tolist()))
+                predictions = judgement.part.probabilities[learner.targets[judgement.target].names.index(name)]
+                assert int((~np.isnan(predictions)).sum()) == most
+            spoken.append(tuple(np.flatnonzero(~np.isnan(predictions)).tolist()))
     assert len(set(spoken)) > len(spoken) / 2
     for target, known in learner.targets.items():
         assert known.sample.learned == (world.days - world.horizon(target)) * TREE_LABELS
@@ -223,8 +225,8 @@ def test_without_tree_labels_there_are_no_slow_candidates_and_the_others_are_the
     for target in TARGETS:
         mine, theirs = learner.targets[target], with_trees.targets[target]
         assert [name for name in theirs.names if name not in mine.names] == ["tree", "forest"]
-        for one, other in zip(mine.thorough, theirs.thorough, strict=True):
-            assert one.payload(IDENTITY) == other.payload(IDENTITY)
+        for item, other in zip(mine.thorough, theirs.thorough, strict=True):
+            assert item.payload(IDENTITY) == other.payload(IDENTITY)
         assert mine.champion == theirs.champion
 
 
@@ -250,7 +252,7 @@ for one in learner.targets.values():
 
 
 def test_another_process_with_other_hashes_learns_the_same_trees_bit_for_bit() -> None:
-    told = {
+    described = {
         subprocess.run(
             [sys.executable, "-c", FOLD],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -261,8 +263,8 @@ def test_another_process_with_other_hashes_learns_the_same_trees_bit_for_bit() -
         ).stdout
         for seed in ("0", "1", "4242")
     }
-    assert len(told) == 1
-    assert len(told.pop().split()) == 5
+    assert len(described) == 1
+    assert len(described.pop().split()) == 5
 
 
 def test_nothing_after_a_snapshot_changes_what_was_predicted_at_it() -> None:
@@ -274,13 +276,13 @@ def test_nothing_after_a_snapshot_changes_what_was_predicted_at_it() -> None:
             return super().features(partition, day) * (3 if day > turn else 1)
 
         def labels(self, target: str, partition: int, day: int) -> np.ndarray:
-            found = super().labels(target, partition, day)
-            return 1 - found if day + self.horizon(target) > turn else found
+            result = super().labels(target, partition, day)
+            return 1 - result if day + self.horizon(target) > turn else result
 
     _, after = learned(Otherwise(days=12))
     compared = 0
-    for one, other in zip(before, after, strict=True):
-        for mine, theirs in zip(one.judged, other.judged, strict=True):
+    for item, other in zip(before, after, strict=True):
+        for mine, theirs in zip(item.judged, other.judged, strict=True):
             known = mine.snapshot_days <= turn
             assert np.array_equal(
                 mine.part.probabilities[:, known], theirs.part.probabilities[:, known], equal_nan=True
@@ -293,10 +295,12 @@ def test_both_classes_mature_together_at_the_horizon_and_never_before() -> None:
     world = World(days=8, rows=50)
     learner = Learner(configured(world))
     for step in run(learner, interleaved(world)):
-        for one in step.judged:
-            assert (one.snapshot_days == step.boundary - world.horizon(one.target)).all()
-            whole = np.concatenate([world.labels(one.target, n, int(one.snapshot_days[0])) for n in range(2)])
-            assert one.part.labels.tolist() == whole.tolist()
+        for judgement in step.judged:
+            assert (judgement.snapshot_days == step.boundary - world.horizon(judgement.target)).all()
+            whole = np.concatenate(
+                [world.labels(judgement.target, n, int(judgement.snapshot_days[0])) for n in range(2)]
+            )
+            assert judgement.part.labels.tolist() == whole.tolist()
     churn = learner.targets["churn"]
     assert churn.examples == 2 * 50 * (8 - world.churn_horizon)
     assert learner.labels_pending("churn") == 2 * 50 * world.churn_horizon
@@ -344,12 +348,12 @@ def test_a_withdrawn_customer_is_neither_judged_nor_learned() -> None:
 
     learner = Learner(configured(world))
     steps = run(learner, enumerate(erased()))
-    told = {customer for step in steps for one in step.judged for customer in one.customer_ids}
-    assert told == {f"c0-{row}" for row in range(10) if row != 3}
+    described = {customer for step in steps for judgement in step.judged for customer in judgement.customer_ids}
+    assert described == {f"c0-{row}" for row in range(10) if row != 3}
     assert learner.targets["churn"].examples == 9 * (5 - world.churn_horizon)
 
 
-def test_labels_that_do_not_fit_their_snapshot_are_left_out_and_counted() -> None:
+def test_labels_that_do_not_match_their_snapshot_are_left_out_and_counted() -> None:
     world = World(partitions=1, days=6, rows=10)
     blocks = [
         b for b in world.partition(0) if not (isinstance(b, Snapshot) and (b.boundary, b.chunk) == (FIRST_DAY, 1))
@@ -371,9 +375,9 @@ def test_days_without_customers_pass() -> None:
 def test_what_the_worker_served_is_judged_beside_the_candidates_where_it_served() -> None:
     _, steps = learned(World(days=6))
     for step in steps:
-        for one in step.judged:
-            served = one.part.probabilities[-1]
-            odd = np.array([int(customer.split("-")[1]) % 2 == 1 for customer in one.customer_ids])
+        for judgement in step.judged:
+            served = judgement.part.probabilities[-1]
+            odd = np.array([int(customer.split("-")[1]) % 2 == 1 for customer in judgement.customer_ids])
             assert (served[odd] == np.float32(0.25)).all()
             assert np.isnan(served[~odd]).all()
 
@@ -381,14 +385,19 @@ def test_what_the_worker_served_is_judged_beside_the_candidates_where_it_served(
 def test_what_can_be_known_is_learned_to_within_a_point_of_the_law_behind_it() -> None:
     world = World(partitions=2, days=30, rows=300)
     learner, steps = learned(world)
-    late = [one for step in steps[15:] for one in step.judged if one.target == "churn"]
-    labels = np.concatenate([one.part.labels for one in late])
+    late = [judgement for step in steps[15:] for judgement in step.judged if judgement.target == "churn"]
+    labels = np.concatenate([judged_part.part.labels for judged_part in late])
     law = np.concatenate(
-        [world.chance("churn", n, int(one.snapshot_days[0])) for one in late for n in range(world.partitions)]
+        [
+            world.chance("churn", n, int(judged_part.snapshot_days[0]))
+            for judged_part in late
+            for n in range(world.partitions)
+        ]
     )
     best = roc_auc(law, labels)
     logistic, nimble, adam, recency, count, prior = (
-        roc_auc(np.concatenate([one.part.probabilities[place] for one in late]), labels) for place in range(6)
+        roc_auc(np.concatenate([judged_part.part.probabilities[index] for judged_part in late]), labels)
+        for index in range(6)
     )
     assert learner.targets["churn"].names[6:] == ["tree", "forest", "served"]
     assert best is not None

@@ -43,16 +43,16 @@ def batch(boundary: int, rows: int) -> TrainingBatch:
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [5], [400, 0, 350, 7], [4_000] * 8])
-def test_no_more_rows_are_asked_of_than_allowed_and_each_once(sizes: list[int]) -> None:
-    found = draw_sample(sizes, 40, seed=7, boundary=20_001)
-    assert len(found) == len(sizes)
-    assert sum(len(rows) for rows in found) == min(sum(sizes), 40 * SPOKEN)
-    for rows, size in zip(found, sizes, strict=True):
+def test_no_more_rows_are_drawn_than_allowed_and_each_once(sizes: list[int]) -> None:
+    drawn = draw_sample(sizes, 40, seed=7, boundary=20_001)
+    assert len(drawn) == len(sizes)
+    assert sum(len(rows) for rows in drawn) == min(sum(sizes), 40 * SPOKEN)
+    for rows, size in zip(drawn, sizes, strict=True):
         assert (np.diff(rows) > 0).all()
         assert not len(rows) or (rows[0] >= 0 and rows[-1] < size)
 
 
-def test_who_is_asked_follows_from_seed_and_boundary_and_is_drawn_evenly() -> None:
+def test_the_sample_follows_from_seed_and_boundary_and_is_drawn_evenly() -> None:
     def drawn(seed: int, boundary: int) -> list[list[int]]:
         return [rows.tolist() for rows in draw_sample([1_000, 3_000], 40, seed=seed, boundary=boundary)]
 
@@ -64,32 +64,32 @@ def test_who_is_asked_follows_from_seed_and_boundary_and_is_drawn_evenly() -> No
     assert [len(rows) for rows in draw_sample([10, 10], 0, seed=7, boundary=1)] == [0, 0]
 
 
-def test_what_is_beyond_the_limit_is_left_out_and_counted() -> None:
-    some = Sample([Remembering()], 40)
-    assert some.split(30) == (30, 0)
-    assert some.split(1_000) == (40, 960)
+def test_rows_beyond_the_limit_are_left_out_and_counted() -> None:
+    sampled = Sample([Remembering()], 40)
+    assert sampled.split(30) == (30, 0)
+    assert sampled.split(1_000) == (40, 960)
     assert Sample([], 40).split(30) == (0, 30)
-    some.learn(batch(1, 40), left_out=960)
-    some.learn(batch(2, 30), left_out=0)
-    assert (some.learned, some.left_out) == (70, 960)
+    sampled.learn(batch(1, 40), left_out=960)
+    sampled.learn(batch(2, 30), left_out=0)
+    assert (sampled.learned, sampled.left_out) == (70, 960)
 
 
-def test_a_candidate_is_relieved_by_one_that_has_learned_a_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_candidate_is_replaced_by_a_successor_that_has_learned_a_generation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "GENERATION", 100)
     candidate = Remembering()
-    some = Sample([candidate], 40)
+    sampled = Sample([candidate], 40)
     sizes = []
     for boundary in range(1, 30):
-        some.learn(batch(boundary, 40 if boundary % 2 else 30), left_out=0)
+        sampled.learn(batch(boundary, 40 if boundary % 2 else 30), left_out=0)
         sizes.append(len(candidate.elder))
-        kept = [value for one in some.batches for value in one.inputs[:, 0].tolist()]
-        assert candidate.elder == kept  # what is kept is what the candidate is, no more and no less
+        retained = [value for batch in sampled.batches for value in batch.inputs[:, 0].tolist()]
+        assert candidate.elder == retained  # what is kept is what the candidate is, no more and no less
     assert max(sizes) < 2 * (100 + 40)
     assert min(sizes[4:]) >= 100
 
 
 @pytest.mark.parametrize("until", range(1, 25))
-def test_taught_again_a_candidate_is_what_it_was_wherever_it_is_cut(
+def test_a_candidate_retrained_from_its_batches_is_the_same_wherever_it_is_cut(
     monkeypatch: pytest.MonkeyPatch, until: int
 ) -> None:
     monkeypatch.setattr(sample, "GENERATION", 100)
@@ -102,10 +102,10 @@ def test_taught_again_a_candidate_is_what_it_was_wherever_it_is_cut(
         elif boundary > until:
             again.learn(batch(boundary, 33), left_out=5)
     assert (other.elder, other.younger) == (one.elder, one.younger)
-    assert [kept.boundary for kept in again.batches] == [kept.boundary for kept in straight.batches]
+    assert [retained.boundary for retained in again.batches] == [retained.boundary for retained in straight.batches]
     assert (again.learned, again.left_out) == (29 * 33, 29 * 5)
 
 
-def test_what_a_restart_must_teach_stays_within_seconds() -> None:
+def test_retraining_at_a_restart_stays_within_seconds() -> None:
     # Elder and successor learn at most this many rows; some 0.4 ms each (docs/adr/0018).
     assert 3 * GENERATION * 0.0004 < 4

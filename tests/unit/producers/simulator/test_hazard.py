@@ -21,15 +21,15 @@ def customers() -> SimulatedCustomers:
 
 def _lived(rng: np.random.Generator, customers: SimulatedCustomers, horizon: int, shifts: Shifts) -> Floats:
     """Live the horizon once, day by day, without disappointments; 1 for those who did nothing."""
-    there = np.ones(len(customers), bool)
+    present = np.ones(len(customers), bool)
     silent = np.ones(len(customers), bool)
     fatigue, age = customers.fatigue.copy(), customers.visit_age.copy()
     for ahead in range(horizon):
         day = TODAY + ahead
         leave = hazard.leave_probability(customers, fatigue, day, shifts.hazard(customers, ahead))
-        there &= rng.random(len(customers)) >= leave
+        present &= rng.random(len(customers)) >= leave
         step = hazard.operational_day(customers, fatigue, hazard.weekday_factor(day), shifts.visits(customers, ahead))
-        visit = there & (rng.random(len(customers)) < hazard.visit_probability(customers, age, step))
+        visit = present & (rng.random(len(customers)) < hazard.visit_probability(customers, age, step))
         silent &= ~visit
         age = np.where(visit, 0.0, age + step)
         fatigue = hazard.drifted(fatigue)
@@ -120,7 +120,7 @@ def test_every_kind_of_shift_changes_something(customers: SimulatedCustomers) ->
 
 
 @pytest.mark.parametrize("text", ["price", "90:", "x:price", "-1:price", "90:magic", ""])
-def test_a_shift_that_cannot_be_read_says_the_form_and_the_kinds(text: str) -> None:
+def test_a_malformed_shift_is_refused_with_the_form_and_the_kinds(text: str) -> None:
     with pytest.raises(SettingsError, match=r"day:kind.*competitor"):
         Shift.parse(text)
 

@@ -79,7 +79,7 @@ def test_labels_follow_from_what_the_customers_did(folder: Path) -> None:
         assert oracle.label[rows].tolist() == [int(name not in later) for name in ids]
 
 
-def test_no_label_is_given_before_it_has_matured(folder: Path) -> None:
+def test_no_label_is_returned_before_it_has_matured(folder: Path) -> None:
     assert read_oracle(folder).day.max() == FIRST + DAYS - 1 - HORIZON
 
 

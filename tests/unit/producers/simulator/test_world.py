@@ -71,7 +71,7 @@ def test_every_record_is_accepted_and_lies_in_its_day_in_order(days: list[Day], 
         assert all(low <= record.time < high for record in records(day, "t"))
 
 
-def test_nothing_that_the_customer_does_not_show_is_in_a_record(sent: list[SimulatedRecord]) -> None:
+def test_hidden_traits_are_not_in_a_record(sent: list[SimulatedRecord]) -> None:
     allowed = {
         "amount", "currency", "channel", "country", "product_id", "category", "store", "payment_method", "discount",
         "session_id",
@@ -171,7 +171,7 @@ def test_customers_show_fatigue_before_they_leave(days: list[Day]) -> None:
     assert late[PURCHASE] < 0.75 * early[PURCHASE]
 
 
-def test_who_has_left_never_returns_and_is_forgotten_in_the_end(days: list[Day]) -> None:
+def test_customers_who_left_never_return_and_are_dropped_in_the_end(days: list[Day]) -> None:
     gone: set[int] = set()
     for before, after in pairwise(days):
         gone |= set(after.customers.number[after.customers.left != NEVER].tolist())
