@@ -32,7 +32,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# The page asks every few seconds, and a busy machine stands still for as long: five seconds, as usual, are not enough.
+# The page polls every few seconds, and a busy machine stalls for as long: the usual five seconds are not enough.
 expect.set_options(timeout=30_000)
 
 

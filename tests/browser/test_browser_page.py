@@ -87,15 +87,15 @@ def test_alert_that_arrives_during_a_refetch_stays(browser: Browser, api: Api) -
 
     with browser.new_context() as context:
         page = context.new_page()
-        # The list is read again when the test says so, not every 15 s.
+        # The test triggers the refetch of the list, in place of the timer of 15 s.
         page.add_init_script(
             "const every = setInterval;"
-            "window.setInterval = (act, ms) => (ms === 15000 ? ((window.again = act), 0) : every(act, ms));"
+            "window.setInterval = (act, ms) => (ms === 15000 ? ((window.refetch = act), 0) : every(act, ms));"
         )
         page.goto(api.url)
         expect(page.locator("#link")).to_have_text("Live")
         page.route(ALERTS, late)
-        page.evaluate("void again()")
+        page.evaluate("void refetch()")
         expect(page.locator("#alerts")).to_contain_text("As answered.")
         expect(page.locator("#alerts li").first).to_have_attribute("data-alert", "meanwhile")
 

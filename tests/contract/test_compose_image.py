@@ -1,4 +1,4 @@
-"""The image that compose builds: everything it copies is there, nothing else gets in, nobody runs as root."""
+"""The image that compose builds: everything it copies exists, nothing else is included, and it does not run as root."""
 
 import re
 import shutil

@@ -87,7 +87,7 @@ def test_customer_is_erased_everywhere_and_the_report_proves_it(api: Api) -> Non
     for table in ("events", "scores"):
         wait_for("history to go at once", lambda table=table: rows(settings, table) == ["staying"])  # type: ignore[misc]
     assert [alert["customer_id"] for alert in api.get("/v1/alerts").json()["alerts"]] == ["staying"]
-    assert api.client.delete("/v1/customers/leaving").json()["erasure_id"] == identity, "asked twice, done once"
+    assert api.client.delete("/v1/customers/leaving").json()["erasure_id"] == identity, "requested twice, done once"
 
     # The worker still had a row when it met the record; then it reports, and so does the learner.
     store.insert("scores", table_rows("scores", [{"customer_id": "leaving"}]))
@@ -110,7 +110,7 @@ def test_customer_is_erased_everywhere_and_the_report_proves_it(api: Api) -> Non
         "ebb.examples",
     ]
     assert rows(settings, "scores") == ["staying"]
-    assert "leaving" not in str(latest(settings)), "the topic remembers that, not whom"
+    assert "leaving" not in str(latest(settings)), "the topic records the erasure, not the customer"
     missing = api.get("/v1/customers/leaving/score")
     assert missing.status_code == 404
     assert missing.json()["type"] == "/problems/erased-customer"
@@ -124,7 +124,7 @@ def test_customer_is_erased_everywhere_and_the_report_proves_it(api: Api) -> Non
     api.teller.alert(make_alert("third"))
     api.teller.flush()
     resumed = [again.next()["data"]["customer_id"] for _ in range(2)]
-    assert resumed == ["staying", "third"], "nothing that was remembered of them is told again"
+    assert resumed == ["staying", "third"], "nothing buffered about the erased customer is sent again"
 
     with serving(settings.model_copy(update={"api_port": _port()})) as fresh_replica:
         assert fresh_replica.get("/v1/customers/leaving/score").json()["type"] == "/problems/erased-customer"
@@ -193,7 +193,7 @@ def test_worker_and_learner_erase_a_customer_and_report_it(
             assert restore(settings, number)[0].state.digest() == engine.state.digest()
         live(12, "leaving")
         wait_for("who comes back to be known", lambda: api.get("/v1/customers/leaving/score").status_code == 200)
-        assert api.get("/v1/customers/leaving/score").json()["previous"] is None, "as somebody new"
+        assert api.get("/v1/customers/leaving/score").json()["previous"] is None, "as a new customer"
 
 
 def known(api: Api, identity: str) -> bool:
@@ -213,6 +213,6 @@ def test_erasing_requires_an_admin_and_a_writable_audit_log(stack: Settings) -> 
         assert guarded.client.get("/v1/erasures/x").status_code == 401
         headers = {"X-API-Key": "root"}
         refused = guarded.client.delete("/v1/customers/c-1", headers=headers, timeout=30)
-        assert refused.status_code == 503, "no act without its record"
+        assert refused.status_code == 503, "no action without its audit record"
         assert guarded.client.get("/v1/erasures/x", headers=headers).json()["type"] == "/problems/unknown-erasure"
         assert latest(guarded.settings) == {}

@@ -28,7 +28,7 @@ def fresh(name: str, target: Target = "churn") -> FullCandidate:
     return next(candidate for candidate in candidates(target) if candidate.name == name)
 
 
-def every(name: str) -> Candidate:
+def candidate_named(name: str) -> Candidate:
     return next(candidate for candidate in [*candidates("churn"), *sampled("churn", 7)] if candidate.name == name)
 
 
@@ -43,7 +43,7 @@ def test_candidates_have_names_of_their_own_and_one_is_preferred(target: Target)
 @pytest.mark.parametrize("name", [*NAMES, *SAMPLED])
 def test_an_untrained_candidate_predicts_one_half(name: str) -> None:
     [(inputs, _)] = batches(1)
-    assert every(name).logits(inputs).tolist() == [0.0] * len(inputs)
+    assert candidate_named(name).logits(inputs).tolist() == [0.0] * len(inputs)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,7 +84,7 @@ def test_a_payload_scores_as_the_candidate_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, *SAMPLED])
 def test_an_extreme_customer_leaves_a_candidate_finite(name: str) -> None:
-    candidate = every(name)
+    candidate = candidate_named(name)
     extreme = np.ascontiguousarray(design(np.full((2, WORLD.features(0, 0).shape[1]), 3e38, np.float32)))
     for inputs, labels in batches(2):
         candidate.learn_many(inputs, labels)

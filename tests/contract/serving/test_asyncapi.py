@@ -1,4 +1,4 @@
-"""The AsyncAPI document stands by itself, and says what the models of the protocol say."""
+"""The AsyncAPI document is self-contained and agrees with the models of the protocol."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The collector as HTTP clients meet it: nothing that comes makes it fail, and pressure is told as pressure."""
+"""The collector as HTTP clients meet it: no request makes it fail, and backpressure is reported as such."""
 
 import asyncio
 import gzip
@@ -23,7 +23,7 @@ from serving.app import create_app
 
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
-    """The application with Kafka replaced by something that takes everything."""
+    """The application with Kafka replaced by a producer that accepts everything."""
     app = create_app(Settings())
 
     async def deliver(_topic: str, _records: Sequence[tuple[str, bytes]]) -> None:
@@ -102,7 +102,7 @@ def test_unreachable_kafka_is_503_with_retry_after(monkeypatch: pytest.MonkeyPat
             assert answer.headers["retry-after"]
             assert answer.json()["type"] == "/problems/unavailable"
         refused = call(app, "/v1/track", json.dumps({**EXAMPLE_CALL, "userId": None}).encode())
-        assert refused.status_code == 422, "what is wrong is told even so"
+        assert refused.status_code == 422, "invalid calls are reported even so"
     finally:
         producer.stop()
 

@@ -1,4 +1,4 @@
-"""The page on serving says what the code does."""
+"""The docs page on serving agrees with the code."""
 
 import re
 

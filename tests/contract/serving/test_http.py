@@ -1,4 +1,4 @@
-"""What the REST interface promises: problem details, OpenAPI, headers, nothing from elsewhere."""
+"""The contract of the REST interface: problem details, OpenAPI, headers, no content of other hosts."""
 
 import csv
 import io
@@ -49,7 +49,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def hold(app: FastAPI, *scores: Score) -> None:
+def add_scores(app: FastAPI, *scores: Score) -> None:
     app.state.context.feed.scores.apply([(b"", score.model_dump_json().encode()) for score in scores])
 
 
@@ -64,7 +64,7 @@ def is_problem(response: httpx.Response, kind: str) -> Problem:
 
 async def test_score_is_answered_with_the_bytes_of_the_topic(app: FastAPI, client: httpx.AsyncClient) -> None:
     score = make_score("c-1", 0.83)
-    hold(app, score)
+    add_scores(app, score)
     response = await client.get("/v1/customers/c-1/score")
     assert response.content.startswith(score.model_dump_json().encode()[:-1])
     body = response.json()
@@ -73,7 +73,7 @@ async def test_score_is_answered_with_the_bytes_of_the_topic(app: FastAPI, clien
 
 
 async def test_staleness_is_the_age_of_the_returned_score(app: FastAPI, client: httpx.AsyncClient) -> None:
-    hold(app, make_score("c-1", scored_at=datetime.now(UTC) - timedelta(minutes=5)))
+    add_scores(app, make_score("c-1", scored_at=datetime.now(UTC) - timedelta(minutes=5)))
     body = CurrentScore.model_validate_json((await client.get("/v1/customers/c-1/score")).content)
     assert 300 <= body.staleness_seconds < 360
 
@@ -81,12 +81,12 @@ async def test_staleness_is_the_age_of_the_returned_score(app: FastAPI, client: 
 async def test_score_that_the_caller_has_is_not_sent_again_until_it_changes(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
-    hold(app, make_score("c-1", 0.5))
+    add_scores(app, make_score("c-1", 0.5))
     tag = (await client.get("/v1/customers/c-1/score")).headers["etag"]
     for named in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
         repeated = await client.get("/v1/customers/c-1/score", headers={"If-None-Match": named})
         assert (repeated.status_code, repeated.content, repeated.headers["etag"]) == (304, b"", tag)
-    hold(app, make_score("c-1", 0.6))
+    add_scores(app, make_score("c-1", 0.6))
     changed = await client.get("/v1/customers/c-1/score", headers={"If-None-Match": tag})
     assert changed.status_code == 200
     assert changed.headers["etag"] != tag
@@ -105,7 +105,7 @@ async def test_models_and_summary_are_conditional_too(app: FastAPI, client: http
 
 
 async def test_many_scores_are_returned_in_the_order_requested(app: FastAPI, client: httpx.AsyncClient) -> None:
-    hold(app, make_score("c-1"), make_score('c"2'))
+    add_scores(app, make_score("c-1"), make_score('c"2'))
     asked_at = datetime.now(UTC)
     erasure = ErasureRequest(
         erasure_id="e", customer_id=None, digest=digest_of("gone"), requested_at=asked_at, requested_by="k"
@@ -135,8 +135,8 @@ async def test_lists_come_as_csv_by_accept_or_by_path_whole_and_harmless(
 ) -> None:
     names = [f"c-{index:04}" for index in range(1_200)]
     wild = ["=HYPERLINK(1)", "+1", "-1", "@x", "\t=1", 'a,"b"\n=c', "\uff1d1"]
-    hold(app, *(make_score(name, 0.5, trend_7d=-0.25) for name in [*names, *wild]), make_score("first", 0.9))
-    hold(app, make_score("elsewhere", country="FR"))
+    add_scores(app, *(make_score(name, 0.5, trend_7d=-0.25) for name in [*names, *wild]), make_score("first", 0.9))
+    add_scores(app, make_score("elsewhere", country="FR"))
     for path, headers in (("/v1/customers/at-risk", {"Accept": "text/csv"}), ("/v1/customers/at-risk.csv", {})):
         response = await client.get(path, params={"country": "DE", "page_size": 5}, headers=headers)
         assert response.headers["content-type"] == "text/csv; charset=utf-8"
@@ -147,7 +147,7 @@ async def test_lists_come_as_csv_by_accept_or_by_path_whole_and_harmless(
         assert (rows[0]["customer_id"], rows[0]["churn"], rows[0]["previous"]) == ("first", "0.9", "")
         body = {row["customer_id"] for row in rows}
         assert body == {"first", *names, *(f"'{name}" for name in wild if not name.startswith("a")), 'a,"b"\n=c'}
-        assert {row["trend_7d"] for row in rows} == {"-0.25", ""}, "numbers stay numbers"
+        assert {row["trend_7d"] for row in rows} == {"-0.25", ""}, "numbers remain numbers"
         assert rows[0]["reasons"].startswith("No activity")
     context: Context = app.state.context
     context.feed.alerts.add([make_alert("=1+1", alert_id="a").model_dump_json().encode()])
@@ -189,7 +189,7 @@ async def test_prediction_follows_the_features_and_lists_those_left_out(client: 
 async def test_any_opaque_id_that_a_path_can_carry_is_found(
     app: FastAPI, client: httpx.AsyncClient, customer: str
 ) -> None:
-    hold(app, make_score(customer))
+    add_scores(app, make_score(customer))
     path = "".join(f"%{byte:02X}" for byte in customer.encode())
     response = await client.get(f"/v1/customers/{path}/score")
     if "/" in customer:
@@ -278,7 +278,7 @@ async def test_only_listed_origins_may_read_across_origins() -> None:
 
 
 async def test_lists_and_models_fit_their_schemas(app: FastAPI, client: httpx.AsyncClient) -> None:
-    hold(app, make_score("c-1", 0.9), make_score("c-2", 0.4))
+    add_scores(app, make_score("c-1", 0.9), make_score("c-2", 0.4))
     context: Context = app.state.context
     context.feed.alerts.add([make_alert("c-1").model_dump_json().encode()])
     context.feed.models.apply(b"churn.logistic", make_model().encode())
@@ -295,7 +295,7 @@ async def test_lists_and_models_fit_their_schemas(app: FastAPI, client: httpx.As
 
 
 async def test_metrics_name_routes_and_never_customers(app: FastAPI, client: httpx.AsyncClient) -> None:
-    hold(app, make_score("c-very-secret"))
+    add_scores(app, make_score("c-very-secret"))
     await client.get("/v1/customers/c-very-secret/score")
     await client.get("/nothing/c-very-secret")
     text = (await client.get("/metrics")).text
@@ -386,7 +386,7 @@ def test_every_import_of_the_page_is_a_file_of_the_page() -> None:
 
 async def test_a_look_up_is_authorized_and_refused_as_every_other_request() -> None:
     app = create_app(Settings(api_keys="alpha"))
-    hold(app, make_score("c-1"))
+    add_scores(app, make_score("c-1"))
     credentials: list[dict[str, str]] = [
         {},
         {"X-API-Key": "alpha"},

@@ -20,7 +20,7 @@ def test_the_last_result_of_each_customer_is_read_with_the_brokers_timestamp(sta
         for number in range(300):
             customer = f"c{number % 100}"
             result = Result(customer, number / 1_000, [float(number)] * len(FEATURES))
-            # What the producer says of the time must not count.
+            # The producer's timestamp must not count.
             producer.produce(topic, msgspec.json.encode(result), customer, timestamp=1_000)
         assert producer.flush(30) == 0
         assert sum(delivered.ends()) == 300

@@ -1,4 +1,4 @@
-"""A customer's rows can be taken out of every table, up to where in the stream the customer was forgotten."""
+"""A customer's rows can be deleted from every table, up to the position of the erasure in the stream."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -81,7 +81,7 @@ def test_rows_after_the_erasure_stay(database: Settings, store: Store) -> None:
     fill(store)
     until = Until(partition=3, offset=15, event_time_ms=int((MOMENT + timedelta(hours=1)).timestamp() * 1_000))
     deleted = erase_rows(database, CUSTOMER, until)
-    assert deleted.pop("dead_letters") == 2, "the one that quotes the id, and the one up to the offset"
+    assert deleted.pop("dead_letters") == 2, "the dead letter that quotes the id, and the one up to the offset"
     assert deleted == dict.fromkeys(("events", "features", "scores", "alerts", "alert_handling", "outcomes"), 1)
     remaining = remaining_counts(database)
     assert remaining.pop("dead_letters") == {"": 2, CUSTOMER: 1, "other": 2}

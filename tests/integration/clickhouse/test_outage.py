@@ -1,4 +1,4 @@
-"""Kills, restarts and absences: what was acknowledged stays, what waits goes on, nothing counts twice."""
+"""Kills, restarts and outages: acknowledged rows stay, waiting inserts continue, nothing counts twice."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def dead_letters(first: int, count: int) -> pa.Table:
-    """Return dead letters at offsets `first` and on."""
+    """Return dead letters from offset `first` on."""
     columns = {
         "topic": ["ebb.activity"] * count,
         "partition": [0] * count,

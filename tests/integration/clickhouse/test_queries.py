@@ -188,7 +188,7 @@ def test_bands_over_time_carry_each_score_forward_until_the_next(scores: Store) 
     assert moved[at(0).date(), "low"] == 1
     # Ann leaves the band on the day on which cem enters it.
     assert moved[at(6).date(), "low"] == 0
-    # A window that begins later tells the same end.
+    # A window that begins later ends the same.
     late = scores.query("bands_over_time", days=1)
     assert sum(row["customers"] for row in late) == 3
 

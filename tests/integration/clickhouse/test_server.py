@@ -18,7 +18,7 @@ from ebb.settings import Settings
 from ebb_cli.local.ports import free_port
 from tests.support.embedded_clickhouse import Embedded
 
-# A busy machine may stand still for longer than the five seconds that httpx waits.
+# A busy machine may stall for longer than the five seconds that httpx waits.
 get, post = partial(httpx.get, timeout=30), partial(httpx.post, timeout=30)
 
 
@@ -200,7 +200,7 @@ def test_a_fault_in_the_middle_of_a_stream_reaches_the_reader(client: Client) ->
         client.query_row_block_stream(sql, settings={"max_threads": 1}) as blocks,
     ):
         assert sum(len(block) for block in blocks)
-    # Waiting for the whole answer, the same fault has its status and code.
+    # If the whole response is awaited, the same error has its status and code.
     with pytest.raises(DatabaseError, match="Code: 395") as caught:
         client.query(sql)
     assert caught.value.code == 395
@@ -226,7 +226,7 @@ def test_inserts_and_reads_of_many_threads_overlap_without_session_errors(client
         return int(client.query("SELECT count() % 2000 FROM t").result_rows[0][0])
 
     with ThreadPoolExecutor(12) as pool:
-        # A read sees whole inserts only.
+        # A read sees only complete inserts.
         assert set(pool.map(work, range(80))) == {0}
     assert client.command("SELECT count() FROM t") == 40 * 2_000
 

@@ -41,7 +41,7 @@ def twin(api: Api) -> Iterator[Api]:
 
 
 class Collector:
-    """What a client was told, gathered by a task of its own."""
+    """The messages that a client received, collected by a task of its own."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -72,8 +72,8 @@ async def wait_until(what: str, holds: Callable[[], object], seconds: float = 12
             await asyncio.sleep(0.02)
 
 
-async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool) -> Collector:
-    """Write alerts while a client's connection is cut again and again; return what it was told of them."""
+async def receive_over_disconnects(api: Api, ports: list[int], customer: str, *, restart: bool) -> Collector:
+    """Write alerts while a client's connection is cut again and again; return what it received."""
     for number in range(5):
         api.teller.alert(make_alert(customer, alert_id=f"{customer}-before-{number}"))
     api.teller.flush()
@@ -89,7 +89,7 @@ async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool)
                 expected.append(f"{customer}-{len(expected)}")
                 api.teller.alert(make_alert(customer, alert_id=expected[-1]))
                 await asyncio.sleep(0.02)
-            # Who stays away for long can be told of the newest alone, and a restart may take long.
+            # After a long disconnect only the newest alerts can be sent, and a restart may take long.
             await wait_until("what was missed", lambda: len(expected) - len(collector.alerts) < ALERTS_HELD // 2)
 
         while cutter.cuts < CUTS:
@@ -115,12 +115,14 @@ def _restart(api: Api) -> None:
 
 
 async def test_each_alert_is_delivered_once_and_in_order_over_fifty_disconnects_and_a_restart(api: Api) -> None:
-    collector = await cut_often(api, [api.settings.api_port], "cl-1", restart=True)
+    collector = await receive_over_disconnects(api, [api.settings.api_port], "cl-1", restart=True)
     assert collector.gaps == [], "all alerts of the restart could be fetched"
 
 
 async def test_each_alert_is_delivered_once_though_each_connection_reaches_another_replica(api: Api, twin: Api) -> None:
-    collector = await cut_often(api, [api.settings.api_port, twin.settings.api_port], "cl-2", restart=False)
+    collector = await receive_over_disconnects(
+        api, [api.settings.api_port, twin.settings.api_port], "cl-2", restart=False
+    )
     assert collector.gaps == []
 
 
@@ -136,7 +138,7 @@ async def test_scores_that_pass_the_filter_are_delivered_and_a_gap_where_some_ma
         await wait_until("the cut", lambda: collector.gaps)
 
         def received_again() -> bool:
-            # Again and again: where the machine stands still for longer than the heartbeats, there is another gap.
+            # Repeatedly: a machine that stalls for longer than the heartbeats causes another gap.
             api.teller.score(make_score("cl-3", 0.5))
             return 0.5 in collector.scores
 
@@ -147,14 +149,14 @@ async def test_scores_that_pass_the_filter_are_delivered_and_a_gap_where_some_ma
 
 
 async def test_connection_to_a_silent_peer_is_closed_and_replaced(api: Api) -> None:
-    """A host that vanished sends nothing more: only the heartbeats that do not come tell."""
+    """A host that vanished sends nothing more: only missing heartbeats reveal it."""
     async with Cutter([api.settings.api_port], 1, silently=True) as cutter:
         collector = Collector(Stream(cutter.url, topics=["scores"], customers=["cl-4"]))
         await wait_until("the subscription", lambda: collector.stream.position is not None)
         rising = (number / 10_000 for number in range(10_000))
 
         def cut() -> bool:
-            # Until enough has passed: a client that lost its connection is told of the latest score alone.
+            # Until enough have arrived: a client that lost its connection gets only the latest score.
             api.teller.score(make_score("cl-4", next(rising)))
             return cutter.cuts == 1
 
@@ -165,7 +167,7 @@ async def test_connection_to_a_silent_peer_is_closed_and_replaced(api: Api) -> N
         await collector.stop()
     assert collector.scores == sorted(collector.scores)
     assert cutter.cuts == 1
-    # More where the machine itself stands still for longer than the heartbeats.
+    # More if the machine itself stalls for longer than the heartbeats.
     assert collector.stream.cuts >= 1
     assert collector.gaps == []
 
@@ -203,7 +205,7 @@ def test_example_of_the_docs_runs(api: Api, tmp_path: Path) -> None:
         assert running.stdout is not None
         output = ""
         for number in range(200):
-            # Again and again: nothing says when the example has subscribed.
+            # Repeatedly: nothing reports when the example has subscribed.
             api.teller.alert(make_alert("cl-8", alert_id=f"example-{number}"))
             api.teller.flush()
             readable, _, _ = select.select([running.stdout], [], [], 0.5)
@@ -211,7 +213,7 @@ def test_example_of_the_docs_runs(api: Api, tmp_path: Path) -> None:
                 output = running.stdout.readline()
                 break
         running.terminate()
-    # Or the next test would be told of it.
+    # Or the next test would receive it.
     wait_for("the last one", lambda: api.get(f"/v1/alerts/example-{number}").status_code == 200)
     assert output.startswith("cl-8 is critical now: ")
 

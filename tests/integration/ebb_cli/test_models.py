@@ -1,4 +1,4 @@
-"""`ebb models` against a real learner: what it shows is what was published, what it asks for is done."""
+"""`ebb models` against a real learner: it shows what was published, and its requests are applied."""
 
 import json
 import re

@@ -21,7 +21,7 @@ Launch = Callable[..., Supervisor]
 
 
 class Output:
-    """What the supervisor said, in order."""
+    """The lines that the supervisor printed, in order."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -59,7 +59,7 @@ def python(name: str, code: str, **more: object) -> ManagedProcess:
 
 
 def sleeper(name: str, **more: object) -> ManagedProcess:
-    """Return a part that stays until it is told to stop."""
+    """Return a part that runs until it is stopped."""
     return python(name, "import time\nwhile True: time.sleep(1)", **more)
 
 
@@ -72,7 +72,7 @@ def alive(pid: int | None) -> bool:
 
 
 def eventually(truth: Callable[[], bool], *, within: float = 60) -> bool:
-    """Wait until something holds; tell whether it came to hold."""
+    """Wait until a condition holds; return whether it did."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if truth():

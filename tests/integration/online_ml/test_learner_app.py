@@ -37,7 +37,7 @@ def learner_settings(space: Settings) -> Settings:
             "horizon_days": WORLD.churn_horizon,
             "purchase_horizon_days": WORLD.purchase_horizon,
             "checkpoint_seconds": 0.3,
-            "tree_labels": 12,  # of 240: the trees learn and speak for a sample
+            "tree_labels": 12,  # of 240: the trees learn and predict a sample
         }
     )
 
@@ -71,7 +71,7 @@ def models(settings: Settings) -> dict[str, ModelSnapshot]:
 def wait_until(met: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not met():
-        assert time.monotonic() < deadline, "the learner did not get there in time"
+        assert time.monotonic() < deadline, "the learner did not reach the day in time"
         time.sleep(0.2)
 
 
@@ -113,7 +113,7 @@ def expected_outcomes(learned: Learner, world: World, learner_settings: Settings
             )
             for number in range(world.partitions):
                 for row, label in enumerate(world.labels(target, number, day).tolist()):
-                    # Candidates say nothing before their first label; every second customer was served nothing.
+                    # Candidates predict nothing before their first label; every second customer was served nothing.
                     predictors = item.names if day >= FIRST_DAY + world.horizon(target) else [SERVED]
                     names = predictors if row % 2 else [name for name in predictors if name != SERVED]
                     names = [name for name in names if name not in slow or row in sampled[number]]

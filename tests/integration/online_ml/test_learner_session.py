@@ -1,4 +1,4 @@
-"""The learner ended between any two blocks, or midway through making its work durable, and taken up again."""
+"""The learner stopped between any two blocks, or midway through making its work durable, and restored."""
 
 import random
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def learner_settings(space: Settings) -> Settings:
             "partitions": WORLD.partitions,
             "horizon_days": WORLD.churn_horizon,
             "purchase_horizon_days": WORLD.purchase_horizon,
-            "tree_labels": 15,  # of 140: the trees learn and speak for a sample
+            "tree_labels": 15,  # of 140: the trees learn and predict a sample
         }
     )
 
@@ -60,7 +60,7 @@ def store(learner_settings: Settings) -> Iterator[Store]:
 
 
 def records() -> Records:
-    """Return the topic's bodies by partition; a request for the count baseline lies among the first's."""
+    """Return the topic's bodies by partition; a request for the count baseline is among the first's."""
     made = [[encode(block) for block in WORLD.partition(number)] for number in range(2)]
     request = ChampionRequest(
         target="churn", action="hold", candidate="count", asked_at=datetime(2026, 1, 1, tzinfo=UTC), request_id="one"
@@ -187,7 +187,7 @@ def test_a_frozen_version_serves_until_it_is_released_and_is_then_removed_from_t
     assert frozen_models["churn.held"].payload == old.payload
 
     again = LearnerSession(learner_settings, store=store, publisher=publisher)
-    assert not again.take(0, end, frozen.encode())  # it lies behind the last closing, so it is read again
+    assert not again.take(0, end, frozen.encode())  # it is after the last closing, so it is read again
     assert again.take(0, end + 1, ChampionRequest(target="churn", action="release", asked_at=now).encode())
     again.advance()
     again.make_durable()

@@ -118,7 +118,7 @@ def test_load_is_offered_at_its_rate_and_is_accepted_by_the_contract(
         assert decode_activity(body, latest=2e9, max_bytes=2_000)[0].customer_id == customer_id
     with ActivityProducer(space, source="load", linger_ms=1) as producer:
         paced = offer(producer, events, rate=1_000)
-        # Not before its time, and waiting no longer than that: a machine that stands still makes it late all the same.
+        # Not before its time, and waiting no longer than that: a machine that stalls makes it late all the same.
         assert paced.seconds > 0.9
         assert sum(naps) < 1.1
         naps.clear()

@@ -64,7 +64,7 @@ def test_every_partition_gets_every_boundary_after_the_events_before_it(space: S
         else:
             event = _body(message)
             number = int(event["customer_id"][1:])
-            # All boundaries up to its day have been told, and no later one.
+            # All boundaries up to its day have been sent, and no later one.
             assert mine[-1] == times[number] // DAY * DAY
             seen += 1
     assert seen == 6

@@ -1,4 +1,4 @@
-"""The simulator as a process over a real broker: history, live pace, restart, and truth kept apart."""
+"""The simulator as a process over a real broker: history, live pace, restart, and truth stored separately."""
 
 import contextlib
 import json
@@ -127,7 +127,7 @@ def test_history_then_live_events_then_a_restart_without_duplicates(compressed: 
     with _simulator(compressed, *OPTIONS) as process:
         _until(compressed, process, 0.0)
         first_day = _journal(compressed)[0]
-        # The history ends where the clock stood at the start.
+        # The history ends at the clock's time at the start.
         assert TODAY <= first_day + 8 <= day_of(compressed.clock.now())
         _until(compressed, process, (first_day + 9.3) * DAY)
         _stop(process)
@@ -152,7 +152,7 @@ def test_history_then_live_events_then_a_restart_without_duplicates(compressed: 
     table, horizon, lookback = read_truth(truth_folder(compressed))
     assert (horizon, lookback) == (compressed.horizon_days, compressed.lookback_days)
     days = table.column("day").to_pylist()
-    # On the first day nobody has been seen.
+    # On the first day no customer has been seen.
     assert set(days) == {int(boundary // DAY) for boundary in boundaries[1:]}
 
 

@@ -31,7 +31,7 @@ from tests.support.serving import Api, Listener, fresh, serving
 
 @pytest.fixture(scope="module")
 def api(stack: Settings) -> Iterator[Api]:
-    """An API that asks for keys and lets one further origin in."""
+    """An API that requires keys and allows one further origin."""
     changes = {"require_key": True, "allowed_origins": "https://shop.example", "rate_limit_events": 3_000}
     with serving(fresh(stack, **changes)) as running:
         yield running
@@ -44,7 +44,7 @@ def ebb(settings: Settings, *arguments: str) -> str:
     return done.stdout
 
 
-def made(api: Api, *scopes: str) -> str:
+def create_key(api: Api, *scopes: str) -> str:
     """Put a key on the topic, and wait until the API knows it."""
     record, key = make_key("test", [Scope(scope) for scope in scopes])
     publish(api, record)
@@ -56,7 +56,7 @@ def wait_until_known(api: Api, key: str) -> None:
     """Wait until the API has read a key."""
 
     def known() -> bool:
-        # Each look with a key that is not known yet is one of the sixty refusals that an address has in a minute, and
+        # Each request with an unknown key is one of the sixty refusals that an address has in a minute, and
         # beyond them the answer is another: more than one a second would use up those of the tests.
         if status(api, "GET", "/v1/models", key) in {200, 403}:
             return True
@@ -85,7 +85,7 @@ def call(**fields: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def keys(api: Api) -> dict[str, str]:
     """One key a scope."""
-    return {scope: made(api, scope) for scope in Scope}
+    return {scope: create_key(api, scope) for scope in Scope}
 
 
 def test_each_scope_opens_its_routes_and_no_other(api: Api, keys: dict[str, str]) -> None:
@@ -121,7 +121,7 @@ def test_key_made_and_revoked_by_the_command_line_opens_and_ends_streams_and_is_
         client.stream("GET", "/v1/stream/sse", headers=headers) as events,
     ):
         assert f"Key {identity} (a page) is revoked" in ebb(api.settings, "keys", "revoke", identity)
-        assert "subscribed" in "".join(events.iter_text()), "the events end by themselves"
+        assert "subscribed" in "".join(events.iter_text()), "the event stream ends by itself"
     assert closed(listener) == CloseCode.KEY_ENDED
     assert api.client.get("/v1/models", headers=headers).json()["type"] == "/problems/ended-key"
     again = api.socket()
@@ -186,7 +186,7 @@ def test_responses_have_quota_and_security_headers(api: Api, keys: dict[str, str
 
 
 def test_collector_above_its_quota_is_429_with_retry_after(api: Api) -> None:
-    key = made(api, "write")
+    key = create_key(api, "write")
     batch = {"batch": [call(event="x")] * 2_000, "writeKey": key}
     first = api.client.post("/v1/batch", json=batch)
     assert first.status_code == 200
@@ -224,7 +224,7 @@ def raw(api: Api, *sent: bytes) -> bytes:
 
 
 def test_head_without_end_is_cut_off(api: Api) -> None:
-    # The last piece is the one too much: who sent on after the answer might find the connection closed.
+    # The last chunk exceeds the limit: a client that sends more after the response may find the connection closed.
     pieces = [b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: ", *[b"x" * 8_192] * 4]
     assert raw(api, *pieces).startswith(b"HTTP/1.1 431")
 
@@ -252,7 +252,7 @@ async def test_missing_head_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 408")
         writer.close()
 
-    async def begun_head() -> asyncio.TimerHandle:
+    async def partial_head() -> asyncio.TimerHandle:
         """Wait until the server has read the beginning of a head; return what will cut it off."""
         async with asyncio.timeout(30):
             while True:
@@ -266,9 +266,9 @@ async def test_missing_head_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 60.0)
     timers: list[asyncio.TimerHandle] = []
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for _ in range(3):  # a connection that is used is kept, and each head has its own time
+    for _ in range(3):  # an active connection stays open, and each head has its own timeout
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
-        timers.append(await begun_head())
+        timers.append(await partial_head())
         writer.write(b"\r\n")
         assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)).startswith(b"HTTP/1.1 200")
         assert timers[-1].cancelled()

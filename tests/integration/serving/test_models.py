@@ -1,4 +1,4 @@
-"""What the API tells of models, on a real broker and a real ClickHouse; predictions on the way of real events."""
+"""What the API returns about models, on a real broker and a real ClickHouse; predictions for real events."""
 
 import math
 from collections.abc import Callable, Iterator

@@ -1,5 +1,5 @@
 """The OpenAPI document against a running API: nothing generated from it breaks the API or gets an undocumented answer,
-and its examples are answered as it says."""
+and its examples get the documented responses."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +38,7 @@ SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path="/v1/stream/sse")
 
 @pytest.fixture(scope="module")
 def api(stack: Settings) -> Iterator[Api]:
-    """An API that holds what the examples of the document ask for."""
+    """An API that holds what the examples of the document request."""
     settings = fresh(stack, api_keys="root")
     model = make_model(version=12)
     store = Store(settings)
@@ -60,7 +60,7 @@ def test_document_is_the_one_that_the_api_serves(api: Api) -> None:
 
 
 PATH_PARAMETERS = {"customer_id": "c-1042", "alert_id": "c-1042:critical:2025-03-14", "name": "churn.logistic"}
-"""What stands for the parameters of paths."""
+"""Values for the parameters of paths."""
 
 
 def example(content: dict[str, Any]) -> Any:
@@ -85,7 +85,7 @@ MAY_BE_NULL = {"until", "outcome", "note"}
 """Fields that an example may lack: those of the handling depend on what was done last."""
 
 
-def alike(actual: Any, documented: Any, where: str = "") -> None:
+def assert_same_shape(actual: Any, documented: Any, where: str = "") -> None:
     """Hold an answer to the form of its example: the same fields, of the same kinds."""
     if where.endswith("metrics"):  # named by what was measured
         return
@@ -94,9 +94,9 @@ def alike(actual: Any, documented: Any, where: str = "") -> None:
         more = {name for name in actual.keys() - documented.keys() if actual[name] is not None}
         assert more <= MAY_BE_NULL, f"{where} has {more}, which the example lacks"
         for name, value in documented.items():
-            alike(actual[name], value, f"{where}.{name}")
+            assert_same_shape(actual[name], value, f"{where}.{name}")
     elif isinstance(documented, list) and documented and actual:
-        alike(actual[0], documented[0], f"{where}[0]")
+        assert_same_shape(actual[0], documented[0], f"{where}[0]")
     elif actual is not None and not isinstance(documented, dict | list):
         assert isinstance(actual, float | int) == isinstance(documented, float | int), where
 
@@ -117,7 +117,7 @@ def test_example_of_the_document_gets_the_documented_response(
     answer = api.client.request(method, path.format(**PATH_PARAMETERS), json=sent, headers=KEY)
     assert answer.status_code == 200, answer.text
     if documented is not None:
-        alike(answer.json(), documented)
+        assert_same_shape(answer.json(), documented)
 
 
 @SCHEMA.parametrize()

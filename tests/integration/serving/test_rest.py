@@ -40,7 +40,7 @@ def api(stack: Settings) -> Iterator[Api]:
     teller = Teller(settings)
     teller.score(make_score("erased", 0.99))
     for index in range(300):
-        # Written twice: the board must take the later one, as compaction would leave it.
+        # Written twice: the view must keep the later one, as compaction does.
         teller.score(make_score(f"c-{index:03}", 0.5))
         teller.score(make_score(f"c-{index:03}", index / 300, trend_7d=(index - 150) / 300, country="FR"))
     teller.erase("erased")
@@ -55,7 +55,7 @@ def api(stack: Settings) -> Iterator[Api]:
 def eventually(look: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not look():
-        assert time.monotonic() < end, "it did not come to pass in time"
+        assert time.monotonic() < end, "the condition did not hold in time"
         time.sleep(0.05)
 
 
@@ -229,7 +229,7 @@ def test_first_labels_are_announced_from_the_first_event_on(stack: Settings) -> 
         eventually(lambda: get_summary().labels.first_due_seconds is not None)
         summary = get_summary()
         # The next day boundary is at most a day away, and the horizon is 14 days of 2 s. A summary may be a second old:
-        # how much of that has passed is told by its own clock.
+        # how much of that has passed depends on its own clock.
         passed = (summary.event_time.timestamp() - now) / DAY * 2.0
         assert 0 <= (summary.labels.first_due_seconds or 0) <= max(0.0, 30 - passed) + 0.01
 

@@ -33,14 +33,14 @@ def api(stack: Settings) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def guarded(stack: Settings) -> Iterator[Api]:
-    """An API that asks for a key, lets one further origin in, and takes a few streams."""
+    """An API that requires a key, allows one further origin, and accepts a few streams."""
     changes = {"api_keys": "right", "allowed_origins": "https://shop.example", "stream_clients": STREAMS}
     with serving(fresh(stack, **changes)) as running:
         yield running
 
 
 def closed(connection: ClientConnection, seconds: float = 30) -> tuple[int, list[dict[str, Any]]]:
-    """Read until the server closes; return its code and what came before."""
+    """Read until the server closes; return its code and the messages before."""
     received: list[dict[str, Any]] = []
     while True:
         try:
@@ -276,7 +276,7 @@ def test_stalled_client_is_cut_off_and_others_lose_nothing(api: Api) -> None:
     for number in range(4_000):
         api.teller.alert(make_alert("ws-12", alert_id=f"flood-{number}", why=long))
         if number % 1_000 == 999:
-            # The pace of the client who reads, however busy the machine is: what waits for the other alone grows.
+            # At the pace of the reading client, however busy the machine is: only the queue of the other one grows.
             api.teller.flush()
             wait_for("the client who reads", lambda until=number: len(seen) > until)  # type: ignore[misc]
     thread.join(60)

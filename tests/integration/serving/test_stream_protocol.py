@@ -1,4 +1,4 @@
-"""What may be said on a stream, and what comes of it: subscriptions by name, the published document, nonsense."""
+"""The stream protocol: subscriptions by name, the published document, and invalid frames."""
 
 import json
 import os
@@ -84,7 +84,7 @@ def test_each_subscription_resumes_by_itself(api: Api) -> None:
     for customer in ("sp-5", "sp-6"):
         api.teller.alert(make_alert(customer))
     api.teller.flush()
-    assert {witness.next()["data"]["customer_id"] for _ in range(2)} == {"sp-5", "sp-6"}, "nothing is still to come"
+    assert {witness.next()["data"]["customer_id"] for _ in range(2)} == {"sp-5", "sp-6"}, "no message is pending"
     witness.socket.close()
     fresh_one = api.subscribed(**both)
     for name, customer in (("a", "sp-5"), ("b", "sp-6")):
@@ -102,7 +102,7 @@ def test_connection_has_no_more_subscriptions_than_it_may(api: Api) -> None:
         send(listener, type="subscribe", id=str(number))
         assert listener.next()["id"] == str(number)
     send(listener, type="subscribe", id="0")
-    assert listener.next()["id"] == "0", "one that replaces another is no further one"
+    assert listener.next()["id"] == "0", "a replacement does not count as another subscription"
     send(listener, type="subscribe", id="one too many")
     assert listener.next()["data"]["code"] == str(int(CloseCode.BAD_MESSAGE))
 
@@ -141,7 +141,7 @@ def test_every_message_of_a_live_session_matches_the_served_document(api: Api) -
     api.teller.score(make_score("sp-7", previous=0.2, trend_7d=-0.1))
     api.teller.alert(make_alert("sp-7"))
     api.teller.flush()
-    # Of two topics: either may come first, and a heartbeat before both.
+    # Of two topics: either may arrive first, and a heartbeat before both.
     listen(listener, "score")
     if "alert" not in received:
         listen(listener, "alert")
@@ -243,7 +243,7 @@ def test_frame_that_is_wrong_is_answered_by_the_code_for_it(api: Api, frames: by
 
 
 class Witness:
-    """A client beside the fuzzed ones, which must be told everything."""
+    """A client beside the fuzzed ones, which must receive everything."""
 
     def __init__(self, api: Api) -> None:
         self.listener = api.subscribed(topics=["alerts"], filter={"customers": ["sp-8"]})
@@ -287,7 +287,7 @@ def test_no_frames_crash_the_server_or_lose_another_client_a_message(api: Api) -
     assert witness.received == [*written, "the end"]
     witness.listener.socket.close()
     assert codes - {None, 1000, 1005} <= DOCUMENTED
-    assert {CloseCode.BAD_MESSAGE, 1000, 1002, 1007, 1009} <= codes, "the frames are not odd enough"
+    assert {CloseCode.BAD_MESSAGE, 1000, 1002, 1007, 1009} <= codes, "the fuzzed frames do not cover enough cases"
     metrics = api.get("/metrics").text
     assert {int(code) for code in re.findall(r'ebb_ws_closed_total\{code="(\d+)"\}', metrics)} <= DOCUMENTED
     wait_for("the server to be ready", lambda: api.get("/readyz").status_code == 200)

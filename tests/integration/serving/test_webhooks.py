@@ -1,4 +1,4 @@
-"""Alerts reach webhooks from a real broker: filtered, signed, tried again, given up, and not lost over a restart."""
+"""Alerts reach webhooks from a real broker: filtered, signed, retried, dead-lettered, and not lost over a restart."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_dispatcher, "FIRST_WAIT_SECONDS", 0.05)
     monkeypatch.setattr(webhook_dispatcher, "LONGEST_WAIT_SECONDS", 0.2)
 

@@ -1,4 +1,4 @@
-"""Customers split between two models, on a real broker: who is scored by whom, how each does, and how it ends."""
+"""Customers split between two models, on a real broker: assignment, evaluation by arm, and the end of the split."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ def client(settings: Settings) -> Iterator[Client]:
 
 
 class Shop:
-    """Customers who come on two days of five, and the scores that they get."""
+    """Customers who are active on two days of five, and their scores."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -68,7 +68,7 @@ class Shop:
         self.source.flush()
 
     def models(self) -> dict[str, str]:
-        """Let everybody come, and return by whom each was scored last."""
+        """Send an event of every customer, and return which model scored each last."""
         for name in CUSTOMERS:
             self.now += 1
             self.source.event(name, self.now)
@@ -97,7 +97,7 @@ def test_a_split_scores_by_hash_is_judged_by_arm_outlives_restarts_and_ends(
     wait_for("a champion", lambda: shop.learned() == T0 // DAY + DAYS)
 
     request = {"target": "churn", "asked_at": datetime.now(UTC)}
-    # Customers who come by chance alone give the rule nothing to go by: it would change the champion under the test.
+    # Activity by chance alone: with a signal, the rule would change the champion during the test.
     assert ask(
         settings, ChampionRequest.model_validate({**request, "action": "hold", "candidate": "logistic"}), patience=90
     )
@@ -118,7 +118,7 @@ def test_a_split_scores_by_hash_is_judged_by_arm_outlives_restarts_and_ends(
         shop.day()
     wait_for("the same scores after a restart", lambda: shop.models() == expected)
 
-    # What was served before the split belongs to no arm; from its first day on everybody is in one and the same.
+    # What was served before the split belongs to no arm; from its first day on each customer stays in one arm.
     query = (
         "SELECT DISTINCT customer_id, arm FROM v_outcomes WHERE candidate = 'served' AND target = 'churn' "
         "AND snapshot_day >= (SELECT min(snapshot_day) FROM v_outcomes WHERE arm != '') ORDER BY 1"

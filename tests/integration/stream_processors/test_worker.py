@@ -85,12 +85,12 @@ def test_events_become_features_scores_labels_and_a_silent_customer_rises_in_ris
 
     wait_for("every event in ClickHouse", lambda: count(client, "events") == sent)
 
-    def everybody() -> dict[str, Score] | None:
+    def all_scores() -> dict[str, Score] | None:
         known = latest_scores(settings)
         # The silent one rises with no event of theirs, by sweeps alone: their last event was on day 14.
         return known if len(known) == 3 and known["silent"].as_of.timestamp() > T0 + 20 * DAY else None
 
-    scores = wait_for("a score for all", everybody)
+    scores = wait_for("a score for all", all_scores)
 
     # Those of a boundary: where in the stream a checkpoint describes whom it finds is a matter of chance.
     of_day = (
@@ -100,7 +100,7 @@ def test_events_become_features_scores_labels_and_a_silent_customer_rises_in_ris
     parameters = {"day": utc(T0 + 30 * DAY).date()}
     rows = wait_for("the features at day 30", lambda: client.query(of_day, parameters=parameters).result_rows)
     assert rows == [(4 * 30, 4 * 7, 4 * 30 * 20.0)]
-    # An event of a kind that no mapping knows is stored and counts as activity.
+    # An event of an unmapped type is stored and counts as activity.
     assert client.query("SELECT kind FROM events FINAL WHERE type = 'levitate'").result_rows == [("other",)]
     wait_for(
         "a high risk of the silent one",
@@ -174,7 +174,7 @@ def test_invalid_records_are_dead_lettered_with_their_reason_and_processing_cont
     }
     assert by_reason.keys() == expected.keys()
     for reason, body in wrong.items():
-        assert by_reason[reason].value() == body, "the bytes must be untouched"
+        assert by_reason[reason].value() == body, "the bytes must be unchanged"
         headers = dict(by_reason[reason].headers() or [])
         assert headers["topic"] == settings.topics.activity.encode()
         assert {"stage", "partition", "offset", "detail"} <= headers.keys()

@@ -1,4 +1,4 @@
-"""The dashboards are well-formed: every panel says what it shows, in which unit, from a provisioned source."""
+"""The dashboards are well-formed: every panel has a description, a unit and a provisioned source."""
 
 from itertools import combinations
 from pathlib import Path

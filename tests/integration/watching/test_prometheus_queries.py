@@ -29,7 +29,7 @@ def _runnable(expression: str) -> str:
 
 
 def _query(query: Query, expression: str, is_expected: Callable[[Vector], bool] = bool) -> Vector:
-    """Query for a while until the result is as expected: a failed scrape takes all series away until the next one."""
+    """Query for a while until the result is as expected: a failed scrape removes all series until the next one."""
     deadline = time.monotonic() + 60
     while not is_expected(result := query(expression)) and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -108,7 +108,7 @@ def test_prometheus_evaluates_every_rule_and_a_live_system_records_every_series(
         if "record" in rule:
             assert _query(prometheus, rule["expr"]), f"{rule['record']} records nothing"
         else:
-            prometheus(rule["expr"])  # which says if it cannot be evaluated
+            prometheus(rule["expr"])  # which fails if it cannot be evaluated
 
 
 @pytest.mark.parametrize("target", ["churn", "purchase"])

@@ -1,4 +1,4 @@
-"""The observer knows the law and no traits: it must be right on average, and stand between recency and the oracle."""
+"""The observer knows the law and no traits: calibrated, and ranking between recency and the oracle."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ FIRST_DAY, HORIZON, DAYS, WARM = 20_000, 14, 84, 28
 
 @dataclass
 class Watched:
-    """What was said of whom, and what came of it; arrays of shape (rows,)."""
+    """Predictions and outcomes; arrays of shape (rows,)."""
 
     observer: np.ndarray
     oracle: np.ndarray
@@ -24,7 +24,7 @@ class Watched:
 
 
 def watch(world: World, *, particles: int = 60, one_in: int = 1) -> Watched:
-    """Let the observer see a world, and ask it each week."""
+    """Let the observer see a world, and predict each week."""
     simulation, observer = Simulation(world), Observer(world, particles=particles, one_in=one_in)
     predictions, seen = [], []
     for day in range(FIRST_DAY, FIRST_DAY + DAYS + HORIZON):

@@ -1,4 +1,4 @@
-"""What the peers of `bench-peers` compute, held against the judge, each by the step that its framework calls."""
+"""What the peers of `bench-peers` compute, compared with the judge, each by the step that its framework calls."""
 
 from collections.abc import Callable
 
@@ -56,7 +56,7 @@ def logs(draw: st.DrawFn) -> Records:
 
 
 def decode_results(messages: dict[str, bytes]) -> dict[str, judge.Described]:
-    """Read messages as whoever follows the topic of results does."""
+    """Read messages as a consumer of the results topic does."""
     records_ = {key: read_message(body) for key, body in messages.items()}
     assert all(key == message.customer_id for key, message in records_.items())
     return {key: (message.features, message.score) for key, message in records_.items()}

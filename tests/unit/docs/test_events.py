@@ -1,4 +1,4 @@
-"""What the page on sending activity promises is what the code accepts and refuses."""
+"""The docs page on sending activity agrees with what the code accepts and refuses."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""The reference pages say what the code does, and are complete."""
+"""The reference pages agree with the code and are complete."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""A package that is kept out counts as not installed, and what only looks for it works on."""
+"""A blocked package counts as not installed, and code that only checks for it still works."""
 
 import subprocess
 import sys

@@ -53,7 +53,7 @@ print(*(c.laddr.ip for c in psutil.Process().net_connections("tcp") if c.status 
 
 @pytest.mark.parametrize(
     ("on", "keys", "address"),
-    [(False, "", ""), (True, "", "127.0.0.1"), (True, "key", "0.0.0.0")],  # noqa: S104 - what is asked
+    [(False, "", ""), (True, "", "127.0.0.1"), (True, "key", "0.0.0.0")],  # noqa: S104 - what is tested
 )
 def test_metrics_listen_beyond_loopback_only_where_keys_are_set(on: bool, keys: str, address: str) -> None:
     port = str(free_port()) if on else "0"

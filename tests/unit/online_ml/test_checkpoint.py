@@ -1,4 +1,4 @@
-"""A checkpoint is whole or it is refused, and nothing in it can be executed."""
+"""A checkpoint is complete or refused, and nothing in it can be executed."""
 
 import io
 import pickle

@@ -1,4 +1,4 @@
-"""From events to judged predictions, by the real engine and learner: nothing is known before its time."""
+"""From events to judged predictions, by the real engine and learner: no prediction uses later data."""
 
 from collections.abc import Callable
 
@@ -23,14 +23,14 @@ Rates = Callable[[int], np.ndarray]
 
 
 def differing(day: int) -> np.ndarray:
-    """Return everybody's chance to come on a day: each at a rate of their own, and half of them gone one day."""
+    """Return each customer's probability of activity on a day: rates of their own; half of them leave one day."""
     rates = np.linspace(0.05, 0.7, CUSTOMERS)
     gone = np.random.default_rng(4).integers(10, 2 * DAYS, CUSTOMERS)
     return np.where(FIRST_DAY + gone > day, rates, 0.0)
 
 
 def alike(day: int) -> np.ndarray:
-    """Return the same chance for everybody on every day: nothing that anyone did says what they will do."""
+    """Return the same probability for every customer and day: the past predicts nothing."""
     return np.full(CUSTOMERS, 0.2)
 
 
@@ -54,7 +54,7 @@ def straight() -> Stream:
 
 
 def predictions(judged: list[Judged], until: int) -> dict[tuple[int, str], list[float]]:
-    """Return what every candidate said, by day and customer, of snapshots up to a day."""
+    """Return every candidate's predictions, by day and customer, of snapshots up to a day."""
     return {
         (judgement.day, customer): [float(predicted[index]) for predicted in judgement.said.values()]
         for judgement in judged
@@ -96,7 +96,7 @@ def test_where_customers_differ_the_model_learns_it_and_is_calibrated(straight: 
     assert ece(predicted, labels) < 0.06
 
 
-@pytest.mark.parametrize("world", [(alike, None), (differing, 5)], ids=["memoryless", "labels dealt out anew"])
+@pytest.mark.parametrize("world", [(alike, None), (differing, 5)], ids=["memoryless", "labels shuffled"])
 def test_where_there_is_no_signal_none_is_learned(world: tuple[Rates, int | None]) -> None:
     rates, shuffled = world
     areas, weights = [], []

@@ -129,7 +129,7 @@ def test_model_is_shown_with_a_date_for_its_day_number() -> None:
 
 
 class Counting:
-    """Stands where the store stands and counts what it is asked; the store itself is tested against ClickHouse."""
+    """A stub of the store that counts its queries; the store itself is tested against ClickHouse."""
 
     def __init__(self) -> None:
         self.queries = 0

@@ -23,7 +23,7 @@ Topic = dict[str, bytes]
 
 
 def keep(topic: Topic, capture: PartitionCapture) -> None:
-    """Write a capture as the compacted topic would keep it: all of it, since it is one transaction."""
+    """Write a capture as the compacted topic would store it: all of it, since it is one transaction."""
     topic |= {key: pack(body) for key, body in capture.pieces.items()}
     topic[MANIFEST] = orjson.dumps(capture.manifest)
     for key in capture.stale:

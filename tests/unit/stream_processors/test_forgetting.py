@@ -1,4 +1,4 @@
-"""A partition forgets a customer at a place among its records, and so does whoever learned from it."""
+"""A partition erases a customer at an offset, and so does the learner."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -35,7 +35,7 @@ def erasing(offset: int, customer: str, name: str = "e1") -> Record:
 
 
 Item = Event | Tick | str
-"""A text stands for the erasure of that customer."""
+"""A string is the erasure of that customer."""
 
 
 def records(items: list[Item]) -> list[Record]:
@@ -88,7 +88,7 @@ def test_state_is_the_same_however_batches_cut_a_log_with_erasures(items: list[I
         for mine, its in zip(item.labels, other.labels, strict=True):
             np.testing.assert_array_equal(mine.labels, its.labels)
     again, _ = run(log, cuts, cut)
-    assert again.state.digest() == whole.state.digest(), "records that come again change nothing"
+    assert again.state.digest() == whole.state.digest(), "repeated records change nothing"
 
 
 @settings(max_examples=80, deadline=None)
@@ -134,7 +134,7 @@ def test_pending_snapshots_get_a_withdrawn_label_at_the_row_of_the_customer() ->
     }
     assert labels["churn"] == [0, WITHDRAWN]
     assert labels["purchase"] == [0, WITHDRAWN]
-    assert engine.erase(next(part for _, part in batch.parts() if part is not None)) is None, "it is included already"
+    assert engine.erase(next(part for _, part in batch.parts() if part is not None)) is None, "it is already included"
 
 
 def test_erasing_an_unknown_customer_leaves_no_trace() -> None:
@@ -170,7 +170,7 @@ def test_checkpoint_holds_nothing_of_an_erased_customer() -> None:
     run(later, engine=engine)
     run(later, engine=restored)
     assert restored.state.digest() == engine.state.digest()
-    assert restored.state.ids.row("secret") == 2, "who comes back is somebody new"
+    assert restored.state.ids.row("secret") == 2, "a returning customer is new"
 
 
 @pytest.mark.parametrize("key", [None, b"", b"\xff"])

@@ -39,7 +39,7 @@ def test_an_unfinished_transaction_is_never_visible(space: Settings) -> None:
     hung._producer.begin_transaction()
     hung._produce("a", b"half")
     hung._producer.flush(10)
-    assert stored(space) == {"a": b"1"}, "an open transaction must not show"
+    assert stored(space) == {"a": b"1"}, "an open transaction must not be visible"
     writer(space).write({"b": b"2"})
     assert stored(space) == {"a": b"1", "b": b"2"}
 

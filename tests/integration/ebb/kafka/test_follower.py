@@ -22,7 +22,7 @@ Handle = Callable[[Sequence[Message]], None]
 
 
 @pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower, "FIRST_RETRY_SECONDS", 0.1)
 
 
@@ -39,7 +39,7 @@ def values(records: Sequence[Message]) -> list[str]:
 
 @contextmanager
 def following(settings: Settings, handle: Handle, **more: Any) -> Iterator[TopicFollower]:
-    """Run a member of a consumer group that commits, unless `more` says otherwise."""
+    """Run a member of a consumer group that commits, unless `more` overrides it."""
 
     def subscribe(consumer: Consumer) -> None:
         consumer.subscribe([settings.topics.state])

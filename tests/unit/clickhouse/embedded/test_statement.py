@@ -1,4 +1,4 @@
-"""Taking a SQL text apart: what the embedded server must know of it before the engine sees it."""
+"""Parsing a SQL text: what the embedded server must know of it before the engine sees it."""
 
 import pytest
 from hypothesis import given

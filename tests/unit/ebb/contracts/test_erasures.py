@@ -44,7 +44,7 @@ def apply(erasure: Erasure, record: Record) -> None:
 
 
 def slow_state(records: list[Record]) -> ErasureState:
-    """Read the whole history backwards for the latest record of each part, and ask one question after another."""
+    """Read the whole history backwards for the latest record of each part, and check one condition after another."""
     latest: dict[ErasurePart, Record] = {}
     for record in reversed([(ErasurePart.REQUEST, 0, True), *records]):
         if record[0] not in latest:

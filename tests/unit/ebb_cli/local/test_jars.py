@@ -39,7 +39,7 @@ def _use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, port: int) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A Maven repository on loopback that jgo is configured for; yields the paths it was asked for."""
+    """A Maven repository on loopback that jgo is configured for; yields the requested paths."""
     root = tmp_path / "repository"
     for coordinate, body in BODIES.items():
         group, artifact, version = coordinate.split(":")

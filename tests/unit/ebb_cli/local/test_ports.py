@@ -1,4 +1,4 @@
-"""Ports: taken as asked or refused with a remedy; chosen freely where nothing was asked."""
+"""Ports: used as requested or refused with a remedy; any free one where none was requested."""
 
 import os
 import socket
@@ -63,7 +63,7 @@ def test_a_port_set_in_the_environment_counts_as_requested(busy: int, monkeypatc
 
 
 def test_a_default_port_that_is_occupied_is_replaced_by_a_free_one(busy: int) -> None:
-    # `model_construct` leaves the field unset, as a default does, while its value is one that is surely taken.
+    # `model_construct` leaves the field unset, as a default does, while its value is one that is surely occupied.
     settings = Settings.model_construct(_fields_set=set(), api_port=busy)
     chosen = choose(settings, "api_port")
     assert chosen != busy

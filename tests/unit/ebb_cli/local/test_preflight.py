@@ -1,4 +1,4 @@
-"""What the machine lacks is said before anything starts, with the remedy."""
+"""What the machine lacks is reported before anything starts, with the remedy."""
 
 import subprocess
 import sys

@@ -14,7 +14,7 @@ def by_name(columns: dict[str, list[object]]) -> dict[str, list[float]]:
 def test_text_that_is_a_number_counts_as_one_and_blanks_as_missing() -> None:
     columns = by_name({"charge": ["1.5", " ", "3.5", None, "5.5", "nan"]})
     assert columns["charge missing"] == [0, 1, 0, 1, 0, 1]
-    assert columns["charge"][1] == columns["charge"][2] == pytest.approx(0)  # the median stands in
+    assert columns["charge"][1] == columns["charge"][2] == pytest.approx(0)  # filled with the median
     assert columns["charge"][0] == pytest.approx(-columns["charge"][4])
     assert np.isfinite(list(columns.values())).all()
 

@@ -1,4 +1,4 @@
-"""Measures against scikit-learn, and what they say where labels are few."""
+"""Measures against scikit-learn, and their values where labels are few."""
 
 import numpy as np
 import pytest

@@ -139,7 +139,7 @@ def test_the_interval_is_that_of_a_plain_bootstrap_over_customers() -> None:
         areas.append(roc_auc_score(y[rows], p[rows]))
     plain = np.quantile(areas, [0.025, 0.975])
     assert (low, high) == pytest.approx(plain.tolist(), abs=0.012)
-    # Rows taken for independent would promise an interval less than half as wide.
+    # If rows counted as independent, the interval would be less than half as wide.
     naive = Resampling(np.arange(400 * per, dtype=np.uint32), [1]).interval(area, moves)
     assert naive[1] - naive[0] < 0.6 * (high - low)
 
@@ -185,7 +185,7 @@ def test_a_customer_of_hours_is_not_worth_a_fortune_a_day() -> None:
 
 
 def filled(parts: int = 3, rows: int = 200, *, known: bool = True) -> Window:
-    """Return a window in which the first name is right and the second one says nothing of every other row."""
+    """Return a window in which the first name is right and the second one predicts only every other row."""
     window = Window()
     for boundary in range(parts):
         rng = np.random.default_rng(boundary)
@@ -232,7 +232,7 @@ def test_measures_by_segment_are_those_of_its_rows_alone() -> None:
 
 def test_an_arm_is_judged_on_the_customers_its_model_scored_with_the_error_of_its_rate() -> None:
     rng = np.random.default_rng(5)
-    # 200 customers, three labels each and all alike: a rate that is known as well as from 200 labels, not from 600.
+    # 200 customers with three equal labels each: as much evidence as 200 labels, not 600.
     names = [f"c{row // 3}" for row in range(600)]
     arms = np.array([["", "logistic", "adam"][row // 3 % 3] for row in range(600)])
     labels = np.repeat(rng.integers(0, 2, 200), 3).astype(np.uint8)
@@ -262,7 +262,7 @@ def test_an_empty_window_and_rows_without_customers_have_no_segments_and_no_inte
 def test_a_sampled_candidate_is_compared_with_the_champion_on_the_same_rows() -> None:
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 2, 900).astype(np.uint8)
-    probabilities = rng.random((4, 900)).astype(np.float32)  # champion, another that speaks for all, tree, served
+    probabilities = rng.random((4, 900)).astype(np.float32)  # champion, another that predicts all, tree, served
     probabilities[2, 300:] = np.nan
     probabilities[0, 100:150] = probabilities[1, 100:150] = np.nan
     probabilities[3, ::2] = np.nan

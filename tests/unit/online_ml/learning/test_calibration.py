@@ -1,4 +1,4 @@
-"""The calibration's line: found where it is known, cautious where it is not, never turning a ranking round."""
+"""The calibration's line: close to a known one, cautious with few labels, never inverting a ranking."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_with_few_labels_the_line_stays_near_the_identity() -> None:
 
 
 def test_labels_of_a_shared_horizon_weigh_as_one() -> None:
-    """A label a day over 30 days says no more than one label a day over a day, thirty times rarer."""
+    """Daily labels of a horizon of 30 days are no more evidence than monthly ones of a horizon of a day."""
     often, seldom = Calibration(horizon_days=30), Calibration(horizon_days=1)
     logits, labels = labelled(1, 1, rows=100)
     for _ in range(30):

@@ -1,4 +1,4 @@
-"""Requests for a champion take effect at their place in the topic, once, and whatever the timing or the crashes."""
+"""Champion requests take effect at their offset in the topic, once, whatever the timing or the crashes."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

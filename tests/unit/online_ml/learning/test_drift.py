@@ -1,4 +1,4 @@
-"""Drift is found where there is some and nowhere else; promises are kept where probabilities are calibrated."""
+"""Drift is detected only where there is some; expected metrics are realised if probabilities are calibrated."""
 
 import itertools
 
@@ -127,7 +127,7 @@ def test_labels_are_learned_more_often_for_a_while_after_the_error_rose() -> Non
     assert fallen is not None
     assert fallen.shift < 0
     assert better.pace("churn", fallen.found_at) == 1
-    # Unless asked for, nothing hurries.
+    # Unless configured, learning is not accelerated.
     assert DriftMonitor(7, {"churn": 3, "purchase": 2}).pace("churn", change.found_at) == 1
 
 

@@ -1,4 +1,4 @@
-"""The learner is a fold: what it becomes follows from the blocks alone, however they come."""
+"""The learner is a fold: its state follows from the blocks alone, in whatever order they arrive."""
 
 import os
 import random
@@ -103,7 +103,7 @@ def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, in
     Returns
     -------
     dict
-        By target, by customer and day of the snapshot: what each candidate had said when its label matured.
+        By target, by customer and day of the snapshot: each candidate's prediction when its label matured.
     """
     models = {target: candidates(target, horizon_days=world.horizon(target)) for target in TARGETS}
     lines = {target: [Calibration(horizon_days=world.horizon(target)) for _ in models[target]] for target in TARGETS}
@@ -136,7 +136,7 @@ def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, in
             for number in range(world.partitions):
                 inputs = design(world.features(number, day))
                 raw = np.array([model.logits(inputs) for model in models[target]])
-                if target not in learned_until:  # nothing learned yet, nothing said
+                if target not in learned_until:  # nothing learned yet, nothing predicted
                     raw[:] = np.nan
                 for row in range(world.rows):
                     mine = raw[:, row]
@@ -158,7 +158,7 @@ def test_predictions_judged_equal_a_slow_recomputation_by_hand(world: World, mix
         for judgement in step.judged:
             thorough = len(
                 candidates(judgement.target)
-            )  # the slow ones, whom these worlds ask of a sample, stand behind them
+            )  # the slow ones, which predict a sample in these worlds, follow them
             columns = judgement.part.probabilities[:thorough].T.tolist()
             for customer, day, predictions in zip(
                 judgement.customer_ids, judgement.snapshot_days.tolist(), columns, strict=True
@@ -271,7 +271,7 @@ def test_nothing_after_a_snapshot_changes_what_was_predicted_at_it() -> None:
     world, turn = World(days=12), FIRST_DAY + 7
     _, before = learned(world)
 
-    class Otherwise(World):
+    class OtherFuture(World):
         def features(self, partition: int, day: int) -> np.ndarray:
             return super().features(partition, day) * (3 if day > turn else 1)
 
@@ -279,7 +279,7 @@ def test_nothing_after_a_snapshot_changes_what_was_predicted_at_it() -> None:
             result = super().labels(target, partition, day)
             return 1 - result if day + self.horizon(target) > turn else result
 
-    _, after = learned(Otherwise(days=12))
+    _, after = learned(OtherFuture(days=12))
     compared = 0
     for item, other in zip(before, after, strict=True):
         for mine, theirs in zip(item.judged, other.judged, strict=True):

@@ -1,4 +1,4 @@
-"""The sample of labels that the slow candidates learn, and of customers that they speak of."""
+"""The sample of labels that the slow candidates learn, and of customers that they predict."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from online_ml.learning.sample import GENERATION, SPOKEN, Sample, TrainingBatch,
 
 
 class Remembering:
-    """A candidate that is nothing but what it has learned since it, or who it took over from, began."""
+    """A candidate whose state is the list of batches it has learned, its predecessor's included."""
 
     name, servable = "remembering", False
 
@@ -83,7 +83,7 @@ def test_a_candidate_is_replaced_by_a_successor_that_has_learned_a_generation(mo
         sampled.learn(batch(boundary, 40 if boundary % 2 else 30), left_out=0)
         sizes.append(len(candidate.elder))
         retained = [value for batch in sampled.batches for value in batch.inputs[:, 0].tolist()]
-        assert candidate.elder == retained  # what is kept is what the candidate is, no more and no less
+        assert candidate.elder == retained  # the retained batches determine the candidate exactly
     assert max(sizes) < 2 * (100 + 40)
     assert min(sizes[4:]) >= 100
 

@@ -1,4 +1,4 @@
-"""The design matrix: the same for learner and scorer, finite whatever comes."""
+"""The design matrix: the same for learner and scorer, finite for any input."""
 
 from itertools import pairwise
 

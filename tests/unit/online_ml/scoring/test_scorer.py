@@ -1,4 +1,4 @@
-"""From snapshot to score: the scorer says what the candidate says, and its reasons add up."""
+"""From snapshot to score: the scorer predicts what the candidate predicts, and its reasons add up."""
 
 import numpy as np
 import pytest

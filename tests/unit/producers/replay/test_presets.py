@@ -1,4 +1,4 @@
-"""The presets against the logs that they are for; skipped, and said so, where the logs are not there."""
+"""The presets against the logs that they are for; skipped with a reason where the logs are missing."""
 
 from typing import Any
 

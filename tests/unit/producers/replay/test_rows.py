@@ -1,4 +1,4 @@
-"""Rows of a log as events: stable ids, true duplicates kept, refusals with a reason."""
+"""Rows of a log as events: stable ids, true duplicates preserved, refusals with a reason."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Recorded logs in every format come out as the same columns."""
+"""Recorded logs in every format give the same columns."""
 
 import gzip
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The law of the simulated world: exact where it says exact, and shaped as it says."""
+"""The law of the simulated world: exact probabilities and documented shapes."""
 
 from dataclasses import replace
 
@@ -19,8 +19,8 @@ def customers() -> SimulatedCustomers:
     return draw_customers(np.random.default_rng(1), 400, first_number=0, day=TODAY, newcomers=False)
 
 
-def _lived(rng: np.random.Generator, customers: SimulatedCustomers, horizon: int, shifts: Shifts) -> Floats:
-    """Live the horizon once, day by day, without disappointments; 1 for those who did nothing."""
+def _simulated_silence(rng: np.random.Generator, customers: SimulatedCustomers, horizon: int, shifts: Shifts) -> Floats:
+    """Simulate the horizon once, day by day, without disappointments; 1 for customers without activity."""
     present = np.ones(len(customers), bool)
     silent = np.ones(len(customers), bool)
     fatigue, age = customers.fatigue.copy(), customers.visit_age.copy()
@@ -42,7 +42,7 @@ def test_the_probability_of_silence_is_that_of_living_the_horizon(
 ) -> None:
     few = customers.kept(np.arange(40))
     many = few.kept(np.repeat(np.arange(40), 4_000))
-    lived = _lived(np.random.default_rng(2), many, 14, shifts).reshape(40, 4_000).mean(axis=1)
+    lived = _simulated_silence(np.random.default_rng(2), many, 14, shifts).reshape(40, 4_000).mean(axis=1)
     silent, _ = hazard.silence(few, TODAY, 14, shifts, first_day=TODAY)
     error = np.sqrt(np.maximum(silent * (1 - silent), 1e-4) / 4_000)
     assert np.all(np.abs(lived - silent) < 4.5 * error)

@@ -51,7 +51,7 @@ def test_the_oracle_is_calibrated(oracle: Oracle) -> None:
     for number in range(10):
         mine = bins == number
         gap = abs(oracle.label[mine].mean() - oracle.probability[mine].mean())
-        # A customer stands in a bin for many days: the bins hold far fewer independent rows than rows.
+        # A customer stays in a bin for many days: the bins hold far fewer independent rows than rows.
         assert gap < 0.1
         error += mine.mean() * gap
     assert error < 0.015

@@ -126,7 +126,7 @@ def test_purchases_alone_carry_money(days: list[Day]) -> None:
 
 def test_a_visit_on_a_saturday_is_likelier_than_on_a_tuesday(days: list[Day]) -> None:
     by_weekday = Counter[int]()
-    for day in days[10:94]:  # twelve whole weeks
+    for day in days[10:94]:  # twelve full weeks
         by_weekday[(day.day + 3) % 7] += len(np.unique(day.events.row))
     assert by_weekday[5] > 1.12 * by_weekday[1]
 
@@ -145,7 +145,7 @@ def test_sessions_peak_in_the_evening_of_the_country(days: list[Day]) -> None:
 
 
 def test_customers_show_fatigue_before_they_leave(days: list[Day]) -> None:
-    """Their visits, purchases and complaints in the three weeks before they leave, against those who stay."""
+    """The visits, purchases and complaints of leavers in their last three weeks, against those who stay."""
     end = days[-1].customers
     left = dict(zip(end.number.tolist(), end.left.tolist(), strict=True))
     leavers = {number: day for number, day in left.items() if day > FIRST + 40}

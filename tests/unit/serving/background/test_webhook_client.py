@@ -18,7 +18,7 @@ from serving.background.webhook_client import NotDeliveredError, WebhookClient, 
 from tests.support.receiver import receiving
 from tests.support.teller import make_alert
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - nobody's
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - an example
 """The secret of the example in the specification of Standard Webhooks."""
 
 

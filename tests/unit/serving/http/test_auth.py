@@ -79,7 +79,9 @@ def test_nothing_stored_of_a_key_authenticates() -> None:
         assert refused(auth, wrong) == "wrong-key"
     other, _ = make_key("other", [Scope.READ])
     apply_record(api_keys, other.model_copy(update={"digest": record.digest}))
-    assert refused(auth, f"ebb_{other.id}_{secret}") == "wrong-key", "a digest copied to another record opens nothing"
+    assert refused(auth, f"ebb_{other.id}_{secret}") == "wrong-key", (
+        "a digest copied to another record authenticates nothing"
+    )
 
 
 def test_revoked_and_expired_keys_are_refused_at_once() -> None:
@@ -137,7 +139,7 @@ async def test_stream_is_notified_of_its_keys_revocation_and_expiry() -> None:
 
 def test_caller_with_many_wrong_keys_waits_and_one_with_a_right_key_does_not() -> None:
     auth = authenticator(api_keys="right")
-    # One comes back each second meanwhile.
+    # One is refilled each second meanwhile.
     kinds = [refused(auth, "wrong") for _ in range(2 * REFUSALS_A_MINUTE)]
     assert kinds[:REFUSALS_A_MINUTE] == ["wrong-key"] * REFUSALS_A_MINUTE
     assert kinds[-1] == "too-many-requests"
@@ -153,7 +155,7 @@ def test_requests_are_counted_by_key() -> None:
     assert caught.value.kind == "too-many-requests"
     assert 0 < int(caught.value.headers["Retry-After"]) <= 30
     auth.count_request(two)
-    assert authenticator().count_request(LOCAL_PRINCIPAL) == [], "this machine alone is not counted"
+    assert authenticator().count_request(LOCAL_PRINCIPAL) == [], "loopback is not rate limited"
 
 
 def test_quota_may_be_spent_at_once_and_refills_evenly() -> None:

@@ -1,4 +1,4 @@
-"""Erasures as a replica knows them from the topic."""
+"""Erasures as a replica reads them from the topic."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -98,7 +98,7 @@ def test_latest_erasure_of_a_customer_counts() -> None:
     assert erasure is not None
     assert erasure.request.erasure_id == "late"
     assert ledger.is_erased("c-1", AT + timedelta(hours=1))
-    assert not ledger.is_erased("c-1", AT + timedelta(days=2)), "what they do afterwards is theirs anew"
+    assert not ledger.is_erased("c-1", AT + timedelta(days=2)), "later activity is new data"
     assert not ledger.is_erased("c-2", AT)
 
 

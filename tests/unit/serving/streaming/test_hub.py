@@ -1,4 +1,4 @@
-"""The hub numbers and remembers; a queue is bounded and keeps what matters."""
+"""The hub numbers and buffers messages; a queue is bounded and keeps alerts and latest scores."""
 
 import asyncio
 import json

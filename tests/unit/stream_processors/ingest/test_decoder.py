@@ -1,4 +1,4 @@
-"""Validation of activity records: what is refused, why, and that the rest goes on."""
+"""Validation of activity records: what is refused, why, and that the rest is accepted."""
 
 from dataclasses import replace
 

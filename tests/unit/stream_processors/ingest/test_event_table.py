@@ -1,4 +1,4 @@
-"""Reading events at once gives what reading them one by one gives, and never accepts what that refuses."""
+"""Decoding events in a batch gives what decoding them one by one gives, and never accepts what that refuses."""
 
 import json
 from datetime import UTC, datetime

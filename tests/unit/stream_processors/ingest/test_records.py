@@ -63,7 +63,7 @@ def test_records_are_what_a_client_reads(steps: list[Record], codec: int, append
     assert list(records) == by_the_client(raw)
     assert records.counts == [len(steps)] == [len(batch)]
     for begin, size in zip(*records.values, strict=True):
-        assert size < 0 or records.text[begin + size] == 0, "a zero stands behind each value"
+        assert size < 0 or records.text[begin + size] == 0, "a zero byte follows each value"
     assert not records.text[-PADDING:].any()
 
 
@@ -93,7 +93,7 @@ def test_batches_follow_one_another_and_only_requested_records_are_returned(
 
 
 def _raw(batch: RecordBatch) -> bytes:
-    """Return the whole of the batch that a part was cut of."""
+    """Return the full batch that a part was cut from."""
     return bytes(batch.body.obj)
 
 

@@ -1,4 +1,4 @@
-"""Compiled functions: what they refuse, and that what is kept of them is never out of date."""
+"""Compiled functions: what they refuse, and that their cache is never out of date."""
 
 import ctypes
 import os
@@ -19,10 +19,10 @@ from helping import answer
 from stream_processors.native.compile import native
 
 @native(np.int64, None)
-def told(numbers, count):
+def scaled_last(numbers, count):
     return answer(numbers[count - 1])
 
-print(told(np.array([1, 2, 3]), 3))
+print(scaled_last(np.array([1, 2, 3]), 3))
 """
 HELPER = """
 from stream_processors.native.compile import native_helper

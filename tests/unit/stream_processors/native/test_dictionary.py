@@ -1,4 +1,4 @@
-"""Texts as numbers of the different ones among them: what they say stays the same."""
+"""Dictionary encoding of strings: the decoded values stay the same."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A split takes the share it is given, the same customers for good, and nobody because of anything else about them."""
+"""A split assigns its share of customers, permanently and independently of everything but their id."""
 
 import zlib
 from typing import Literal

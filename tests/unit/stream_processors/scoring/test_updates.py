@@ -72,7 +72,7 @@ class Partition:
 
 
 def checked(update: ScoreUpdates, columns: dict[str, Any]) -> ScoreUpdates:
-    """Return what is update; rows for ClickHouse must say the same."""
+    """Return the updates; rows for ClickHouse must agree with them."""
     messages = [orjson.loads(body) for body in update.bodies]
     rows = pa.table(columns, schema=SCHEMAS["scores"]).to_pylist() if messages else []
     for message, row in zip(messages, rows, strict=True):
@@ -125,8 +125,8 @@ def test_flapping_alerts_once_within_the_cooldown_but_an_escalation_alerts_again
     assert board.update(0.7, DAY + 0.1).alerts
     assert not board.update(0.4, DAY + 0.2).alerts
     assert not board.update(0.7, DAY + 0.3).alerts
-    assert board.update(0.9, DAY + 0.4).alerts, "critical is news"
-    assert board.update(0.1, DAY + 2).alerts, "the danger is over, and the cool-down too"
+    assert board.update(0.9, DAY + 0.4).alerts, "critical is an escalation"
+    assert board.update(0.1, DAY + 2).alerts, "risk has fallen and the cooldown is over"
 
 
 def test_a_move_among_the_lower_bands_raises_no_alert() -> None:
@@ -215,7 +215,7 @@ def test_partitions_scored_together_publish_what_they_publish_separately() -> No
 
 
 class Varied:
-    """Champions whose word depends on the customer."""
+    """Champions whose score depends on the customer."""
 
     churn = cold_start("churn", Settings())
     purchase = cold_start("purchase", Settings())

@@ -1,4 +1,4 @@
-"""Ids are kept by row and found again, whatever they look like and whoever was forgotten; they take little memory."""
+"""Ids are stored by row and found, whatever their bytes and whichever were erased; they take little memory."""
 
 import numpy as np
 import pyarrow as pa

@@ -118,7 +118,7 @@ def test_order_within_the_lateness_changes_nothing(data: st.DataObject) -> None:
         Event(event.customer, event.at, event.kind, event.amount, event.discount, f"n{number}")
         for number, event in enumerate(events)
     ]
-    # Each event is held back by less than the lateness: sorting by (time + delay) gives such an order.
+    # Each event is delayed by less than the lateness: sorting by (time + delay) gives such an order.
     delays = data.draw(st.lists(st.integers(0, HOUR_MS), min_size=len(named), max_size=len(named)))
     shuffled = [
         event
@@ -166,7 +166,7 @@ def test_an_event_after_a_year_of_silence_is_counted_in_a_clean_window() -> None
     assert vector[INDEX["events_30d"]] == 1
     assert vector[INDEX["purchases_30d"]] == 0
     assert vector[INDEX["spend_total"]] == 5.0
-    # Boundaries are crossed while somebody is in the look-back or a label is pending, and again from the new event on.
+    # Boundaries are closed while a customer is in the look-back or a label is pending, and again from the new event on.
     assert len(boundaries) < 100
 
 
@@ -202,7 +202,7 @@ def test_a_label_looks_at_the_days_of_its_horizon_and_at_no_other(day: int, labe
 
 
 def test_a_day_does_not_see_events_one_bitmap_length_before() -> None:
-    # Day 128 takes over the bit of day 0; the snapshot of boundary 120 looks at the days 120 to 133.
+    # Day 128 reuses the bit of day 0; the snapshot of boundary 120 covers the days 120 to 133.
     ticks = [Tick(day * DAY_MS) for day in range(1, 140)]
     _, boundaries, _, _ = run([Event("a", HOUR_MS), *ticks[:114], Event("a", 115 * DAY_MS), *ticks[115:]])
     labels = {
