@@ -48,8 +48,8 @@ def raw() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def services(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    entry: dict[str, dict[str, Any]] = _interpolated(raw, SECRETS)["services"]
-    return entry
+    interpolated: dict[str, dict[str, Any]] = _interpolated(raw, SECRETS)["services"]
+    return interpolated
 
 
 def _environment(service: dict[str, Any]) -> dict[str, str]:

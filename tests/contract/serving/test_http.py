@@ -74,8 +74,8 @@ async def test_score_is_answered_with_the_bytes_of_the_topic(app: FastAPI, clien
 
 async def test_staleness_is_the_age_of_the_returned_score(app: FastAPI, client: httpx.AsyncClient) -> None:
     add_scores(app, make_score("c-1", scored_at=datetime.now(UTC) - timedelta(minutes=5)))
-    body = CurrentScore.model_validate_json((await client.get("/v1/customers/c-1/score")).content)
-    assert 300 <= body.staleness_seconds < 360
+    score = CurrentScore.model_validate_json((await client.get("/v1/customers/c-1/score")).content)
+    assert 300 <= score.staleness_seconds < 360
 
 
 async def test_score_that_the_caller_has_is_not_sent_again_until_it_changes(
@@ -145,8 +145,8 @@ async def test_lists_come_as_csv_by_accept_or_by_path_whole_and_harmless(
         rows = list(csv.DictReader(io.StringIO(response.text, newline="")))
         assert len(rows) == 1_208
         assert (rows[0]["customer_id"], rows[0]["churn"], rows[0]["previous"]) == ("first", "0.9", "")
-        body = {row["customer_id"] for row in rows}
-        assert body == {"first", *names, *(f"'{name}" for name in wild if not name.startswith("a")), 'a,"b"\n=c'}
+        listed = {row["customer_id"] for row in rows}
+        assert listed == {"first", *names, *(f"'{name}" for name in wild if not name.startswith("a")), 'a,"b"\n=c'}
         assert {row["trend_7d"] for row in rows} == {"-0.25", ""}, "numbers remain numbers"
         assert rows[0]["reasons"].startswith("No activity")
     context: Context = app.state.context
@@ -180,9 +180,9 @@ async def test_prediction_follows_the_features_and_lists_those_left_out(client: 
     assert far.reasons[0].feature in {"recency", "rhythm"}
     assert far.models["churn"].version == 0, "the cold start, before the first champion"
     assert set(far.left_out) == set(NAMES) - {"tenure_days", "active_days_total", "active_hl14", "recency_days"}
-    requested = {"features": {"recency_days": 1, "tenure_days": 9}, "target": "purchase"}
-    body = Predicted.model_validate_json((await client.post("/v1/predict", json=requested)).content)
-    assert all("chance of a purchase" in reason.text for reason in body.reasons)
+    query = {"features": {"recency_days": 1, "tenure_days": 9}, "target": "purchase"}
+    prediction = Predicted.model_validate_json((await client.post("/v1/predict", json=query)).content)
+    assert all("chance of a purchase" in reason.text for reason in prediction.reasons)
 
 
 @pytest.mark.parametrize("customer", ["a b", "ü/1", "%", "..", "x?y", "at-risk"])
@@ -367,8 +367,8 @@ async def test_page_loads_its_own_files_under_a_strict_policy(client: httpx.Asyn
 
 def test_no_file_of_the_page_names_another_host() -> None:
     for path in PAGE.iterdir():
-        results = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"')]*", path.read_text()))
-        assert {result for result in results if "www.w3.org" not in result} == set(), path.name
+        urls = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"')]*", path.read_text()))
+        assert {url for url in urls if "www.w3.org" not in url} == set(), path.name
 
 
 def test_page_builds_no_markup_from_text() -> None:

@@ -202,10 +202,10 @@ def test_nulls_in_dictionary_columns_are_refused_where_a_string_is_required(stor
 def test_the_tables_that_take_most_rows_are_merged_rarely(database: Settings) -> None:
     client = connect(database)
     sql = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()"
-    rows = {name for name, engine in client.query(sql).result_rows if "merge_selector_base = 1" in engine}
+    tables = {name for name, engine in client.query(sql).result_rows if "merge_selector_base = 1" in engine}
     statistics = client.command("SELECT value FROM system.merge_tree_settings WHERE name = 'auto_statistics_types'")
     client.close()
-    assert rows == {"events", "features", "scores"}
+    assert tables == {"events", "features", "scores"}
     assert not statistics
 
 

@@ -51,13 +51,13 @@ class Collector:
         self.task = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
-        async for collector in self.stream:
-            if isinstance(collector, Alert):
-                self.alerts.append(collector.alert_id)
-            elif isinstance(collector, Score):
-                self.scores.append(collector.churn)
+        async for received in self.stream:
+            if isinstance(received, Alert):
+                self.alerts.append(received.alert_id)
+            elif isinstance(received, Score):
+                self.scores.append(received.churn)
             else:
-                self.gaps.append(collector)
+                self.gaps.append(received)
 
     async def stop(self) -> None:
         self.task.cancel()

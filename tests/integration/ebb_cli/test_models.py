@@ -88,7 +88,7 @@ def test_models_are_listed_shown_exported_held_and_released(
     assert len(listed) == 1 + 2 * per_target
     output = ebb("show", "churn.recency")
     assert "horizon days" in output
-    versions = [int(result) for result in re.findall(r"^ +(\d+) +challenger", output, re.MULTILINE)]
+    versions = [int(version) for version in re.findall(r"^ +(\d+) +challenger", output, re.MULTILINE)]
     file = tmp_path / "model.json"
     assert "Written to" in ebb("export", "churn.recency", "--output", str(file))
     exported = ModelSnapshot.decode(file.read_bytes())
@@ -105,9 +105,9 @@ def test_models_are_listed_shown_exported_held_and_released(
     back = ebb("rollback", "churn")
     assert "recency serves churn" in back
     assert "The rule decides again; logistic serves churn" in ebb("release", "churn")
-    captured = ebb("history", "churn")
-    assert "a broken input" in captured
-    assert captured.count("request to hold") == 3
+    history = ebb("history", "churn")
+    assert "a broken input" in history
+    assert history.count("request to hold") == 3
 
     card = ebb("card", "churn.logistic")
     for section in ("What it predicts", "How well it does", "For whom", "Expected and realised", "Limits"):

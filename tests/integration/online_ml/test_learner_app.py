@@ -76,8 +76,8 @@ def wait_until(met: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def trained_until(settings: Settings) -> int:
-    result = models(settings)
-    return result["churn.logistic"].trained_until if "churn.logistic" in result else 0
+    published_models = models(settings)
+    return published_models["churn.logistic"].trained_until if "churn.logistic" in published_models else 0
 
 
 def rows(settings: Settings, query: str) -> list[tuple[object, ...]]:
@@ -103,7 +103,7 @@ def kill(running: Supervisor) -> None:
 
 def expected_outcomes(learned: Learner, world: World, learner_settings: Settings) -> set[tuple[object, ...]]:
     """Recompute from the world alone which rows `outcomes` must hold."""
-    result: set[tuple[object, ...]] = set()
+    outcomes: set[tuple[object, ...]] = set()
     last = FIRST_DAY + world.days
     for target, item in learned.targets.items():
         slow = {candidate.name for candidate in item.sample.candidates}
@@ -117,8 +117,8 @@ def expected_outcomes(learned: Learner, world: World, learner_settings: Settings
                     predictors = item.names if day >= FIRST_DAY + world.horizon(target) else [SERVED]
                     names = predictors if row % 2 else [name for name in predictors if name != SERVED]
                     names = [name for name in names if name not in slow or row in sampled[number]]
-                    result |= {(target, f"c{number}-{row}", day, name, label) for name in names}
-    return result
+                    outcomes |= {(target, f"c{number}-{row}", day, name, label) for name in names}
+    return outcomes
 
 
 def test_a_learner_killed_at_any_time_ends_as_an_uninterrupted_one(
@@ -203,6 +203,8 @@ def blocks(world: World) -> int:
 def committed(settings: Settings) -> dict[int, int]:
     group = settings.group("learner")
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-    draw_sample = ConsumerGroupTopicPartitions(group, [TopicPartition(settings.topics.examples, n) for n in range(4)])
-    result = admin.list_consumer_group_offsets([draw_sample])[group].result(timeout=60)
-    return {learner_settings.partition: learner_settings.offset for learner_settings in result.topic_partitions}
+    group_partitions = ConsumerGroupTopicPartitions(
+        group, [TopicPartition(settings.topics.examples, n) for n in range(4)]
+    )
+    committed_offsets = admin.list_consumer_group_offsets([group_partitions])[group].result(timeout=60)
+    return {offset.partition: offset.offset for offset in committed_offsets.topic_partitions}

@@ -57,12 +57,12 @@ def test_a_tick_reaches_every_partition_behind_the_events_sent_before_it(space: 
         for number in range(500):
             producer.send(f"c{number}", b"after")
     for messages in _read(space).values():
-        (partitioner,) = [index for index, message in enumerate(messages) if message.headers()]
-        assert messages[partitioner].headers() == [(TICK_HEADER, b"259200")]
-        assert messages[partitioner].key() is None
-        assert not messages[partitioner].value()
-        assert {message.value() for message in messages[:partitioner]} == {b"before"}
-        assert {message.value() for message in messages[partitioner + 1 :]} == {b"after"}
+        (index,) = [index for index, message in enumerate(messages) if message.headers()]
+        assert messages[index].headers() == [(TICK_HEADER, b"259200")]
+        assert messages[index].key() is None
+        assert not messages[index].value()
+        assert {message.value() for message in messages[:index]} == {b"before"}
+        assert {message.value() for message in messages[index + 1 :]} == {b"after"}
     assert len(_read(space)) == space.partitions
 
 

@@ -147,7 +147,7 @@ def test_history_then_live_events_then_a_restart_without_duplicates(compressed: 
     assert all(at <= seen + 45 for _, at, seen in events)
     boundaries = [float(day * DAY) for day in range(first_day, int(until // DAY) + 1)]
     assert set(ticks) == set(range(compressed.partitions))
-    assert all(sorted(set(result)) == boundaries for result in ticks.values())
+    assert all(sorted(set(days)) == boundaries for days in ticks.values())
 
     table, horizon, lookback = read_truth(truth_folder(compressed))
     assert (horizon, lookback) == (compressed.horizon_days, compressed.lookback_days)

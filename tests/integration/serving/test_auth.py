@@ -291,8 +291,8 @@ def test_calls_as_sdks_send_them_arrive_as_events_that_workers_accept(api: Api, 
         call(messageId="sdk-7", userId=None),
         call(messageId="sdk-8", timestamp="2026-03-01T10:00:00"),
     ]
-    for request in sent[:6]:
-        request["timestamp"] = (ahead - timedelta(minutes=5)).isoformat()
+    for payload in sent[:6]:
+        payload["timestamp"] = (ahead - timedelta(minutes=5)).isoformat()
     body = {
         "batch": sent,
         "sentAt": ahead.isoformat(),

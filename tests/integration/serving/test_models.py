@@ -165,9 +165,9 @@ def api(stack: Settings) -> Iterator[Api]:
 
 def test_model_is_returned_with_its_metrics_over_time(api: Api) -> None:
     assert api.get("/v1/models/churn.logistic").json()["version"] == 5
-    response = Metrics.model_validate_json(api.get("/v1/models/churn.logistic/metrics", days=2, window="day").content)
-    assert [(day.day.day, day.labels) for day in response.days] == [(2, 20), (3, 30)]
-    assert response.days[1].metrics == pytest.approx({"roc_auc": 0.83, "ece": 0.02})
+    metrics = Metrics.model_validate_json(api.get("/v1/models/churn.logistic/metrics", days=2, window="day").content)
+    assert [(day.day.day, day.labels) for day in metrics.days] == [(2, 20), (3, 30)]
+    assert metrics.days[1].metrics == pytest.approx({"roc_auc": 0.83, "ece": 0.02})
     whole = Metrics.model_validate_json(api.get("/v1/models/churn.logistic/metrics").content)
     assert whole.window == "rolling"
     assert whole.days[0].metrics == {"roc_auc": 0.8 + 1 / 100, "ece": None}
@@ -206,8 +206,8 @@ def test_card_contains_what_was_measured(api: Api) -> None:
 
 
 def test_drift_and_promotions_are_returned(api: Api) -> None:
-    scored = ModelDrift.model_validate_json(api.get("/v1/drift").content).drift
-    assert [(drift.kind, drift.name, drift.value) for drift in scored] == [
+    drift_rows = ModelDrift.model_validate_json(api.get("/v1/drift").content).drift
+    assert [(drift.kind, drift.name, drift.value) for drift in drift_rows] == [
         ("score", "churn", 0.1),
         ("feature", "recency_days", 0.4),
     ]

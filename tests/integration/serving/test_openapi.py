@@ -65,11 +65,11 @@ PATH_PARAMETERS = {"customer_id": "c-1042", "alert_id": "c-1042:critical:2025-03
 
 def example(content: dict[str, Any]) -> Any:
     """Return the example of a body, its own or that of its schema; None if it has none."""
-    actual = content.get("application/json", {})
-    schema = actual.get("schema", {})
+    media_type = content.get("application/json", {})
+    schema = media_type.get("schema", {})
     if reference := schema.get("$ref"):
         schema = DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]]
-    return actual.get("example", schema.get("example"))
+    return media_type.get("example", schema.get("example"))
 
 
 EXAMPLES = [

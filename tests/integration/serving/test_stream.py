@@ -304,7 +304,7 @@ def stalled_client(api: Api) -> socket.socket:
 
 
 def test_server_sent_events_carry_the_same_messages_and_resume_by_their_id(api: Api) -> None:
-    def read(headers: dict[str, str], criteria: int) -> list[tuple[str, str, dict[str, Any]]]:
+    def read(headers: dict[str, str], count: int) -> list[tuple[str, str, dict[str, Any]]]:
         events: list[tuple[str, str, dict[str, Any]]] = []
         fields: dict[str, str] = {}
         query = {"topics": "alerts", "customer": "sse-1"}
@@ -322,7 +322,7 @@ def test_server_sent_events_carry_the_same_messages_and_resume_by_their_id(api: 
                             api.teller.alert(make_alert("sse-1", alert_id=f"sse-{number}"))
                         api.teller.flush()
                 fields = {}
-                if len(events) == criteria:
+                if len(events) == count:
                     break
         return events
 

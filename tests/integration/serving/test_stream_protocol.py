@@ -32,8 +32,8 @@ def api(stack: Settings) -> Iterator[Api]:
         yield running
 
 
-def send(listener: Listener, **message: Any) -> None:
-    listener.socket.send(json.dumps(message))
+def send(listener: Listener, **fields: Any) -> None:
+    listener.socket.send(json.dumps(fields))
 
 
 def test_messages_name_the_subscriptions_that_they_are_of(api: Api) -> None:

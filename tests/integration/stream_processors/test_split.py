@@ -44,9 +44,9 @@ def settings(space: Settings) -> Settings:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
-    rows = connect(settings)
-    yield rows
-    rows.close()
+    client = connect(settings)
+    yield client
+    client.close()
 
 
 class Shop:
@@ -73,11 +73,11 @@ class Shop:
             self.now += 1
             self.source.event(name, self.now)
         self.source.flush()
-        rows = {}
+        last_models = {}
         for message in read_to_end(self.settings, self.settings.topics.scores, range(self.settings.partitions)):
             score = Score.model_validate_json(message.value() or b"")
-            rows[score.customer_id] = score.model.name
-        return rows
+            last_models[score.customer_id] = score.model.name
+        return last_models
 
     def learned(self) -> int:
         """Return the day until which what serves has learned; 0 before there is such."""

@@ -38,17 +38,17 @@ def settings(space: Settings) -> Settings:
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
     """ClickHouse, in the database of the test."""
-    rows = connect(settings)
-    yield rows
-    rows.close()
+    client = connect(settings)
+    yield client
+    client.close()
 
 
 def latest_scores(settings: Settings) -> dict[str, Score]:
-    rows = {}
+    scores = {}
     for message in read_to_end(settings, settings.topics.scores, range(settings.partitions)):
         score = Score.model_validate_json(message.value() or b"")
-        rows[score.customer_id] = score
-    return rows
+        scores[score.customer_id] = score
+    return scores
 
 
 def pairs(rows: Sequence[Sequence[Any]]) -> dict[Any, Any]:

@@ -20,8 +20,8 @@ SCRAPED = {"job", "instance", "le"}
 
 def _expressions(prometheus_queries: list[Any], rules: list[dict[str, Any]]) -> dict[str, str]:
     """Every expression, by where it is used."""
-    result = {str(query): query.text for query in prometheus_queries}
-    return result | {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules}
+    expressions = {str(query): query.text for query in prometheus_queries}
+    return expressions | {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules}
 
 
 def _runnable(expression: str) -> str:

@@ -39,8 +39,8 @@ def test_no_values_have_no_percentile() -> None:
 
 
 def test_waits_are_matched_by_key_in_order_of_sending() -> None:
-    measured, missing = waits({"b": 2.0, "a": 1.0}, {"a": 1.25, "b": 2.5, "other": 3.0})
-    assert measured == [250.0, 500.0]
+    matched, missing = waits({"b": 2.0, "a": 1.0}, {"a": 1.25, "b": 2.5, "other": 3.0})
+    assert matched == [250.0, 500.0]
     assert missing == []
 
 

@@ -40,7 +40,7 @@ def record(
 @st.composite
 def logs(draw: st.DrawFn) -> Records:
     """Events of a few customers over years, some sent again, some an hour late."""
-    records_: Records = []
+    drawn: Records = []
     at = 0.0
     for number in range(draw(st.integers(1, 60))):
         at += draw(st.sampled_from([0.0, 60.0, 3_600.0, DAY, 3.0 * DAY, 31.0 * DAY, 70.0 * DAY]))
@@ -49,17 +49,17 @@ def logs(draw: st.DrawFn) -> Records:
         amount = draw(st.sampled_from([0.01, 19.99, 1_000.0])) if kind == "purchase" else None
         discount = draw(st.sampled_from([None, 0.0, 0.5])) if kind == "purchase" else None
         customer = draw(st.sampled_from(["c1", "c2"]))
-        records_ += record(number, max(at - back, 0), customer=customer, kind=kind, amount=amount, discount=discount)
+        drawn += record(number, max(at - back, 0), customer=customer, kind=kind, amount=amount, discount=discount)
         if draw(st.booleans()):
-            records_.append(records_[draw(st.integers(0, len(records_) - 1))])
-    return records_
+            drawn.append(drawn[draw(st.integers(0, len(drawn) - 1))])
+    return drawn
 
 
 def decode_results(messages: dict[str, bytes]) -> dict[str, judge.Described]:
     """Read messages as a consumer of the results topic does."""
-    records_ = {key: read_message(body) for key, body in messages.items()}
-    assert all(key == message.customer_id for key, message in records_.items())
-    return {key: (message.features, message.score) for key, message in records_.items()}
+    results = {key: read_message(body) for key, body in messages.items()}
+    assert all(key == message.customer_id for key, message in results.items())
+    return {key: (message.features, message.score) for key, message in results.items()}
 
 
 def in_quix(records: Records, size: int) -> dict[str, judge.Described]:
@@ -146,11 +146,11 @@ def named(records: Records) -> dict[str, float]:
 
 def test_windows_exclude_events_before_their_days() -> None:
     records = record(1, 0, kind="purchase", amount=5.0) + record(2, 20.0 * DAY) + record(3, 31.0 * DAY)
-    records_ = named(records)
-    assert (records_["events_30d"], records_["events_7d"], records_["events_1d"]) == (2, 1, 1)
-    assert (records_["purchases_30d"], records_["spend_30d"], records_["spend_total"]) == (0, 0, 5)
-    assert (records_["active_days_total"], records_["active_days_60"], records_["active_days_30"]) == (3, 3, 2)
-    assert (records_["purchase_days_60"], named(records + record(4, 61.0 * DAY))["purchase_days_60"]) == (1, 0)
+    features = named(records)
+    assert (features["events_30d"], features["events_7d"], features["events_1d"]) == (2, 1, 1)
+    assert (features["purchases_30d"], features["spend_30d"], features["spend_total"]) == (0, 0, 5)
+    assert (features["active_days_total"], features["active_days_60"], features["active_days_30"]) == (3, 3, 2)
+    assert (features["purchase_days_60"], named(records + record(4, 61.0 * DAY))["purchase_days_60"]) == (1, 0)
 
 
 def test_an_event_of_yesterday_counts_on_its_own_day() -> None:

@@ -162,8 +162,8 @@ def test_the_status_line_shows_what_is_known_and_no_more() -> None:
         "labels": {"matured": 7890},
         "accuracy": {"lines": [{"role": "baseline", "latest": 0.6}, {"role": "champion", "latest": 0.8125}]},
     }
-    captured = line(full)
-    assert "12 critical, 34 high · 1,234 events/s, lag 56 · 7,890 labels matured · AUC 0.812" in captured
+    text = line(full)
+    assert "12 critical, 34 high · 1,234 events/s, lag 56 · 7,890 labels matured · AUC 0.812" in text
 
 
 def test_no_accuracy_is_shown_before_there_is_a_champion_with_labels() -> None:

@@ -89,11 +89,11 @@ def test_the_same_log_gives_the_same_models_bit_for_bit(straight: Stream) -> Non
 
 def test_where_customers_differ_the_model_learns_it_and_is_calibrated(straight: Stream) -> None:
     judged = after(straight.judged, 2_000)
-    predicted, labels = pooled(judged, "logistic")
-    area = roc_auc(predicted, labels)
+    probabilities, labels = pooled(judged, "logistic")
+    area = roc_auc(probabilities, labels)
     assert area is not None
     assert area > 0.8
-    assert ece(predicted, labels) < 0.06
+    assert ece(probabilities, labels) < 0.06
 
 
 @pytest.mark.parametrize("world", [(alike, None), (differing, 5)], ids=["memoryless", "labels shuffled"])

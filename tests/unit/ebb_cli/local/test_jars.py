@@ -86,7 +86,7 @@ def test_a_damaged_jar_is_fetched_again(tmp_path: Path, repository: list[str]) -
     repository.clear()
     classpath(tmp_path / "lib", jars=JARS)
     assert paths[0].read_bytes() == b"first jar"
-    assert not any("two" in requests for requests in repository)
+    assert not any("two" in path for path in repository)
 
 
 def test_a_jar_that_is_not_the_pinned_one_is_refused_and_not_kept(tmp_path: Path, repository: list[str]) -> None:

@@ -216,9 +216,9 @@ def test_rolling_measures_come_with_an_interval_that_holds_them() -> None:
 def test_measures_by_segment_are_those_of_its_rows_alone() -> None:
     window = filled()
     result = Validator("churn", POLICY, seed=7).by_segment(window, ["logistic", "served"], {"logistic", "served"})
-    all_context = window.about()
-    assert all_context is not None
-    german = all_context.countries == "DE"
+    context = window.about()
+    assert context is not None
+    german = context.countries == "DE"
     one = next(
         segment
         for segment in result
@@ -239,8 +239,8 @@ def test_an_arm_is_judged_on_the_customers_its_model_scored_with_the_error_of_it
     probabilities = rng.random((2, 600)).astype(np.float32)
     window = Window()
     window.add(MaturedPredictions(1, labels, probabilities[:1], probabilities, about(600, customers=names, arms=arms)))
-    segments_ = Validator("churn", POLICY, seed=7).by_segment(window, ["x", "served"], {"served"})
-    result = {segment.name: segment for segment in segments_ if segment.kind == "arm"}
+    measured = Validator("churn", POLICY, seed=7).by_segment(window, ["x", "served"], {"served"})
+    result = {segment.name: segment for segment in measured if segment.kind == "arm"}
     assert {name: segment.labels for name, segment in result.items()} == {"adam": 198, "logistic": 201}
     one, rows = result["adam"].measures, arms == "adam"
     rate = labels[rows].mean()

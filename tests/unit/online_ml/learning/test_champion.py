@@ -62,10 +62,10 @@ def test_a_clearly_better_challenger_is_promoted_and_demoted_by_the_same_rule() 
 
 
 def test_a_challenger_that_is_better_by_chance_is_not_promoted() -> None:
-    recent = [
+    choices = [
         choose("logistic", CANDIDATES, spread(seed, 600, {"logistic": 0.95, "recency": 1.0})) for seed in range(20)
     ]
-    assert recent.count("logistic") >= 19
+    assert choices.count("logistic") >= 19
 
 
 def test_a_baseline_that_cannot_serve_is_never_champion() -> None:
@@ -128,9 +128,9 @@ def test_a_tree_is_never_promoted_however_good_on_its_sample() -> None:
     filled = Window()
     for boundary in range(10):
         labels = rng.integers(0, 2, 900).astype(np.uint8)
-        logits_by_name = np.full((len(every) + 1, 900), 0.5, np.float32)
-        logits_by_name[len(CANDIDATES) : len(every)] = np.where(labels, 0.99, 0.01)
-        logits_by_name[len(CANDIDATES) : len(every), 200:] = np.nan
-        filled.add(MaturedPredictions(boundary, labels, logits_by_name[:-1], logits_by_name))
+        probabilities = np.full((len(every) + 1, 900), 0.5, np.float32)
+        probabilities[len(CANDIDATES) : len(every)] = np.where(labels, 0.99, 0.01)
+        probabilities[len(CANDIDATES) : len(every), 200:] = np.nan
+        filled.add(MaturedPredictions(boundary, labels, probabilities[:-1], probabilities))
     assert choose(None, every, filled) == "logistic"
     assert choose("logistic", every, filled) == "logistic"

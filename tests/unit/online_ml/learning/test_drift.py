@@ -22,12 +22,12 @@ from tests.support.examples import FIRST_DAY, World
 
 def profile(days: int, *, moved_from: int = 10**9, rows: int = 3_000) -> Profile:
     """Return a profile of two quantities, of which the second moves by a spread from a day on."""
-    result = Profile(2)
+    built = Profile(2)
     for day in range(days):
         values = np.random.default_rng(day).normal(size=(rows, 2))
         values[:, 1] += day >= moved_from
-        result.add(values)
-    return result
+        built.add(values)
+    return built
 
 
 def test_an_index_is_reported_when_there_is_a_reference() -> None:
@@ -81,12 +81,12 @@ def matured(boundary: int, sharp: float, *, customers: int = 600) -> MaturedPred
 
 
 def test_a_rise_of_the_error_is_found_within_days_and_dated() -> None:
-    errors, result = Errors(), {}
+    errors, changes = Errors(), {}
     for boundary in range(60):
         change = errors.add(matured(boundary, 1.0 if boundary < 40 else 0.4), 0, 3, 7)
         if change is not None:
-            result[boundary] = change
-    [(at, change)] = result.items()
+            changes[boundary] = change
+    [(at, change)] = changes.items()
     assert 40 <= at < 50
     assert abs(change.since - 40) <= 2
     assert change.shift > 0.05

@@ -153,21 +153,21 @@ def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, in
 def test_predictions_judged_equal_a_slow_recomputation_by_hand(world: World, mixing: int) -> None:
     _, steps = learned(world, mixing)
     expected = recomputed(world, configured(world))
-    result: dict[str, dict[tuple[str, int], list[float]]] = {target: {} for target in TARGETS}
+    judged_predictions: dict[str, dict[tuple[str, int], list[float]]] = {target: {} for target in TARGETS}
     for step in steps:
         for judgement in step.judged:
             thorough = len(
                 candidates(judgement.target)
             )  # the slow ones, which predict a sample in these worlds, follow them
             columns = judgement.part.probabilities[:thorough].T.tolist()
-            for customer, day, predictions in zip(
+            for customer, day, predicted in zip(
                 judgement.customer_ids, judgement.snapshot_days.tolist(), columns, strict=True
             ):
-                result[judgement.target][customer, day] = predictions
+                judged_predictions[judgement.target][customer, day] = predicted
     for target in TARGETS:
-        assert result[target].keys() == expected[target].keys()
-        for key, predictions in expected[target].items():
-            assert result[target][key] == pytest.approx(predictions, abs=1e-5, nan_ok=True)
+        assert judged_predictions[target].keys() == expected[target].keys()
+        for key, predicted in expected[target].items():
+            assert judged_predictions[target][key] == pytest.approx(predicted, abs=1e-5, nan_ok=True)
 
 
 @THOROUGH
@@ -276,8 +276,8 @@ def test_nothing_after_a_snapshot_changes_what_was_predicted_at_it() -> None:
             return super().features(partition, day) * (3 if day > turn else 1)
 
         def labels(self, target: str, partition: int, day: int) -> np.ndarray:
-            result = super().labels(target, partition, day)
-            return 1 - result if day + self.horizon(target) > turn else result
+            labels = super().labels(target, partition, day)
+            return 1 - labels if day + self.horizon(target) > turn else labels
 
     _, after = learned(OtherFuture(days=12))
     compared = 0
@@ -348,8 +348,8 @@ def test_a_withdrawn_customer_is_neither_judged_nor_learned() -> None:
 
     learner = Learner(configured(world))
     steps = run(learner, enumerate(erased()))
-    described = {customer for step in steps for judgement in step.judged for customer in judgement.customer_ids}
-    assert described == {f"c0-{row}" for row in range(10) if row != 3}
+    judged = {customer for step in steps for judgement in step.judged for customer in judgement.customer_ids}
+    assert judged == {f"c0-{row}" for row in range(10) if row != 3}
     assert learner.targets["churn"].examples == 9 * (5 - world.churn_horizon)
 
 

@@ -102,7 +102,7 @@ def test_a_candidate_retrained_from_its_batches_is_the_same_wherever_it_is_cut(
         elif boundary > until:
             again.learn(batch(boundary, 33), left_out=5)
     assert (other.elder, other.younger) == (one.elder, one.younger)
-    assert [retained.boundary for retained in again.batches] == [retained.boundary for retained in straight.batches]
+    assert [batch.boundary for batch in again.batches] == [batch.boundary for batch in straight.batches]
     assert (again.learned, again.left_out) == (29 * 33, 29 * 5)
 
 

@@ -42,14 +42,16 @@ def learned(target: Target) -> list[tuple[str, ModelSnapshot, np.ndarray]]:
     """Return every candidate after some learning: name, snapshot as read back, its own probabilities."""
     inputs = design(features(640, 1))
     labels = (inputs[:, 0] + np.random.default_rng(2).normal(size=640) > 1.5).astype(np.uint8)
-    rows = []
+    customers = []
     for candidate in candidates(target):
         for start in range(0, 640, 64):
             candidate.learn_many(inputs[start : start + 64], labels[start : start + 64])
         body = snapshot(target, candidate.name, candidate.payload(CALIBRATION)).encode()
         logits = candidate.logits(design(features(50)))
-        rows.append((candidate.name, ModelSnapshot.decode(body), sigmoid(logits * CALIBRATION[0] + CALIBRATION[1])))
-    return rows
+        customers.append(
+            (candidate.name, ModelSnapshot.decode(body), sigmoid(logits * CALIBRATION[0] + CALIBRATION[1]))
+        )
+    return customers
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -140,15 +140,15 @@ def test_private_receiver_is_posted_to_only_if_that_is_allowed(host: str) -> Non
 
 
 def test_dns_rebinding_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    requests: list[str] = []
+    lookups: list[str] = []
     connected: list[str] = []
     real = socket.getaddrinfo
 
     def resolve(host: str, port: int, *rest: Any, **more: Any) -> Any:
         if host != "rebinding.example":
             return real(host, port, *rest, **more)
-        requests.append(host)
-        address = "93.184.215.14" if len(requests) == 1 else "127.0.0.1"
+        lookups.append(host)
+        address = "93.184.215.14" if len(lookups) == 1 else "127.0.0.1"
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
     def connect(address: tuple[str, int], *_rest: Any, **_more: Any) -> Any:
@@ -159,7 +159,7 @@ def test_dns_rebinding_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "create_connection", connect)
     with pytest.raises(NotDeliveredError):
         WebhookClient(private=False).post("http://rebinding.example/", {}, b"{}")
-    assert requests == ["rebinding.example"], "resolved once"
+    assert lookups == ["rebinding.example"], "resolved once"
     assert connected == ["93.184.215.14"], "and connected to what was checked"
 
 

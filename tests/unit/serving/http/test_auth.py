@@ -58,11 +58,11 @@ def test_made_key_authorizes_by_its_scope_act_reads_too_and_admin_does_all() -> 
     for scope in Scope:
         record, key = make_key(f"for {scope}", [scope])
         apply_record(api_keys, record)
-        for requested in Scope:
-            if scope in {requested, Scope.ADMIN} or (scope, requested) == (Scope.ACT, Scope.READ):
-                assert auth.authenticate(key, requested).id == record.id
+        for required in Scope:
+            if scope in {required, Scope.ADMIN} or (scope, required) == (Scope.ACT, Scope.READ):
+                assert auth.authenticate(key, required).id == record.id
             else:
-                assert refused(auth, key, requested) == "wrong-scope"
+                assert refused(auth, key, required) == "wrong-scope"
 
 
 def test_nothing_stored_of_a_key_authenticates() -> None:
