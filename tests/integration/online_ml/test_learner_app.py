@@ -105,8 +105,8 @@ def expected_outcomes(learned: Learner, world: World, learner_settings: Settings
     """Recompute from the world alone which rows `outcomes` must hold."""
     outcomes: set[tuple[object, ...]] = set()
     last = FIRST_DAY + world.days
-    for target, item in learned.targets.items():
-        slow = {candidate.name for candidate in item.sample.candidates}
+    for target, target_learner in learned.targets.items():
+        slow = {candidate.name for candidate in target_learner.sample.candidates}
         for day in range(FIRST_DAY, last - world.horizon(target)):
             sampled = draw_sample(
                 [world.rows] * world.partitions, learner_settings.tree_labels, seed=learner_settings.seed, boundary=day
@@ -114,7 +114,7 @@ def expected_outcomes(learned: Learner, world: World, learner_settings: Settings
             for number in range(world.partitions):
                 for row, label in enumerate(world.labels(target, number, day).tolist()):
                     # Candidates predict nothing before their first label; every second customer was served nothing.
-                    predictors = item.names if day >= FIRST_DAY + world.horizon(target) else [SERVED]
+                    predictors = target_learner.names if day >= FIRST_DAY + world.horizon(target) else [SERVED]
                     names = predictors if row % 2 else [name for name in predictors if name != SERVED]
                     names = [name for name in names if name not in slow or row in sampled[number]]
                     outcomes |= {(target, f"c{number}-{row}", day, name, label) for name in names}

@@ -145,7 +145,7 @@ def test_labels_that_the_trees_leave_out_are_counted_and_logged_once_in_a_while(
     session = LearnerSession(learner_settings, store=store, publisher=Publisher(learner_settings))
     take_all(session, records())
     rows = WORLD.partitions * WORLD.rows
-    counted = {item: TREE_LABELS.labels(*item)._value.get() - before[item] for item in label_sets}
+    counted = {label_set: TREE_LABELS.labels(*label_set)._value.get() - before[label_set] for label_set in label_sets}
     for target, horizon in (("churn", WORLD.churn_horizon), ("purchase", WORLD.purchase_horizon)):
         boundaries = WORLD.days - horizon
         assert counted[target, "learned"] == boundaries * learner_settings.tree_labels

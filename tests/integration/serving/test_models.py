@@ -156,8 +156,8 @@ def api(stack: Settings) -> Iterator[Api]:
     store.insert("promotions", table_rows("promotions", [{"target": "churn", **change}]))
     store.close()
     teller = Teller(settings)
-    for item in (*published, make_model("recency", role="challenger")):
-        teller.model(item)
+    for snapshot in (*published, make_model("recency", role="challenger")):
+        teller.model(snapshot)
     teller.flush()
     with serving(settings) as running:
         yield running
@@ -185,12 +185,12 @@ def test_versions_are_paged_and_each_can_be_fetched_complete(api: Api) -> None:
     later = Versions.model_validate_json(api.get("/v1/models/churn.logistic/versions", page_token=token).content)
     assert [version.version for version in (*first.versions, *later.versions)] == [5, 4, 3, 2, 1]
     assert later.next_page_token is None
-    for version, item in ((None, first.versions[0]), (5, first.versions[0]), (2, later.versions[0])):
+    for version, expected in ((None, first.versions[0]), (5, first.versions[0]), (2, later.versions[0])):
         query = {} if version is None else {"version": version}
         answer = api.get("/v1/models/churn.logistic/artefact", **query)
         snapshot = ModelSnapshot.decode(answer.content)
-        assert (snapshot.version, snapshot.checksum) == (item.version, item.checksum)
-        assert f'filename="churn.logistic-{item.version}.json"' in answer.headers["content-disposition"]
+        assert (snapshot.version, snapshot.checksum) == (expected.version, expected.checksum)
+        assert f'filename="churn.logistic-{expected.version}.json"' in answer.headers["content-disposition"]
     missing = api.get("/v1/models/churn.logistic/artefact", version=9)
     assert missing.json()["type"] == "/problems/unknown-model"
     assert "version 9" in missing.json()["detail"]

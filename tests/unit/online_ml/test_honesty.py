@@ -100,11 +100,11 @@ def test_where_customers_differ_the_model_learns_it_and_is_calibrated(straight: 
 def test_where_there_is_no_signal_none_is_learned(world: tuple[Rates, int | None]) -> None:
     rates, shuffled = world
     areas, weights = [], []
-    for item in after(run(rates, shuffled=shuffled).judged, 500):
-        ones = int(item.labels.sum())
-        area = roc_auc(item.said["logistic"].astype(np.float64), item.labels)
-        if area is not None and item.day % HORIZON == 0:  # horizons that do not overlap: labels are independent
+    for judgement in after(run(rates, shuffled=shuffled).judged, 500):
+        ones = int(judgement.labels.sum())
+        area = roc_auc(judgement.said["logistic"].astype(np.float64), judgement.labels)
+        if area is not None and judgement.day % HORIZON == 0:  # horizons that do not overlap: labels are independent
             areas.append(area)
-            weights.append(12 * ones * (len(item.labels) - ones) / (len(item.labels) + 1))
+            weights.append(12 * ones * (len(judgement.labels) - ones) / (len(judgement.labels) + 1))
     assert len(areas) >= 3
     assert np.average(areas, weights=weights) == pytest.approx(0.5, abs=3.29 / np.sqrt(sum(weights)))

@@ -178,7 +178,7 @@ def test_erasure_that_names_no_customer_is_refused(key: bytes | None) -> None:
     wrong = erasing(1, "x")
     wrong.key = key
     batch = Decoder(SETTINGS).decode([record(0, Event("a", 0)), wrong, record(2, Event("b", 0))])
-    assert [(item.record.offset, item.reason) for item in batch.refused] == [(1, "bad_erasure")]
+    assert [(dead_letter.record.offset, dead_letter.reason) for dead_letter in batch.refused] == [(1, "bad_erasure")]
     assert batch.erasings == []
     assert len(batch) == 2
 

@@ -279,6 +279,6 @@ def test_a_sampled_candidate_is_compared_with_the_champion_on_the_same_rows() ->
     assert result["tree"]["champion_roc_auc"] > result["logistic"]["roc_auc"] + 0.1
     assert result["tree"]["roc_auc"] == roc_auc(probabilities[2][:300], labels[:300])
     for name in ("logistic", "adam", "served"):
-        assert not {item for item in result[name] if item.startswith("champion_") or item == "labels"}
+        assert not {key for key in result[name] if key.startswith("champion_") or key == "labels"}
     alone = Validator("churn", POLICY, seed=7).rolling(window, names)
     assert "champion_roc_auc" not in alone["tree"]

@@ -225,8 +225,8 @@ def test_without_tree_labels_there_are_no_slow_candidates_and_the_others_are_the
     for target in TARGETS:
         mine, theirs = learner.targets[target], with_trees.targets[target]
         assert [name for name in theirs.names if name not in mine.names] == ["tree", "forest"]
-        for item, other in zip(mine.thorough, theirs.thorough, strict=True):
-            assert item.payload(IDENTITY) == other.payload(IDENTITY)
+        for candidate, other in zip(mine.thorough, theirs.thorough, strict=True):
+            assert candidate.payload(IDENTITY) == other.payload(IDENTITY)
         assert mine.champion == theirs.champion
 
 

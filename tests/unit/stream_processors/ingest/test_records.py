@@ -49,8 +49,8 @@ def batch_of(records: list[Record], codec: int = 0, *, appended: bool = False) -
 
 def by_the_client(raw: bytes) -> list[Record]:
     return [
-        Record(item.offset, item.timestamp, item.key, item.value, tuple(item.headers))
-        for item in DefaultRecordBatch(raw)
+        Record(record.offset, record.timestamp, record.key, record.value, tuple(record.headers))
+        for record in DefaultRecordBatch(raw)
     ]
 
 

@@ -80,7 +80,7 @@ def test_no_byte_is_left_of_an_erased_customer() -> None:
 
 def test_an_id_takes_little_more_than_its_data() -> None:
     state, number = CustomerState(), 100 * SHARD_ROWS
-    ids = [f"load-{item:07d}" for item in range(number)]
+    ids = [f"load-{row:07d}" for row in range(number)]
     for start in range(0, number, SHARD_ROWS):
         state.rows_of(pa.array(ids[start : start + SHARD_ROWS], pa.utf8()))
     held = state.ids

@@ -68,9 +68,9 @@ def test_state_is_the_same_however_batches_cut_the_log(items: list[Event | Tick]
     cut, cut_crossings, _, _ = run(items, [min(index, len(items)) for index in cuts])
     assert cut.state.digest() == whole.state.digest()
     assert [crossing.boundary for crossing in cut_crossings] == [crossing.boundary for crossing in whole_crossings]
-    for item, other in zip(cut_crossings, whole_crossings, strict=True):
-        assert item.ids == other.ids
-        np.testing.assert_array_equal(item.features, other.features)
+    for result, expected in zip(cut_crossings, whole_crossings, strict=True):
+        assert result.ids == expected.ids
+        np.testing.assert_array_equal(result.features, expected.features)
 
 
 @settings(max_examples=60, deadline=None)
