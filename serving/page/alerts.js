@@ -1,111 +1,111 @@
-// The list of alerts: the newest on top, bounded; it waits while somebody reads.
+// The list of alerts: newest first, bounded; it does not move while it is paused, hovered or focused.
 
+import { announce } from "./announcer.js";
 import { duration, empty, find, h } from "./dom.js";
-import { actions, statusOf, told } from "./handling.js";
-import { ask } from "./net.js";
+import { actions, handlingText, statusOf } from "./handling.js";
+import { request } from "./net.js";
 import { alertRow } from "./rows.js";
-import { tell } from "./voice.js";
 
-const KEPT = 60;
-const AGAIN = 15000;
+const MAX_ALERTS = 60;
+const REFETCH_MS = 15000;
 
 export class Alerts {
   constructor(open) {
     this.open = open;
     this.list = find("alerts");
     this.alerts = [];
-    this.waiting = [];
-    this.came = [];
+    this.pending = [];
+    this.received = [];
     this.paused = false;
     find("pause").addEventListener("click", () => {
       this.paused = !this.paused;
       find("pause").setAttribute("aria-pressed", String(this.paused));
       this.release();
     });
-    // What is under the pointer or the focus must not slide away from it.
-    for (const left of ["pointerleave", "focusout"]) this.list.addEventListener(left, () => setTimeout(() => this.release(), 50));
+    // A row under the pointer or the focus must not move.
+    for (const event of ["pointerleave", "focusout"]) this.list.addEventListener(event, () => setTimeout(() => this.release(), 50));
     this.draw();
-    setInterval(() => this.age(), 5000);
-    // Colleagues work on the same alerts.
-    setInterval(() => !document.hidden && !this.held() && this.fetch(() => !this.held()).catch(() => {}), AGAIN);
+    setInterval(() => this.updateAges(), 5000);
+    // Other people handle the same alerts: fetch what they did.
+    setInterval(() => !document.hidden && !this.isHeld() && this.fetch(() => !this.isHeld()).catch(() => {}), REFETCH_MS);
   }
 
-  held() {
+  isHeld() {
     return this.paused || this.list.matches(":hover") || this.list.contains(document.activeElement);
   }
 
   release() {
-    if (!this.held()) {
-      this.waiting.splice(0).forEach((alert) => this.take(alert));
+    if (!this.isHeld()) {
+      this.pending.splice(0).forEach((alert) => this.insert(alert));
     }
-    this.say();
+    this.drawPauseButton();
   }
 
-  async fetch(wanted = () => true) {
-    const came = (this.came = []);
-    const { alerts } = await ask(`/v1/alerts?page_size=${KEPT}`);
-    const now = JSON.stringify(alerts);
-    if (now === this.drawn || came !== this.came || !wanted()) return;
-    this.drawn = now;
+  async fetch(stillWanted = () => true) {
+    const received = (this.received = []);
+    const { alerts } = await request(`/v1/alerts?page_size=${MAX_ALERTS}`);
+    const snapshot = JSON.stringify(alerts);
+    if (snapshot === this.drawn || received !== this.received || !stillWanted()) return;
+    this.drawn = snapshot;
     this.alerts = alerts;
-    // The answer may be older than what was raised or done while it was on its way.
-    for (const alert of came) {
-      const place = this.place(alert);
-      if (place < 0) this.alerts.unshift(alert);
-      else if (alert.handling) this.alerts[place] = alert;
+    // The response may be older than alerts raised or handled while it was in flight.
+    for (const alert of received) {
+      const index = this.indexOf(alert);
+      if (index < 0) this.alerts.unshift(alert);
+      else if (alert.handling) this.alerts[index] = alert;
     }
-    this.alerts = this.alerts.slice(0, KEPT);
+    this.alerts = this.alerts.slice(0, MAX_ALERTS);
     this.draw();
   }
 
-  place(alert) {
+  indexOf(alert) {
     return this.alerts.findIndex((known) => known.alert_id === alert.alert_id);
   }
 
-  note(alert) {
-    if (this.came.push(alert) > KEPT) this.came.shift();
+  recordReceived(alert) {
+    if (this.received.push(alert) > MAX_ALERTS) this.received.shift();
   }
 
-  of(customer) {
-    return ask(`/v1/alerts?page_size=20&customer_id=${encodeURIComponent(customer)}`).then((told) => told.alerts, () => []);
+  ofCustomer(customer) {
+    return request(`/v1/alerts?page_size=20&customer_id=${encodeURIComponent(customer)}`).then((page) => page.alerts, () => []);
   }
 
   add(alert) {
-    tell(alert);
-    if (this.held()) {
-      this.waiting.push(alert);
-      this.waiting = this.waiting.slice(-KEPT);
-      this.say();
+    announce(alert);
+    if (this.isHeld()) {
+      this.pending.push(alert);
+      this.pending = this.pending.slice(-MAX_ALERTS);
+      this.drawPauseButton();
     } else {
-      this.take(alert);
+      this.insert(alert);
     }
   }
 
-  take(alert) {
-    if (this.place(alert) >= 0) return;
-    this.note(alert);
+  insert(alert) {
+    if (this.indexOf(alert) >= 0) return;
+    this.recordReceived(alert);
     if (!this.alerts.length) this.list.replaceChildren();
     this.alerts.unshift(alert);
     this.list.prepend(this.row(alert, true));
-    if (this.alerts.length > KEPT) {
+    if (this.alerts.length > MAX_ALERTS) {
       this.alerts.pop();
       this.list.lastElementChild.remove();
     }
   }
 
-  row(alert, fresh = false, trouble = null) {
+  row(alert, fresh = false, error = null) {
     const ago = h("time", { datetime: alert.raised_at }, this.ago(alert.raised_at));
-    const done = (after, problem) => this.put(after, problem);
-    return alertRow(alert, { ago, open: this.open, fresh, acts: actions(alert, done), status: statusOf(alert), said: trouble ?? told(alert) });
+    const onDone = (changed, message) => this.replace(changed, message);
+    return alertRow(alert, { ago, open: this.open, fresh, buttons: actions(alert, onDone), status: statusOf(alert), note: error ?? handlingText(alert) });
   }
 
-  put(alert, trouble) {
-    const place = this.place(alert);
-    if (place < 0) return;
-    this.note(alert);
-    this.alerts[place] = alert;
-    const row = this.row(alert, false, trouble);
-    this.list.children[place].replaceWith(row);
+  replace(alert, error) {
+    const index = this.indexOf(alert);
+    if (index < 0) return;
+    this.recordReceived(alert);
+    this.alerts[index] = alert;
+    const row = this.row(alert, false, error);
+    this.list.children[index].replaceWith(row);
     row.querySelector(".row").focus();
   }
 
@@ -114,12 +114,12 @@ export class Alerts {
     return seconds < 5 ? "now" : `${duration(seconds)} ago`;
   }
 
-  age() {
+  updateAges() {
     for (const time of this.list.querySelectorAll("time")) time.textContent = this.ago(time.dateTime);
   }
 
-  say() {
-    const more = this.waiting.length ? ` (${this.waiting.length} new)` : "";
+  drawPauseButton() {
+    const more = this.pending.length ? ` (${this.pending.length} new)` : "";
     find("pause").textContent = this.paused ? `Resume${more}` : `Pause${more}`;
   }
 

@@ -1,4 +1,4 @@
-// What the charts share: SVG, labelled where the eye is, so that no legend has to be searched.
+// Shared by the charts: SVG whose lines carry their own labels, so that no legend is needed.
 
 import { s } from "./dom.js";
 
@@ -12,11 +12,11 @@ export function roundUp(value) {
   return [1, 2, 3, 4, 5, 6, 8, 10].map((step) => step * unit).find((step) => step >= value);
 }
 
-// Pushes labels apart so that none covers another; keeps their order.
-export function apart(labels, gap, lowest) {
-  labels.sort((one, other) => one.y - other.y);
-  labels.forEach((label, place) => {
-    if (place) label.y = Math.max(label.y, labels[place - 1].y + gap);
+// Moves labels apart so that none covers another; keeps their order.
+export function separateLabels(labels, gap, lowest) {
+  labels.sort((a, b) => a.y - b.y);
+  labels.forEach((label, index) => {
+    if (index) label.y = Math.max(label.y, labels[index - 1].y + gap);
   });
   let limit = lowest;
   for (const label of labels.toReversed()) {

@@ -1,12 +1,12 @@
-// One customer: the score in words, the reasons, how it went, the alerts.
+// One customer: the score, its reasons, its history and the alerts.
 
-import { chance, count, dayOf, duration, empty, fact, find, h, moment, money, plain, points, update } from "./dom.js";
-import { told } from "./handling.js";
-import { ask, Refused } from "./net.js";
+import { chance, count, dayOf, duration, empty, fact, find, h, moment, money, points, shortReason, update } from "./dom.js";
+import { handlingText } from "./handling.js";
+import { ApiError, request } from "./net.js";
 import { chip } from "./rows.js";
 import { timeline } from "./timeline.js";
 
-const REFRESH = 3000;
+const REFRESH_MS = 3000;
 
 export class Customer {
   constructor(bands, alerts) {
@@ -32,30 +32,30 @@ export class Customer {
     find("customer-title").textContent = id;
     update("customer-body", ["looking", id], () => empty("Looking up…"));
     if (!this.dialog.open) this.dialog.showModal();
-    this.timer = setInterval(() => this.show(), REFRESH);
-    await this.show();
+    this.timer = setInterval(() => this.refresh(), REFRESH_MS);
+    await this.refresh();
   }
 
-  async show() {
+  async refresh() {
     const id = this.id;
     const path = `/v1/customers/${encodeURIComponent(id)}`;
-    const [score, history, alerts] = await Promise.allSettled([ask(`${path}/score`), ask(`${path}/history?page_size=300`), this.alerts.of(id)]);
+    const [score, history, alerts] = await Promise.allSettled([request(`${path}/score`), request(`${path}/history?page_size=300`), this.alerts.ofCustomer(id)]);
     if (id !== this.id) return;
     if (score.status === "rejected") {
-      const problem = score.reason instanceof Refused ? score.reason.problem : null;
-      const words = problem ? `${problem.detail ?? problem.title} ${problem.hint ?? ""}` : "The server does not answer. It is tried again every few seconds.";
-      update("customer-body", ["trouble", id, words], () => empty(words));
+      const problem = score.reason instanceof ApiError ? score.reason.problem : null;
+      const text = problem ? `${problem.detail ?? problem.title} ${problem.hint ?? ""}` : "The server does not answer. It is tried again every few seconds.";
+      update("customer-body", ["error", id, text], () => empty(text));
       return;
     }
     const past = history.value?.scores ?? null;
-    update("customer-body", [score.value, past, alerts.value, this.bands(), this.dialog.clientWidth], () => this.parts(score.value, past, alerts.value));
+    update("customer-body", [score.value, past, alerts.value, this.bands(), this.dialog.clientWidth], () => this.content(score.value, past, alerts.value));
   }
 
-  parts(score, past, alerts) {
-    const seen = (past ?? []).map((one) => ({ at: new Date(one.as_of), churn: one.churn, band: one.band }));
+  content(score, history, alerts) {
+    const scores = (history ?? []).map(({ as_of, churn, band }) => ({ at: new Date(as_of), churn, band }));
     const now = { at: new Date(score.as_of), churn: score.churn, band: score.band };
-    if (!seen.length || now.at > seen.at(-1).at) seen.push(now);
-    const marks = alerts.map((alert) => ({ at: new Date(alert.as_of), churn: alert.churn, words: plain(alert.why) }));
+    if (!scores.length || now.at > scores.at(-1).at) scores.push(now);
+    const marks = alerts.map((alert) => ({ at: new Date(alert.as_of), churn: alert.churn, text: shortReason(alert.why) }));
     const strongest = Math.max(...score.reasons.map((reason) => Math.abs(reason.contribution)), 1e-9);
     return [
       h("p", { class: "verdict", "data-band": score.band },
@@ -69,12 +69,12 @@ export class Customer {
       h("h3", {}, "What the risk goes along with now"),
       h("ul", { class: "reasons" }, score.reasons.map((reason) => this.reason(reason, strongest))),
       h("h3", {}, "How it went"),
-      h("div", { class: "chart" }, seen.length > 1 ? timeline(Math.max(260, this.dialog.clientWidth - 50), seen, marks, this.bands())
-        : empty(past ? "One score so far; the line begins with the next." : "The history cannot be read at the moment.")),
+      h("div", { class: "chart" }, scores.length > 1 ? timeline(Math.max(260, this.dialog.clientWidth - 50), scores, marks, this.bands())
+        : empty(history ? "One score so far; the line begins with the next." : "The history cannot be read at the moment.")),
       h("h3", {}, alerts.length ? `Alerts (${count(alerts.length)})` : "Alerts"),
       alerts.length ? h("ol", { class: "list past" }, alerts.map((alert) => h("li", {},
-        h("p", {}, h("span", { class: "num muted" }, `${dayOf(alert.as_of)} `), chip(alert.band), ` ${told(alert) ?? ""}`),
-        h("p", { class: "why" }, plain(alert.why))))) : h("p", { class: "muted" }, "None among the newest."),
+        h("p", {}, h("span", { class: "num muted" }, `${dayOf(alert.as_of)} `), chip(alert.band), ` ${handlingText(alert) ?? ""}`),
+        h("p", { class: "why" }, shortReason(alert.why))))) : h("p", { class: "muted" }, "None among the newest."),
       h("p", { class: "hint" }, `By ${score.model.name} version ${score.model.version}, for ${moment(new Date(score.as_of))} (event time); `
         + `scored ${duration((Date.now() - new Date(score.scored_at)) / 1000)} ago. Reasons go along with the risk; they are no proof of its cause.`),
     ];
@@ -84,7 +84,7 @@ export class Customer {
     const bar = h("i", { class: reason.contribution < 0 ? "down" : null });
     bar.style.width = `${(50 * Math.abs(reason.contribution)) / strongest}%`;
     const effect = reason.contribution < 0 ? "lowers the risk" : "raises the risk";
-    return h("li", {}, h("span", {}, plain(reason.text)),
+    return h("li", {}, h("span", {}, shortReason(reason.text)),
       h("span", { class: "effect" }, h("span", { class: "weight", "aria-hidden": "true" }, bar), h("small", {}, effect)));
   }
 }

@@ -1,4 +1,4 @@
-// Small helpers to build elements and to write numbers. Text is only ever set as text, never as markup.
+// Helpers to build elements and to format numbers. Text is only ever set as text, never as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -25,11 +25,10 @@ export const percent = (value, digits = 0) => `${(100 * value).toFixed(digits)} 
 // Below 1 % and above 99 % a rounded figure would claim a certainty that no score has.
 export const chance = (value) => (value < 0.01 ? "< 1 %" : value > 0.99 ? "> 99 %" : percent(value));
 export const points = (value) => `${value >= 0 ? "+" : "−"}${Math.round(Math.abs(100 * value))} points`;
-// A change, with its sign, in the unit that `write` writes.
-export const signed = (value, write) => (Math.round(value) === 0 ? "no change" : `${value > 0 ? "▲ +" : "▼ −"}${write(Math.abs(value))}`);
-// Reasons without what each of them repeats; the panels say it once.
-export const plain = (text) => text.replace(/: associated with an? (?:higher|lower) risk of leaving/g, "");
-export const decimals = (value, digits) => value.toFixed(digits);
+// A change with its sign, formatted by `format`.
+export const signed = (value, format) => (Math.round(value) === 0 ? "no change" : `${value > 0 ? "▲ +" : "▼ −"}${format(Math.abs(value))}`);
+// Drops the phrase that every reason repeats; the panels show it once.
+export const shortReason = (text) => text.replace(/: associated with an? (?:higher|lower) risk of leaving/g, "");
 
 export function duration(seconds) {
   if (seconds < 1) return "under 1 s";
@@ -51,14 +50,14 @@ export const clockTime = (date) =>
 export const dayOf = (text) =>
   new Date(text).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
 
-const shown = new Map();
+const drawn = new Map();
 
-// Draws a part anew only if what it shows has changed, so that focus and pointer are not disturbed.
-export function update(id, data, make) {
-  const now = JSON.stringify(data);
-  if (shown.get(id) === now) return;
-  shown.set(id, now);
-  find(id).replaceChildren(...[make(data)].flat());
+// Redraws an element only if its data has changed, so that focus and pointer are not disturbed.
+export function update(id, data, render) {
+  const snapshot = JSON.stringify(data);
+  if (drawn.get(id) === snapshot) return;
+  drawn.set(id, snapshot);
+  find(id).replaceChildren(...[render(data)].flat());
 }
 
 export const empty = (text) => h("p", { class: "empty" }, text);

@@ -1,19 +1,19 @@
-// Events in work by partition.
+// Bar chart of the events not yet committed, by partition.
 
 import { frame } from "./chart.js";
 import { count, s } from "./dom.js";
 
 export function lagBars(width, partitions) {
   const step = Math.min(64, width / partitions.length), height = 74, base = 52;
-  const most = Math.max(20, ...partitions.map((one) => one.lag_events));
+  const max = Math.max(20, ...partitions.map((partition) => partition.lag_events));
   const parts = [s("line", { class: "axis", x1: 0, x2: step * partitions.length, y1: base, y2: base })];
-  partitions.forEach((one, place) => {
-    const tall = one.lag_events ? Math.max(2, (one.lag_events / most) * 40) : 0;
+  partitions.forEach((partition, index) => {
+    const barHeight = partition.lag_events ? Math.max(2, (partition.lag_events / max) * 40) : 0;
     parts.push(
-      s("rect", { "data-band": one.lag_seconds > 30 ? "critical" : "low", x: place * step + 2, y: base - tall, width: Math.max(1, step - 4), height: tall, rx: 2 },
-        s("title", {}, `Partition ${one.partition}: ${count(one.lag_events)} events behind, ${one.lag_seconds} s`)),
+      s("rect", { "data-band": partition.lag_seconds > 30 ? "critical" : "low", x: index * step + 2, y: base - barHeight, width: Math.max(1, step - 4), height: barHeight, rx: 2 },
+        s("title", {}, `Partition ${partition.partition}: ${count(partition.lag_events)} events behind, ${partition.lag_seconds} s`)),
     );
-    if (step > 18) parts.push(s("text", { x: place * step + 2, y: base + 15 }, String(one.partition)));
+    if (step > 18) parts.push(s("text", { x: index * step + 2, y: base + 15 }, String(partition.partition)));
   });
-  return frame(width, height, `Events not yet committed by partition, at most ${count(Math.max(...partitions.map((one) => one.lag_events)))}.`, ...parts);
+  return frame(width, height, `Events not yet committed by partition, at most ${count(Math.max(...partitions.map((partition) => partition.lag_events)))}.`, ...parts);
 }

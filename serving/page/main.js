@@ -1,20 +1,20 @@
-// The page: asks for the summary every two seconds, hears alerts as they come.
+// The page: polls the summary every two seconds and receives alerts over the stream.
 
 import { Alerts } from "./alerts.js";
-import { bands, bandsOverTime, spread } from "./bands.js";
+import { bands, bandsOverTime, riskHistogram } from "./bands.js";
 import { Calls } from "./calls.js";
 import { Customer } from "./customer.js";
 import { clockTime, duration, find, moment } from "./dom.js";
 import { health } from "./health.js";
-import { keyboard } from "./keyboard.js";
+import { listenToKeys } from "./keyboard.js";
 import { movers } from "./movers.js";
-import { ask, keepKey, Refused } from "./net.js";
+import { ApiError, request, storeKey } from "./net.js";
 import { customerOf, route } from "./route.js";
 import { Stream } from "./stream.js";
 import { trust } from "./trust.js";
 
-const EVERY = 2000;
-const TRENDS_EVERY = 10000;
+const SUMMARY_INTERVAL_MS = 2000;
+const TRENDS_INTERVAL_MS = 10000;
 let latest = null;
 let trends = null;
 let fetchedAt = 0;
@@ -29,11 +29,11 @@ function draw() {
   if (!latest) return;
   bands(latest, trends);
   bandsOverTime(latest, trends);
-  spread(latest);
+  riskHistogram(latest);
   movers(latest, open);
   trust(latest, trends);
   health(latest);
-  calls.offer(trends?.countries ?? []);
+  calls.setCountries(trends?.countries ?? []);
   document.querySelectorAll("[data-horizon]").forEach((span) => { span.textContent = latest.labels.horizon_days; });
 }
 
@@ -43,7 +43,7 @@ function notice(text) {
   find("notice").textContent = text ?? "";
 }
 
-function tick() {
+function drawClock() {
   if (!latest) return;
   const passed = ((Date.now() - fetchedAt) / latest.day_seconds) * 86400;
   const pace = latest.day_seconds < 86400 ? ` · a day passes in ${duration(latest.day_seconds)}` : "";
@@ -52,19 +52,19 @@ function tick() {
 
 async function refresh() {
   const first = !latest;
-  latest = await ask("/v1/summary");
+  latest = await request("/v1/summary");
   fetchedAt = Date.now();
-  if (fetchedAt - trendsAt > TRENDS_EVERY) {
+  if (fetchedAt - trendsAt > TRENDS_INTERVAL_MS) {
     trendsAt = fetchedAt;
-    // Asked beside the rest: reading the days takes ClickHouse longer than the page should wait.
-    ask("/v1/trends").then((told) => { trends = told; draw(); }, () => { trendsAt = -Infinity; });
+    // Not awaited: ClickHouse may take longer to read the days than the page should wait.
+    request("/v1/trends").then((answer) => { trends = answer; draw(); }, () => { trendsAt = -Infinity; });
   }
   document.body.removeAttribute("data-stale");
-  const away = latest.unavailable.map((name) => name.replaceAll("_", " "));
-  notice(away.length ? `Not available at the moment: ${away.join(", ")}. The rest is live.` : null);
+  const unavailable = latest.unavailable.map((name) => name.replaceAll("_", " "));
+  notice(unavailable.length ? `Not available at the moment: ${unavailable.join(", ")}. The rest is live.` : null);
   draw();
-  tick();
-  if (first && customer.id) customer.show(); // the zones of its timeline come with the bands
+  drawClock();
+  if (first && customer.id) customer.refresh(); // its timeline needs the bands
   await calls.refresh();
 }
 
@@ -73,46 +73,46 @@ async function poll() {
     try {
       await refresh();
     } catch (error) {
-      if (error instanceof Refused && error.problem.status === 401) return askForKey(error.message);
-      if (error instanceof Refused && error.problem.status === 429) notice("The server asks to wait a little. The page goes on by itself.");
+      if (error instanceof ApiError && error.problem.status === 401) return promptForKey(error.message);
+      if (error instanceof ApiError && error.problem.status === 429) notice("The server asks to wait a little. The page goes on by itself.");
       else {
         document.body.setAttribute("data-stale", "");
         notice(`The server does not answer. ${fetchedAt ? `What you see is as of ${clockTime(new Date(fetchedAt))} and stands still. ` : ""}It is tried again every few seconds.`);
       }
     }
   }
-  return setTimeout(poll, EVERY);
+  return setTimeout(poll, SUMMARY_INTERVAL_MS);
 }
 
-function askForKey(why) {
-  find("key-why").textContent = `${why} It is kept in this tab only.`;
+function promptForKey(reason) {
+  find("key-why").textContent = `${reason} It is kept in this tab only.`;
   if (!find("key").open) find("key").showModal();
 }
 
-function follow() {
+function openRoute() {
   const id = customerOf(location.hash);
   if (id === null) customer.close();
   else customer.open(id);
 }
 
-function begin() {
+function start() {
   const stream = new Stream(["alerts"], {
     message: (type, data) => type === "alert" && alerts.add(data),
-    state: (state, words) => {
-      if (find("link").textContent === words) return;
+    state: (state, text) => {
+      if (find("link").textContent === text) return;
       find("link").dataset.state = state;
-      find("link").textContent = words;
+      find("link").textContent = text;
     },
     refetch: () => alerts.fetch().catch(() => {}),
   });
   alerts.fetch().catch(() => {}).finally(() => stream.open());
   poll();
-  follow();
+  openRoute();
 }
 
 find("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  keepKey(find("key-input").value.trim());
+  storeKey(find("key-input").value.trim());
   location.reload();
 });
 find("look-up").addEventListener("submit", (event) => {
@@ -122,8 +122,8 @@ find("look-up").addEventListener("submit", (event) => {
 find("customer").addEventListener("close", () => {
   if (customerOf(location.hash) !== null) history.pushState(null, "", location.pathname);
 });
-addEventListener("hashchange", follow);
+addEventListener("hashchange", openRoute);
 addEventListener("resize", draw);
-keyboard();
-setInterval(tick, 500);
-begin();
+listenToKeys();
+setInterval(drawClock, 500);
+start();

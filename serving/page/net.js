@@ -1,19 +1,19 @@
-// Asking the API, with the key of this tab if it needs one.
+// Requests to the API, with the key stored in this tab if there is one.
 
-const KEPT = "ebb-key";
+const STORAGE_KEY = "ebb-key";
 
-export const key = () => sessionStorage.getItem(KEPT);
-export const keepKey = (value) => sessionStorage.setItem(KEPT, value);
+export const key = () => sessionStorage.getItem(STORAGE_KEY);
+export const storeKey = (value) => sessionStorage.setItem(STORAGE_KEY, value);
 
-export class Refused extends Error {
+export class ApiError extends Error {
   constructor(problem) {
     super(problem.detail ?? problem.title);
     this.problem = problem;
   }
 }
 
-// With a `body` it is a POST.
-export async function ask(path, body) {
+// A GET, or a POST if there is a `body`.
+export async function request(path, body) {
   const headers = key() ? { Authorization: `Bearer ${key()}` } : {};
   const options = { headers, cache: "no-store" };
   if (body !== undefined) {
@@ -26,7 +26,7 @@ export async function ask(path, body) {
   try {
     problem = await response.json();
   } catch {
-    // Not a problem document: something between the page and the API answered.
+    // Not a problem document: a proxy between the page and the API answered.
   }
-  throw new Refused({ ...problem, status: response.status });
+  throw new ApiError({ ...problem, status: response.status });
 }

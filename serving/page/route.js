@@ -1,14 +1,14 @@
-// The address of a customer on this page, so that it can be sent to a colleague.
+// Links to a customer on this page, which can be sent to a colleague.
 
-const BEFORE = "#/customers/";
+const PREFIX = "#/customers/";
 
-export const route = (id) => BEFORE + encodeURIComponent(id);
+export const route = (id) => PREFIX + encodeURIComponent(id);
 
 export function customerOf(hash) {
-  if (!hash.startsWith(BEFORE)) return null;
+  if (!hash.startsWith(PREFIX)) return null;
   try {
-    return decodeURIComponent(hash.slice(BEFORE.length)) || null;
+    return decodeURIComponent(hash.slice(PREFIX.length)) || null;
   } catch {
-    return hash.slice(BEFORE.length);
+    return hash.slice(PREFIX.length);
   }
 }

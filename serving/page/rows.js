@@ -1,6 +1,6 @@
-// One customer or alert as a line that opens the customer.
+// List rows of a customer or an alert; a click opens the customer.
 
-import { chance, h, money, plain, points } from "./dom.js";
+import { chance, h, money, points, shortReason } from "./dom.js";
 
 export const chip = (band) => h("span", { class: "chip", "data-band": band }, band);
 const figure = (name, value) => h("span", { class: "num figure" }, h("span", { class: "hidden" }, `, ${name} `), value);
@@ -12,14 +12,14 @@ export function callRow(score, open) {
     figure("chance of leaving", chance(score.churn)),
     figure("value at risk", money(score.value_at_risk)),
     figure("expected gain of an offer", money(score.expected_gain)),
-    h("span", { class: "why" }, plain(score.reasons[0]?.text ?? "No single reason stands out.")),
+    h("span", { class: "why" }, shortReason(score.reasons[0]?.text ?? "No single reason stands out.")),
   ));
 }
 
-// The strongest reason that points the way the risk went.
+// The strongest reason whose effect has the direction of the change.
 function reasonFor(score, rising) {
   const reason = score.reasons.find(({ contribution }) => contribution > 0 === rising) ?? score.reasons[0];
-  return reason ? plain(reason.text) : "No single reason stands out.";
+  return reason ? shortReason(reason.text) : "No single reason stands out.";
 }
 
 export function moverRow(score, open) {
@@ -34,7 +34,7 @@ export function moverRow(score, open) {
   ));
 }
 
-export function alertRow(alert, { ago, open, fresh, acts, status, said }) {
+export function alertRow(alert, { ago, open, fresh, buttons, status, note }) {
   return h("li", { class: fresh ? "new" : null, "data-alert": alert.alert_id, "data-status": status },
     h("button", { type: "button", class: "row", onclick: () => open(alert.customer_id) },
       h("span", { class: "top" },
@@ -42,7 +42,7 @@ export function alertRow(alert, { ago, open, fresh, acts, status, said }) {
         alert.previous_band && h("span", {}, chip(alert.previous_band), " → "),
         chip(alert.band), " ",
         h("span", { class: "end num" }, `${money(alert.value_at_risk)} at risk · `, ago)),
-      h("span", { class: "why" }, plain(alert.why)),
+      h("span", { class: "why" }, shortReason(alert.why)),
     ),
-    h("div", { class: "foot" }, h("span", { class: "said" }, said ?? ""), acts));
+    h("div", { class: "foot" }, h("span", { class: "note" }, note ?? ""), buttons));
 }

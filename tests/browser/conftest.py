@@ -32,7 +32,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# The page asks every few seconds, and a busy machine stands still for as long: five seconds, as usual, are not enough.
+# The page polls every few seconds, and a busy machine stalls for as long: the usual five seconds are not enough.
 expect.set_options(timeout=30_000)
 
 
@@ -51,8 +51,8 @@ def api(stack: Settings) -> Iterator[Api]:
     """An API with 100 customers, an alert, a champion and matured labels."""
     settings = fresh(stack)
     teller = Teller(settings)
-    for place in range(100):
-        teller.score(make_score(f"c-{place:02}", place / 100, trend_7d=(place - 50) / 100))
+    for index in range(100):
+        teller.score(make_score(f"c-{index:02}", index / 100, trend_7d=(index - 50) / 100))
     teller.score(make_score("<b>bold</b>", 0.99, trend_7d=0.9))
     teller.alert(make_alert("c-90", alert_id="of-before"))
     teller.model(make_model())

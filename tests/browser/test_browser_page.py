@@ -15,7 +15,7 @@ from tests.support.watched import Watched
 ALERTS = "**/v1/alerts?page_size=60"
 
 
-def test_page_shows_the_whole_without_complaint_and_asks_no_other_host(watched: Watched, api: Api) -> None:
+def test_page_shows_every_panel_without_errors_and_requests_no_other_host(watched: Watched, api: Api) -> None:
     page = watched.page
     expect(page.locator("#link")).to_have_text("Live")
     expect(page.locator("#customers")).to_have_text("101 known")
@@ -75,32 +75,32 @@ def test_alert_raised_while_the_page_opens_is_there_once_it_is_live(browser: Bro
         assert page.locator("[data-alert=in-between]").count() == 1
 
 
-def test_alert_that_comes_while_the_list_is_read_again_stays(browser: Browser, api: Api) -> None:
+def test_alert_that_arrives_during_a_refetch_stays(browser: Browser, api: Api) -> None:
     def late(route: Route) -> None:
         answer = route.fetch()
-        told = answer.json()
-        told["alerts"][0]["why"] = "As answered."
+        body = answer.json()
+        body["alerts"][0]["why"] = "As answered."
         api.teller.alert(make_alert("c-45", alert_id="meanwhile"))
         api.teller.flush()
         expect(page.locator("[data-alert=meanwhile]")).to_be_visible()
-        route.fulfill(response=answer, json=told)
+        route.fulfill(response=answer, json=body)
 
     with browser.new_context() as context:
         page = context.new_page()
-        # The list is read again when the test says so, not every 15 s.
+        # The test triggers the refetch of the list, in place of the timer of 15 s.
         page.add_init_script(
             "const every = setInterval;"
-            "window.setInterval = (act, ms) => (ms === 15000 ? ((window.again = act), 0) : every(act, ms));"
+            "window.setInterval = (act, ms) => (ms === 15000 ? ((window.refetch = act), 0) : every(act, ms));"
         )
         page.goto(api.url)
         expect(page.locator("#link")).to_have_text("Live")
         page.route(ALERTS, late)
-        page.evaluate("void again()")
+        page.evaluate("void refetch()")
         expect(page.locator("#alerts")).to_contain_text("As answered.")
         expect(page.locator("#alerts li").first).to_have_attribute("data-alert", "meanwhile")
 
 
-def test_accuracy_is_told_in_words_and_drawn_beside_the_baseline(watched: Watched) -> None:
+def test_accuracy_is_stated_in_words_and_drawn_beside_the_baseline(watched: Watched) -> None:
     page = watched.page
     expect(page.locator("#trust")).to_contain_text("91 % of the time")
     expect(page.locator("#trust")).to_contain_text("Recency alone manages 64 %")
@@ -128,7 +128,7 @@ def test_look_up_by_keyboard_shows_score_reasons_and_follows_it(watched: Watched
     expect(dialog).to_be_hidden()
 
 
-def test_look_up_of_an_unknown_customer_says_so(watched: Watched) -> None:
+def test_look_up_of_an_unknown_customer_shows_the_problem(watched: Watched) -> None:
     page = watched.page
     page.fill("#customer-id", "nobody/at all?")
     page.get_by_role("button", name="Look up").click()
@@ -162,7 +162,7 @@ def test_every_control_has_a_name_and_is_reached_by_tab(watched: Watched) -> Non
     assert page.evaluate("document.activeElement.id") == "customer-id"
 
 
-def test_empty_system_says_what_is_waited_for(browser: Browser, stack: Settings) -> None:
+def test_empty_system_shows_what_it_waits_for(browser: Browser, stack: Settings) -> None:
     with serving(fresh(stack)) as empty:
         watched = Watched(browser, empty.url)
         page = watched.page
@@ -187,7 +187,7 @@ def test_page_asks_for_the_key_and_opens_with_it(browser: Browser, stack: Settin
         watched.context.close()
 
 
-def test_page_comes_back_by_itself_after_the_server_was_away(browser: Browser, stack: Settings) -> None:
+def test_page_reconnects_after_the_server_was_down(browser: Browser, stack: Settings) -> None:
     settings = fresh(stack)
     with serving(settings) as first:
         watched = Watched(browser, first.url)

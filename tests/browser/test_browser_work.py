@@ -41,23 +41,25 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_has_no_known_barrier_and_every_text_has_contrast(browser: Browser, api: Api, scheme: str) -> None:
+def test_page_has_no_accessibility_violation_and_every_text_has_contrast(
+    browser: Browser, api: Api, scheme: str
+) -> None:
     watched = Watched(browser, f"{api.url}/#/customers/c-90", color_scheme=scheme, reduced_motion="reduce")
     page = watched.page
     expect(page.locator("#accuracy path.line")).to_have_count(3)
     expect(page.locator("#over path.line")).to_have_count(3)
     expect(page.locator("#customer .mark")).to_have_count(1)
     axe = Axe()
-    found = axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]})
+    report = axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]})
     page.locator("#customer [data-close]").click()
-    found_behind = axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]})
-    assert found.violations_count == 0, found.generate_report()
-    assert found_behind.violations_count == 0, found_behind.generate_report()
+    report_behind = axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]})
+    assert report.violations_count == 0, report.generate_report()
+    assert report_behind.violations_count == 0, report_behind.generate_report()
     assert page.evaluate(CONTRAST) == []
     watched.context.close()
 
 
-def test_bands_show_how_they_moved(watched: Watched) -> None:
+def test_bands_show_their_change_over_time(watched: Watched) -> None:
     page = watched.page
     expect(page.locator("#over text[data-band=critical]")).to_have_text("critical 1")
     expect(page.locator(".band[data-band=critical]")).to_contain_text("in 7 days")
@@ -80,7 +82,7 @@ def test_calls_are_sorted_and_filtered_by_the_api(watched: Watched) -> None:
     expect(rows.first).to_have_attribute("data-customer", "<b>bold</b>")
 
 
-def test_list_is_walked_and_a_customer_opened_by_keyboard_alone(watched: Watched) -> None:
+def test_list_is_navigated_and_a_customer_opened_by_keyboard_alone(watched: Watched) -> None:
     page = watched.page
     expect(page.locator("#calls .row")).to_have_count(10)
     for key in ("j", "j", "ArrowDown", "k"):
@@ -109,24 +111,24 @@ def test_address_of_a_customer_opens_with_history_zones_and_alerts(browser: Brow
     watched.context.close()
 
 
-def test_flood_of_alerts_is_said_in_few_sentences_and_told_by_the_title(watched: Watched, api: Api) -> None:
+def test_flood_of_alerts_is_announced_in_few_sentences_and_counted_in_the_title(watched: Watched, api: Api) -> None:
     page = watched.page
     expect(page.locator("#link")).to_have_text("Live")
     page.evaluate(
         """() => {
-          window.said = [];
-          new MutationObserver(() => window.said.push(document.getElementById("announce").textContent))
+          window.announcements = [];
+          new MutationObserver(() => window.announcements.push(document.getElementById("announce").textContent))
             .observe(document.getElementById("announce"), { childList: true });
           Object.defineProperty(document, "hidden", { value: true, configurable: true });
         }"""
     )
-    for place in range(12):
-        api.teller.alert(make_alert(f"c-{place + 10}", alert_id=f"flood-{place}"))
+    for index in range(12):
+        api.teller.alert(make_alert(f"c-{index + 10}", alert_id=f"flood-{index}"))
     api.teller.flush()
     expect(page.locator("[data-alert^=flood]")).to_have_count(12)
     expect(page).to_have_title("(12 critical) Ebb")
     expect(page.locator("#announce")).to_contain_text("critical")
-    assert len(page.evaluate("window.said")) <= 2
+    assert len(page.evaluate("window.announcements")) <= 2
 
 
 def test_alert_is_acknowledged_snoozed_and_closed(watched: Watched, api: Api) -> None:
@@ -144,5 +146,7 @@ def test_alert_is_acknowledged_snoozed_and_closed(watched: Watched, api: Api) ->
     page.get_by_role("button", name="Close the alert").click()
     expect(row).to_contain_text("Closed: they stay")
     expect(row).to_contain_text("took the offer")
-    handling = next(one for one in api.get("/v1/alerts").json()["alerts"] if one["alert_id"] == "to-handle")["handling"]
+    handling = next(alert for alert in api.get("/v1/alerts").json()["alerts"] if alert["alert_id"] == "to-handle")[
+        "handling"
+    ]
     assert (handling["status"], handling["outcome"]) == ("closed", "retained")

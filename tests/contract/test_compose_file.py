@@ -48,8 +48,8 @@ def raw() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def services(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = _interpolated(raw, SECRETS)["services"]
-    return found
+    interpolated: dict[str, dict[str, Any]] = _interpolated(raw, SECRETS)["services"]
+    return interpolated
 
 
 def _environment(service: dict[str, Any]) -> dict[str, str]:
@@ -90,7 +90,7 @@ def test_compose_settings_are_accepted_and_point_at_its_own_services(
     assert settings.clickhouse_password == _environment(services["clickhouse"])["CLICKHOUSE_PASSWORD"]
 
 
-def test_compose_hands_one_clock_to_all_parts(raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compose_gives_all_parts_the_same_clock(raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = {"EBB_DAY_SECONDS": "20", "EBB_CLOCK_ORIGIN_WALL": "1700000000", "EBB_CLOCK_ORIGIN_EVENT": "1600000000"}
     services = _interpolated(raw, SECRETS | clock)["services"]
     clocks = set()
@@ -210,8 +210,8 @@ def test_compose_prometheus_scrapes_every_part_where_it_serves_metrics(services:
     config = yaml.safe_load((ROOT / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
     scraped: dict[str, str] = {}
     for job in config["scrape_configs"]:
-        for found in job.get("dns_sd_configs", []):
-            scraped |= dict.fromkeys(found["names"], str(found["port"]))
+        for entry in job.get("dns_sd_configs", []):
+            scraped |= dict.fromkeys(entry["names"], str(entry["port"]))
         for static in job.get("static_configs", []):
             scraped |= dict(target.split(":") for target in static["targets"])
     for part in PARTS:

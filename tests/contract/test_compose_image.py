@@ -1,4 +1,4 @@
-"""The image that compose builds: everything it copies is there, nothing else gets in, nobody runs as root."""
+"""The image that compose builds: everything it copies exists, nothing else is included, and it does not run as root."""
 
 import re
 import shutil
@@ -54,7 +54,7 @@ def test_compose_image_never_sees_secrets_data_or_history(secret: str) -> None:
     assert not _sent_to_the_build(secret)
 
 
-def test_compose_image_stands_on_pinned_bases_and_hashed_requirements(dockerfile: str) -> None:
+def test_compose_image_uses_pinned_bases_and_hashed_requirements(dockerfile: str) -> None:
     bases = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
     assert len(bases) == 2
     assert all(re.fullmatch(r"python:3\.11\.\d+-slim-\w+", base) for base in bases)
@@ -67,7 +67,7 @@ def test_compose_image_stands_on_pinned_bases_and_hashed_requirements(dockerfile
         assert re.match(r" +--hash=sha256:[0-9a-f]{64}", locked[number + 1]), locked[number]
 
 
-def test_compose_image_runs_as_nobody_in_particular_and_checks_its_health(dockerfile: str) -> None:
+def test_compose_image_runs_as_an_unprivileged_user_and_checks_its_health(dockerfile: str) -> None:
     final = dockerfile.rpartition("\nFROM ")[2]
     assert re.search(r"^USER ebb$", final, re.MULTILINE)
     assert "useradd --uid 10001" in final
@@ -105,7 +105,7 @@ def test_compose_image_installs_every_module_query_page_and_list_of_the_rooms(do
     (wheel,) = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
     rooms = [name for name in _copied(dockerfile) if (ROOT / name).is_dir()]
-    wanted = {
+    expected = {
         path.relative_to(source).as_posix() for room in rooms for path in (source / room).rglob("*") if path.is_file()
     }
-    assert not wanted - packed, "pyproject.toml does not pack these"
+    assert not expected - packed, "pyproject.toml does not pack these"

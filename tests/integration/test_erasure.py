@@ -28,12 +28,12 @@ def api(stack: Settings) -> Iterator[Api]:
         yield running
 
 
-def tell(settings: Settings, identity: str, part: ErasurePart, report: ErasurePartReport) -> None:
+def publish_report(settings: Settings, identity: str, part: ErasurePart, report: ErasurePartReport) -> None:
     """Report as a part does."""
     publisher = Publisher(settings)
-    place = partition_of(identity, settings.partitions)
+    partition = partition_of(identity, settings.partitions)
     body = report.model_dump_json().encode()
-    publisher.send(settings.topics.erasures, key=key_of(identity, part), value=body, partition=place)
+    publisher.send(settings.topics.erasures, key=key_of(identity, part), value=body, partition=partition)
     publisher.flush()
 
 
@@ -47,17 +47,17 @@ def latest(settings: Settings) -> dict[str, dict[str, Any]]:
 
 def rows(settings: Settings, table: str) -> list[str]:
     client = connect(settings)
-    found = client.query(f"SELECT customer_id FROM {table} FINAL ORDER BY customer_id").result_rows  # noqa: S608
+    result_rows = client.query(f"SELECT customer_id FROM {table} FINAL ORDER BY customer_id").result_rows  # noqa: S608
     client.close()
-    return [str(row[0]) for row in found]
+    return [str(row[0]) for row in result_rows]
 
 
 def part(api: Api, identity: str, name: str) -> dict[str, Any]:
     parts: list[dict[str, Any]] = api.get(f"/v1/erasures/{identity}").json()["parts"]
-    return next(one for one in parts if one["part"] == name)
+    return next(part for part in parts if part["part"] == name)
 
 
-def test_customer_is_forgotten_everywhere_and_the_report_proves_it(api: Api) -> None:
+def test_customer_is_erased_everywhere_and_the_report_proves_it(api: Api) -> None:
     settings, store = api.settings, Store(api.settings)
     before = api.subscribed()
     for customer in ("leaving", "staying"):
@@ -69,11 +69,11 @@ def test_customer_is_forgotten_everywhere_and_the_report_proves_it(api: Api) -> 
     wait_for("the scores", lambda: api.get("/v1/customers/leaving/score").status_code == 200)
     wait_for("the alerts", lambda: len(api.get("/v1/alerts").json()["alerts"]) == 2)
 
-    asked = api.client.delete("/v1/customers/leaving")
-    assert asked.status_code == 202
-    identity = asked.json()["erasure_id"]
-    assert asked.headers["location"] == f"/v1/erasures/{identity}"
-    assert asked.json()["status"] == "under way"
+    response = api.client.delete("/v1/customers/leaving")
+    assert response.status_code == 202
+    identity = response.json()["erasure_id"]
+    assert response.headers["location"] == f"/v1/erasures/{identity}"
+    assert response.json()["status"] == "under way"
 
     wait_for("the order", lambda: api.get(f"/v1/erasures/{identity}").status_code == 200)
     wait_for("the order", lambda: part(api, identity, "order")["done_at"])
@@ -86,31 +86,34 @@ def test_customer_is_forgotten_everywhere_and_the_report_proves_it(api: Api) -> 
     assert [(record.key, record.value) for record in orders] == [(b"leaving", b"")]
     for table in ("events", "scores"):
         wait_for("history to go at once", lambda table=table: rows(settings, table) == ["staying"])  # type: ignore[misc]
-    assert [one["customer_id"] for one in api.get("/v1/alerts").json()["alerts"]] == ["staying"]
-    assert api.client.delete("/v1/customers/leaving").json()["erasure_id"] == identity, "asked twice, done once"
+    assert [alert["customer_id"] for alert in api.get("/v1/alerts").json()["alerts"]] == ["staying"]
+    assert api.client.delete("/v1/customers/leaving").json()["erasure_id"] == identity, "requested twice, done once"
 
     # The worker still had a row when it met the record; then it reports, and so does the learner.
     store.insert("scores", table_rows("scores", [{"customer_id": "leaving"}]))
     api.teller.erase("leaving")
     api.teller.flush()
-    told = ErasurePartReport(
+    part_report = ErasurePartReport(
         at=datetime.now(UTC), customer_id="leaving", details={"partition": 0, "offset": 9, "event_time_ms": 2**42}
     )
-    tell(settings, identity, ErasurePart.WORKER, told)
+    publish_report(settings, identity, ErasurePart.WORKER, part_report)
     time.sleep(0.2)
-    tell(settings, identity, ErasurePart.LEARNER, ErasurePartReport(at=datetime.now(UTC)))
+    publish_report(settings, identity, ErasurePart.LEARNER, ErasurePartReport(at=datetime.now(UTC)))
     wait_for("the end", lambda: api.get(f"/v1/erasures/{identity}").json()["status"] == "done")
 
     report = api.get(f"/v1/erasures/{identity}").json()
     assert report["done_at"]
     assert report["customer_digest"] == digest_of("leaving")
     assert part(api, identity, "history")["details"]["scores"] == 1
-    assert [one["where"] for one in report["left"]] == ["ebb.activity, ebb.activity.dlq, ebb.alerts", "ebb.examples"]
+    assert [place["where"] for place in report["left"]] == [
+        "ebb.activity, ebb.activity.dlq, ebb.alerts",
+        "ebb.examples",
+    ]
     assert rows(settings, "scores") == ["staying"]
-    assert "leaving" not in str(latest(settings)), "the topic remembers that, not whom"
-    gone = api.get("/v1/customers/leaving/score")
-    assert gone.status_code == 404
-    assert gone.json()["type"] == "/problems/erased-customer"
+    assert "leaving" not in str(latest(settings)), "the topic records the erasure, not the customer"
+    missing = api.get("/v1/customers/leaving/score")
+    assert missing.status_code == 404
+    assert missing.json()["type"] == "/problems/erased-customer"
     assert api.get("/v1/customers/leaving/history").json()["type"] == "/problems/erased-customer"
     assert api.get("/v1/customers/never/score").json()["type"] == "/problems/unknown-customer"
     connection = api.socket()
@@ -121,11 +124,11 @@ def test_customer_is_forgotten_everywhere_and_the_report_proves_it(api: Api) -> 
     api.teller.alert(make_alert("third"))
     api.teller.flush()
     resumed = [again.next()["data"]["customer_id"] for _ in range(2)]
-    assert resumed == ["staying", "third"], "nothing that was remembered of them is told again"
+    assert resumed == ["staying", "third"], "nothing buffered about the erased customer is sent again"
 
     with serving(settings.model_copy(update={"api_port": _port()})) as fresh_replica:
         assert fresh_replica.get("/v1/customers/leaving/score").json()["type"] == "/problems/erased-customer"
-        listed = {one["customer_id"] for one in fresh_replica.get("/v1/alerts").json()["alerts"]}
+        listed = {alert["customer_id"] for alert in fresh_replica.get("/v1/alerts").json()["alerts"]}
         assert listed == {"staying", "third"}, "alerts of the erased one are on the topic still, and not shown"
         assert fresh_replica.get(f"/v1/erasures/{identity}").json()["status"] == "done"
 
@@ -138,7 +141,7 @@ def test_customer_is_forgotten_everywhere_and_the_report_proves_it(api: Api) -> 
     assert [(row[0], row[1]) for row in acts] == [("customer.erase", digest_of("leaving"))]
 
 
-def test_worker_and_learner_forget_a_customer_and_say_so(
+def test_worker_and_learner_erase_a_customer_and_report_it(
     stack: Settings, run_part: Callable[[parts.ManagedProcess], Any]
 ) -> None:
     t0, day = 19_700 * 86_400, 86_400
@@ -190,7 +193,7 @@ def test_worker_and_learner_forget_a_customer_and_say_so(
             assert restore(settings, number)[0].state.digest() == engine.state.digest()
         live(12, "leaving")
         wait_for("who comes back to be known", lambda: api.get("/v1/customers/leaving/score").status_code == 200)
-        assert api.get("/v1/customers/leaving/score").json()["previous"] is None, "as somebody new"
+        assert api.get("/v1/customers/leaving/score").json()["previous"] is None, "as a new customer"
 
 
 def known(api: Api, identity: str) -> bool:
@@ -203,13 +206,13 @@ def _port() -> int:
     return free_port()
 
 
-def test_erasing_asks_for_an_admin_and_an_audit_log_that_can_be_written(stack: Settings) -> None:
+def test_erasing_requires_an_admin_and_a_writable_audit_log(stack: Settings) -> None:
     settings = fresh(stack, api_keys="root").model_copy(update={"clickhouse_url": "http://127.0.0.1:9"})
     with serving(settings) as guarded:
         assert guarded.client.delete("/v1/customers/c-1").status_code == 401
         assert guarded.client.get("/v1/erasures/x").status_code == 401
         headers = {"X-API-Key": "root"}
         refused = guarded.client.delete("/v1/customers/c-1", headers=headers, timeout=30)
-        assert refused.status_code == 503, "no act without its record"
+        assert refused.status_code == 503, "no action without its audit record"
         assert guarded.client.get("/v1/erasures/x", headers=headers).json()["type"] == "/problems/unknown-erasure"
         assert latest(guarded.settings) == {}

@@ -28,8 +28,8 @@ def fresh(name: str, target: Target = "churn") -> FullCandidate:
     return next(candidate for candidate in candidates(target) if candidate.name == name)
 
 
-def every(name: str) -> Candidate:
-    return next(one for one in [*candidates("churn"), *sampled("churn", 7)] if one.name == name)
+def candidate_named(name: str) -> Candidate:
+    return next(candidate for candidate in [*candidates("churn"), *sampled("churn", 7)] if candidate.name == name)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -41,18 +41,18 @@ def test_candidates_have_names_of_their_own_and_one_is_preferred(target: Target)
 
 
 @pytest.mark.parametrize("name", [*NAMES, *SAMPLED])
-def test_a_candidate_that_has_learned_nothing_calls_everything_even(name: str) -> None:
+def test_an_untrained_candidate_predicts_one_half(name: str) -> None:
     [(inputs, _)] = batches(1)
-    assert every(name).logits(inputs).tolist() == [0.0] * len(inputs)
+    assert candidate_named(name).logits(inputs).tolist() == [0.0] * len(inputs)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_restored_candidate_goes_on_bit_for_bit(name: str) -> None:
+def test_a_restored_candidate_continues_bit_for_bit(name: str) -> None:
     straight, first, second = fresh(name), fresh(name), fresh(name)
-    for place, (inputs, labels) in enumerate(batches(8)):
+    for index, (inputs, labels) in enumerate(batches(8)):
         straight.learn_many(inputs, labels)
-        (first if place < 4 else second).learn_many(inputs, labels)
-        if place == 3:
+        (first if index < 4 else second).learn_many(inputs, labels)
+        if index == 3:
             second.restore(first.state())
     assert {key: value.tobytes() for key, value in second.state().items()} == {
         key: value.tobytes() for key, value in straight.state().items()
@@ -61,7 +61,7 @@ def test_a_restored_candidate_goes_on_bit_for_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_state_is_numeric_and_is_not_touched_by_later_learning(name: str) -> None:
+def test_a_state_is_numeric_and_is_not_changed_by_later_learning(name: str) -> None:
     candidate = fresh(name)
     (inputs, labels), (more, others) = batches(2)
     candidate.learn_many(inputs, labels)
@@ -84,7 +84,7 @@ def test_a_payload_scores_as_the_candidate_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, *SAMPLED])
 def test_an_extreme_customer_leaves_a_candidate_finite(name: str) -> None:
-    candidate = every(name)
+    candidate = candidate_named(name)
     extreme = np.ascontiguousarray(design(np.full((2, WORLD.features(0, 0).shape[1]), 3e38, np.float32)))
     for inputs, labels in batches(2):
         candidate.learn_many(inputs, labels)
@@ -122,26 +122,26 @@ def test_the_prior_rate_is_the_share_of_ones_and_may_not_serve() -> None:
     assert not prior.servable
 
 
-def test_batches_give_the_moments_of_the_whole() -> None:
+def test_batches_give_the_moments_of_all_rows() -> None:
     values = np.random.default_rng(3).gamma(2, 3, (1000, 4))
-    kept = Standardiser(4)
+    scaler = Standardiser(4)
     for part in np.split(values, [1, 17, 300, 301]):
-        kept.learn_many(part)
-    assert kept.mean == pytest.approx(values.mean(axis=0))
-    assert kept.scale == pytest.approx(values.std(axis=0))
+        scaler.learn_many(part)
+    assert scaler.mean == pytest.approx(values.mean(axis=0))
+    assert scaler.scale == pytest.approx(values.std(axis=0))
 
 
-def test_an_input_that_hardly_ever_differs_is_not_blown_up() -> None:
-    kept = Standardiser(1)
-    kept.learn_many(np.full((1000, 1), np.log(2)))
-    assert kept.scale.tolist() == [FLOOR]
-    assert abs(kept.transform(np.array([[np.log(3)]]))[0, 0]) < 5
+def test_an_input_that_hardly_varies_is_not_scaled_up() -> None:
+    scaler = Standardiser(1)
+    scaler.learn_many(np.full((1000, 1), np.log(2)))
+    assert scaler.scale.tolist() == [FLOOR]
+    assert abs(scaler.transform(np.array([[np.log(3)]]))[0, 0]) < 5
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("place", range(len(SAMPLED)))
-def test_a_sampled_candidate_finds_what_there_is_and_may_not_serve(target: Target, place: int) -> None:
-    candidate = sampled(target, 7)[place]
+@pytest.mark.parametrize("index", range(len(SAMPLED)))
+def test_a_sampled_candidate_learns_the_signal_and_may_not_serve(target: Target, index: int) -> None:
+    candidate = sampled(target, 7)[index]
     for inputs, labels in batches(12, target):
         candidate.learn_many(inputs, labels)
     area = roc_auc(
@@ -158,16 +158,16 @@ def test_a_sampled_candidate_finds_what_there_is_and_may_not_serve(target: Targe
         load(ModelSnapshot.decode(snapshot.encode()))
 
 
-@pytest.mark.parametrize("place", range(len(SAMPLED)))
-def test_a_renewed_candidate_is_one_that_learned_only_what_came_between(place: int) -> None:
-    renewed, later = sampled("churn", 7)[place], sampled("churn", 7)[place]
-    whole = batches(9)
-    for number, (inputs, labels) in enumerate(whole):
+@pytest.mark.parametrize("index", range(len(SAMPLED)))
+def test_a_renewed_candidate_learned_only_the_batches_of_its_generation(index: int) -> None:
+    renewed, later = sampled("churn", 7)[index], sampled("churn", 7)[index]
+    all_batches = batches(9)
+    for number, (inputs, labels) in enumerate(all_batches):
         renewed.learn_many(inputs, labels)
         if number >= 3:
             later.learn_many(inputs, labels)
         if number in {2, 5}:
-            said = renewed.logits(inputs)
+            logits = renewed.logits(inputs)
             renewed.renew()
-            assert np.array_equal(renewed.logits(inputs), said) == (number == 2)
-    assert renewed.logits(whole[0][0]).tobytes() == later.logits(whole[0][0]).tobytes()
+            assert np.array_equal(renewed.logits(inputs), logits) == (number == 2)
+    assert renewed.logits(all_batches[0][0]).tobytes() == later.logits(all_batches[0][0]).tobytes()

@@ -1,4 +1,4 @@
-"""The AsyncAPI document stands by itself, and says what the models of the protocol say."""
+"""The AsyncAPI document is self-contained and agrees with the models of the protocol."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,22 +24,22 @@ def references(part: Any) -> Iterator[str]:
 
 
 def resolved(reference: str) -> Any:
-    found: Any = document()
+    node: Any = document()
     assert reference.startswith("#/")
     for step in reference[2:].split("/"):
-        found = found[step]
-    return found
+        node = node[step]
+    return node
 
 
-def test_document_has_what_asyncapi_3_asks_for_and_every_reference_leads_somewhere() -> None:
-    told = document()
-    assert told["asyncapi"].startswith("3.")
-    assert {"title", "version"} <= set(told["info"])
-    for reference in references(told):
+def test_document_has_what_asyncapi_3_requires_and_every_reference_resolves() -> None:
+    specification = document()
+    assert specification["asyncapi"].startswith("3.")
+    assert {"title", "version"} <= set(specification["info"])
+    for reference in references(specification):
         assert resolved(reference)
-    channel = told["channels"]["stream"]
+    channel = specification["channels"]["stream"]
     spoken = set()
-    for operation in told["operations"].values():
+    for operation in specification["operations"].values():
         assert operation["action"] in {"send", "receive"}
         assert resolved(operation["channel"]["$ref"]) is channel
         for message in operation["messages"]:
@@ -47,12 +47,12 @@ def test_document_has_what_asyncapi_3_asks_for_and_every_reference_leads_somewhe
                 "an operation names messages of its channel"
             )
             spoken.add(message["$ref"].rsplit("/", 1)[1])
-    assert spoken == set(channel["messages"]) == set(told["components"]["messages"])
-    for schema in told["components"]["schemas"].values():
+    assert spoken == set(channel["messages"]) == set(specification["components"]["messages"])
+    for schema in specification["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
-    used = set(references({**told, "components": {"messages": told["components"]["messages"]}}))
-    used |= set(references(told["components"]["schemas"]))
-    assert {f"#/components/schemas/{name}" for name in told["components"]["schemas"]} <= used
+    used = set(references({**specification, "components": {"messages": specification["components"]["messages"]}}))
+    used |= set(references(specification["components"]["schemas"]))
+    assert {f"#/components/schemas/{name}" for name in specification["components"]["schemas"]} <= used
 
 
 def test_document_lists_every_close_code() -> None:
@@ -63,7 +63,7 @@ def test_document_lists_every_close_code() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "good"),
+    ("message", "good"),
     [
         ({"type": "subscribe"}, True),
         ({"type": "subscribe", "id": "a", "bands": ["high"], "filter": {"minimum": 0.5, "customers": ["c"]}}, True),
@@ -80,12 +80,12 @@ def test_document_lists_every_close_code() -> None:
         ({"type": "ping", "id": "a"}, False),
     ],
 )
-def test_schemas_take_what_the_server_takes_and_refuse_what_it_refuses(said: dict[str, Any], good: bool) -> None:
-    payload = document()["components"]["messages"][said["type"]]["payload"]
+def test_schemas_accept_and_reject_the_same_messages_as_the_server(message: dict[str, Any], good: bool) -> None:
+    payload = document()["components"]["messages"][message["type"]]["payload"]
     schema = {**payload, "components": document()["components"]}
-    assert Draft202012Validator(schema).is_valid(said) == good
+    assert Draft202012Validator(schema).is_valid(message) == good
     try:
-        CLIENT_MESSAGE.validate_python(said)
+        CLIENT_MESSAGE.validate_python(message)
     except ValidationError:
         assert not good
     else:

@@ -1,4 +1,4 @@
-"""The page on serving says what the code does."""
+"""The docs page on serving agrees with the code."""
 
 import re
 
@@ -10,10 +10,12 @@ from tests.support.project import ROOT
 TEXT = (ROOT / "docs" / "serving.md").read_text("utf-8")
 
 
-def test_docs_list_every_close_code_and_whether_to_come_back() -> None:
-    told = {int(code): answer.startswith("yes") for code, answer in re.findall(r"\| (\d{4}) \|.*\| (\w+)[^|]*\|", TEXT)}
-    assert set(told) == {int(code) for code in CloseCode} | {1002, 1007, 1009}
-    assert all(may_reconnect(code) == answer for code, answer in told.items())
+def test_docs_list_every_close_code_and_whether_to_reconnect() -> None:
+    documented = {
+        int(code): answer.startswith("yes") for code, answer in re.findall(r"\| (\d{4}) \|.*\| (\w+)[^|]*\|", TEXT)
+    }
+    assert set(documented) == {int(code) for code in CloseCode} | {1002, 1007, 1009}
+    assert all(may_reconnect(code) == answer for code, answer in documented.items())
 
 
 def test_docs_name_every_path_of_the_interface() -> None:

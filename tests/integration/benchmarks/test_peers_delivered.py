@@ -12,7 +12,7 @@ from benchmarks._peers.delivered import Delivered
 from ebb.settings import Settings
 
 
-def test_the_last_result_of_each_customer_is_read_and_the_broker_says_when_the_last_came(stack: Settings) -> None:
+def test_the_last_result_of_each_customer_is_read_with_the_brokers_timestamp(stack: Settings) -> None:
     topic = f"results-{uuid4().hex[:8]}"
     began = time.time()
     with Delivered(stack.kafka_bootstrap, topic, partitions=4) as delivered:
@@ -20,7 +20,7 @@ def test_the_last_result_of_each_customer_is_read_and_the_broker_says_when_the_l
         for number in range(300):
             customer = f"c{number % 100}"
             result = Result(customer, number / 1_000, [float(number)] * len(FEATURES))
-            # What the producer says of the time must not count.
+            # The producer's timestamp must not count.
             producer.produce(topic, msgspec.json.encode(result), customer, timestamp=1_000)
         assert producer.flush(30) == 0
         assert sum(delivered.ends()) == 300
@@ -32,7 +32,7 @@ def test_the_last_result_of_each_customer_is_read_and_the_broker_says_when_the_l
     }
 
 
-def test_a_topic_that_is_there_already_is_not_taken_for_a_new_one(stack: Settings) -> None:
+def test_an_existing_topic_is_not_mistaken_for_a_new_one(stack: Settings) -> None:
     topic = f"results-{uuid4().hex[:8]}"
     with (
         Delivered(stack.kafka_bootstrap, topic, partitions=1),

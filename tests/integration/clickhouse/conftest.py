@@ -44,7 +44,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
 
 @pytest.fixture(scope="session")
 def _idle_databases() -> list[Settings]:
-    """Empty, migrated databases that no test uses now: to empty one takes a tenth of the time of a migration."""
+    """Empty, migrated databases not in use: emptying one takes a tenth of the time of a migration."""
     return []
 
 

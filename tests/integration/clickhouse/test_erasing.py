@@ -1,4 +1,4 @@
-"""A customer's rows can be taken out of every table, up to where in the stream the customer was forgotten."""
+"""A customer's rows can be deleted from every table, up to the position of the erasure in the stream."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -30,9 +30,9 @@ def fill(store: Store) -> None:
             "alert_handling": [{"alert_id": "a", "as_of": MOMENT}, {"alert_id": "b", "as_of": LATER}],
             "outcomes": [{"snapshot_day": date(2026, 1, 4)}, {"snapshot_day": date(2026, 1, 7)}],
         }
-        for table, given in rows.items():
-            store.insert(table, table_rows(table, [{"customer_id": customer, **row} for row in given]))
-    letters = [
+        for table, stored_rows in rows.items():
+            store.insert(table, table_rows(table, [{"customer_id": customer, **row} for row in stored_rows]))
+    dead_letters = [
         {"offset": 1, "detail": f"The record's key is b'x', its customer_id {CUSTOMER!r}; they must be the same."},
         {"offset": 2, "detail": "The record's key is b'x', its customer_id 'other'; they must be the same."},
         {"offset": 3, "detail": "1 is no time"},
@@ -41,13 +41,13 @@ def fill(store: Store) -> None:
         {"partition": 3, "offset": 5, "customer_id": "other", "detail": "1 is no time"},
         {"partition": 3, "offset": 21, "customer_id": "other", "detail": "1 is no time"},
     ]
-    store.insert("dead_letters", table_rows("dead_letters", letters))
+    store.insert("dead_letters", table_rows("dead_letters", dead_letters))
 
 
-def left(settings: Settings) -> dict[str, dict[str, int]]:
+def remaining_counts(settings: Settings) -> dict[str, dict[str, int]]:
     client = connect(settings)
     tables = [table for table in SCHEMAS if "customer_id" in SCHEMAS[table].names]
-    found = {
+    counts = {
         table: {
             str(row[0]): int(row[1])
             for row in client.query(f"SELECT customer_id, count() FROM {table} GROUP BY customer_id").result_rows  # noqa: S608
@@ -55,12 +55,12 @@ def left(settings: Settings) -> dict[str, dict[str, int]]:
         for table in tables
     }
     client.close()
-    return found
+    return counts
 
 
 def test_every_table_that_names_customers_is_erased(database: Settings, store: Store) -> None:
     fill(store)
-    assert all(CUSTOMER in counts for counts in left(database).values()), "a table that the test leaves out"
+    assert all(CUSTOMER in counts for counts in remaining_counts(database).values()), "a table that the test leaves out"
     deleted = erase_rows(database, CUSTOMER, Until())
     assert deleted == {
         "events": 2,
@@ -71,19 +71,19 @@ def test_every_table_that_names_customers_is_erased(database: Settings, store: S
         "outcomes": 2,
         "dead_letters": 3,
     }
-    remaining = left(database)
+    remaining = remaining_counts(database)
     assert remaining.pop("dead_letters") == {"": 2, "other": 2}
     assert all(counts == {"other": 2} for counts in remaining.values())
     assert set(erase_rows(database, CUSTOMER, Until()).values()) == {0}
 
 
-def test_what_came_after_the_erasure_stays(database: Settings, store: Store) -> None:
+def test_rows_after_the_erasure_stay(database: Settings, store: Store) -> None:
     fill(store)
     until = Until(partition=3, offset=15, event_time_ms=int((MOMENT + timedelta(hours=1)).timestamp() * 1_000))
     deleted = erase_rows(database, CUSTOMER, until)
-    assert deleted.pop("dead_letters") == 2, "the one that quotes the id, and the one up to the offset"
+    assert deleted.pop("dead_letters") == 2, "the dead letter that quotes the id, and the one up to the offset"
     assert deleted == dict.fromkeys(("events", "features", "scores", "alerts", "alert_handling", "outcomes"), 1)
-    remaining = left(database)
+    remaining = remaining_counts(database)
     assert remaining.pop("dead_letters") == {"": 2, CUSTOMER: 1, "other": 2}
     assert all(counts == {CUSTOMER: 1, "other": 2} for counts in remaining.values())
 

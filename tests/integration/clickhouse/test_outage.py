@@ -1,4 +1,4 @@
-"""Kills, restarts and absences: what was acknowledged stays, what waits goes on, nothing counts twice."""
+"""Kills, restarts and outages: acknowledged rows stay, waiting inserts continue, nothing counts twice."""
 
 import threading
 import time
@@ -22,8 +22,8 @@ from tests.support.flow import wait_for
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def letters(first: int, count: int) -> pa.Table:
-    """Return dead letters at offsets `first` and on."""
+def dead_letters(first: int, count: int) -> pa.Table:
+    """Return dead letters from offset `first` on."""
     columns = {
         "topic": ["ebb.activity"] * count,
         "partition": [0] * count,
@@ -42,18 +42,18 @@ def test_kill_9_loses_no_acknowledged_row_and_the_port_serves_again(fresh: Calla
     migrate(server.settings)
     store = Store(server.settings)
     for batch in range(10):
-        store.insert("dead_letters", letters(batch * 1_000, 1_000))
+        store.insert("dead_letters", dead_letters(batch * 1_000, 1_000))
     server.kill()
     server.start()
     assert store.query("dead_letters_by_reason")[0]["records"] == 10_000
     store.close()
 
 
-def test_a_clean_stop_finishes_what_is_under_way_exits_0_and_keeps_everything(fresh: Callable[[], Embedded]) -> None:
+def test_a_clean_stop_finishes_pending_requests_exits_0_and_loses_nothing(fresh: Callable[[], Embedded]) -> None:
     server = fresh()
     migrate(server.settings)
     store = Store(server.settings)
-    store.insert("dead_letters", letters(0, 500))
+    store.insert("dead_letters", dead_letters(0, 500))
     client = connect(server.settings, database="default")
     answers: list[object] = []
     asking = threading.Thread(target=lambda: answers.append(client.command("SELECT sleep(3)")))
@@ -69,7 +69,9 @@ def test_a_clean_stop_finishes_what_is_under_way_exits_0_and_keeps_everything(fr
     store.close()
 
 
-def test_an_insert_waits_while_the_server_is_away_and_nothing_is_lost_or_doubled(fresh: Callable[[], Embedded]) -> None:
+def test_an_insert_waits_while_the_server_is_down_and_nothing_is_lost_or_duplicated(
+    fresh: Callable[[], Embedded],
+) -> None:
     server = fresh()
     migrate(server.settings)
     store = Store(server.settings)
@@ -77,7 +79,7 @@ def test_an_insert_waits_while_the_server_is_away_and_nothing_is_lost_or_doubled
 
     def write() -> None:
         for batch in range(60):
-            store.insert("dead_letters", letters(batch * 100, 100))
+            store.insert("dead_letters", dead_letters(batch * 100, 100))
             done.append(batch)
             time.sleep(0.01)
 
@@ -104,7 +106,7 @@ def test_a_waiting_insert_gives_up_when_the_process_stops(tmp_path: Path) -> Non
     began = time.monotonic()
     threading.Timer(0.5, stop.set).start()
     with pytest.raises(UnavailableError, match="EBB_CLICKHOUSE_URL"):
-        store.insert("dead_letters", letters(0, 1))
+        store.insert("dead_letters", dead_letters(0, 1))
     assert 0.4 < time.monotonic() - began < 30
 
 
@@ -120,14 +122,14 @@ def test_an_absent_server_is_named_with_its_address_and_setting(tmp_path: Path) 
         store.query("dead_letters_by_reason")
 
 
-def test_a_database_that_somebody_reset_is_an_error_at_once_and_not_a_wait(embedded: Embedded) -> None:
+def test_a_database_that_was_reset_is_an_immediate_error(embedded: Embedded) -> None:
     reset = embedded.settings.model_copy(update={"namespace": "reset"})
     store = Store(reset)
     with pytest.raises(InsertRefusedError, match="migrates first") as caught:
-        store.insert("dead_letters", letters(0, 1))
+        store.insert("dead_letters", dead_letters(0, 1))
     assert caught.value.table == "dead_letters"
     assert migrate(reset)
-    store.insert("dead_letters", letters(0, 1))
+    store.insert("dead_letters", dead_letters(0, 1))
     assert store.query("dead_letters_by_reason")[0]["records"] == 1
     store.close()
 
@@ -137,10 +139,10 @@ def test_an_insert_waits_while_there_are_too_many_parts_to_merge(database: Setti
     client.command("SYSTEM STOP MERGES dead_letters")
     client.command("ALTER TABLE dead_letters MODIFY SETTING parts_to_delay_insert = 0, parts_to_throw_insert = 2")
     for batch in range(2):
-        store.insert("dead_letters", letters(batch, 1))
+        store.insert("dead_letters", dead_letters(batch, 1))
     retries = INSERT_RETRIES.labels("dead_letters")._value
     before = retries.get()
-    waiting = threading.Thread(target=store.insert, args=("dead_letters", letters(2, 1)))
+    waiting = threading.Thread(target=store.insert, args=("dead_letters", dead_letters(2, 1)))
     waiting.start()
     wait_for("the insert to be tried again", lambda: retries.get() > before)
     assert waiting.is_alive()

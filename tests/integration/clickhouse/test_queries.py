@@ -16,7 +16,7 @@ from ebb.contracts.features import NAMES
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 SNAPSHOT = date(2026, 1, 5)
 
-ASKED = {
+TESTED_QUERIES = {
     "accuracy_by_label_date",
     "accuracy_by_segment",
     "alert_by_id",
@@ -126,8 +126,10 @@ def outcomes(store: Store) -> Store:
     return store
 
 
-def test_every_query_in_the_folder_is_asked_here() -> None:
-    assert {path.name for path in (files("clickhouse") / "queries").iterdir()} == {f"{name}.sql" for name in ASKED}
+def test_every_query_in_the_folder_is_tested() -> None:
+    assert {path.name for path in (files("clickhouse") / "queries").iterdir()} == {
+        f"{name}.sql" for name in TESTED_QUERIES
+    }
 
 
 def test_daily_actives_are_distinct_customers(events: Store) -> None:
@@ -175,7 +177,7 @@ def test_a_page_of_scores_begins_before_the_last_one_seen(scores: Store) -> None
     assert scores.query("score_history_page", customer="eve", before=seen, limit=10) == []
 
 
-def test_bands_over_time_carry_everyone_on_until_their_next_score(scores: Store) -> None:
+def test_bands_over_time_carry_each_score_forward_until_the_next(scores: Store) -> None:
     ends: dict[str, int] = {}
     for row in scores.query("bands_over_time", days=30):
         ends[row["band"]] = ends.get(row["band"], 0) + row["customers"]
@@ -186,7 +188,7 @@ def test_bands_over_time_carry_everyone_on_until_their_next_score(scores: Store)
     assert moved[at(0).date(), "low"] == 1
     # Ann leaves the band on the day on which cem enters it.
     assert moved[at(6).date(), "low"] == 0
-    # A window that begins later tells the same end.
+    # A window that begins later ends the same.
     late = scores.query("bands_over_time", days=1)
     assert sum(row["customers"] for row in late) == 3
 
@@ -200,10 +202,10 @@ def test_movers_compare_with_the_score_of_days_ago_and_leave_newcomers_out(score
     assert [row["customer_id"] for row in scores.query("movers", days=1, limit=1)] == ["ann"]
 
 
-def test_reliability_sets_promised_beside_realised(outcomes: Store) -> None:
+def test_reliability_sets_predicted_beside_observed(outcomes: Store) -> None:
     rows = outcomes.query("reliability", target="churn", candidate="logistic", days=30)
-    told = [(row["bin"], round(row["predicted"], 4), row["observed"], row["labels"]) for row in rows]
-    assert told == [(1, 0.1, 0.0, 1), (2, 0.25, 0.0, 1), (4, 0.4, 0.5, 2), (9, 0.9, 1.0, 1)]
+    result = [(row["bin"], round(row["predicted"], 4), row["observed"], row["labels"]) for row in rows]
+    assert result == [(1, 0.1, 0.0, 1), (2, 0.25, 0.0, 1), (4, 0.4, 0.5, 2), (9, 0.9, 1.0, 1)]
 
 
 def test_labels_are_counted_by_snapshot_and_the_rest_is_pending(outcomes: Store) -> None:
@@ -213,9 +215,9 @@ def test_labels_are_counted_by_snapshot_and_the_rest_is_pending(outcomes: Store)
         for name, ahead in [("a", 0), ("a", 1), ("a", 2), ("b", 2), ("a", 3)]
     ]
     put(outcomes, "features", rows, computed_at=MONDAY)
-    found = outcomes.query("labels_by_day", target="churn")
-    told = [(row["snapshot_day"].day, row["matured"], row["positives"], row["pending"]) for row in found]
-    assert told == [(5, 5, 2, 0), (6, 1, 0, 0), (7, 0, 0, 2), (8, 0, 0, 1)]
+    result_rows = outcomes.query("labels_by_day", target="churn")
+    result = [(row["snapshot_day"].day, row["matured"], row["positives"], row["pending"]) for row in result_rows]
+    assert result == [(5, 5, 2, 0), (6, 1, 0, 0), (7, 0, 0, 2), (8, 0, 0, 1)]
 
 
 def test_metrics_come_as_the_learner_reported_them_last(store: Store) -> None:
@@ -247,9 +249,11 @@ def test_accuracy_by_label_date_sets_the_metrics_of_a_day_side_by_side(store: St
     ]
     put(store, "model_metrics", rows, target="churn", window="day", computed_at=MONDAY)
     put(store, "model_metrics", [{**rows[0], "value": 0.1}], target="churn", window="all", computed_at=MONDAY)
-    found = store.query("accuracy_by_label_date", target="churn", days=2)
-    told = [(row["matured_day"].day, row["candidate"], row["labels"], row["roc_auc"], row["brier"]) for row in found]
-    assert told == [(5, "logistic", 9, 0.75, 0.2), (6, "logistic", 9, None, 0.3), (6, "recency", 9, 0.6, None)]
+    result_rows = store.query("accuracy_by_label_date", target="churn", days=2)
+    result = [
+        (row["matured_day"].day, row["candidate"], row["labels"], row["roc_auc"], row["brier"]) for row in result_rows
+    ]
+    assert result == [(5, "logistic", 9, 0.75, 0.2), (6, "logistic", 9, None, 0.3), (6, "recency", 9, 0.6, None)]
     latest = store.query("accuracy_by_label_date", target="churn", days=1)
     assert [row["matured_day"].day for row in latest] == [6, 6]
     assert store.query("accuracy_by_label_date", target="purchase", days=2) == []
@@ -261,8 +265,8 @@ def test_dead_letters_are_counted_by_stage_and_reason(store: Store) -> None:
         for offset, reason in [(1, "bad_json"), (2, "bad_json"), (3, "naive_time")]
     ]
     put(store, "dead_letters", rows, topic="t", partition=0, stage="decode", detail="")
-    found = store.query("dead_letters_by_reason")
-    assert [(row["reason"], row["records"], row["bytes"], row["last_at"]) for row in found] == [
+    result_rows = store.query("dead_letters_by_reason")
+    assert [(row["reason"], row["records"], row["bytes"], row["last_at"]) for row in result_rows] == [
         ("bad_json", 2, 20, at(2)),
         ("naive_time", 1, 10, at(3)),
     ]
@@ -277,15 +281,15 @@ def test_an_alert_is_found_by_its_id(store: Store) -> None:
     assert store.query("alert_by_id", alert="none") == []
 
 
-def test_a_version_is_found_whole_and_the_versions_of_a_model_come_newest_first(store: Store) -> None:
+def test_a_version_is_complete_and_the_versions_of_a_model_come_newest_first(store: Store) -> None:
     rows = [{"version": version, "examples": 10 * version} for version in (1, 2, 3)]
     put(
         store, "models", rows, name="churn.logistic", target="churn", candidate="logistic", role="champion",
         schema_hash="h", trained_until=SNAPSHOT, metrics="{}", checksum="c", published_at=MONDAY, config='{"seed":7}',
         payload='{"kind":"linear"}',
     )  # fmt: skip
-    told = store.query("model_versions", model="churn.logistic", limit=2)
-    assert [(row["version"], row["examples"]) for row in told] == [(3, 30), (2, 20)]
+    result = store.query("model_versions", model="churn.logistic", limit=2)
+    assert [(row["version"], row["examples"]) for row in result] == [(3, 30), (2, 20)]
     page = store.query("model_versions_page", model="churn.logistic", before=3, limit=5)
     assert [row["version"] for row in page] == [2, 1]
     [one] = store.query("model_version", model="churn.logistic", version=2)
@@ -299,8 +303,8 @@ def test_promotions_come_newest_first(store: Store) -> None:
         for name, days, outcome in [("a", 1, "done"), ("b", 3, "refused"), ("c", 2, "done")]
     ]
     put(store, "promotions", rows, target="churn", cause="request to hold", former="x", champion="y", version=1, why="")
-    told = store.query("promotions", target="churn", limit=2)
-    assert [(row["request_id"], row["outcome"]) for row in told] == [("b", "refused"), ("c", "done")]
+    result = store.query("promotions", target="churn", limit=2)
+    assert [(row["request_id"], row["outcome"]) for row in result] == [("b", "refused"), ("c", "done")]
     assert store.query("promotions", target="purchase", limit=2) == []
 
 
@@ -315,15 +319,15 @@ def test_accuracy_by_segment_is_that_of_the_latest_day(store: Store) -> None:
         ]
     ]
     put(store, "segment_metrics", rows, target="churn", candidate="logistic", kind="country", computed_at=MONDAY)
-    told = store.query("accuracy_by_segment", target="churn", candidate="logistic", kind="country")
-    assert [(row["segment"], row["labels"], row["roc_auc"], row["ece"]) for row in told] == [
+    result = store.query("accuracy_by_segment", target="churn", candidate="logistic", kind="country")
+    assert [(row["segment"], row["labels"], row["roc_auc"], row["ece"]) for row in result] == [
         ("FR", 200, 0.8, None),
         ("DE", 90, 0.7, 0.1),
     ]
     assert store.query("accuracy_by_segment", target="churn", candidate="logistic", kind="tenure") == []
 
 
-def test_promises_stand_beside_what_came_true(store: Store) -> None:
+def test_expected_metrics_are_beside_the_realised_ones(store: Store) -> None:
     rows = [
         {"snapshot_day": SNAPSHOT + timedelta(days=day), "due_day": SNAPSHOT + timedelta(days=day + 14), "value": 0.8}
         for day in (0, 1)
@@ -340,15 +344,18 @@ def test_promises_stand_beside_what_came_true(store: Store) -> None:
         window="day",
         computed_at=MONDAY,
     )
-    told = store.query("expected_and_realised", target="churn", candidate="logistic", metric="roc_auc", limit=9)
-    assert [(row["due_day"].day, row["expected"], row["realised"]) for row in told] == [(20, 0.8, None), (19, 0.8, 0.7)]
+    result = store.query("expected_and_realised", target="churn", candidate="logistic", metric="roc_auc", limit=9)
+    assert [(row["due_day"].day, row["expected"], row["realised"]) for row in result] == [
+        (20, 0.8, None),
+        (19, 0.8, 0.7),
+    ]
 
 
-def test_drift_is_told_as_of_the_latest_day_the_largest_first(store: Store) -> None:
+def test_drift_is_that_of_the_latest_day_largest_first(store: Store) -> None:
     rows = [
         {"name": name, "day": SNAPSHOT + timedelta(days=day), "value": value}
         for name, day, value in [("a", 0, 0.9), ("a", 1, 0.1), ("b", 1, 0.3)]
     ]
     put(store, "drift", rows, target="", kind="feature", statistic="psi", computed_at=MONDAY)
-    told = store.query("drift_latest", kind="feature")
-    assert [(row["name"], row["latest"], row["as_of_day"].day) for row in told] == [("b", 0.3, 6), ("a", 0.1, 6)]
+    result = store.query("drift_latest", kind="feature")
+    assert [(row["name"], row["latest"], row["as_of_day"].day) for row in result] == [("b", 0.3, 6), ("a", 0.1, 6)]

@@ -18,11 +18,11 @@ from ebb.settings import Settings
 from ebb_cli.local.ports import free_port
 from tests.support.embedded_clickhouse import Embedded
 
-# A busy machine may stand still for longer than the five seconds that httpx waits.
+# A busy machine may stall for longer than the five seconds that httpx waits.
 get, post = partial(httpx.get, timeout=30), partial(httpx.post, timeout=30)
 
 
-def ask(server: Embedded, sql: str, **parameters: str) -> httpx.Response:
+def execute(server: Embedded, sql: str, **parameters: str) -> httpx.Response:
     return post(server.url, content=sql, params=parameters)
 
 
@@ -33,42 +33,42 @@ def client(database: Settings) -> Iterator[Client]:
     opened.close()
 
 
-def test_ping_and_the_bare_address_say_ok(embedded: Embedded) -> None:
+def test_ping_and_the_bare_address_return_ok(embedded: Embedded) -> None:
     assert get(f"{embedded.url}/ping").text == "Ok.\n"
     assert get(embedded.url).text == "Ok.\n"
 
 
-def test_the_query_may_stand_in_the_url_in_the_body_or_half_in_each(embedded: Embedded) -> None:
+def test_the_query_may_be_in_the_url_in_the_body_or_split_between_them(embedded: Embedded) -> None:
     assert get(embedded.url, params={"query": "SELECT 1 + 1"}).text == "2\n"
-    assert ask(embedded, "SELECT 1 + 1").text == "2\n"
-    assert ask(embedded, "+ 1", query="SELECT 1").text == "2\n"
+    assert execute(embedded, "SELECT 1 + 1").text == "2\n"
+    assert execute(embedded, "+ 1", query="SELECT 1").text == "2\n"
 
 
-def test_the_format_is_the_statements_or_the_default_asked_for(embedded: Embedded) -> None:
-    answer = ask(embedded, "SELECT 1 AS a FORMAT JSON")
+def test_the_format_is_the_statements_or_the_requested_default(embedded: Embedded) -> None:
+    answer = execute(embedded, "SELECT 1 AS a FORMAT JSON")
     assert answer.json()["data"] == [{"a": 1}]
     assert answer.headers["x-clickhouse-format"] == "JSON"
     assert answer.headers["content-type"] == "application/json"
-    assert ask(embedded, "SELECT 1 AS a", default_format="JSONEachRow").json() == {"a": 1}
+    assert execute(embedded, "SELECT 1 AS a", default_format="JSONEachRow").json() == {"a": 1}
     header = post(embedded.url, content="SELECT 1, 2", headers={"X-ClickHouse-Format": "CSV"})
     assert header.text == "1,2\n"
 
 
 def test_parameters_are_bound_by_the_engine(embedded: Embedded) -> None:
-    answer = ask(embedded, "SELECT {a:UInt8} + 1, {b:String}", param_a="41", param_b="it's; DROP TABLE x")
+    answer = execute(embedded, "SELECT {a:UInt8} + 1, {b:String}", param_a="41", param_b="it's; DROP TABLE x")
     assert answer.text == "42\tit\\'s; DROP TABLE x\n"
 
 
 def test_a_setting_in_the_url_holds_for_its_request_alone(embedded: Embedded) -> None:
     sql = "SELECT getSetting('max_threads')"
-    usual = ask(embedded, sql).text
-    assert ask(embedded, sql, max_threads="7").text == "7\n"
-    assert ask(embedded, sql).text == usual
+    usual = execute(embedded, sql).text
+    assert execute(embedded, sql, max_threads="7").text == "7\n"
+    assert execute(embedded, sql).text == usual
 
 
 def test_the_database_of_a_request_holds_for_it_alone(embedded: Embedded) -> None:
-    assert ask(embedded, "SELECT currentDatabase()", database="system").text == "system\n"
-    assert ask(embedded, "SELECT currentDatabase()").text == "default\n"
+    assert execute(embedded, "SELECT currentDatabase()", database="system").text == "system\n"
+    assert execute(embedded, "SELECT currentDatabase()").text == "default\n"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_database_of_a_request_holds_for_it_alone(embedded: Embedded) -> Non
 def test_errors_carry_clickhouses_code_and_status(
     embedded: Embedded, sql: str, parameters: dict[str, str], code: int, status: int
 ) -> None:
-    answer = ask(embedded, sql, **parameters)
+    answer = execute(embedded, sql, **parameters)
     assert answer.status_code == status
     assert answer.headers["x-clickhouse-exception-code"] == str(code)
     assert answer.text.startswith(f"Code: {code}. DB::Exception: ")
@@ -102,27 +102,27 @@ def test_a_get_request_changes_nothing(embedded: Embedded) -> None:
 
 def test_a_memory_limit_stops_the_query_and_not_the_server(embedded: Embedded) -> None:
     sql = "SELECT count() FROM (SELECT number FROM numbers(10000000) GROUP BY number)"
-    answer = ask(embedded, sql, max_memory_usage="20000000")
+    answer = execute(embedded, sql, max_memory_usage="20000000")
     assert answer.headers["x-clickhouse-exception-code"] == "241"
-    assert ask(embedded, "SELECT 1").text == "1\n"
+    assert execute(embedded, "SELECT 1").text == "1\n"
 
 
 @pytest.mark.parametrize(
     "headers", [{"Origin": "https://example.org"}, {"Host": "example.org"}, {"X-ClickHouse-User": "mallory"}]
 )
-def test_a_foreign_web_page_or_user_is_not_let_in(embedded: Embedded, headers: dict[str, str]) -> None:
+def test_a_foreign_web_page_or_user_is_refused(embedded: Embedded, headers: dict[str, str]) -> None:
     answer = post(embedded.url, content="SELECT 1", headers=headers)
     assert (answer.status_code, answer.headers["x-clickhouse-exception-code"]) == (403, "516")
 
 
 def test_the_default_user_is_known_by_header_url_and_basic_auth(embedded: Embedded) -> None:
     assert post(embedded.url, content="SELECT 1", auth=("default", "")).status_code == 200
-    assert ask(embedded, "SELECT 1", user="default", password="", session_id="any").status_code == 200
+    assert execute(embedded, "SELECT 1", user="default", password="", session_id="any").status_code == 200
 
 
 def test_rows_in_the_body_are_inserted_whatever_their_format(embedded: Embedded, database: Settings) -> None:
     name = database.database
-    ask(embedded, "CREATE TABLE t (a UInt8, b String) ENGINE = MergeTree ORDER BY a", database=name)
+    execute(embedded, "CREATE TABLE t (a UInt8, b String) ENGINE = MergeTree ORDER BY a", database=name)
     for sql, body in [
         ("INSERT INTO t FORMAT CSV", b'1,"one"\n'),
         ("INSERT INTO t FORMAT JSONEachRow", b'{"a": 2, "b": "two"}\n'),
@@ -131,32 +131,32 @@ def test_rows_in_the_body_are_inserted_whatever_their_format(embedded: Embedded,
         answer = post(embedded.url, params={"query": sql, "database": name}, content=body)
         assert answer.status_code == 200, answer.text
         assert '"written_rows": "1"' in answer.headers["x-clickhouse-summary"]
-    assert ask(embedded, "INSERT INTO t VALUES (4, 'four')", database=name).status_code == 200
-    inserted = ask(embedded, "INSERT INTO {t:Identifier} FORMAT CSV\n5,five\n", database=name, param_t="t")
+    assert execute(embedded, "INSERT INTO t VALUES (4, 'four')", database=name).status_code == 200
+    inserted = execute(embedded, "INSERT INTO {t:Identifier} FORMAT CSV\n5,five\n", database=name, param_t="t")
     assert inserted.status_code == 200, inserted.text
-    answer = ask(embedded, "SELECT a, b FROM t ORDER BY a FORMAT CSV", database=name)
+    answer = execute(embedded, "SELECT a, b FROM t ORDER BY a FORMAT CSV", database=name)
     assert answer.text.splitlines() == ['1,"one"', '2,"two"', '3,"three"', '4,"four"', '5,"five"']
 
 
 def test_a_malformed_insert_stores_nothing_of_its_rows(embedded: Embedded, database: Settings) -> None:
     name = database.database
-    ask(embedded, "CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a", database=name)
+    execute(embedded, "CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a", database=name)
     body = b'{"a": 1}\n{"a": "x"}\n'
     answer = post(embedded.url, params={"query": "INSERT INTO t FORMAT JSONEachRow", "database": name}, content=body)
     assert answer.status_code == 400
-    assert ask(embedded, "SELECT count() FROM t", database=name).text == "0\n"
+    assert execute(embedded, "SELECT count() FROM t", database=name).text == "0\n"
 
 
 def test_rows_that_the_table_refuses_are_never_acknowledged(embedded: Embedded, database: Settings) -> None:
     name = database.database
     sql = "CREATE TABLE t (a UInt8, CONSTRAINT small CHECK a < 5) ENGINE = MergeTree ORDER BY a"
-    ask(embedded, sql, database=name)
+    execute(embedded, sql, database=name)
     for body in (b"1\n9\n", b"9\n"):
         answer = post(embedded.url, params={"query": "INSERT INTO t FORMAT TSV", "database": name}, content=body)
         assert answer.headers["x-clickhouse-exception-code"] == "469"
     insert = "INSERT INTO t (a) SETTINGS max_threads = 1 FORMAT TSV"
     assert post(embedded.url, params={"query": insert, "database": name}, content=b"1\n2\n").status_code == 200
-    assert ask(embedded, "SELECT count() FROM t", database=name).text == "2\n"
+    assert execute(embedded, "SELECT count() FROM t", database=name).text == "2\n"
 
 
 @pytest.mark.parametrize("compress", [False, "lz4", "zstd", "gzip"])
@@ -200,19 +200,19 @@ def test_a_fault_in_the_middle_of_a_stream_reaches_the_reader(client: Client) ->
         client.query_row_block_stream(sql, settings={"max_threads": 1}) as blocks,
     ):
         assert sum(len(block) for block in blocks)
-    # Waiting for the whole answer, the same fault has its status and code.
+    # If the whole response is awaited, the same error has its status and code.
     with pytest.raises(DatabaseError, match="Code: 395") as caught:
         client.query(sql)
     assert caught.value.code == 395
 
 
-def test_a_reader_who_leaves_in_the_middle_costs_the_server_nothing(embedded: Embedded) -> None:
+def test_a_client_that_disconnects_midway_leaves_nothing_behind(embedded: Embedded) -> None:
     for _ in range(20):
         with httpx.stream("POST", embedded.url, content="SELECT number FROM numbers(3000000)", timeout=30) as answer:
             next(answer.iter_raw())
-    running = ask(embedded, "SELECT count() FROM system.processes").text
+    running = execute(embedded, "SELECT count() FROM system.processes").text
     assert int(running) <= 3
-    assert ask(embedded, "SELECT 1").text == "1\n"
+    assert execute(embedded, "SELECT 1").text == "1\n"
 
 
 def test_inserts_and_reads_of_many_threads_overlap_without_session_errors(client: Client) -> None:
@@ -226,7 +226,7 @@ def test_inserts_and_reads_of_many_threads_overlap_without_session_errors(client
         return int(client.query("SELECT count() % 2000 FROM t").result_rows[0][0])
 
     with ThreadPoolExecutor(12) as pool:
-        # A read sees whole inserts only.
+        # A read sees only complete inserts.
         assert set(pool.map(work, range(80))) == {0}
     assert client.command("SELECT count() FROM t") == 40 * 2_000
 
@@ -246,7 +246,7 @@ def test_a_second_process_on_the_same_data_is_refused_in_one_sentence(embedded: 
     assert "Traceback" not in done.stderr
 
 
-def test_a_taken_port_is_refused_in_one_sentence(embedded: Embedded) -> None:
+def test_an_occupied_port_is_refused_in_one_sentence(embedded: Embedded) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "clickhouse.embedded"],
         env=embedded.settings.environment(),

@@ -99,27 +99,34 @@ def test_properties_are_read_out_of_the_body(store: Store, database: Settings) -
     body = '{"event_id":"x","properties":{"colour":"red","sizes":[1,2]},"more":1}'
     store.insert("events", one_row("events", body=body))
     client = connect(database)
-    found = client.query("SELECT properties, body FROM v_events").result_rows
+    rows = client.query("SELECT properties, body FROM v_events").result_rows
     client.close()
-    assert found == [('{"colour":"red","sizes":[1,2]}', body)]
+    assert rows == [('{"colour":"red","sizes":[1,2]}', body)]
 
 
 def test_properties_of_an_event_without_a_body_are_those_of_its_columns(store: Store, database: Settings) -> None:
-    said = {"amount": 12.5, "currency": "EUR", "country": "NL", "store": 'a "b" \\', "discount": 0.0, "session_id": "s"}
-    store.insert("events", one_row("events", body="", **said))
+    values = {
+        "amount": 12.5,
+        "currency": "EUR",
+        "country": "NL",
+        "store": 'a "b" \\',
+        "discount": 0.0,
+        "session_id": "s",
+    }
+    store.insert("events", one_row("events", body="", **values))
     store.insert("events", one_row("events", event_id="bare", body=""))
     client = connect(database)
-    found = client.query("SELECT event_id, properties FROM v_events").result_rows
+    rows = client.query("SELECT event_id, properties FROM v_events").result_rows
     client.close()
-    assert {name: json.loads(text) for name, text in found} == {"x": said, "bare": {}}
+    assert {name: json.loads(text) for name, text in rows} == {"x": values, "bare": {}}
 
 
 def test_events_stored_before_there_were_bodies_keep_their_properties(database: Settings) -> None:
     client = connect(database)
     client.command("INSERT INTO events (event_id, customer_id, properties) VALUES ('old', 'c', '{}')")
-    found = client.query("SELECT properties FROM v_events WHERE event_id = 'old'").result_rows
+    rows = client.query("SELECT properties FROM v_events WHERE event_id = 'old'").result_rows
     client.close()
-    assert found == [("{}",)]
+    assert rows == [("{}",)]
 
 
 def test_the_newer_row_of_a_key_stays(store: Store, database: Settings) -> None:
@@ -168,26 +175,26 @@ def test_rows_that_do_not_fit_are_refused_at_once_with_table_and_reason(
     assert events_in(store) == 0
 
 
-def test_texts_that_came_as_numbers_are_stored_as_texts(store: Store, database: Settings) -> None:
-    said = ["web", None, "shop", "web"]
-    texts = pa.concat_tables([one_row("events", event_id=str(n), channel=text) for n, text in enumerate(said)])
+def test_dictionary_encoded_strings_are_stored_as_strings(store: Store, database: Settings) -> None:
+    values = ["web", None, "shop", "web"]
+    texts = pa.concat_tables([one_row("events", event_id=str(n), channel=text) for n, text in enumerate(values)])
     rows = texts.set_column(texts.column_names.index("channel"), "channel", texts["channel"].dictionary_encode())
     kinds = pa.DictionaryArray.from_arrays(pa.array([1, 0, 0, 0], pa.int8()), ["view", "purchase"])
     store.insert("events", rows.set_column(rows.column_names.index("kind"), "kind", kinds))
     client = connect(database)
-    found = client.query("SELECT channel, kind FROM v_events ORDER BY event_id").result_rows
+    result = client.query("SELECT channel, kind FROM v_events ORDER BY event_id").result_rows
     client.close()
-    assert found == [("web", "purchase"), (None, "view"), ("shop", "view"), ("web", "view")]
+    assert result == [("web", "purchase"), (None, "view"), ("shop", "view"), ("web", "view")]
 
 
-def test_numbered_columns_are_those_that_the_table_keeps_as_numbers(database: Settings) -> None:
+def test_dictionary_columns_are_the_low_cardinality_columns_of_the_table(database: Settings) -> None:
     client = connect(database)
     kinds = {name: kind for name, kind, *_ in client.query("DESCRIBE TABLE events").result_rows}
     client.close()
     assert {*REPEATED, "kind"} == {name for name, kind in kinds.items() if kind.startswith("LowCardinality")}
 
 
-def test_nulls_within_numbers_are_refused_where_a_text_must_be(store: Store) -> None:
+def test_nulls_in_dictionary_columns_are_refused_where_a_string_is_required(store: Store) -> None:
     with pytest.raises(InsertRefusedError, match="'type' with null"):
         store.insert("events", replaced("type", pa.nulls(1, pa.dictionary(pa.int16(), pa.utf8()))))
 
@@ -195,10 +202,10 @@ def test_nulls_within_numbers_are_refused_where_a_text_must_be(store: Store) -> 
 def test_the_tables_that_take_most_rows_are_merged_rarely(database: Settings) -> None:
     client = connect(database)
     sql = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()"
-    found = {name for name, engine in client.query(sql).result_rows if "merge_selector_base = 1" in engine}
+    tables = {name for name, engine in client.query(sql).result_rows if "merge_selector_base = 1" in engine}
     statistics = client.command("SELECT value FROM system.merge_tree_settings WHERE name = 'auto_statistics_types'")
     client.close()
-    assert found == {"events", "features", "scores"}
+    assert tables == {"events", "features", "scores"}
     assert not statistics
 
 
@@ -273,7 +280,7 @@ def test_parts_that_start_together_migrate_together(database: Settings) -> None:
     client.close()
 
 
-def test_namespaces_keep_their_rows_apart(store: Store, database: Settings) -> None:
+def test_namespaces_do_not_share_rows(store: Store, database: Settings) -> None:
     other = database.model_copy(update={"namespace": f"{database.namespace}_o"})
     migrate(other)
     apart = Store(other)
@@ -290,6 +297,6 @@ def test_a_wrong_user_is_refused_with_the_settings_to_check(database: Settings) 
         connect(database.model_copy(update={"clickhouse_user": "mallory"}))
 
 
-def test_an_address_that_is_none_is_a_settings_error(database: Settings) -> None:
+def test_an_invalid_address_is_a_settings_error(database: Settings) -> None:
     with pytest.raises(SettingsError, match="EBB_CLICKHOUSE_URL"):
         connect(database.model_copy(update={"clickhouse_url": "localhost:8123"}))

@@ -1,4 +1,4 @@
-"""`ebb models` against a real learner: what it shows is what was published, what it asks for is done."""
+"""`ebb models` against a real learner: it shows what was published, and its requests are applied."""
 
 import json
 import re
@@ -30,7 +30,7 @@ class Ebb(Protocol):
 
 
 @pytest.fixture
-def place(space: Settings) -> Settings:
+def namespaced(space: Settings) -> Settings:
     return space.model_copy(
         update={
             "horizon_days": WORLD.churn_horizon,
@@ -41,9 +41,9 @@ def place(space: Settings) -> Settings:
 
 
 @pytest.fixture
-def ebb(place: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ebb:
+def ebb(namespaced: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ebb:
     """Run the command line in this process, on the namespace of this test."""
-    for name, value in {**place.environment(), "COLUMNS": "200"}.items():
+    for name, value in {**namespaced.environment(), "COLUMNS": "200"}.items():
         monkeypatch.setenv(name, value)
 
     def run(*arguments: str) -> str:
@@ -51,8 +51,8 @@ def ebb(place: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         capsys.readouterr()
         with pytest.raises(SystemExit):
             main()
-        told = capsys.readouterr()
-        return told.err or told.out
+        captured = capsys.readouterr()
+        return captured.err or captured.out
 
     return run
 
@@ -68,17 +68,17 @@ def learned(settings: Settings) -> int:
 
 
 def test_models_are_listed_shown_exported_held_and_released(
-    place: Settings, ebb: Ebb, run_part: RunPart, tmp_path: Path
+    namespaced: Settings, ebb: Ebb, run_part: RunPart, tmp_path: Path
 ) -> None:
     assert "No model has been published yet" in ebb("list")
-    publisher = Publisher(place)
+    publisher = Publisher(namespaced)
     for number in range(WORLD.partitions):
         for block in WORLD.partition(number):
-            publisher.send(place.topics.examples, key=None, value=encode(block), partition=number)
+            publisher.send(namespaced.topics.examples, key=None, value=encode(block), partition=number)
     publisher.flush()
-    run_part(learner(place))
+    run_part(learner(namespaced))
     deadline = time.monotonic() + 180
-    while learned(place) < FIRST_DAY + WORLD.days - 1:
+    while learned(namespaced) < FIRST_DAY + WORLD.days - 1:
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
@@ -86,9 +86,9 @@ def test_models_are_listed_shown_exported_held_and_released(
     assert re.match(r"churn\.logistic +champion", listed[1])
     per_target = len(candidates("churn")) + len(sampled("churn", 7))
     assert len(listed) == 1 + 2 * per_target
-    shown = ebb("show", "churn.recency")
-    assert "horizon days" in shown
-    versions = [int(found) for found in re.findall(r"^ +(\d+) +challenger", shown, re.MULTILINE)]
+    output = ebb("show", "churn.recency")
+    assert "horizon days" in output
+    versions = [int(version) for version in re.findall(r"^ +(\d+) +challenger", output, re.MULTILINE)]
     file = tmp_path / "model.json"
     assert "Written to" in ebb("export", "churn.recency", "--output", str(file))
     exported = ModelSnapshot.decode(file.read_bytes())
@@ -105,9 +105,9 @@ def test_models_are_listed_shown_exported_held_and_released(
     back = ebb("rollback", "churn")
     assert "recency serves churn" in back
     assert "The rule decides again; logistic serves churn" in ebb("release", "churn")
-    told = ebb("history", "churn")
-    assert "a broken input" in told
-    assert told.count("request to hold") == 3
+    history = ebb("history", "churn")
+    assert "a broken input" in history
+    assert history.count("request to hold") == 3
 
     card = ebb("card", "churn.logistic")
     for section in ("What it predicts", "How well it does", "For whom", "Expected and realised", "Limits"):
@@ -122,11 +122,11 @@ def test_models_are_listed_shown_exported_held_and_released(
     assert "forest cannot serve churn" in refused
 
 
-def test_what_does_not_exist_is_refused_with_what_does(ebb: Ebb) -> None:
-    for arguments, said in (
+def test_an_unknown_name_is_refused_with_the_known_ones(ebb: Ebb) -> None:
+    for arguments, message in (
         (("show", "churn.nobody"), "There is no model churn.nobody"),
         (("rollback", "sales"), "There is no target sales; the targets are churn, purchase"),
         (("rollback", "churn"), "No candidate served churn before"),
         (("rollback", "churn", "--to-version", "3"), "Nothing that was learned serves churn yet"),
     ):
-        assert said in ebb(*arguments)
+        assert message in ebb(*arguments)

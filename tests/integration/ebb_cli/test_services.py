@@ -30,8 +30,8 @@ def _read_one(settings: Settings) -> bytes | None:
 
 def test_services_answer_while_they_run_and_leave_no_process_or_port(tmp_path: Path) -> None:
     kafka_port, clickhouse_port = free_port(), free_port()
-    asked = Settings(home=tmp_path, lib=LIB, kafka_port=kafka_port, clickhouse_port=clickhouse_port)
-    with running(asked) as (settings, supervisor):
+    launch_settings = Settings(home=tmp_path, lib=LIB, kafka_port=kafka_port, clickhouse_port=clickhouse_port)
+    with running(launch_settings) as (settings, supervisor):
         assert settings.kafka_bootstrap == f"127.0.0.1:{kafka_port}"
         admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
         assert len(admin.list_topics(timeout=30).brokers) == 1
@@ -45,14 +45,16 @@ def test_services_answer_while_they_run_and_leave_no_process_or_port(tmp_path: P
 
 
 def test_a_restarted_broker_keeps_its_data_even_on_another_port(tmp_path: Path) -> None:
-    asked = Settings(home=tmp_path, lib=LIB, clickhouse_url="http://127.0.0.1:1", partitions=2, kafka_port=free_port())
-    with services(asked) as settings:
+    launch_settings = Settings(
+        home=tmp_path, lib=LIB, clickhouse_url="http://127.0.0.1:1", partitions=2, kafka_port=free_port()
+    )
+    with services(launch_settings) as settings:
         create_topics(settings)
         producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
         producer.produce(settings.topics.activity, b"kept")
         assert producer.flush(60) == 0
         del producer
-    with services(asked.model_copy(update={"kafka_port": free_port()})) as settings:
+    with services(launch_settings.model_copy(update={"kafka_port": free_port()})) as settings:
         assert create_topics(settings) == []
         assert _read_one(settings) == b"kept"
 
@@ -71,7 +73,7 @@ def test_only_one_runtime_at_a_time_uses_a_home(tmp_path: Path) -> None:
 
 def test_services_are_stopped_when_the_body_fails(tmp_path: Path) -> None:
     port = free_port()
-    asked = Settings(home=tmp_path, lib=LIB, clickhouse_url="http://127.0.0.1:1", kafka_port=port)
-    with pytest.raises(ZeroDivisionError), services(asked):
+    settings = Settings(home=tmp_path, lib=LIB, clickhouse_url="http://127.0.0.1:1", kafka_port=port)
+    with pytest.raises(ZeroDivisionError), services(settings):
         raise ZeroDivisionError
     assert is_free(port)

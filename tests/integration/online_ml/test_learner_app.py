@@ -30,13 +30,13 @@ RunPart = Callable[[ManagedProcess], Supervisor]
 
 
 @pytest.fixture
-def place(space: Settings) -> Settings:
+def learner_settings(space: Settings) -> Settings:
     return space.model_copy(
         update={
             "horizon_days": WORLD.churn_horizon,
             "purchase_horizon_days": WORLD.purchase_horizon,
             "checkpoint_seconds": 0.3,
-            "tree_labels": 12,  # of 240: the trees learn and speak for a sample
+            "tree_labels": 12,  # of 240: the trees learn and predict a sample
         }
     )
 
@@ -61,22 +61,22 @@ def produce(settings: Settings, world: World, days: range) -> None:
 
 
 def models(settings: Settings) -> dict[str, ModelSnapshot]:
-    found = (
+    result = (
         ModelSnapshot.decode(message.value() or b"") for message in read_to_end(settings, settings.topics.models, [0])
     )
-    return {model.name: model for model in found}
+    return {model.name: model for model in result}
 
 
 def wait_until(met: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not met():
-        assert time.monotonic() < deadline, "the learner did not get there in time"
+        assert time.monotonic() < deadline, "the learner did not reach the day in time"
         time.sleep(0.2)
 
 
 def trained_until(settings: Settings) -> int:
-    found = models(settings)
-    return found["churn.logistic"].trained_until if "churn.logistic" in found else 0
+    published_models = models(settings)
+    return published_models["churn.logistic"].trained_until if "churn.logistic" in published_models else 0
 
 
 def rows(settings: Settings, query: str) -> list[tuple[object, ...]]:
@@ -100,40 +100,42 @@ def kill(running: Supervisor) -> None:
     wait_until(back)
 
 
-def expected_outcomes(learned: Learner, world: World, place: Settings) -> set[tuple[object, ...]]:
+def expected_outcomes(learned: Learner, world: World, learner_settings: Settings) -> set[tuple[object, ...]]:
     """Recompute from the world alone which rows `outcomes` must hold."""
-    found: set[tuple[object, ...]] = set()
+    outcomes: set[tuple[object, ...]] = set()
     last = FIRST_DAY + world.days
-    for target, one in learned.targets.items():
-        slow = {candidate.name for candidate in one.sample.candidates}
+    for target, target_learner in learned.targets.items():
+        slow = {candidate.name for candidate in target_learner.sample.candidates}
         for day in range(FIRST_DAY, last - world.horizon(target)):
-            some = draw_sample([world.rows] * world.partitions, place.tree_labels, seed=place.seed, boundary=day)
+            sampled = draw_sample(
+                [world.rows] * world.partitions, learner_settings.tree_labels, seed=learner_settings.seed, boundary=day
+            )
             for number in range(world.partitions):
                 for row, label in enumerate(world.labels(target, number, day).tolist()):
-                    # Candidates say nothing before their first label; every second customer was served nothing.
-                    said = one.names if day >= FIRST_DAY + world.horizon(target) else [SERVED]
-                    names = said if row % 2 else [name for name in said if name != SERVED]
-                    names = [name for name in names if name not in slow or row in some[number]]
-                    found |= {(target, f"c{number}-{row}", day, name, label) for name in names}
-    return found
+                    # Candidates predict nothing before their first label; every second customer was served nothing.
+                    predictors = target_learner.names if day >= FIRST_DAY + world.horizon(target) else [SERVED]
+                    names = predictors if row % 2 else [name for name in predictors if name != SERVED]
+                    names = [name for name in names if name not in slow or row in sampled[number]]
+                    outcomes |= {(target, f"c{number}-{row}", day, name, label) for name in names}
+    return outcomes
 
 
-def test_killed_at_any_time_the_learner_becomes_what_an_uninterrupted_one_is(
-    place: Settings, run_part: RunPart
+def test_a_learner_killed_at_any_time_ends_as_an_uninterrupted_one(
+    learner_settings: Settings, run_part: RunPart
 ) -> None:
     last = FIRST_DAY + WORLD.days - 1
-    running = run_part(learner(place))
+    running = run_part(learner(learner_settings))
     for first, until in ((0, 6), (6, 10), (10, WORLD.days)):
-        produce(place, WORLD, range(FIRST_DAY + first, FIRST_DAY + until))
+        produce(learner_settings, WORLD, range(FIRST_DAY + first, FIRST_DAY + until))
         if until < WORLD.days:
-            wait_until(lambda day=FIRST_DAY + until - 2: trained_until(place) >= day)  # type: ignore[misc]
+            wait_until(lambda day=FIRST_DAY + until - 2: trained_until(learner_settings) >= day)  # type: ignore[misc]
             kill(running)
-    wait_until(lambda: trained_until(place) == last)
+    wait_until(lambda: trained_until(learner_settings) == last)
     running.stop()
 
-    expected = uninterrupted(place, WORLD)
-    assert LearnerCheckpointer(place).restore().digest() == expected.digest()
-    published = models(place)
+    expected = uninterrupted(learner_settings, WORLD)
+    assert LearnerCheckpointer(learner_settings).restore().digest() == expected.digest()
+    published = models(learner_settings)
     assert len(published) == sum(len(learned.candidates) for learned in expected.targets.values())
     for target, learned in expected.targets.items():
         for candidate, calibration in zip(learned.candidates, learned.calibrations, strict=True):
@@ -143,42 +145,46 @@ def test_killed_at_any_time_the_learner_becomes_what_an_uninterrupted_one_is(
             assert (model.role == "champion") == (candidate.name == learned.champion)
 
     select = "SELECT target, customer_id, toInt32(snapshot_day), candidate, label FROM v_outcomes"
-    stored = rows(place, select)
+    stored = rows(learner_settings, select)
     assert len(stored) == len(set(stored))
-    assert set(stored) == expected_outcomes(expected, WORLD, place)
-    windows = {row[0] for row in rows(place, "SELECT DISTINCT window FROM v_model_metrics")}
+    assert set(stored) == expected_outcomes(expected, WORLD, learner_settings)
+    windows = {row[0] for row in rows(learner_settings, "SELECT DISTINCT window FROM v_model_metrics")}
     assert windows == {"day", "rolling", "all"}
 
 
-def test_records_that_are_no_blocks_are_noted_and_passed_over(place: Settings, run_part: RunPart) -> None:
+def test_records_that_are_no_blocks_are_dead_lettered_and_skipped(
+    learner_settings: Settings, run_part: RunPart
+) -> None:
     world = World(partitions=4, days=6, rows=20)
-    publisher = Publisher(place)
+    publisher = Publisher(learner_settings)
     for number in range(4):
-        publisher.send(place.topics.examples, key=None, value=b"no block", partition=number)
+        publisher.send(learner_settings.topics.examples, key=None, value=b"no block", partition=number)
     misplaced = encode(Close(3, FIRST_DAY, chunks=0, labels=0))
-    publisher.send(place.topics.examples, key=None, value=misplaced, partition=1)
+    publisher.send(learner_settings.topics.examples, key=None, value=misplaced, partition=1)
     publisher.flush()
-    produce(place, world, range(FIRST_DAY, FIRST_DAY + world.days))
-    run_part(learner(place))
-    wait_until(lambda: trained_until(place) == FIRST_DAY + world.days - 1)
-    noted = rows(place, "SELECT partition, offset, stage, reason FROM v_dead_letters ORDER BY partition, offset")
+    produce(learner_settings, world, range(FIRST_DAY, FIRST_DAY + world.days))
+    run_part(learner(learner_settings))
+    wait_until(lambda: trained_until(learner_settings) == FIRST_DAY + world.days - 1)
+    noted = rows(
+        learner_settings, "SELECT partition, offset, stage, reason FROM v_dead_letters ORDER BY partition, offset"
+    )
     where = [(0, 0), (1, 0), (1, 1), (2, 0), (3, 0)]
     assert noted == [(partition, offset, "learner", "corrupt") for partition, offset in where]
 
 
-def test_a_lost_checkpoint_is_rebuilt_from_the_first_block(place: Settings, run_part: RunPart) -> None:
+def test_a_lost_checkpoint_is_rebuilt_from_the_first_block(learner_settings: Settings, run_part: RunPart) -> None:
     world = World(partitions=4, days=6, rows=20)
-    produce(place, world, range(FIRST_DAY, FIRST_DAY + world.days))
-    running = run_part(learner(place))
-    wait_until(lambda: trained_until(place) == FIRST_DAY + world.days - 1)
-    wait_until(lambda: committed(place) == {number: blocks(world) for number in range(4)})
+    produce(learner_settings, world, range(FIRST_DAY, FIRST_DAY + world.days))
+    running = run_part(learner(learner_settings))
+    wait_until(lambda: trained_until(learner_settings) == FIRST_DAY + world.days - 1)
+    wait_until(lambda: committed(learner_settings) == {number: blocks(world) for number in range(4)})
     running.stop()
-    publisher = Publisher(place)
-    publisher.send(place.topics.learner, key=MANIFEST, value=b"damaged", partition=0)
+    publisher = Publisher(learner_settings)
+    publisher.send(learner_settings.topics.learner, key=MANIFEST, value=b"damaged", partition=0)
     publisher.flush()
 
-    again = run_part(learner(place))
-    wait_until(lambda: restored(place) == uninterrupted(place, world).digest())
+    again = run_part(learner(learner_settings))
+    wait_until(lambda: restored(learner_settings) == uninterrupted(learner_settings, world).digest())
     again.stop()
 
 
@@ -196,6 +202,8 @@ def blocks(world: World) -> int:
 def committed(settings: Settings) -> dict[int, int]:
     group = settings.group("learner")
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-    draw_sample = ConsumerGroupTopicPartitions(group, [TopicPartition(settings.topics.examples, n) for n in range(4)])
-    found = admin.list_consumer_group_offsets([draw_sample])[group].result(timeout=60)
-    return {place.partition: place.offset for place in found.topic_partitions}
+    group_partitions = ConsumerGroupTopicPartitions(
+        group, [TopicPartition(settings.topics.examples, n) for n in range(4)]
+    )
+    committed_offsets = admin.list_consumer_group_offsets([group_partitions])[group].result(timeout=60)
+    return {offset.partition: offset.offset for offset in committed_offsets.topic_partitions}

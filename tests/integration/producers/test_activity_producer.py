@@ -21,13 +21,15 @@ from producers.activity_producer import ActivityProducer
 
 
 def _read(space: Settings) -> dict[int, list[Message]]:
-    found: dict[int, list[Message]] = defaultdict(list)
+    messages: dict[int, list[Message]] = defaultdict(list)
     for message in read_to_end(space, space.topics.activity, range(space.partitions)):
-        found[message.partition() or 0].append(message)
-    return found
+        messages[message.partition() or 0].append(message)
+    return messages
 
 
-def test_events_arrive_once_by_customer_in_order_where_kafkas_own_partitioner_puts_them(space: Settings) -> None:
+def test_events_arrive_once_by_customer_in_order_in_the_partition_of_kafkas_default_partitioner(
+    space: Settings,
+) -> None:
     before = PRODUCED.labels("test")._value.get()
     with ActivityProducer(space, source="test") as producer:
         for number in range(3_000):
@@ -35,16 +37,16 @@ def test_events_arrive_once_by_customer_in_order_where_kafkas_own_partitioner_pu
         producer.flush()
         assert producer.delivered == 3_000
     assert PRODUCED.labels("test")._value.get() - before == 3_000
-    found = _read(space)
+    received = _read(space)
     partitions = list(range(space.partitions))
-    place = DefaultPartitioner()
-    for partition, messages in found.items():
+    index = DefaultPartitioner()
+    for partition, messages in received.items():
         numbers = [int(message.value() or b"") for message in messages]
         assert numbers == sorted(set(numbers))
         for message in messages:
-            assert place(message.key(), partitions, partitions) == partition
-    assert sum(map(len, found.values())) == 3_000
-    assert len(found) == space.partitions
+            assert index(message.key(), partitions, partitions) == partition
+    assert sum(map(len, received.values())) == 3_000
+    assert len(received) == space.partitions
 
 
 def test_a_tick_reaches_every_partition_behind_the_events_sent_before_it(space: Settings) -> None:
@@ -55,12 +57,12 @@ def test_a_tick_reaches_every_partition_behind_the_events_sent_before_it(space: 
         for number in range(500):
             producer.send(f"c{number}", b"after")
     for messages in _read(space).values():
-        (place,) = [index for index, message in enumerate(messages) if message.headers()]
-        assert messages[place].headers() == [(TICK_HEADER, b"259200")]
-        assert messages[place].key() is None
-        assert not messages[place].value()
-        assert {message.value() for message in messages[:place]} == {b"before"}
-        assert {message.value() for message in messages[place + 1 :]} == {b"after"}
+        (index,) = [index for index, message in enumerate(messages) if message.headers()]
+        assert messages[index].headers() == [(TICK_HEADER, b"259200")]
+        assert messages[index].key() is None
+        assert not messages[index].value()
+        assert {message.value() for message in messages[:index]} == {b"before"}
+        assert {message.value() for message in messages[index + 1 :]} == {b"after"}
     assert len(_read(space)) == space.partitions
 
 
@@ -85,7 +87,7 @@ def test_without_the_topic_the_error_names_it(space: Settings) -> None:
         ActivityProducer(other, source="test")
 
 
-def test_a_refused_record_is_told_at_the_flush(space: Settings) -> None:
+def test_a_refused_record_is_reported_at_the_flush(space: Settings) -> None:
     producer = ActivityProducer(space, source="test")
     producer.send("c", b"fine")
     with pytest.raises(UnavailableError, match="MSG_SIZE_TOO_LARGE"):
@@ -116,7 +118,7 @@ def test_load_is_offered_at_its_rate_and_is_accepted_by_the_contract(
         assert decode_activity(body, latest=2e9, max_bytes=2_000)[0].customer_id == customer_id
     with ActivityProducer(space, source="load", linger_ms=1) as producer:
         paced = offer(producer, events, rate=1_000)
-        # Not before its time, and waiting no longer than that: a machine that stands still makes it late all the same.
+        # Not before its time, and waiting no longer than that: a machine that stalls makes it late all the same.
         assert paced.seconds > 0.9
         assert sum(naps) < 1.1
         naps.clear()

@@ -49,7 +49,7 @@ def _replay(space: Settings, path: Path, speed: float | None = None) -> ReplayTa
         return replay(_rows(path), producer, name=path.name, speed=speed)
 
 
-def test_every_partition_hears_of_every_boundary_after_the_events_before_it(space: Settings, tmp_path: Path) -> None:
+def test_every_partition_gets_every_boundary_after_the_events_before_it(space: Settings, tmp_path: Path) -> None:
     times = [DAY_0 * DAY + hours * 3_600 for hours in (30, 1, 2, 99, 23.9, 24)]
     path = _csv(tmp_path / "log.csv", [f"c{number},{at:.0f},1" for number, at in enumerate(times)])
     tally = _replay(space, path)
@@ -64,7 +64,7 @@ def test_every_partition_hears_of_every_boundary_after_the_events_before_it(spac
         else:
             event = _body(message)
             number = int(event["customer_id"][1:])
-            # All boundaries up to its day have been told, and no later one.
+            # All boundaries up to its day have been sent, and no later one.
             assert mine[-1] == times[number] // DAY * DAY
             seen += 1
     assert seen == 6
@@ -72,21 +72,21 @@ def test_every_partition_hears_of_every_boundary_after_the_events_before_it(spac
     assert dict(ticks) == {number: [(DAY_0 + day) * DAY for day in range(6)] for number in range(space.partitions)}
 
 
-def test_refused_rows_are_counted_and_dead_lettered_as_they_stand(space: Settings, tmp_path: Path) -> None:
+def test_refused_rows_are_counted_and_dead_lettered_unchanged(space: Settings, tmp_path: Path) -> None:
     good = DAY_0 * DAY
     path = _csv(tmp_path / "log.csv", [f"a,{good},1", f",{good},2", "b,soon,3", "c,1", f"d,{good},lots", f"e,{good},6"])
     tally = _replay(space, path)
     assert dict(tally.refused) == {"wrong_columns": 1, "bad_time": 1, "missing_field": 1, "wrong_type": 1}
     assert (tally.read, tally.accepted) == (6, 2)
     assert tally.examples["bad_time"].startswith("row 2: 'soon'")
-    letters = {}
+    dead_letters = {}
     for message in read_to_end(space, space.topics.dead_letters, range(space.partitions)):
         headers = _headers(message)
         assert (headers["stage"], headers["topic"]) == ("replay", "log.csv")
-        letters[headers["reason"], int(headers["offset"])] = message.value()
-    assert set(letters) == {("missing_field", 1), ("bad_time", 2), ("wrong_columns", 3), ("wrong_type", 4)}
-    assert letters["wrong_columns", 3] == b"c,1"
-    assert orjson.loads(letters["wrong_type", 4] or b"") == {"who": "d", "at": str(good), "paid": "lots"}
+        dead_letters[headers["reason"], int(headers["offset"])] = message.value()
+    assert set(dead_letters) == {("missing_field", 1), ("bad_time", 2), ("wrong_columns", 3), ("wrong_type", 4)}
+    assert dead_letters["wrong_columns", 3] == b"c,1"
+    assert orjson.loads(dead_letters["wrong_type", 4] or b"") == {"who": "d", "at": str(good), "paid": "lots"}
 
 
 def test_a_log_sent_twice_carries_the_same_ids(space: Settings, tmp_path: Path) -> None:
@@ -116,12 +116,12 @@ def test_a_replay_that_is_stopped_sends_no_last_tick(space: Settings, tmp_path: 
         tally = replay(_rows(path), producer, name="log", stopping=lambda: True)
     assert tally.stopped
     assert 0 < tally.accepted < 5_000
-    told = [
+    ticks = [
         _headers(message)[TICK_HEADER]
         for message in read_to_end(space, space.topics.activity, [0])
         if message.headers()
     ]
-    assert told == [str(DAY_0 * DAY)]
+    assert ticks == [str(DAY_0 * DAY)]
 
 
 def test_a_log_without_a_usable_row_has_no_last_boundary(space: Settings, tmp_path: Path) -> None:

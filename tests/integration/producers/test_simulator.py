@@ -1,4 +1,4 @@
-"""The simulator as a process over a real broker: history, live pace, restart, and truth kept apart."""
+"""The simulator as a process over a real broker: history, live pace, restart, and truth stored separately."""
 
 import contextlib
 import json
@@ -123,11 +123,11 @@ def _expected(first_day: int, until: float) -> list[str]:
     return ids
 
 
-def test_history_then_life_then_a_restart_that_goes_on_without_doubling(compressed: Settings) -> None:
+def test_history_then_live_events_then_a_restart_without_duplicates(compressed: Settings) -> None:
     with _simulator(compressed, *OPTIONS) as process:
         _until(compressed, process, 0.0)
         first_day = _journal(compressed)[0]
-        # The history ends where the clock stood at the start.
+        # The history ends at the clock's time at the start.
         assert TODAY <= first_day + 8 <= day_of(compressed.clock.now())
         _until(compressed, process, (first_day + 9.3) * DAY)
         _stop(process)
@@ -147,12 +147,12 @@ def test_history_then_life_then_a_restart_that_goes_on_without_doubling(compress
     assert all(at <= seen + 45 for _, at, seen in events)
     boundaries = [float(day * DAY) for day in range(first_day, int(until // DAY) + 1)]
     assert set(ticks) == set(range(compressed.partitions))
-    assert all(sorted(set(found)) == boundaries for found in ticks.values())
+    assert all(sorted(set(days)) == boundaries for days in ticks.values())
 
     table, horizon, lookback = read_truth(truth_folder(compressed))
     assert (horizon, lookback) == (compressed.horizon_days, compressed.lookback_days)
     days = table.column("day").to_pylist()
-    # On the first day nobody has been seen.
+    # On the first day no customer has been seen.
     assert set(days) == {int(boundary // DAY) for boundary in boundaries[1:]}
 
 

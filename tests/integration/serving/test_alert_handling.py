@@ -16,7 +16,7 @@ from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
 from ebb_cli.local.ports import free_port
 from serving.api.alerts import Alerts, HandledAlert
-from tests.integration.test_erasure import tell
+from tests.integration.test_erasure import publish_report
 from tests.support.flow import wait_for
 from tests.support.rows import table_rows
 from tests.support.serving import Api, fresh, serving
@@ -26,23 +26,23 @@ KEYS = {"X-API-Key": "root"}
 NOW = datetime.now(UTC)
 
 
-def asked(api: Api, method: str, path: str, **more: Any) -> httpx.Response:
+def request(api: Api, method: str, path: str, **more: Any) -> httpx.Response:
     return api.client.request(method, path, headers=KEYS, **more)
 
 
-def shown(api: Api, alert_id: str) -> HandledAlert:
-    return HandledAlert.model_validate_json(asked(api, "GET", f"/v1/alerts/{alert_id}").content)
+def get_alert(api: Api, alert_id: str) -> HandledAlert:
+    return HandledAlert.model_validate_json(request(api, "GET", f"/v1/alerts/{alert_id}").content)
 
 
 def do(api: Api, alert_id: str, act: str, **body: Any) -> HandledAlert:
-    answer = asked(api, "POST", f"/v1/alerts/{alert_id}/{act}", json=body or None)
+    answer = request(api, "POST", f"/v1/alerts/{alert_id}/{act}", json=body or None)
     assert answer.status_code == 200, answer.text
     return HandledAlert.model_validate_json(answer.content)
 
 
 def listed(api: Api, **query: Any) -> list[str]:
-    page = Alerts.model_validate_json(asked(api, "GET", "/v1/alerts", params=query).content)
-    return sorted(one.alert_id for one in page.alerts)
+    page = Alerts.model_validate_json(request(api, "GET", "/v1/alerts", params=query).content)
+    return sorted(alert.alert_id for alert in page.alerts)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +60,9 @@ def api(settings: Settings) -> Iterator[Api]:
         yield running
 
 
-def test_acts_are_agreed_on_by_replicas_and_survive_a_restart(api: Api, settings: Settings) -> None:
+def test_handling_is_the_same_on_all_replicas_and_survives_a_restart(api: Api, settings: Settings) -> None:
     with serving(settings.model_copy(update={"api_port": free_port()})) as other:
-        assert shown(api, "open").handling.status == "open"
+        assert get_alert(api, "open").handling.status == "open"
         done = do(api, "acknowledged", "acknowledge")
         assert (done.handling.status, done.customer_id) == ("acknowledged", "c-acknowledged")
         assert done.handling.by
@@ -73,12 +73,12 @@ def test_acts_are_agreed_on_by_replicas_and_survive_a_restart(api: Api, settings
         closed = do(other, "closed", "outcome", outcome="retained", note="Took the yearly plan.")
         assert (closed.handling.outcome, closed.handling.note) == ("retained", "Took the yearly plan.")
         for replica in (api, other):
-            wait_for("agreement", lambda replica=replica: shown(replica, "closed").handling == closed.handling)  # type: ignore[misc]
+            wait_for("agreement", lambda replica=replica: get_alert(replica, "closed").handling == closed.handling)  # type: ignore[misc]
             wait_for("agreement", lambda replica=replica: listed(replica, status="snoozed") == ["snoozed"])  # type: ignore[misc]
             wait_for("agreement", lambda replica=replica: listed(replica, status="acknowledged") == ["acknowledged"])  # type: ignore[misc]
     with serving(settings.model_copy(update={"api_port": free_port()})) as later:
-        assert shown(later, "closed").handling == closed.handling
-        assert shown(later, "acknowledged").handling == done.handling
+        assert get_alert(later, "closed").handling == closed.handling
+        assert get_alert(later, "acknowledged").handling == done.handling
         assert listed(later, status="open") == ["brief", "leaving", "open"]
         assert listed(later, status=["closed", "snoozed"]) == ["closed", "snoozed"]
 
@@ -86,13 +86,13 @@ def test_acts_are_agreed_on_by_replicas_and_survive_a_restart(api: Api, settings
 def test_closed_alert_can_be_corrected_and_nothing_else(api: Api) -> None:
     do(api, "closed", "outcome", outcome="left")
     for act, body in (("acknowledge", None), ("snooze", {"hours": 1})):
-        refused = asked(api, "POST", f"/v1/alerts/closed/{act}", json=body)
+        refused = request(api, "POST", f"/v1/alerts/closed/{act}", json=body)
         assert refused.status_code == 409
         assert refused.json()["type"] == "/problems/alert-closed"
     assert do(api, "closed", "outcome", outcome="retained").handling.outcome is Outcome.RETAINED
 
 
-def test_alert_comes_back_when_its_snooze_ends(api: Api) -> None:
+def test_alert_reopens_when_its_snooze_ends(api: Api) -> None:
     # So long that it has not ended yet when it is looked at, however slow the machine is.
     until = datetime.now(UTC) + timedelta(seconds=12)
     assert do(api, "brief", "snooze", until=until.isoformat()).handling.status == "snoozed"
@@ -115,10 +115,10 @@ def test_alert_comes_back_when_its_snooze_ends(api: Api) -> None:
     ],
 )
 def test_invalid_act_is_refused(api: Api, act: str, body: dict[str, Any]) -> None:
-    answer = asked(api, "POST", f"/v1/alerts/open/{act}", json=body)
+    answer = request(api, "POST", f"/v1/alerts/open/{act}", json=body)
     assert answer.status_code == 422, answer.text
     assert answer.json()["type"] == "/problems/invalid-request"
-    assert shown(api, "open").handling.status == "open"
+    assert get_alert(api, "open").handling.status == "open"
 
 
 def test_alert_that_is_no_longer_in_memory_can_be_handled(api: Api, settings: Settings) -> None:
@@ -127,8 +127,8 @@ def test_alert_that_is_no_longer_in_memory_can_be_handled(api: Api, settings: Se
     store.insert("alerts", table_rows("alerts", [{**old, "band": "high"}]))
     store.close()
     assert do(api, "old", "outcome", outcome="not_reached").handling.status == "closed"
-    assert shown(api, "old").customer_id == "c-old"
-    unknown = asked(api, "POST", "/v1/alerts/none/acknowledge")
+    assert get_alert(api, "old").customer_id == "c-old"
+    unknown = request(api, "POST", "/v1/alerts/none/acknowledge")
     assert unknown.json()["type"] == "/problems/unknown-alert"
 
 
@@ -160,21 +160,21 @@ def test_erasure_deletes_the_handling_of_the_customers_alerts(api: Api, settings
     do(api, "leaving", "acknowledge")
     do(api, "leaving", "outcome", outcome="left", note="Moved to the coast.")
     wait_for("the rows", lambda: any(row[0] == "leaving" for row in history(settings)))
-    identity = asked(api, "DELETE", "/v1/customers/c-leaving").json()["erasure_id"]
-    assert asked(api, "GET", "/v1/alerts/leaving").status_code in {200, 404}
-    wait_for("the alert to go", lambda: asked(api, "GET", "/v1/alerts/leaving").status_code == 404)
+    identity = request(api, "DELETE", "/v1/customers/c-leaving").json()["erasure_id"]
+    assert request(api, "GET", "/v1/alerts/leaving").status_code in {200, 404}
+    wait_for("the alert to go", lambda: request(api, "GET", "/v1/alerts/leaving").status_code == 404)
     report = ErasurePartReport(
         at=datetime.now(UTC), customer_id="c-leaving", details={"partition": 0, "offset": 9, "event_time_ms": 2**42}
     )
-    tell(settings, identity, ErasurePart.WORKER, report)
-    tell(settings, identity, ErasurePart.LEARNER, ErasurePartReport(at=datetime.now(UTC)))
-    wait_for("the end", lambda: asked(api, "GET", f"/v1/erasures/{identity}").json().get("status") == "done")
+    publish_report(settings, identity, ErasurePart.WORKER, report)
+    publish_report(settings, identity, ErasurePart.LEARNER, ErasurePartReport(at=datetime.now(UTC)))
+    wait_for("the end", lambda: request(api, "GET", f"/v1/erasures/{identity}").json().get("status") == "done")
     assert not [row for row in history(settings) if row[0] == "leaving"]
     latest: dict[bytes | str | None, bytes | str | None] = {}
     for message in read_to_end(settings, settings.topics.handling, [0]):
         latest[message.key()] = message.value()
-    gone = {key_of("leaving", act).encode() for act in (Act.ACKNOWLEDGE, Act.OUTCOME)}
-    assert {key for key, body in latest.items() if body is None} == gone
+    deleted_keys = {key_of("leaving", act).encode() for act in (Act.ACKNOWLEDGE, Act.OUTCOME)}
+    assert {key for key, body in latest.items() if body is None} == deleted_keys
 
 
 def test_record_of_the_topic_names_the_alert_it_is_about() -> None:

@@ -31,7 +31,7 @@ from tests.support.serving import Api, Listener, fresh, serving
 
 @pytest.fixture(scope="module")
 def api(stack: Settings) -> Iterator[Api]:
-    """An API that asks for keys and lets one further origin in."""
+    """An API that requires keys and allows one further origin."""
     changes = {"require_key": True, "allowed_origins": "https://shop.example", "rate_limit_events": 3_000}
     with serving(fresh(stack, **changes)) as running:
         yield running
@@ -44,7 +44,7 @@ def ebb(settings: Settings, *arguments: str) -> str:
     return done.stdout
 
 
-def made(api: Api, *scopes: str) -> str:
+def create_key(api: Api, *scopes: str) -> str:
     """Put a key on the topic, and wait until the API knows it."""
     record, key = make_key("test", [Scope(scope) for scope in scopes])
     publish(api, record)
@@ -56,7 +56,7 @@ def wait_until_known(api: Api, key: str) -> None:
     """Wait until the API has read a key."""
 
     def known() -> bool:
-        # Each look with a key that is not known yet is one of the sixty refusals that an address has in a minute, and
+        # Each request with an unknown key is one of the sixty refusals that an address has in a minute, and
         # beyond them the answer is another: more than one a second would use up those of the tests.
         if status(api, "GET", "/v1/models", key) in {200, 403}:
             return True
@@ -85,7 +85,7 @@ def call(**fields: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def keys(api: Api) -> dict[str, str]:
     """One key a scope."""
-    return {scope: made(api, scope) for scope in Scope}
+    return {scope: create_key(api, scope) for scope in Scope}
 
 
 def test_each_scope_opens_its_routes_and_no_other(api: Api, keys: dict[str, str]) -> None:
@@ -96,12 +96,12 @@ def test_each_scope_opens_its_routes_and_no_other(api: Api, keys: dict[str, str]
     assert status(api, "POST", "/v1/track", json=call()) == 401
     assert [status(api, "POST", "/v1/track", keys[scope], json=call()) for scope in Scope] == [403, 403, 200, 200]
     for act in ("acknowledge", "snooze", "outcome"):
-        path, said = f"/v1/alerts/none/{act}", {"snooze": {"hours": 1}, "outcome": {"outcome": "left"}}.get(act)
-        assert [status(api, "POST", path, keys[scope], json=said) for scope in Scope] == [403, 404, 403, 404]
+        path, body = f"/v1/alerts/none/{act}", {"snooze": {"hours": 1}, "outcome": {"outcome": "left"}}.get(act)
+        assert [status(api, "POST", path, keys[scope], json=body) for scope in Scope] == [403, 404, 403, 404]
     assert status(api, "DELETE", "/v1/customers/c-1", keys["act"]) == 403
 
 
-def test_streams_ask_for_a_key_that_may_read(api: Api, keys: dict[str, str]) -> None:
+def test_streams_require_a_key_that_may_read(api: Api, keys: dict[str, str]) -> None:
     refused = api.subscribed(api_key=keys["write"])
     assert refused.answer["type"] == "error"
     assert closed(refused) == CloseCode.WRONG_SCOPE
@@ -109,7 +109,7 @@ def test_streams_ask_for_a_key_that_may_read(api: Api, keys: dict[str, str]) -> 
     assert api.client.get("/v1/stream/sse", headers=headers).status_code == 403
 
 
-def test_key_made_and_revoked_by_the_command_line_opens_and_ends_streams_and_stands_in_the_audit_log(api: Api) -> None:
+def test_key_made_and_revoked_by_the_command_line_opens_and_ends_streams_and_is_in_the_audit_log(api: Api) -> None:
     key = ebb(api.settings, "keys", "create", "a page", "--scope=read", "--days=1").splitlines()[-1]
     identity, secret = key.split("_", 2)[1:]
     wait_until_known(api, key)
@@ -121,7 +121,7 @@ def test_key_made_and_revoked_by_the_command_line_opens_and_ends_streams_and_sta
         client.stream("GET", "/v1/stream/sse", headers=headers) as events,
     ):
         assert f"Key {identity} (a page) is revoked" in ebb(api.settings, "keys", "revoke", identity)
-        assert "subscribed" in "".join(events.iter_text()), "the events end by themselves"
+        assert "subscribed" in "".join(events.iter_text()), "the event stream ends by itself"
     assert closed(listener) == CloseCode.KEY_ENDED
     assert api.client.get("/v1/models", headers=headers).json()["type"] == "/problems/ended-key"
     again = api.socket()
@@ -174,7 +174,7 @@ def test_pages_of_other_origins_change_nothing_and_listed_ones_may(api: Api, key
     assert api.client.options("/v1/track", headers=preflight).status_code == 200
 
 
-def test_answers_tell_what_is_left_of_the_quotas_and_load_nothing(api: Api, keys: dict[str, str]) -> None:
+def test_responses_have_quota_and_security_headers(api: Api, keys: dict[str, str]) -> None:
     answer = api.client.get("/v1/models", headers={"X-API-Key": keys["read"]})
     assert answer.headers["ratelimit-policy"] == '"requests";q=60000;w=60'
     assert answer.headers["ratelimit"].startswith('"requests";r=59')
@@ -185,8 +185,8 @@ def test_answers_tell_what_is_left_of_the_quotas_and_load_nothing(api: Api, keys
     assert "script-src 'self'" in page.headers["content-security-policy"]
 
 
-def test_collector_above_its_quota_is_told_to_wait(api: Api) -> None:
-    key = made(api, "write")
+def test_collector_above_its_quota_is_429_with_retry_after(api: Api) -> None:
+    key = create_key(api, "write")
     batch = {"batch": [call(event="x")] * 2_000, "writeKey": key}
     first = api.client.post("/v1/batch", json=batch)
     assert first.status_code == 200
@@ -224,12 +224,12 @@ def raw(api: Api, *sent: bytes) -> bytes:
 
 
 def test_head_without_end_is_cut_off(api: Api) -> None:
-    # The last piece is the one too much: who sent on after the answer might find the connection closed.
+    # The last chunk exceeds the limit: a client that sends more after the response may find the connection closed.
     pieces = [b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: ", *[b"x" * 8_192] * 4]
     assert raw(api, *pieces).startswith(b"HTTP/1.1 431")
 
 
-async def test_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_head_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio  # noqa: PLC0415
 
     import uvicorn  # noqa: PLC0415
@@ -252,23 +252,23 @@ async def test_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.Mon
         assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 408")
         writer.close()
 
-    async def begun_head() -> asyncio.TimerHandle:
+    async def partial_head() -> asyncio.TimerHandle:
         """Wait until the server has read the beginning of a head; return what will cut it off."""
         async with asyncio.timeout(30):
             while True:
-                for one in server.server_state.connections:
-                    assert isinstance(one, http_protocol.LimitedHttpProtocol)
-                    if one._head_bytes and one._timer:
-                        return one._timer
+                for connection in server.server_state.connections:
+                    assert isinstance(connection, http_protocol.LimitedHttpProtocol)
+                    if connection._head_bytes and connection._timer:
+                        return connection._timer
                 await asyncio.sleep(0.01)
 
     # So long that no pause of this machine uses it up: when it would be over is looked at instead.
     monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 60.0)
     timers: list[asyncio.TimerHandle] = []
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for _ in range(3):  # a connection that is used is kept, and each head has its own time
+    for _ in range(3):  # an active connection stays open, and each head has its own timeout
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
-        timers.append(await begun_head())
+        timers.append(await partial_head())
         writer.write(b"\r\n")
         assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)).startswith(b"HTTP/1.1 200")
         assert timers[-1].cancelled()
@@ -291,8 +291,8 @@ def test_calls_as_sdks_send_them_arrive_as_events_that_workers_accept(api: Api, 
         call(messageId="sdk-7", userId=None),
         call(messageId="sdk-8", timestamp="2026-03-01T10:00:00"),
     ]
-    for one in sent[:6]:
-        one["timestamp"] = (ahead - timedelta(minutes=5)).isoformat()
+    for payload in sent[:6]:
+        payload["timestamp"] = (ahead - timedelta(minutes=5)).isoformat()
     body = {
         "batch": sent,
         "sentAt": ahead.isoformat(),
@@ -306,9 +306,9 @@ def test_calls_as_sdks_send_them_arrive_as_events_that_workers_accept(api: Api, 
     }
     answer = api.client.post("/v1/batch", content=gzip.compress(json.dumps(body).encode()), headers=headers)
     assert answer.status_code == 200
-    told = answer.json()
-    assert (told["success"], told["accepted"], told["refused"]) == (True, 5, 3)
-    reasons = {one["message_id"]: one["reason"] for one in told["verdicts"]}
+    payload = answer.json()
+    assert (payload["success"], payload["accepted"], payload["refused"]) == (True, 5, 3)
+    reasons = {verdict["message_id"]: verdict["reason"] for verdict in payload["verdicts"]}
     assert reasons == {
         **{f"sdk-{n}": None for n in range(1, 6)},
         "sdk-6": "unknown_call",
@@ -319,7 +319,7 @@ def test_calls_as_sdks_send_them_arrive_as_events_that_workers_accept(api: Api, 
     assert not [refused for batch in batches for refused in batch.refused]
     events = {event["event_id"]: event for batch in batches for event in batch.events.to_pylist()}
     arrived = {name: events[name] for name in events if name.startswith("sdk-")}
-    assert {name: (one["customer_id"], one["type"]) for name, one in arrived.items()} == {
+    assert {name: (event["customer_id"], event["type"]) for name, event in arrived.items()} == {
         "sdk-1": ("c-1", "order_completed"),
         "sdk-2": ("c-2", "identify"),
         "sdk-3": ("a-3", "page"),
@@ -340,17 +340,17 @@ def test_calls_as_sdks_send_them_arrive_as_events_that_workers_accept(api: Api, 
 
 
 def test_browser_sdk_sends_plain_text_with_the_key_in_the_body_to_a_short_path(api: Api, keys: dict[str, str]) -> None:
-    said = {"writeKey": keys["write"], "userId": "c-9", "event": "Signed In", "messageId": "ajs-next-1"}
-    answer = api.client.post("/v1/t", content=json.dumps(said), headers={"Content-Type": "text/plain"})
+    body = {"writeKey": keys["write"], "userId": "c-9", "event": "Signed In", "messageId": "ajs-next-1"}
+    answer = api.client.post("/v1/t", content=json.dumps(body), headers={"Content-Type": "text/plain"})
     assert answer.json()["accepted"] == 1
-    refused = api.client.post("/v1/t", json={**said, "userId": "jo@example.com"})
+    refused = api.client.post("/v1/t", json={**body, "userId": "jo@example.com"})
     assert refused.status_code == 422
     assert refused.json()["type"] == "/problems/event-refused"
     assert refused.json()["errors"][0]["reason"] == "personal_id"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"batch": 1}', b"\xff"])
-def test_what_is_no_batch_is_refused_and_only_those_with_a_key_learn_why(
+def test_invalid_batch_is_refused_and_only_callers_with_a_key_learn_why(
     api: Api, keys: dict[str, str], body: bytes
 ) -> None:
     assert api.client.post("/v1/batch", content=body).status_code == 401

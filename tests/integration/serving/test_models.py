@@ -1,4 +1,4 @@
-"""What the API tells of models, on a real broker and a real ClickHouse; predictions on the way of real events."""
+"""What the API returns about models, on a real broker and a real ClickHouse; predictions for real events."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def learned(target: str, version: int, seed: int) -> ModelSnapshot:
     rng = np.random.default_rng(seed)
     size = len(INPUTS)
     made = payload(
-        [one.name for one in INPUTS],
+        [feature.name for feature in INPUTS],
         weights=rng.normal(0, 0.15, size),
         mean=rng.random(size),
         scale=0.5 + rng.random(size),
@@ -60,33 +60,35 @@ def test_prediction_for_the_features_of_a_customer_is_the_score_that_the_worker_
     end = T0 + 30 * DAY + 7_200
     source.tick(end)
     source.flush()
-    given: dict[str, dict[str, float]] = {}
+    features_by_customer: dict[str, dict[str, float]] = {}
     for engine in linear_replay(settings).values():
         rows = np.arange(len(engine.state), dtype=np.intp)
         features = describe(engine.state, rows, end * 1_000, minor_units=settings.minor_units)
-        given |= {engine.state.ids[row]: dict(zip(NAMES, features[row].tolist(), strict=True)) for row in rows.tolist()}
-    assert len(given) == CUSTOMERS
+        features_by_customer |= {
+            engine.state.ids[row]: dict(zip(NAMES, features[row].tolist(), strict=True)) for row in rows.tolist()
+        }
+    assert len(features_by_customer) == CUSTOMERS
     with serving(settings) as api:
 
         def scores(version: int) -> dict[str, dict[str, Any]] | None:
-            asked = {"customer_ids": sorted(given)}
-            results = api.client.post("/v1/customers/scores", json=asked).json()["results"]
-            found = {one["customer_id"]: one["score"] for one in results if one["status"] == "found"}
-            due = [(datetime.fromisoformat(one["as_of"]), one["model"]["version"]) for one in found.values()]
-            return found if due == [(utc(end), version)] * CUSTOMERS else None
+            request = {"customer_ids": sorted(features_by_customer)}
+            results = api.client.post("/v1/customers/scores", json=request).json()["results"]
+            scored = {result["customer_id"]: result["score"] for result in results if result["status"] == "found"}
+            due = [(datetime.fromisoformat(score["as_of"]), score["model"]["version"]) for score in scored.values()]
+            return scored if due == [(utc(end), version)] * CUSTOMERS else None
 
-        def agree(found: dict[str, dict[str, Any]], version: int) -> None:
-            for name, score in found.items():
-                asked = {"features": given[name]}
-                told = Predicted.model_validate_json(api.client.post("/v1/predict", json=asked).content)
-                assert told.churn == pytest.approx(score["churn"], abs=2e-6)
-                assert told.purchase == pytest.approx(score["purchase"], abs=2e-6)
-                assert told.models["churn"].version == version
-                assert told.left_out == []
-                reasons = [(one["feature"], one["text"]) for one in score["reasons"]]
-                assert [(one.feature, one.text) for one in told.reasons] == reasons
-                shares = [one["contribution"] for one in score["reasons"]]
-                assert [one.contribution for one in told.reasons] == pytest.approx(shares, abs=2e-4)
+        def agree(scored: dict[str, dict[str, Any]], version: int) -> None:
+            for name, score in scored.items():
+                request = {"features": features_by_customer[name]}
+                response = Predicted.model_validate_json(api.client.post("/v1/predict", json=request).content)
+                assert response.churn == pytest.approx(score["churn"], abs=2e-6)
+                assert response.purchase == pytest.approx(score["purchase"], abs=2e-6)
+                assert response.models["churn"].version == version
+                assert response.left_out == []
+                reasons = [(reason["feature"], reason["text"]) for reason in score["reasons"]]
+                assert [(reason.feature, reason.text) for reason in response.reasons] == reasons
+                shares = [reason["contribution"] for reason in score["reasons"]]
+                assert [reason.contribution for reason in response.reasons] == pytest.approx(shares, abs=2e-4)
 
         agree(wait_for("scores of the cold start", lambda: scores(0)), 0)
         teller = Teller(settings)
@@ -94,14 +96,14 @@ def test_prediction_for_the_features_of_a_customer_is_the_score_that_the_worker_
             teller.model(learned(target, 7, seed=len(target)))
         teller.flush()
         after = wait_for("scores of the champion", lambda: scores(7))
-        assert len({one["churn"] for one in after.values()}) > 6
+        assert len({score["churn"] for score in after.values()}) > 6
         agree(after, 7)
 
 
 DERIVED = ("order_value", "recency_over_gap", "trend", "view_to_cart", "cart_to_purchase")
 
 
-def test_what_is_left_out_follows_from_the_rest_as_the_worker_computes_it(space: Settings) -> None:
+def test_omitted_features_are_derived_from_the_rest_as_the_worker_computes_them(space: Settings) -> None:
     from serving.api.predictions import vector  # noqa: PLC0415
 
     source, rng = Source(space), np.random.default_rng(5)
@@ -132,9 +134,9 @@ def api(stack: Settings) -> Iterator[Api]:
     """An API with a champion of five versions, a challenger, and what was measured of them."""
     settings = fresh(stack)
     published = [learned("churn", version, seed=version) for version in range(1, 6)]
-    published = [one.model_copy(update={"config": {"label": "silence", "horizon_days": 14}}) for one in published]
+    published = [model.model_copy(update={"config": {"label": "silence", "horizon_days": 14}}) for model in published]
     store = Store(settings)
-    store.insert("models", model_rows([one.sealed() for one in published]))
+    store.insert("models", model_rows([model.sealed() for model in published]))
     measured = [
         {"metric": metric, "matured_day": date(2025, 3, day), "window": window, "value": value, "labels": 10 * day}
         for window in ("day", "rolling")
@@ -142,7 +144,7 @@ def api(stack: Settings) -> Iterator[Api]:
         for metric, value in (("roc_auc", 0.8 + day / 100), ("ece", math.nan if day == 1 else 0.02))
     ]
     named = {"target": "churn", "candidate": "logistic"}
-    store.insert("model_metrics", table_rows("model_metrics", [{**named, **one} for one in measured]))
+    store.insert("model_metrics", table_rows("model_metrics", [{**named, **row} for row in measured]))
     segment = {**named, "kind": "country", "segment": "DE", "metric": "roc_auc", "value": 0.9, "labels": 40}
     store.insert("segment_metrics", table_rows("segment_metrics", [segment]))
     moved = [
@@ -154,18 +156,18 @@ def api(stack: Settings) -> Iterator[Api]:
     store.insert("promotions", table_rows("promotions", [{"target": "churn", **change}]))
     store.close()
     teller = Teller(settings)
-    for one in (*published, make_model("recency", role="challenger")):
-        teller.model(one)
+    for snapshot in (*published, make_model("recency", role="challenger")):
+        teller.model(snapshot)
     teller.flush()
     with serving(settings) as running:
         yield running
 
 
-def test_model_is_told_with_its_metrics_over_time(api: Api) -> None:
+def test_model_is_returned_with_its_metrics_over_time(api: Api) -> None:
     assert api.get("/v1/models/churn.logistic").json()["version"] == 5
-    told = Metrics.model_validate_json(api.get("/v1/models/churn.logistic/metrics", days=2, window="day").content)
-    assert [(one.day.day, one.labels) for one in told.days] == [(2, 20), (3, 30)]
-    assert told.days[1].metrics == pytest.approx({"roc_auc": 0.83, "ece": 0.02})
+    metrics = Metrics.model_validate_json(api.get("/v1/models/churn.logistic/metrics", days=2, window="day").content)
+    assert [(day.day.day, day.labels) for day in metrics.days] == [(2, 20), (3, 30)]
+    assert metrics.days[1].metrics == pytest.approx({"roc_auc": 0.83, "ece": 0.02})
     whole = Metrics.model_validate_json(api.get("/v1/models/churn.logistic/metrics").content)
     assert whole.window == "rolling"
     assert whole.days[0].metrics == {"roc_auc": 0.8 + 1 / 100, "ece": None}
@@ -177,24 +179,24 @@ def test_model_is_told_with_its_metrics_over_time(api: Api) -> None:
         assert "churn.logistic, churn.recency" in missing.json()["detail"]
 
 
-def test_versions_are_paged_and_each_can_be_fetched_whole(api: Api) -> None:
+def test_versions_are_paged_and_each_can_be_fetched_complete(api: Api) -> None:
     first = Versions.model_validate_json(api.get("/v1/models/churn.logistic/versions", page_size=3).content)
     token = first.next_page_token
     later = Versions.model_validate_json(api.get("/v1/models/churn.logistic/versions", page_token=token).content)
-    assert [one.version for one in (*first.versions, *later.versions)] == [5, 4, 3, 2, 1]
+    assert [version.version for version in (*first.versions, *later.versions)] == [5, 4, 3, 2, 1]
     assert later.next_page_token is None
-    for version, one in ((None, first.versions[0]), (5, first.versions[0]), (2, later.versions[0])):
+    for version, expected in ((None, first.versions[0]), (5, first.versions[0]), (2, later.versions[0])):
         query = {} if version is None else {"version": version}
         answer = api.get("/v1/models/churn.logistic/artefact", **query)
         snapshot = ModelSnapshot.decode(answer.content)
-        assert (snapshot.version, snapshot.checksum) == (one.version, one.checksum)
-        assert f'filename="churn.logistic-{one.version}.json"' in answer.headers["content-disposition"]
+        assert (snapshot.version, snapshot.checksum) == (expected.version, expected.checksum)
+        assert f'filename="churn.logistic-{expected.version}.json"' in answer.headers["content-disposition"]
     missing = api.get("/v1/models/churn.logistic/artefact", version=9)
     assert missing.json()["type"] == "/problems/unknown-model"
     assert "version 9" in missing.json()["detail"]
 
 
-def test_card_says_what_was_measured(api: Api) -> None:
+def test_card_contains_what_was_measured(api: Api) -> None:
     answer = api.get("/v1/models/churn.logistic/card")
     assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
     for part in ("# churn.logistic, version 5", "no activity within 14 days", "| DE | 40 |", "| recency_days | psi |"):
@@ -203,9 +205,9 @@ def test_card_says_what_was_measured(api: Api) -> None:
     assert again.status_code == 304
 
 
-def test_drift_and_promotions_are_told(api: Api) -> None:
-    found = ModelDrift.model_validate_json(api.get("/v1/drift").content).drift
-    assert [(one.kind, one.name, one.value) for one in found] == [
+def test_drift_and_promotions_are_returned(api: Api) -> None:
+    drift_rows = ModelDrift.model_validate_json(api.get("/v1/drift").content).drift
+    assert [(drift.kind, drift.name, drift.value) for drift in drift_rows] == [
         ("score", "churn", 0.1),
         ("feature", "recency_days", 0.4),
     ]

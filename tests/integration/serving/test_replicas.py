@@ -34,7 +34,7 @@ def replica(settings: Settings, logs: Path) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(part.command, env=dict(part.environment), stderr=log, stdout=log)
 
 
-def answers(settings: Settings) -> tuple[int, dict[str, Any]] | None:
+def readiness(settings: Settings) -> tuple[int, dict[str, Any]] | None:
     """Return the status and the body of `/readyz?verbose`, None while no server listens."""
     try:
         response = httpx.get(f"{api_url(settings)}/readyz?verbose", trust_env=False, timeout=30)
@@ -59,7 +59,7 @@ def test_replicas_answer_the_same_and_one_that_starts_is_ready_only_when_it_has_
         started = replica(later, tmp_path)
         try:
             not_ready = 0
-            while (response := answers(later)) is None or response[0] != 200:
+            while (response := readiness(later)) is None or response[0] != 200:
                 if response is not None:
                     assert response[0] == 503
                     not_ready += 1
@@ -78,11 +78,13 @@ def test_replicas_answer_the_same_and_one_that_starts_is_ready_only_when_it_has_
                 "/v1/customers/at-risk?page_size=500&band=low",
             ]
             held = response[1]["checks"][0]
-            wait_for("the first", lambda: (found := answers(settings)) is not None and found[1]["checks"][0] == held)
+            wait_for(
+                "the first", lambda: (result := readiness(settings)) is not None and result[1]["checks"][0] == held
+            )
             with httpx.Client(base_url=api_url(later), trust_env=False, timeout=30) as second:
                 for path in paths:
                     one, other = first.client.get(path).json(), second.get(path).json()
-                    # How stale a score is when it is asked for is all that may differ.
+                    # Only the staleness of a score at the request may differ.
                     assert one | {"staleness_seconds": 0} == other | {"staleness_seconds": 0}, path
                 mine, yours = alerts(first.client), alerts(second)
             assert mine == yours
@@ -98,7 +100,7 @@ def alerts(client: httpx.Client) -> list[str]:
     token: dict[str, str] = {}
     while True:
         page = client.get("/v1/alerts", params={"page_size": 500, **token}).json()
-        listed += [one["alert_id"] for one in page["alerts"]]
+        listed += [alert["alert_id"] for alert in page["alerts"]]
         if page["next_page_token"] is None:
             return listed
         token = {"page_token": page["next_page_token"]}
@@ -121,7 +123,7 @@ def test_replica_that_still_reads_asks_streams_to_reconnect(stack: Settings, tmp
                     stream.send('{"type":"subscribe"}')
                     answer = json.loads(stream.recv(timeout=30))
                 assert answer["type"] == "subscribed"
-                response = answers(settings)
+                response = readiness(settings)
                 assert response is not None
                 assert response[1]["checks"][0]["ok"], "a stream was opened before all was read"
                 break
@@ -144,12 +146,12 @@ def test_sigterm_ends_readiness_first_then_streams_and_answers_pending_requests(
     teller = Teller(settings)
     running = replica(settings, tmp_path)
     try:
-        wait_for("the API", lambda: (answers(settings) or (0,))[0] == 200)
+        wait_for("the API", lambda: (readiness(settings) or (0,))[0] == 200)
         url = api_url(settings)
         with connect(f"{url.replace('http', 'ws', 1)}/v1/stream", proxy=None) as stream:
             stream.send('{"type":"subscribe","topics":["alerts"]}')
             assert json.loads(stream.recv(timeout=30))["type"] == "subscribed"
-            # A request whose body is still on its way when the signal comes, and when the listener closes.
+            # A request whose body is still being sent when the signal arrives and when the listener closes.
             slow = socket.create_connection(("127.0.0.1", settings.api_port), timeout=60)
             body = b'{"type":"track","userId":"c-1","event":"Seen"}'
             head = f"POST /v1/track HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
@@ -157,7 +159,7 @@ def test_sigterm_ends_readiness_first_then_streams_and_answers_pending_requests(
             time.sleep(0.2)
             began = time.monotonic()
             running.send_signal(signal.SIGTERM)
-            wait_for("503 of /readyz", lambda: (answers(settings) or (0,))[0] == 503, seconds=9)
+            wait_for("503 of /readyz", lambda: (readiness(settings) or (0,))[0] == 503, seconds=9)
             assert httpx.get(f"{url}/v1/alerts", trust_env=False, timeout=30).status_code == 200, (
                 "all is served while it drains"
             )

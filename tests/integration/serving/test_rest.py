@@ -39,10 +39,10 @@ def api(stack: Settings) -> Iterator[Api]:
     settings = fresh(stack)
     teller = Teller(settings)
     teller.score(make_score("erased", 0.99))
-    for place in range(300):
-        # Written twice: the board must take the later one, as compaction would leave it.
-        teller.score(make_score(f"c-{place:03}", 0.5))
-        teller.score(make_score(f"c-{place:03}", place / 300, trend_7d=(place - 150) / 300, country="FR"))
+    for index in range(300):
+        # Written twice: the view must keep the later one, as compaction does.
+        teller.score(make_score(f"c-{index:03}", 0.5))
+        teller.score(make_score(f"c-{index:03}", index / 300, trend_7d=(index - 150) / 300, country="FR"))
     teller.erase("erased")
     teller.alert(make_alert("c-299"))
     teller.model(make_model())
@@ -55,11 +55,11 @@ def api(stack: Settings) -> Iterator[Api]:
 def eventually(look: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not look():
-        assert time.monotonic() < end, "it did not come to pass in time"
+        assert time.monotonic() < end, "the condition did not hold in time"
         time.sleep(0.05)
 
 
-def test_api_is_ready_only_with_all_scores_that_stood_on_the_topic(api: Api) -> None:
+def test_api_is_ready_only_with_all_scores_that_were_on_the_topic(api: Api) -> None:
     ready = api.client.get("/readyz?verbose")
     assert ready.status_code == 200
     checks = {check["name"]: check for check in ready.json()["checks"]}
@@ -77,11 +77,11 @@ def test_pages_at_risk_cover_all_customers_exactly_once(api: Api) -> None:
     while True:
         query = {"page_size": "37", "country": "FR", **({"page_token": token} if token else {})}
         page = Customers.model_validate_json(api.client.get("/v1/customers/at-risk", params=query).content)
-        seen += [one.customer_id for one in page.customers]
+        seen += [customer.customer_id for customer in page.customers]
         token = page.next_page_token
         if token is None:
             break
-    assert seen == [f"c-{place:03}" for place in reversed(range(300))]
+    assert seen == [f"c-{index:03}" for index in reversed(range(300))]
 
 
 def test_new_score_and_tombstone_are_seen_within_a_moment(api: Api) -> None:
@@ -103,23 +103,23 @@ def test_record_that_is_no_score_does_not_stop_the_flow(api: Api) -> None:
     assert api.get("/v1/customers/odd/score").status_code == 404
 
 
-def test_models_are_told_champion_first(api: Api) -> None:
+def test_models_are_listed_champion_first(api: Api) -> None:
     models = Models.model_validate_json(api.get("/v1/models").content).models
-    assert [(one.name, one.role) for one in models] == [
+    assert [(model.name, model.role) for model in models] == [
         ("churn.logistic", "champion"),
         ("churn.recency", "challenger"),
     ]
 
 
-def test_summary_counts_what_the_board_holds(api: Api) -> None:
+def test_summary_counts_the_scores_in_memory(api: Api) -> None:
     summary = Summary.model_validate_json(api.get("/v1/summary").content)
     assert summary.customers >= 300
     assert sum(band.customers for band in summary.bands) == summary.customers == sum(summary.histogram.counts)
     assert len(summary.histogram.counts) == 20
     assert [band.from_churn for band in summary.bands] == [0, 0.3, 0.6, 0.8]
     assert summary.value_at_risk == pytest.approx(sum(band.value_at_risk for band in summary.bands), abs=0.1)
-    assert [one.customer_id for one in summary.movers.up][:2] == ["c-299", "c-298"]
-    assert [one.customer_id for one in summary.movers.down][:2] == ["c-000", "c-001"]
+    assert [mover.customer_id for mover in summary.movers.up][:2] == ["c-299", "c-298"]
+    assert [mover.customer_id for mover in summary.movers.down][:2] == ["c-000", "c-001"]
     assert summary.model is not None
     assert summary.model.name == "churn.logistic"
     assert summary.as_of == AS_OF
@@ -127,7 +127,7 @@ def test_summary_counts_what_the_board_holds(api: Api) -> None:
     assert summary.labels.matured == 0
 
 
-def test_summary_tells_realised_accuracy_of_what_was_served_and_of_baselines(api: Api) -> None:
+def test_summary_has_the_realised_accuracy_of_served_scores_and_baselines(api: Api) -> None:
     store = Store(api.settings)
     store.insert("outcomes", outcomes(20_150, "served", [0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1]))
     for candidate, value in (("served", 0.9), ("logistic", 0.92), ("tree", 0.8), ("recency", 0.7), ("prior", math.nan)):
@@ -149,7 +149,7 @@ def test_summary_tells_realised_accuracy_of_what_was_served_and_of_baselines(api
     assert summary.labels.matured == 4
     assert summary.labels.first_due_seconds is None
     assert summary.calibration
-    assert sum(one.labels for one in summary.calibration) == 4
+    assert sum(group.labels for group in summary.calibration) == 4
 
 
 def test_history_is_paged_from_the_newest_and_each_page_runs_forward(api: Api) -> None:
@@ -180,11 +180,11 @@ def test_history_is_paged_from_the_newest_and_each_page_runs_forward(api: Api) -
     )
     store.close()
     newest = History.model_validate_json(api.get("/v1/customers/c-007/history", page_size=2).content)
-    assert [one.as_of for one in newest.scores] == moments[3:]
+    assert [score.as_of for score in newest.scores] == moments[3:]
     assert newest.scores[0].reasons[0].text == "quiet"
     older = api.get("/v1/customers/c-007/history", page_size=10, page_token=newest.next_page_token)
     page = History.model_validate_json(older.content)
-    assert [one.as_of for one in page.scores] == moments[:3]
+    assert [score.as_of for score in page.scores] == moments[:3]
     assert page.next_page_token is None
     assert api.get("/v1/customers/c-001/history").json()["scores"] == []
     assert api.get("/v1/customers/nobody/history").status_code == 404
@@ -202,7 +202,7 @@ def test_lag_is_what_the_workers_have_not_committed(api: Api) -> None:
     def lag() -> dict[int, int]:
         pipeline = Summary.model_validate_json(api.get("/v1/summary").content).pipeline
         # None while Kafka has not answered for a while.
-        return {one.partition: one.lag_events for one in pipeline.partitions} if pipeline else {}
+        return {partition.partition: partition.lag_events for partition in pipeline.partitions} if pipeline else {}
 
     eventually(lambda: lag() == {0: 0, 1: 0, 2: 50, 3: 0})
     worker.commit(offsets=[TopicPartition(settings.topics.activity, 2, 30)], asynchronous=False)
@@ -223,18 +223,18 @@ def test_first_labels_are_announced_from_the_first_event_on(stack: Settings) -> 
     assert producer.flush(30) == 0
     with serving(settings) as api:
 
-        def told() -> Summary:
+        def get_summary() -> Summary:
             return Summary.model_validate_json(api.get("/v1/summary").content)
 
-        eventually(lambda: told().labels.first_due_seconds is not None)
-        summary = told()
+        eventually(lambda: get_summary().labels.first_due_seconds is not None)
+        summary = get_summary()
         # The next day boundary is at most a day away, and the horizon is 14 days of 2 s. A summary may be a second old:
-        # how much of that has passed is told by its own clock.
+        # how much of that has passed depends on its own clock.
         passed = (summary.event_time.timestamp() - now) / DAY * 2.0
         assert 0 <= (summary.labels.first_due_seconds or 0) <= max(0.0, 30 - passed) + 0.01
 
 
-def test_while_clickhouse_is_away_scores_are_served_and_the_rest_says_what_is_missing(stack: Settings) -> None:
+def test_while_clickhouse_is_down_scores_are_served_and_the_rest_names_what_is_missing(stack: Settings) -> None:
     settings = fresh(stack)
     teller = Teller(settings)
     teller.score(make_score("c-1", 0.7))
@@ -283,7 +283,7 @@ def test_api_that_cannot_reach_kafka_lives_but_is_not_ready(stack: Settings) -> 
         assert process.wait(60) == 0
 
 
-def test_trends_tell_bands_by_day_what_accuracy_to_expect_and_who_can_be_filtered(stack: Settings) -> None:
+def test_trends_have_bands_by_day_expected_accuracy_and_countries_to_filter_by(stack: Settings) -> None:
     settings = fresh(stack)
     teller = Teller(settings)
     teller.score(make_score("ann", 0.9, country="JP"))
@@ -294,13 +294,17 @@ def test_trends_tell_bands_by_day_what_accuracy_to_expect_and_who_can_be_filtere
     store.insert("expected_metrics", promised(20_164, 0.88, 500))
     store.close()
     with serving(settings) as running:
-        told = Trends.model_validate_json(running.get("/v1/trends").content)
-    assert told.bands is not None
-    assert [[band.customers for band in day.bands] for day in told.bands] == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 1]]
-    assert told.bands[-1].bands[0].value_at_risk == 0
-    assert told.bands[-1].bands[3].value_at_risk == 90
-    assert told.estimated is not None
-    assert [(one.estimated, one.realised, one.customers) for one in told.estimated] == [(0.88, None, 500)]
-    assert told.drift is not None
-    assert told.drift.features == 0
-    assert told.countries == ["JP"]
+        trends = Trends.model_validate_json(running.get("/v1/trends").content)
+    assert trends.bands is not None
+    assert [[band.customers for band in day.bands] for day in trends.bands] == [
+        [1, 0, 0, 0],
+        [1, 1, 0, 0],
+        [0, 1, 0, 1],
+    ]
+    assert trends.bands[-1].bands[0].value_at_risk == 0
+    assert trends.bands[-1].bands[3].value_at_risk == 90
+    assert trends.estimated is not None
+    assert [(day.estimated, day.realised, day.customers) for day in trends.estimated] == [(0.88, None, 500)]
+    assert trends.drift is not None
+    assert trends.drift.features == 0
+    assert trends.countries == ["JP"]

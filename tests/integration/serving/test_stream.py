@@ -33,33 +33,33 @@ def api(stack: Settings) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def guarded(stack: Settings) -> Iterator[Api]:
-    """An API that asks for a key, lets one further origin in, and takes a few streams."""
+    """An API that requires a key, allows one further origin, and accepts a few streams."""
     changes = {"api_keys": "right", "allowed_origins": "https://shop.example", "stream_clients": STREAMS}
     with serving(fresh(stack, **changes)) as running:
         yield running
 
 
 def closed(connection: ClientConnection, seconds: float = 30) -> tuple[int, list[dict[str, Any]]]:
-    """Read until the server closes; return its code and what came before."""
-    heard: list[dict[str, Any]] = []
+    """Read until the server closes; return its code and the messages before."""
+    received: list[dict[str, Any]] = []
     while True:
         try:
-            heard.append(json.loads(connection.recv(timeout=seconds)))
+            received.append(json.loads(connection.recv(timeout=seconds)))
         except ConnectionClosed:
-            return connection.close_code or 0, heard
+            return connection.close_code or 0, received
 
 
-def test_subscriber_gets_scores_and_alerts_as_they_stand_on_the_topics(api: Api) -> None:
+def test_subscriber_gets_scores_and_alerts_as_they_are_on_the_topics(api: Api) -> None:
     listener = api.subscribed()
     assert listener.answer["type"] == "subscribed"
     score, alert = make_score("ws-1", 0.85), make_alert("ws-1")
     api.teller.score(score)
     api.teller.alert(alert)
     api.teller.flush()
-    heard = {message["type"]: message for message in (listener.next(), listener.next())}
-    assert Score.model_validate(heard["score"]["data"]) == score
-    assert Alert.model_validate(heard["alert"]["data"]) == alert
-    assert {one["sequence"] for one in heard.values()} == {
+    received = {message["type"]: message for message in (listener.next(), listener.next())}
+    assert Score.model_validate(received["score"]["data"]) == score
+    assert Alert.model_validate(received["alert"]["data"]) == alert
+    assert {message["sequence"] for message in received.values()} == {
         listener.answer["sequence"] + 1,
         listener.answer["sequence"] + 2,
     }
@@ -76,8 +76,8 @@ def test_filter_by_bands_at_the_top_level_lets_only_these_through(api: Api) -> N
 
 
 def test_filter_by_customer_country_minimum_and_topic(api: Api) -> None:
-    wanted = {"customers": ["ws-3", "ws-4"], "countries": ["FR"], "minimum": 0.5}
-    listener = api.subscribed(filter=wanted, topics=["scores"])
+    criteria = {"customers": ["ws-3", "ws-4"], "countries": ["FR"], "minimum": 0.5}
+    listener = api.subscribed(filter=criteria, topics=["scores"])
     api.teller.alert(make_alert("ws-3", country="FR", alert_id="not-wanted"))
     for customer, churn, country in (
         ("ws-3", 0.9, "DE"),
@@ -119,7 +119,7 @@ def test_heartbeats_come_and_carry_the_sequence_to_resume_from(api: Api) -> None
     listener.socket.close()
 
 
-def test_alert_written_twice_is_told_once(api: Api) -> None:
+def test_alert_written_twice_is_sent_once(api: Api) -> None:
     listener = api.subscribed(topics=["alerts"], filter={"customers": ["ws-9"]})
     for name in ("same", "same", "other"):
         api.teller.alert(make_alert("ws-9", alert_id=name))
@@ -128,9 +128,9 @@ def test_alert_written_twice_is_told_once(api: Api) -> None:
     listener.socket.close()
 
 
-def test_resume_tells_each_missed_alert_exactly_once_over_many_cuts(api: Api) -> None:
-    said: dict[str, Any] = {"topics": ["alerts"], "filter": {"customers": ["ws-10"]}}
-    listener = api.subscribed(**said)
+def test_resume_sends_each_missed_alert_exactly_once_over_many_disconnects(api: Api) -> None:
+    request: dict[str, Any] = {"topics": ["alerts"], "filter": {"customers": ["ws-10"]}}
+    listener = api.subscribed(**request)
     epoch, sequence = listener.answer["epoch"], listener.answer["sequence"]
     seen: list[str] = []
     for cut in range(8):
@@ -139,7 +139,7 @@ def test_resume_tells_each_missed_alert_exactly_once_over_many_cuts(api: Api) ->
             api.teller.alert(make_alert("ws-10", alert_id=f"{cut}-{number}"))
         api.teller.flush()
         connection = api.socket()
-        connection.send(json.dumps({"type": "resume", "epoch": epoch, "sequence": sequence, **said}))
+        connection.send(json.dumps({"type": "resume", "epoch": epoch, "sequence": sequence, **request}))
         listener = Listener(connection)
         assert listener.answer == {
             "type": "subscribed",
@@ -158,7 +158,7 @@ def test_resume_tells_each_missed_alert_exactly_once_over_many_cuts(api: Api) ->
     listener.socket.close()
 
 
-def test_resume_of_another_run_is_said_to_be_unrecoverable_and_goes_on_from_now(api: Api) -> None:
+def test_resume_from_another_run_is_unrecoverable_and_continues_from_now(api: Api) -> None:
     connection = api.socket()
     connection.send(json.dumps({"type": "resume", "epoch": "of-long-ago", "sequence": 7, "topics": ["scores"]}))
     listener = Listener(connection)
@@ -173,14 +173,14 @@ def test_resume_of_another_run_is_said_to_be_unrecoverable_and_goes_on_from_now(
 
 def test_client_that_does_not_subscribe_is_closed_in_time(api: Api) -> None:
     began = time.monotonic()
-    code, heard = closed(api.socket())
+    code, received = closed(api.socket())
     assert code == CloseCode.NO_SUBSCRIBE
-    assert heard[0]["type"] == "error"
+    assert received[0]["type"] == "error"
     assert 4 < time.monotonic() - began < 25
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "",
         "nonsense",
@@ -194,13 +194,13 @@ def test_client_that_does_not_subscribe_is_closed_in_time(api: Api) -> None:
         b"\x00\x01",
     ],
 )
-def test_message_that_is_not_of_the_protocol_is_explained_and_closed(api: Api, said: str | bytes) -> None:
+def test_message_that_is_not_of_the_protocol_is_explained_and_closed(api: Api, message: str | bytes) -> None:
     connection = api.socket()
-    connection.send(said)
-    code, heard = closed(connection)
+    connection.send(message)
+    code, received = closed(connection)
     assert code == CloseCode.BAD_MESSAGE
-    assert heard[0]["type"] == "error"
-    assert heard[0]["data"]["detail"]
+    assert received[0]["type"] == "error"
+    assert received[0]["data"]["detail"]
 
 
 def test_message_above_the_size_limit_is_closed_as_too_big(api: Api) -> None:
@@ -217,12 +217,12 @@ def test_client_that_floods_with_messages_is_closed(api: Api) -> None:
 
 
 def test_stream_without_or_with_a_wrong_key_is_closed_and_with_the_right_one_open(guarded: Api) -> None:
-    for said in ({}, {"api_key": ""}, {"api_key": "wrong"}):
+    for message in ({}, {"api_key": ""}, {"api_key": "wrong"}):
         connection = guarded.socket()
-        connection.send(json.dumps({"type": "subscribe", **said}))
-        code, heard = closed(connection)
+        connection.send(json.dumps({"type": "subscribe", **message}))
+        code, received = closed(connection)
         assert code == CloseCode.NO_KEY
-        assert "right" not in json.dumps(heard)
+        assert "right" not in json.dumps(received)
     listener = guarded.subscribed(api_key="right")
     assert listener.answer["type"] == "subscribed"
     listener.socket.close()
@@ -238,14 +238,14 @@ def test_origin_decides_whether_a_page_may_open_the_stream(guarded: Api) -> None
         connection.close()
 
 
-def test_name_that_points_here_from_elsewhere_opens_no_stream_without_keys(api: Api) -> None:
+def test_dns_rebinding_opens_no_stream_without_keys(api: Api) -> None:
     port = api.settings.api_port
     address, here = f"ws://evil.example:{port}/v1/stream", socket.create_connection(("127.0.0.1", port))
     with connect(address, sock=here, origin=Origin(f"http://evil.example:{port}"), proxy=None) as connection:
         assert closed(connection)[0] == CloseCode.ORIGIN
 
 
-def test_streams_above_the_limit_are_told_to_come_back_later(guarded: Api) -> None:
+def test_streams_above_the_limit_are_closed_with_try_again_later(guarded: Api) -> None:
     until_streams(guarded, 0)
     held = [guarded.subscribed(api_key="right") for _ in range(STREAMS)]
     assert closed(guarded.socket())[0] == CloseCode.FULL
@@ -276,7 +276,7 @@ def test_stalled_client_is_cut_off_and_others_lose_nothing(api: Api) -> None:
     for number in range(4_000):
         api.teller.alert(make_alert("ws-12", alert_id=f"flood-{number}", why=long))
         if number % 1_000 == 999:
-            # The pace of the client who reads, however busy the machine is: what waits for the other alone grows.
+            # At the pace of the reading client, however busy the machine is: only the queue of the other one grows.
             api.teller.flush()
             wait_for("the client who reads", lambda until=number: len(seen) > until)  # type: ignore[misc]
     thread.join(60)
@@ -297,14 +297,14 @@ def stalled_client(api: Api) -> socket.socket:
         b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     assert b"101" in connection.recv(200)
-    said = b'{"type":"subscribe","topics":["alerts"]}'
+    message = b'{"type":"subscribe","topics":["alerts"]}'
     # A text frame with a mask of zeros, which leaves the payload as it is.
-    connection.sendall(bytes([0x81, 0x80 | len(said), 0, 0, 0, 0]) + said)
+    connection.sendall(bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message)
     return connection
 
 
-def test_server_sent_events_carry_the_same_and_resume_by_their_id(api: Api) -> None:
-    def read(headers: dict[str, str], wanted: int) -> list[tuple[str, str, dict[str, Any]]]:
+def test_server_sent_events_carry_the_same_messages_and_resume_by_their_id(api: Api) -> None:
+    def read(headers: dict[str, str], count: int) -> list[tuple[str, str, dict[str, Any]]]:
         events: list[tuple[str, str, dict[str, Any]]] = []
         fields: dict[str, str] = {}
         query = {"topics": "alerts", "customer": "sse-1"}
@@ -322,7 +322,7 @@ def test_server_sent_events_carry_the_same_and_resume_by_their_id(api: Api) -> N
                             api.teller.alert(make_alert("sse-1", alert_id=f"sse-{number}"))
                         api.teller.flush()
                 fields = {}
-                if len(events) == wanted:
+                if len(events) == count:
                     break
         return events
 
@@ -335,7 +335,7 @@ def test_server_sent_events_carry_the_same_and_resume_by_their_id(api: Api) -> N
     assert read({"Last-Event-ID": "other:1"}, 1)[0][0] == "unrecoverable"
 
 
-def test_sigterm_closes_streams_with_a_code_to_come_back_and_ends_the_process(stack: Settings) -> None:
+def test_sigterm_closes_streams_with_a_code_to_reconnect_and_ends_the_process(stack: Settings) -> None:
     with serving(fresh(stack)) as running:
         listeners = [running.subscribed() for _ in range(5)]
         pid = running.supervisor.pid("api")

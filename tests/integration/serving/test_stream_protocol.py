@@ -1,4 +1,4 @@
-"""What may be said on a stream, and what comes of it: subscriptions by name, the published document, nonsense."""
+"""The stream protocol: subscriptions by name, the published document, and invalid frames."""
 
 import json
 import os
@@ -32,31 +32,34 @@ def api(stack: Settings) -> Iterator[Api]:
         yield running
 
 
-def say(listener: Listener, **said: Any) -> None:
-    listener.socket.send(json.dumps(said))
+def send(listener: Listener, **fields: Any) -> None:
+    listener.socket.send(json.dumps(fields))
 
 
 def test_messages_name_the_subscriptions_that_they_are_of(api: Api) -> None:
     listener = api.subscribed(id="mine", topics=["scores"], filter={"customers": ["sp-1"]})
     assert listener.answer["id"] == "mine"
-    say(
+    send(
         listener, type="subscribe", id="high", topics=["scores"], filter={"customers": ["sp-1", "sp-2"], "minimum": 0.6}
     )
     assert listener.next()["id"] == "high"
     for customer, churn in (("sp-1", 0.1), ("sp-1", 0.7), ("sp-2", 0.1), ("sp-2", 0.9)):
         api.teller.score(make_score(customer, churn))
         api.teller.flush()
-    heard = [listener.next() for _ in range(3)]
-    named = {(one["data"]["customer_id"], one["data"]["churn"]): sorted(one["subscriptions"]) for one in heard}
+    received = [listener.next() for _ in range(3)]
+    named = {
+        (message["data"]["customer_id"], message["data"]["churn"]): sorted(message["subscriptions"])
+        for message in received
+    }
     assert named == {("sp-1", 0.1): ["mine"], ("sp-1", 0.7): ["high", "mine"], ("sp-2", 0.9): ["high"]}
     listener.socket.close()
 
 
-def test_subscription_ends_by_its_name_and_the_others_go_on(api: Api) -> None:
+def test_subscription_ends_by_its_name_and_the_others_continue(api: Api) -> None:
     listener = api.subscribed(id="a", topics=["alerts"], filter={"customers": ["sp-3"]})
-    say(listener, type="subscribe", id="b", topics=["alerts"], filter={"customers": ["sp-4"]})
+    send(listener, type="subscribe", id="b", topics=["alerts"], filter={"customers": ["sp-4"]})
     assert listener.next()["type"] == "subscribed"
-    say(listener, type="unsubscribe", id="a")
+    send(listener, type="unsubscribe", id="a")
     answer = listener.next()
     assert (answer["type"], answer["id"]) == ("unsubscribed", "a")
     api.teller.alert(make_alert("sp-3"))
@@ -64,7 +67,7 @@ def test_subscription_ends_by_its_name_and_the_others_go_on(api: Api) -> None:
     api.teller.flush()
     message = listener.next()
     assert (message["data"]["customer_id"], message["subscriptions"]) == ("sp-4", ["b"])
-    say(listener, type="ping")
+    send(listener, type="ping")
     # Alerts of two customers may lie in two partitions, which are read in either order.
     pong = listener.next()
     assert pong["type"] == "pong"
@@ -81,12 +84,12 @@ def test_each_subscription_resumes_by_itself(api: Api) -> None:
     for customer in ("sp-5", "sp-6"):
         api.teller.alert(make_alert(customer))
     api.teller.flush()
-    assert {witness.next()["data"]["customer_id"] for _ in range(2)} == {"sp-5", "sp-6"}, "nothing is still to come"
+    assert {witness.next()["data"]["customer_id"] for _ in range(2)} == {"sp-5", "sp-6"}, "no message is pending"
     witness.socket.close()
     fresh_one = api.subscribed(**both)
     for name, customer in (("a", "sp-5"), ("b", "sp-6")):
-        wanted = {"topics": ["alerts"], "filter": {"customers": [customer]}}
-        say(fresh_one, type="resume", id=name, epoch=epoch, sequence=sequence, **wanted)
+        criteria = {"topics": ["alerts"], "filter": {"customers": [customer]}}
+        send(fresh_one, type="resume", id=name, epoch=epoch, sequence=sequence, **criteria)
         assert fresh_one.next()["resumed"]
         missed = fresh_one.next()
         assert (missed["data"]["customer_id"], missed["subscriptions"]) == (customer, [name])
@@ -96,18 +99,18 @@ def test_each_subscription_resumes_by_itself(api: Api) -> None:
 def test_connection_has_no_more_subscriptions_than_it_may(api: Api) -> None:
     listener = api.subscribed(id="0")
     for number in range(1, MAX_SUBSCRIPTIONS):
-        say(listener, type="subscribe", id=str(number))
+        send(listener, type="subscribe", id=str(number))
         assert listener.next()["id"] == str(number)
-    say(listener, type="subscribe", id="0")
-    assert listener.next()["id"] == "0", "one that replaces another is no further one"
-    say(listener, type="subscribe", id="one too many")
+    send(listener, type="subscribe", id="0")
+    assert listener.next()["id"] == "0", "a replacement does not count as another subscription"
+    send(listener, type="subscribe", id="one too many")
     assert listener.next()["data"]["code"] == str(int(CloseCode.BAD_MESSAGE))
 
 
-@pytest.mark.parametrize("said", [{"type": "ping"}, {"type": "unsubscribe"}])
-def test_first_message_must_subscribe(api: Api, said: dict[str, str]) -> None:
+@pytest.mark.parametrize("message", [{"type": "ping"}, {"type": "unsubscribe"}])
+def test_first_message_must_subscribe(api: Api, message: dict[str, str]) -> None:
     connection = api.socket()
-    connection.send(json.dumps(said))
+    connection.send(json.dumps(message))
     refused = Listener(connection)
     assert "must be subscribe" in refused.answer["data"]["detail"]
     assert code_of(connection) == CloseCode.BAD_MESSAGE
@@ -122,41 +125,41 @@ def code_of(connection: ClientConnection) -> int:
         return connection.close_code or 0
 
 
-def test_every_message_of_a_live_session_is_as_the_served_document_says(api: Api) -> None:
+def test_every_message_of_a_live_session_matches_the_served_document(api: Api) -> None:
     document = api.get("/asyncapi.json").json()
     assert document["servers"]["replica"]["host"] == f"127.0.0.1:{api.settings.api_port}"
-    heard: dict[str, list[dict[str, Any]]] = {}
+    received: dict[str, list[dict[str, Any]]] = {}
 
     def listen(listener: Listener, until: str) -> None:
         message = listener.answer
-        heard.setdefault(message["type"], []).append(message)
+        received.setdefault(message["type"], []).append(message)
         while message["type"] != until:
             message = listener.any()
-            heard.setdefault(message["type"], []).append(message)
+            received.setdefault(message["type"], []).append(message)
 
     listener = api.subscribed(id="a", filter={"customers": ["sp-7"]})
     api.teller.score(make_score("sp-7", previous=0.2, trend_7d=-0.1))
     api.teller.alert(make_alert("sp-7"))
     api.teller.flush()
-    # Of two topics: either may come first, and a heartbeat before both.
+    # Of two topics: either may arrive first, and a heartbeat before both.
     listen(listener, "score")
-    if "alert" not in heard:
+    if "alert" not in received:
         listen(listener, "alert")
     listen(listener, "heartbeat")
-    say(listener, type="resume", epoch="of-long-ago", sequence=1)
+    send(listener, type="resume", epoch="of-long-ago", sequence=1)
     listen(listener, "unrecoverable")
     api.teller.score(make_score("sp-7", country=None, channel=None))
     api.teller.flush()
     listen(listener, "score")
-    say(listener, type="ping")
+    send(listener, type="ping")
     listen(listener, "pong")
-    say(listener, type="unsubscribe", id="a")
+    send(listener, type="unsubscribe", id="a")
     listen(listener, "unsubscribed")
-    say(listener, type="nonsense")
+    send(listener, type="nonsense")
     listen(listener, "error")
-    told = {one["$ref"].rpartition("/")[2] for one in document["operations"]["tell"]["messages"]}
-    assert set(heard) == told, "a type of message was not seen, or is not in the document"
-    for kind, messages in heard.items():
+    message_names = {message["$ref"].rpartition("/")[2] for message in document["operations"]["tell"]["messages"]}
+    assert set(received) == message_names, "a type of message was not seen, or is not in the document"
+    for kind, messages in received.items():
         payload = document["components"]["messages"][kind]["payload"]
         validator = Draft202012Validator({**payload, "components": document["components"]})
         for message in messages:
@@ -164,14 +167,14 @@ def test_every_message_of_a_live_session_is_as_the_served_document_says(api: Api
         assert not validator.is_valid({**messages[0], "surprise": 1})
 
 
-SAID = st.one_of(
+FUZZED_FRAMES = st.one_of(
     st.text(max_size=200).map(str.encode),
     st.binary(max_size=200),
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
         max_leaves=20,
-    ).map(lambda said: json.dumps(said).encode()),
+    ).map(lambda message: json.dumps(message).encode()),
     st.fixed_dictionaries(
         {"type": st.sampled_from(["subscribe", "resume", "unsubscribe", "ping", "listen", "error", ""])},
         optional={
@@ -185,22 +188,22 @@ SAID = st.one_of(
             ),
             "api_key": st.text(max_size=20) | st.integers(),
         },
-    ).map(lambda said: json.dumps(said).encode()),
+    ).map(lambda message: json.dumps(message).encode()),
     st.just(b'{"type":"subscribe"'),
     st.just(b'{"type":"subscribe","id":"' + b"x" * (MAX_CLIENT_BYTES + 1) + b'"}'),
     st.just(b"[" * 30_000),
 )
 FRAMES = st.one_of(
-    st.builds(lambda data: Frame(Opcode.TEXT, data).serialize(mask=True), SAID),
-    st.builds(lambda data: Frame(Opcode.BINARY, data).serialize(mask=True), SAID),
+    st.builds(lambda data: Frame(Opcode.TEXT, data).serialize(mask=True), FUZZED_FRAMES),
+    st.builds(lambda data: Frame(Opcode.BINARY, data).serialize(mask=True), FUZZED_FRAMES),
     st.builds(lambda data: Frame(Opcode.PING, data[:125]).serialize(mask=True), st.binary(max_size=125)),
     st.sampled_from([b"", b"\x03", b"\x00\x01", b"\x03\xed", b"\x03\xe8\xff"]).map(
         lambda data: Frame(Opcode.CLOSE, data).serialize(mask=True)
     ),
     # Broken off in the middle of a message, out of place, unmasked, reserved, of more bytes than can be.
-    st.builds(lambda data: Frame(Opcode.TEXT, data, fin=False).serialize(mask=True), SAID),
-    st.builds(lambda data: Frame(Opcode.CONT, data).serialize(mask=True), SAID),
-    st.builds(lambda data: Frame(Opcode.TEXT, data).serialize(mask=False), SAID),
+    st.builds(lambda data: Frame(Opcode.TEXT, data, fin=False).serialize(mask=True), FUZZED_FRAMES),
+    st.builds(lambda data: Frame(Opcode.CONT, data).serialize(mask=True), FUZZED_FRAMES),
+    st.builds(lambda data: Frame(Opcode.TEXT, data).serialize(mask=False), FUZZED_FRAMES),
     st.just(b"\xff" + os.urandom(30)),
     st.just(b"\x83\x80\x00\x00\x00\x00"),
     st.just(b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
@@ -240,20 +243,20 @@ def test_frame_that_is_wrong_is_answered_by_the_code_for_it(api: Api, frames: by
 
 
 class Witness:
-    """A client beside the fuzzed ones, which must be told everything."""
+    """A client beside the fuzzed ones, which must receive everything."""
 
     def __init__(self, api: Api) -> None:
         self.listener = api.subscribed(topics=["alerts"], filter={"customers": ["sp-8"]})
-        self.told: list[str] = []
+        self.received: list[str] = []
         self.thread = threading.Thread(target=self._listen)
         self.thread.start()
 
     def _listen(self) -> None:
-        while not self.told or self.told[-1] != "the end":
-            self.told.append(self.listener.next(60)["data"]["alert_id"])
+        while not self.received or self.received[-1] != "the end":
+            self.received.append(self.listener.next(60)["data"]["alert_id"])
 
 
-def test_no_frames_bring_the_server_down_or_cost_another_client_a_message(api: Api) -> None:
+def test_no_frames_crash_the_server_or_lose_another_client_a_message(api: Api) -> None:
     witness = Witness(api)
     written: list[str] = []
     codes: set[int | None] = set()
@@ -281,10 +284,10 @@ def test_no_frames_bring_the_server_down_or_cost_another_client_a_message(api: A
     api.teller.alert(make_alert("sp-8", alert_id="the end"))
     api.teller.flush()
     witness.thread.join(60)
-    assert witness.told == [*written, "the end"]
+    assert witness.received == [*written, "the end"]
     witness.listener.socket.close()
     assert codes - {None, 1000, 1005} <= DOCUMENTED
-    assert {CloseCode.BAD_MESSAGE, 1000, 1002, 1007, 1009} <= codes, "the frames are not odd enough"
+    assert {CloseCode.BAD_MESSAGE, 1000, 1002, 1007, 1009} <= codes, "the fuzzed frames do not cover enough cases"
     metrics = api.get("/metrics").text
     assert {int(code) for code in re.findall(r'ebb_ws_closed_total\{code="(\d+)"\}', metrics)} <= DOCUMENTED
     wait_for("the server to be ready", lambda: api.get("/readyz").status_code == 200)

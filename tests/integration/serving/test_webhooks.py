@@ -1,4 +1,4 @@
-"""Alerts reach webhooks from a real broker: filtered, signed, tried again, given up, and not lost over a restart."""
+"""Alerts reach webhooks from a real broker: filtered, signed, retried, dead-lettered, and not lost over a restart."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_dispatcher, "FIRST_WAIT_SECONDS", 0.05)
     monkeypatch.setattr(webhook_dispatcher, "LONGEST_WAIT_SECONDS", 0.2)
 
@@ -122,13 +122,13 @@ def test_failing_receiver_is_retried_then_dead_lettered_and_delays_no_other(
             wait_for("the failing one", lambda: len(failing.heard) == 8)
         assert ids(failing) == ["a-0"] * 3 + ["a-1"] * 3 + ["a-2", "a-3"]
         dead = list(read_to_end(settings, settings.topics.dead_webhooks, [0]))
-        reported = [(json.loads(one.value() or b"{}")["alert_id"], dict(one.headers() or [])) for one in dead]
-        assert [one[0] for one in reported] == ["a-1", "a-2"]
-        assert [one[1]["reason"] for one in reported] == [b"It answers 500.", b"It answers 410."]
-        assert {one[1]["webhook"] for one in reported} == {b"failing"}
+        reported = [(json.loads(record.value() or b"{}")["alert_id"], dict(record.headers() or [])) for record in dead]
+        assert [record[0] for record in reported] == ["a-1", "a-2"]
+        assert [record[1]["reason"] for record in reported] == [b"It answers 500.", b"It answers 410."]
+        assert {record[1]["webhook"] for record in reported} == {b"failing"}
 
 
-def test_alert_under_way_when_the_process_ends_is_delivered_by_the_next(
+def test_alert_pending_when_the_process_ends_is_delivered_by_the_next(
     space: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_dispatcher, "FIRST_WAIT_SECONDS", 60.0)

@@ -1,4 +1,4 @@
-"""Customers split between two models, on a real broker: who is scored by whom, how each does, and how it ends."""
+"""Customers split between two models, on a real broker: assignment, evaluation by arm, and the end of the split."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -44,13 +44,13 @@ def settings(space: Settings) -> Settings:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
-    found = connect(settings)
-    yield found
-    found.close()
+    client = connect(settings)
+    yield client
+    client.close()
 
 
 class Shop:
-    """Customers who come on two days of five, and the scores that they get."""
+    """Customers who are active on two days of five, and their scores."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -60,28 +60,30 @@ class Shop:
 
     def day(self) -> None:
         """Live a day, to its end."""
-        for place in np.flatnonzero(self.rng.random(len(CUSTOMERS)) < 0.4).tolist():
+        for index in np.flatnonzero(self.rng.random(len(CUSTOMERS)) < 0.4).tolist():
             self.now += 60
-            self.source.event(CUSTOMERS[place], self.now)
+            self.source.event(CUSTOMERS[index], self.now)
         self.now = self.now // DAY * DAY + DAY
         self.source.tick(self.now)
         self.source.flush()
 
     def models(self) -> dict[str, str]:
-        """Let everybody come, and return by whom each was scored last."""
+        """Send an event of every customer, and return which model scored each last."""
         for name in CUSTOMERS:
             self.now += 1
             self.source.event(name, self.now)
         self.source.flush()
-        found = {}
+        last_models = {}
         for message in read_to_end(self.settings, self.settings.topics.scores, range(self.settings.partitions)):
             score = Score.model_validate_json(message.value() or b"")
-            found[score.customer_id] = score.model.name
-        return found
+            last_models[score.customer_id] = score.model.name
+        return last_models
 
     def learned(self) -> int:
         """Return the day until which what serves has learned; 0 before there is such."""
-        served = [one for one in latest(self.settings).values() if (one.target, one.role) == ("churn", "champion")]
+        served = [
+            model for model in latest(self.settings).values() if (model.target, model.role) == ("churn", "champion")
+        ]
         return served[0].trained_until if served else 0
 
 
@@ -94,17 +96,17 @@ def test_a_split_scores_by_hash_is_judged_by_arm_outlives_restarts_and_ends(
         shop.day()
     wait_for("a champion", lambda: shop.learned() == T0 // DAY + DAYS)
 
-    asked = {"target": "churn", "asked_at": datetime.now(UTC)}
-    # Customers who come by chance alone give the rule nothing to go by: it would change the champion under the test.
+    request = {"target": "churn", "asked_at": datetime.now(UTC)}
+    # Activity by chance alone: with a signal, the rule would change the champion during the test.
     assert ask(
-        settings, ChampionRequest.model_validate({**asked, "action": "hold", "candidate": "logistic"}), patience=90
+        settings, ChampionRequest.model_validate({**request, "action": "hold", "candidate": "logistic"}), patience=90
     )
-    half = ChampionRequest.model_validate({**asked, "action": "split", "candidate": "recency", "share": 0.5})
+    half = ChampionRequest.model_validate({**request, "action": "split", "candidate": "recency", "share": 0.5})
     decided = ask(settings, half, patience=90)
     assert decided is not None
     assert (decided["outcome"], decided["champion"]) == ("done", "logistic")
-    taken = Split(cold_start("churn", settings), 0.5).takes(hash_ids(CUSTOMERS)).tolist()
-    arms = {name: "recency" if one else "logistic" for name, one in zip(CUSTOMERS, taken, strict=True)}
+    in_share = Split(cold_start("churn", settings), 0.5).takes(hash_ids(CUSTOMERS)).tolist()
+    arms = {name: "recency" if challenged else "logistic" for name, challenged in zip(CUSTOMERS, in_share, strict=True)}
     expected = {name: f"churn.{arm}" for name, arm in arms.items()}
     wait_for("scores of both models", lambda: shop.models() == expected)
 
@@ -116,7 +118,7 @@ def test_a_split_scores_by_hash_is_judged_by_arm_outlives_restarts_and_ends(
         shop.day()
     wait_for("the same scores after a restart", lambda: shop.models() == expected)
 
-    # What was served before the split belongs to no arm; from its first day on everybody is in one and the same.
+    # What was served before the split belongs to no arm; from its first day on each customer stays in one arm.
     query = (
         "SELECT DISTINCT customer_id, arm FROM v_outcomes WHERE candidate = 'served' AND target = 'churn' "
         "AND snapshot_day >= (SELECT min(snapshot_day) FROM v_outcomes WHERE arm != '') ORDER BY 1"
@@ -125,15 +127,15 @@ def test_a_split_scores_by_hash_is_judged_by_arm_outlives_restarts_and_ends(
     assert client.query("SELECT count() FROM v_outcomes WHERE arm = ''").result_rows[0][0] > 0
 
     def judged() -> bool:
-        shown = latest(settings)
-        return all(shown[f"churn.{arm}"].metrics.get("arm_labels", 0) >= 50 for arm in ("recency", "logistic"))
+        models = latest(settings)
+        return all(models[f"churn.{arm}"].metrics.get("arm_labels", 0) >= 50 for arm in ("recency", "logistic"))
 
     wait_for("measures by arm", judged)
     for arm in ("recency", "logistic"):
-        told = latest(settings)[f"churn.{arm}"].metrics
-        assert told["arm_base_rate_low"] < told["arm_base_rate"] < told["arm_base_rate_high"]
+        metrics = latest(settings)[f"churn.{arm}"].metrics
+        assert metrics["arm_base_rate_low"] < metrics["arm_base_rate"] < metrics["arm_base_rate_high"]
     assert "arm_labels" not in latest(settings)["churn.count"].metrics
     assert latest(settings)["churn.recency"].share == 0.5
 
-    assert ask(settings, ChampionRequest.model_validate({**asked, "action": "unsplit"}), patience=90)
+    assert ask(settings, ChampionRequest.model_validate({**request, "action": "unsplit"}), patience=90)
     wait_for("one model for all", lambda: set(shop.models().values()) == {"churn.logistic"})

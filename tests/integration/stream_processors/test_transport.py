@@ -18,13 +18,13 @@ from stream_processors.ingest.transport import RawSchema, Transport
 
 
 def records_of(event: EventT[Any]) -> Records:
-    """Unpack the poll that came as one message."""
+    """Unpack the fetched batch that arrived as one message."""
     poll: Any = event.message.value
     return unpack(poll.batches)
 
 
 class Reader:
-    """A small app over the activity topic that keeps what it was handed and acks what it is told to."""
+    """A small app over the activity topic that stores what it receives and acks on request."""
 
     def __init__(self, settings: Settings, positions: dict[int, int]) -> None:
         self.events: list[EventT[Any]] = []
@@ -44,7 +44,7 @@ class Reader:
                 self.events.append(event)
 
     def offsets(self, partition: int) -> list[int]:
-        """Offsets handed over, of one partition, in the order they came."""
+        """Offsets delivered, of one partition, in order of arrival."""
         polls = [records_of(event) for event in self.events if event.message.partition == partition]
         return [offset for records in polls for offset in records.offsets.tolist()]
 
@@ -62,7 +62,7 @@ async def reading(settings: Settings, positions: dict[int, int] | None = None) -
         await reader.app.stop()
 
 
-async def until(met: Callable[[], bool], seconds: float = 90.0) -> None:
+async def wait_until(met: Callable[[], bool], seconds: float = 90.0) -> None:
     async with asyncio.timeout(seconds):
         while not met():
             await asyncio.sleep(0.05)
@@ -78,10 +78,10 @@ def send(settings: Settings, count: int, partition: int = 0) -> None:
 def committed(settings: Settings, partition: int = 0) -> int:
     consumer = Consumer(client_config(settings, group_id=settings.group("worker")))
     try:
-        (place,) = consumer.committed([TopicPartition(settings.topics.activity, partition)], timeout=30)
+        (partition_offset,) = consumer.committed([TopicPartition(settings.topics.activity, partition)], timeout=30)
     finally:
         consumer.close()
-    offset: int = place.offset
+    offset: int = partition_offset.offset
     return offset
 
 
@@ -92,22 +92,24 @@ pytestmark = [
 ]
 
 
-async def test_a_poll_is_one_message_with_every_record_in_order(space: Settings) -> None:
+async def test_a_fetched_batch_is_one_message_with_every_record_in_order(space: Settings) -> None:
     send(space, 5_000)
     async with reading(space) as reader:
-        await until(lambda: len(reader.offsets(0)) == 5_000)
+        await wait_until(lambda: len(reader.offsets(0)) == 5_000)
         assert reader.offsets(0) == list(range(5_000))
-        assert len(reader.events) < 50, "records must come by the poll, not one by one"
+        assert len(reader.events) < 50, "records must arrive in batches, not one by one"
         for event in reader.events:
             assert event.message.offset == records_of(event)[-1].offset
 
 
-async def test_a_poll_has_no_more_records_than_the_settings_say_wherever_batches_end(space: Settings) -> None:
+async def test_a_fetched_batch_has_no_more_records_than_the_settings_allow_wherever_batches_end(
+    space: Settings,
+) -> None:
     send(space, 100)  # one producer's batch, or two
     async with reading(space.model_copy(update={"poll_records": 7})) as reader:
-        await until(lambda: len(reader.offsets(0)) == 100)
+        await wait_until(lambda: len(reader.offsets(0)) == 100)
         send(space, 10)
-        await until(lambda: len(reader.offsets(0)) == 110)
+        await wait_until(lambda: len(reader.offsets(0)) == 110)
     assert reader.offsets(0) == list(range(110))
     assert max(len(records_of(event)) for event in reader.events) == 7
 
@@ -115,7 +117,7 @@ async def test_a_poll_has_no_more_records_than_the_settings_say_wherever_batches
 async def test_a_reader_begins_within_a_producers_batch(space: Settings) -> None:
     send(space, 100)
     async with reading(space.model_copy(update={"poll_records": 7}), {0: 41}) as reader:
-        await until(lambda: len(reader.offsets(0)) == 59)
+        await wait_until(lambda: len(reader.offsets(0)) == 59)
     assert reader.offsets(0) == list(range(41, 100))
 
 
@@ -126,7 +128,7 @@ async def test_batches_are_unpacked_however_their_producer_compressed_them(space
         producer.produce(space.topics.activity, key=b"k", value=b"%d" % number, partition=0, headers=[("n", b"v")])
     producer.flush()
     async with reading(space) as reader:
-        await until(lambda: len(reader.offsets(0)) == 300)
+        await wait_until(lambda: len(reader.offsets(0)) == 300)
         records = [record for event in reader.events for record in records_of(event)]
     assert [record[2:] for record in records] == [(b"k", b"%d" % number, (("n", b"v"),)) for number in range(300)]
 
@@ -140,79 +142,79 @@ async def test_gaps_that_transactions_leave_are_no_lost_records(space: Settings)
             producer.produce(space.topics.activity, key=b"k", value=b"%d" % number, partition=0)
         producer.commit_transaction()  # which leaves a record of the broker's own
     async with reading(space) as reader:
-        await until(lambda: len(reader.offsets(0)) == 9)
+        await wait_until(lambda: len(reader.offsets(0)) == 9)
         assert reader.offsets(0) == [0, 1, 2, 4, 5, 6, 8, 9, 10]
         for event in reader.events:
             event.ack()
-        await until(lambda: committed(space) == 11)
+        await wait_until(lambda: committed(space) == 11)
 
 
-async def test_acks_commit_the_longest_run_from_the_oldest_poll_and_no_further(space: Settings) -> None:
+async def test_acks_commit_the_longest_run_from_the_oldest_batch_and_no_further(space: Settings) -> None:
     async with reading(space) as reader:
-        await until(lambda: bool(reader.assigned()))
+        await wait_until(lambda: bool(reader.assigned()))
         for polls in range(1, 4):
             await asyncio.to_thread(send, space, 10)
-            await until(lambda polls=polls: len(reader.offsets(0)) == 10 * polls)  # type: ignore[misc]
+            await wait_until(lambda polls=polls: len(reader.offsets(0)) == 10 * polls)  # type: ignore[misc]
         first, *rest = reader.events
         for event in rest:
             event.ack()
         await asyncio.sleep(1.5)
-        assert await asyncio.to_thread(committed, space) < 0, "an unacked poll holds back all after it"
+        assert await asyncio.to_thread(committed, space) < 0, "an unacknowledged batch holds back all after it"
         first.ack()
-        await until(lambda: committed(space) == 30)
+        await wait_until(lambda: committed(space) == 30)
 
 
-async def test_a_paused_partition_delivers_nothing_and_goes_on_where_it_was(space: Settings) -> None:
+async def test_a_paused_partition_delivers_nothing_and_resumes_where_it_was(space: Settings) -> None:
     paused = TP(space.topics.activity, 0)
     send(space, 100)
     async with reading(space.model_copy(update={"poll_records": 7})) as reader:
-        await until(lambda: len(reader.offsets(0)) == 100)
+        await wait_until(lambda: len(reader.offsets(0)) == 100)
         reader.app.consumer.pause_partitions({paused})
         for _ in range(3):
-            # What comes of the other partition was fetched after what was sent to this one.
+            # Records of the other partition were fetched after those sent to this one.
             before = len(reader.offsets(1))
             await asyncio.to_thread(send, space, 50)
             await asyncio.to_thread(send, space, 1, 1)
-            await until(lambda before=before: len(reader.offsets(1)) > before)  # type: ignore[misc]
+            await wait_until(lambda before=before: len(reader.offsets(1)) > before)  # type: ignore[misc]
         assert len(reader.offsets(0)) == 100
         reader.app.consumer.resume_partitions({paused})
-        await until(lambda: len(reader.offsets(0)) == 250)
+        await wait_until(lambda: len(reader.offsets(0)) == 250)
     assert reader.offsets(0) == list(range(250))
 
 
 async def test_a_reader_begins_where_its_checkpoint_ends_whatever_the_group_committed(space: Settings) -> None:
     send(space, 100)
     async with reading(space) as reader:
-        await until(lambda: len(reader.offsets(0)) == 100)
+        await wait_until(lambda: len(reader.offsets(0)) == 100)
         for event in reader.events:
             event.ack()
-        await until(lambda: committed(space) == 100)
+        await wait_until(lambda: committed(space) == 100)
     async with reading(space, {0: 40}) as again:
-        await until(lambda: len(again.offsets(0)) == 60)
+        await wait_until(lambda: len(again.offsets(0)) == 60)
         assert again.offsets(0) == list(range(40, 100))
 
 
-async def test_what_was_not_acked_comes_again(space: Settings) -> None:
+async def test_unacknowledged_records_are_delivered_again(space: Settings) -> None:
     send(space, 50)
     async with reading(space) as reader:
-        await until(lambda: len(reader.offsets(0)) == 50)
+        await wait_until(lambda: len(reader.offsets(0)) == 50)
     async with reading(space) as again:
-        await until(lambda: len(again.offsets(0)) == 50)
+        await wait_until(lambda: len(again.offsets(0)) == 50)
 
 
-async def test_a_second_reader_takes_half_and_gives_it_back(space: Settings) -> None:
+async def test_a_second_reader_is_assigned_half_until_it_leaves(space: Settings) -> None:
     async with reading(space) as one:
-        await until(lambda: len(one.assigned()) == space.partitions)
+        await wait_until(lambda: len(one.assigned()) == space.partitions)
         async with reading(space) as two:
-            await until(lambda: len(one.assigned()) == len(two.assigned()) == space.partitions // 2)
+            await wait_until(lambda: len(one.assigned()) == len(two.assigned()) == space.partitions // 2)
             assert not one.assigned() & two.assigned()
             for partition in range(space.partitions):
                 await asyncio.to_thread(send, space, 20, partition)
-            await until(
+            await wait_until(
                 lambda: all(
                     len(one.offsets(number)) + len(two.offsets(number)) >= 20 for number in range(space.partitions)
                 )
             )
             for number in two.assigned():
                 assert two.offsets(number) == list(range(20))
-        await until(lambda: len(one.assigned()) == space.partitions)
+        await wait_until(lambda: len(one.assigned()) == space.partitions)

@@ -38,17 +38,17 @@ def settings(space: Settings) -> Settings:
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
     """ClickHouse, in the database of the test."""
-    found = connect(settings)
-    yield found
-    found.close()
+    client = connect(settings)
+    yield client
+    client.close()
 
 
 def latest_scores(settings: Settings) -> dict[str, Score]:
-    found = {}
+    scores = {}
     for message in read_to_end(settings, settings.topics.scores, range(settings.partitions)):
         score = Score.model_validate_json(message.value() or b"")
-        found[score.customer_id] = score
-    return found
+        scores[score.customer_id] = score
+    return scores
 
 
 def pairs(rows: Sequence[Sequence[Any]]) -> dict[Any, Any]:
@@ -85,22 +85,22 @@ def test_events_become_features_scores_labels_and_a_silent_customer_rises_in_ris
 
     wait_for("every event in ClickHouse", lambda: count(client, "events") == sent)
 
-    def everybody() -> dict[str, Score] | None:
+    def all_scores() -> dict[str, Score] | None:
         known = latest_scores(settings)
         # The silent one rises with no event of theirs, by sweeps alone: their last event was on day 14.
         return known if len(known) == 3 and known["silent"].as_of.timestamp() > T0 + 20 * DAY else None
 
-    scores = wait_for("a score for all", everybody)
+    scores = wait_for("a score for all", all_scores)
 
     # Those of a boundary: where in the stream a checkpoint describes whom it finds is a matter of chance.
     of_day = (
         "SELECT events_30d, purchases_7d, spend_total FROM features FINAL "
         "WHERE customer_id = 'loyal' AND day = {day:Date}"
     )
-    asked = {"day": utc(T0 + 30 * DAY).date()}
-    rows = wait_for("the features at day 30", lambda: client.query(of_day, parameters=asked).result_rows)
+    parameters = {"day": utc(T0 + 30 * DAY).date()}
+    rows = wait_for("the features at day 30", lambda: client.query(of_day, parameters=parameters).result_rows)
     assert rows == [(4 * 30, 4 * 7, 4 * 30 * 20.0)]
-    # An event of a kind that no mapping knows is stored and counts as activity.
+    # An event of an unmapped type is stored and counts as activity.
     assert client.query("SELECT kind FROM events FINAL WHERE type = 'levitate'").result_rows == [("other",)]
     wait_for(
         "a high risk of the silent one",
@@ -120,17 +120,17 @@ def test_events_become_features_scores_labels_and_a_silent_customer_rises_in_ris
     alerts = alerts_raised()
     assert len({alert.alert_id for alert in alerts}) == len(alerts)
 
-    found = [
+    records = [
         blocks.decode(message.value() or b"")
         for message in read_to_end(settings, settings.topics.examples, range(settings.partitions))
     ]
     for partition in range(settings.partitions):
-        closed = [b.boundary for b in found if isinstance(b, blocks.Close) and b.partition == partition]
+        closed = [b.boundary for b in records if isinstance(b, blocks.Close) and b.partition == partition]
         assert closed == sorted(set(closed))
-    snapshots = {(b.boundary, b.partition): b.customer_ids for b in found if isinstance(b, blocks.Snapshot)}
+    snapshots = {(b.boundary, b.partition): b.customer_ids for b in records if isinstance(b, blocks.Snapshot)}
     churned = {
         customer
-        for b in found
+        for b in records
         if isinstance(b, blocks.Labels) and b.target == "churn"
         for customer, label in zip(snapshots[b.snapshot_boundary, b.partition], b.labels.tolist(), strict=True)
         if label == 1
@@ -138,7 +138,7 @@ def test_events_become_features_scores_labels_and_a_silent_customer_rises_in_ris
     assert churned == {"silent"}
 
 
-def test_what_is_wrong_is_dead_lettered_with_its_reason_and_the_flow_goes_on(
+def test_invalid_records_are_dead_lettered_with_their_reason_and_processing_continues(
     settings: Settings, client: Client, run_part: Callable[[parts.ManagedProcess], Any]
 ) -> None:
     run_part(parts.worker(settings))
@@ -163,21 +163,24 @@ def test_what_is_wrong_is_dead_lettered_with_its_reason_and_the_flow_goes_on(
     wait_for("the refusals in ClickHouse", lambda: pairs(client.query(reasons).result_rows) == expected)
     wait_for("the good event", lambda: count(client, "events") == 1)
 
-    def letters() -> list[Message] | None:
+    def dead_letters() -> list[Message] | None:
         # Rows in ClickHouse do not wait for records on Kafka.
-        found = list(read_to_end(settings, settings.topics.dead_letters, range(settings.partitions)))
-        return found if len(found) >= len(expected) else None
+        rows = list(read_to_end(settings, settings.topics.dead_letters, range(settings.partitions)))
+        return rows if len(rows) >= len(expected) else None
 
-    told = {dict(one.headers() or [])["reason"].decode(): one for one in wait_for("the letters", letters)}  # type: ignore[union-attr]
-    assert told.keys() == expected.keys()
+    by_reason = {
+        dict(message.headers() or [])["reason"].decode(): message  # type: ignore[union-attr]
+        for message in wait_for("the dead letters", dead_letters)
+    }
+    assert by_reason.keys() == expected.keys()
     for reason, body in wrong.items():
-        assert told[reason].value() == body, "the bytes must be untouched"
-        headers = dict(told[reason].headers() or [])
+        assert by_reason[reason].value() == body, "the bytes must be unchanged"
+        headers = dict(by_reason[reason].headers() or [])
         assert headers["topic"] == settings.topics.activity.encode()
         assert {"stage", "partition", "offset", "detail"} <= headers.keys()
 
 
-def test_an_idle_partition_moves_on_by_itself(
+def test_an_idle_partition_advances_by_itself(
     settings: Settings, client: Client, run_part: Callable[[parts.ManagedProcess], Any]
 ) -> None:
     # A day in half a second: after ten quiet seconds, the labels of a five-day horizon have matured without an event.

@@ -23,7 +23,7 @@ DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 RULES = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
 JOBS = ("ebb-worker", "ebb-learner", "ebb-api", "ebb-simulator")
 
-Ask = Callable[[str], list[dict[str, Any]]]
+RunQuery = Callable[[str], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,9 @@ def exposition() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def prometheus(exposition: int, rules: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+def prometheus(
+    exposition: int, rules: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunQuery]:
     """A live Prometheus with our rules, scraping the real exposition under the names of our jobs."""
     binary = shutil.which("prometheus")
     if binary is None:
@@ -147,7 +149,7 @@ def prometheus(exposition: int, rules: list[dict[str, Any]], tmp_path_factory: p
         f"--web.listen-address=127.0.0.1:{port}",
     ]
 
-    def ask(expression: str) -> list[dict[str, Any]]:
+    def query(expression: str) -> list[dict[str, Any]]:
         answer = httpx.get(f"{base}/api/v1/query", params={"query": expression}, timeout=60, trust_env=False).json()
         assert answer["status"] == "success", f"{answer.get('error')}: {expression}"
         result = answer["data"]["result"]
@@ -162,7 +164,7 @@ def prometheus(exposition: int, rules: list[dict[str, Any]], tmp_path_factory: p
             _wait("Prometheus's start", lambda: httpx.get(f"{base}/-/ready", trust_env=False).is_success)
             # A rate wants two samples, and each group of rules has a moment of its own in the interval.
             records = {rule["record"] for rule in rules if "record" in rule}
-            _wait("what the rules record", lambda: all(ask(record) for record in records))
-            yield ask
+            _wait("what the rules record", lambda: all(query(record) for record in records))
+            yield query
         finally:
             process.terminate()

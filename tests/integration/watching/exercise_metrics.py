@@ -85,7 +85,7 @@ def move() -> None:
 
 
 def main() -> None:
-    """Serve on the port given as the argument."""
+    """Serve on the port of the argument."""
     metrics.serve_metrics(Settings(metrics_port=int(sys.argv[1])))
     while True:
         still(time.time())

@@ -1,4 +1,4 @@
-"""The dashboards are well-formed: every panel says what it shows, in which unit, from a provisioned source."""
+"""The dashboards are well-formed: every panel has a description, a unit and a provisioned source."""
 
 from itertools import combinations
 from pathlib import Path
@@ -25,7 +25,7 @@ def sources() -> dict[str, str]:
     return {source["uid"]: source["type"] for source in file["datasources"]}
 
 
-def test_grafana_has_views_for_the_business_the_operator_and_who_must_trust_it(
+def test_grafana_has_dashboards_for_business_operations_and_model_quality(
     boards: dict[str, Any],
 ) -> None:
     assert {board["title"] for board in boards.values()} == {"Ebb overview", "Ebb pipeline", "Ebb trust"}
@@ -64,10 +64,10 @@ def test_grafana_overrides_name_columns_that_the_query_returns(panels: list[dict
 
 def test_grafana_panels_fit_the_grid_and_do_not_overlap(boards: dict[str, Any]) -> None:
     for board in boards.values():
-        places = [(panel["title"], panel["gridPos"]) for panel in board["panels"]]
-        for title, place in places:
-            assert place["x"] + place["w"] <= GRID, title
-        for (one, a), (other, b) in combinations(places, 2):
+        positions = [(panel["title"], panel["gridPos"]) for panel in board["panels"]]
+        for title, position in positions:
+            assert position["x"] + position["w"] <= GRID, title
+        for (one, a), (other, b) in combinations(positions, 2):
             apart = (
                 a["x"] + a["w"] <= b["x"]
                 or b["x"] + b["w"] <= a["x"]
@@ -79,7 +79,7 @@ def test_grafana_panels_fit_the_grid_and_do_not_overlap(boards: dict[str, Any]) 
         assert len(set(identifiers)) == len(identifiers)
 
 
-def test_grafana_links_between_dashboards_lead_to_one_that_exists(boards: dict[str, Any]) -> None:
+def test_grafana_links_between_dashboards_resolve(boards: dict[str, Any]) -> None:
     known = {f"/d/{board['uid']}" for board in boards.values()}
     for board in boards.values():
         assert {link["url"] for link in board["links"]} <= known

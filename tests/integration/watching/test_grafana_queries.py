@@ -81,9 +81,9 @@ def test_grafana_time_series_have_a_rising_time_and_figures(
     database: tuple[Client, str], sql_queries: list[Any]
 ) -> None:
     client, name = database
-    asked = [query for query in sql_queries if query.time_series]
-    assert len(asked) >= 9
-    for query in asked:
+    time_series = [query for query in sql_queries if query.time_series]
+    assert len(time_series) >= 9
+    for query in time_series:
         answer = client.query(_expanded(query.text, name))
         assert answer.column_names[0] == "time", str(query)
         times = [row[0] for row in answer.result_rows]
@@ -122,14 +122,14 @@ def test_grafana_shares_and_sums_are_those_of_the_data(database: tuple[Client, s
     client, name = database
     by_panel = {query.panel: query for query in sql_queries}
 
-    def one(panel: str) -> Any:
+    def single_value(panel: str) -> Any:
         return client.query(_expanded(by_panel[panel].text, name)).result_rows[0][0]
 
-    assert one("Customers") == 400
-    assert one("At high or critical risk") == pytest.approx(0.5)
-    assert one("Value at risk") == sum(number % 90 for number in range(400))
+    assert single_value("Customers") == 400
+    assert single_value("At high or critical risk") == pytest.approx(0.5)
+    assert single_value("Value at risk") == sum(number % 90 for number in range(400))
     # Alerts are an hour apart, the newest at the newest score: those within a day of it.
-    assert one("Alerts, last day") == 24
+    assert single_value("Alerts, last day") == 24
     rows = client.query(_expanded(by_panel["Reliability"].text, name)).result_rows
     assert sum(row[1] for row in rows) == 1000
     dates = {row[0].date() for row in client.query(_expanded(by_panel["ROC-AUC by label date"].text, name)).result_rows}

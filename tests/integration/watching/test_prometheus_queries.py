@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 Vector = list[dict[str, Any]]
-Ask = Callable[[str], Vector]
+Query = Callable[[str], Vector]
 Series = dict[str, tuple[str, ...]]
 
 _NAME = re.compile(r"\bebb_[a-z0-9_]+\b(?!\s*:)")
@@ -20,24 +20,24 @@ SCRAPED = {"job", "instance", "le"}
 
 def _expressions(prometheus_queries: list[Any], rules: list[dict[str, Any]]) -> dict[str, str]:
     """Every expression, by where it is used."""
-    found = {str(query): query.text for query in prometheus_queries}
-    return found | {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules}
+    expressions = {str(query): query.text for query in prometheus_queries}
+    return expressions | {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules}
 
 
 def _runnable(expression: str) -> str:
     return expression.replace("$__rate_interval", "10s").replace("$__interval", "5s")
 
 
-def _query(ask: Ask, expression: str, wanted: Callable[[Vector], bool] = bool) -> Vector:
-    """Query for a while until the result is as expected: a failed scrape takes all series away until the next one."""
+def _query(query: Query, expression: str, is_expected: Callable[[Vector], bool] = bool) -> Vector:
+    """Query for a while until the result is as expected: a failed scrape removes all series until the next one."""
     deadline = time.monotonic() + 60
-    while not wanted(found := ask(expression)) and time.monotonic() < deadline:
+    while not is_expected(result := query(expression)) and time.monotonic() < deadline:
         time.sleep(0.5)
-    return found
+    return result
 
 
-def _has_figure(found: Vector) -> bool:
-    return any(entry["value"][1] != "NaN" for entry in found)
+def _has_figure(result: Vector) -> bool:
+    return any(entry["value"][1] != "NaN" for entry in result)
 
 
 def test_prometheus_metrics_named_by_dashboards_and_rules_exist(
@@ -65,26 +65,28 @@ def test_prometheus_metrics_are_each_shown_on_a_dashboard(
     prometheus_queries: list[Any], rules: list[dict[str, Any]], series: Series
 ) -> None:
     recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule}
-    shown = " ".join(query.text for query in prometheus_queries)
+    dashboard_text = " ".join(query.text for query in prometheus_queries)
     for _ in range(2):  # a recorded series may depend on another one
-        shown += " ".join(expression for name, expression in recorded.items() if name in shown)
+        dashboard_text += " ".join(expression for name, expression in recorded.items() if name in dashboard_text)
     unseen = {
-        name.rsplit("_bucket")[0] for name in series if name not in shown and not name.endswith(("_count", "_sum"))
+        name.rsplit("_bucket")[0]
+        for name in series
+        if name not in dashboard_text and not name.endswith(("_count", "_sum"))
     }
     assert not unseen, f"{sorted(unseen)} are exported and shown nowhere"
 
 
-def test_prometheus_answers_every_panel_with_data(prometheus: Ask, prometheus_queries: list[Any]) -> None:
+def test_prometheus_answers_every_panel_with_data(prometheus: Query, prometheus_queries: list[Any]) -> None:
     assert len(prometheus_queries) > 40
     for query in prometheus_queries:
         assert "$" not in _runnable(query.text), f"{query}: a variable is left unresolved"
         assert _query(prometheus, _runnable(query.text)), f"{query}: no series"
         if "histogram_quantile" in query.text:
-            found = _query(prometheus, _runnable(query.text), _has_figure)
-            assert _has_figure(found), f"{query}: no quantile"
+            result = _query(prometheus, _runnable(query.text), _has_figure)
+            assert _has_figure(result), f"{query}: no quantile"
 
 
-def test_prometheus_legends_name_labels_that_the_answer_carries(prometheus: Ask, boards: dict[str, Any]) -> None:
+def test_prometheus_legends_name_labels_that_the_answer_carries(prometheus: Query, boards: dict[str, Any]) -> None:
     for board in boards.values():
         defaults = {entry["name"]: entry["current"]["value"] for entry in board["templating"]["list"]}
         for panel in board["panels"]:
@@ -94,23 +96,23 @@ def test_prometheus_legends_name_labels_that_the_answer_carries(prometheus: Ask,
                 expression = target["expr"]
                 for name, value in defaults.items():
                     expression = expression.replace(f"${name}", value)
-                wanted = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+                expected = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
                 for entry in prometheus(_runnable(expression)):
-                    assert wanted <= set(entry["metric"]), f"{panel['title']}: {target['legendFormat']}"
+                    assert expected <= set(entry["metric"]), f"{panel['title']}: {target['legendFormat']}"
 
 
 def test_prometheus_evaluates_every_rule_and_a_live_system_records_every_series(
-    prometheus: Ask, rules: list[dict[str, Any]]
+    prometheus: Query, rules: list[dict[str, Any]]
 ) -> None:
     for rule in rules:
         if "record" in rule:
             assert _query(prometheus, rule["expr"]), f"{rule['record']} records nothing"
         else:
-            prometheus(rule["expr"])  # which says if it cannot be evaluated
+            prometheus(rule["expr"])  # which fails if it cannot be evaluated
 
 
 @pytest.mark.parametrize("target", ["churn", "purchase"])
-def test_prometheus_records_the_metric_of_the_champion_alone(prometheus: Ask, target: str) -> None:
-    found = _query(prometheus, f'ebb:champion_metric{{target="{target}", metric="roc_auc"}}')
-    assert len(found) == 1
-    assert float(found[0]["value"][1]) == pytest.approx(0.7)
+def test_prometheus_records_the_metric_of_the_champion_alone(prometheus: Query, target: str) -> None:
+    result = _query(prometheus, f'ebb:champion_metric{{target="{target}", metric="roc_auc"}}')
+    assert len(result) == 1
+    assert float(result[0]["value"][1]) == pytest.approx(0.7)

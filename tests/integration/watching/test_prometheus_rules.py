@@ -49,7 +49,7 @@ def test_prometheus_alerts_are_each_seen_firing_and_seen_silent(alerts: list[dic
     assert names <= set(silent), f"never seen silent: {names - set(silent)}"
 
 
-def test_prometheus_alerts_say_what_it_means_and_where_to_read_on(alerts: list[dict[str, Any]]) -> None:
+def test_prometheus_alerts_have_a_description_and_a_runbook_link(alerts: list[dict[str, Any]]) -> None:
     runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
     for alert in alerts:
         assert alert["labels"]["severity"] in {"page", "ticket"}
@@ -61,7 +61,7 @@ def test_prometheus_alerts_say_what_it_means_and_where_to_read_on(alerts: list[d
         assert re.search(rf"^### {alert['alert']}$", runbook, re.MULTILINE), f"docs/runbook.md lacks {alert['alert']}"
 
 
-def test_prometheus_runbook_tells_of_each_alert_what_it_means_and_what_to_check_and_do(
+def test_prometheus_runbook_explains_each_alert_and_what_to_check_and_do(
     alerts: list[dict[str, Any]],
 ) -> None:
     runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The observer knows the law and no traits: it must be right on average, and stand between recency and the oracle."""
+"""The observer knows the law and no traits: calibrated, and ranking between recency and the oracle."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ FIRST_DAY, HORIZON, DAYS, WARM = 20_000, 14, 84, 28
 
 @dataclass
 class Watched:
-    """What was said of whom, and what came of it; arrays of shape (rows,)."""
+    """Predictions and outcomes; arrays of shape (rows,)."""
 
     observer: np.ndarray
     oracle: np.ndarray
@@ -24,24 +24,24 @@ class Watched:
 
 
 def watch(world: World, *, particles: int = 60, one_in: int = 1) -> Watched:
-    """Let the observer see a world, and ask it each week."""
+    """Let the observer see a world, and predict each week."""
     simulation, observer = Simulation(world), Observer(world, particles=particles, one_in=one_in)
-    asked, seen = [], []
+    predictions, seen = [], []
     for day in range(FIRST_DAY, FIRST_DAY + DAYS + HORIZON):
         if FIRST_DAY + WARM <= day < FIRST_DAY + DAYS and day % 7 == 0:
             truth = simulation.truth(horizon=HORIZON, lookback=60)
             rows = observer.follows(truth.number)
             numbers = truth.number[rows]
-            said = observer.silence(numbers, day, HORIZON)
-            asked.append((day, numbers, said, truth.silence[rows], day - truth.last_seen[rows]))
+            silence = observer.silence(numbers, day, HORIZON)
+            predictions.append((day, numbers, silence, truth.silence[rows], day - truth.last_seen[rows]))
         one = simulation.step()
         observer.see(one)
         seen.append(set(one.customers.number[one.events.row].tolist()))
     labels = []
-    for day, numbers, *_ in asked:
-        came = set().union(*seen[day - FIRST_DAY : day - FIRST_DAY + HORIZON])
-        labels.append(np.array([number not in came for number in numbers.tolist()], np.uint8))
-    _, _, observed, known, silent = zip(*asked, strict=True)
+    for day, numbers, *_ in predictions:
+        arrived = set().union(*seen[day - FIRST_DAY : day - FIRST_DAY + HORIZON])
+        labels.append(np.array([number not in arrived for number in numbers.tolist()], np.uint8))
+    _, _, observed, known, silent = zip(*predictions, strict=True)
     return Watched(*(np.concatenate(part) for part in (observed, known, silent, labels)))
 
 
@@ -50,27 +50,27 @@ def watched() -> Watched:
     return watch(World(3, 1_200, FIRST_DAY))
 
 
-def test_the_observer_ranks_better_than_silence_alone_and_worse_than_who_knows_the_traits(watched: Watched) -> None:
+def test_the_observer_ranks_better_than_recency_and_worse_than_the_oracle(watched: Watched) -> None:
     observer, oracle, recency = (
         roc_auc(score, watched.labels) or 0.0 for score in (watched.observer, watched.oracle, watched.recency)
     )
     assert recency + 0.02 < observer < oracle - 0.01
 
 
-def test_what_it_says_comes_true_as_often_as_it_says(watched: Watched) -> None:
+def test_the_observer_is_calibrated(watched: Watched) -> None:
     assert ece(watched.observer, watched.labels) < 0.025
     rate = watched.labels.mean()
     blind = float(log_losses(np.full(len(watched.labels), rate), watched.labels).mean())
     assert log_losses(watched.observer, watched.labels).mean() < 0.75 * blind
 
 
-def test_it_knows_of_a_change_of_the_world(watched: Watched) -> None:
+def test_the_observer_follows_a_shift_of_the_world(watched: Watched) -> None:
     changed = watch(World(3, 600, FIRST_DAY, shifts=Shifts((Shift(WARM, "habit"),))), particles=40)
     assert changed.labels.mean() > watched.labels.mean() + 0.1
     assert changed.observer.mean() == pytest.approx(changed.labels.mean(), abs=0.04)
 
 
-def test_whom_it_follows_and_what_it_says_are_the_same_each_time() -> None:
+def test_the_observer_is_deterministic() -> None:
     first, again = (watch(World(3, 300, FIRST_DAY), particles=20, one_in=4) for _ in range(2))
     assert (first.observer == again.observer).all()
     assert 0 < len(first.observer) < 10 * 300 / 3

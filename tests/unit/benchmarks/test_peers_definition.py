@@ -1,4 +1,4 @@
-"""What the peers of `bench-peers` compute, held against the judge, each by the step that its framework calls."""
+"""What the peers of `bench-peers` compute, compared with the judge, each by the step that its framework calls."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ def record(
 @st.composite
 def logs(draw: st.DrawFn) -> Records:
     """Events of a few customers over years, some sent again, some an hour late."""
-    found: Records = []
+    drawn: Records = []
     at = 0.0
     for number in range(draw(st.integers(1, 60))):
         at += draw(st.sampled_from([0.0, 60.0, 3_600.0, DAY, 3.0 * DAY, 31.0 * DAY, 70.0 * DAY]))
@@ -49,28 +49,28 @@ def logs(draw: st.DrawFn) -> Records:
         amount = draw(st.sampled_from([0.01, 19.99, 1_000.0])) if kind == "purchase" else None
         discount = draw(st.sampled_from([None, 0.0, 0.5])) if kind == "purchase" else None
         customer = draw(st.sampled_from(["c1", "c2"]))
-        found += record(number, max(at - back, 0), customer=customer, kind=kind, amount=amount, discount=discount)
+        drawn += record(number, max(at - back, 0), customer=customer, kind=kind, amount=amount, discount=discount)
         if draw(st.booleans()):
-            found.append(found[draw(st.integers(0, len(found) - 1))])
-    return found
+            drawn.append(drawn[draw(st.integers(0, len(drawn) - 1))])
+    return drawn
 
 
-def told(messages: dict[str, bytes]) -> dict[str, judge.Described]:
-    """Read messages as whoever follows the topic of results does."""
-    found = {key: read_message(body) for key, body in messages.items()}
-    assert all(key == one.customer_id for key, one in found.items())
-    return {key: (one.features, one.score) for key, one in found.items()}
+def decode_results(messages: dict[str, bytes]) -> dict[str, judge.Described]:
+    """Read messages as a consumer of the results topic does."""
+    results = {key: read_message(body) for key, body in messages.items()}
+    assert all(key == message.customer_id for key, message in results.items())
+    return {key: (message.features, message.score) for key, message in results.items()}
 
 
 def in_quix(records: Records, size: int) -> dict[str, judge.Described]:
-    kept: dict[str, bytes] = {}
+    published: dict[str, bytes] = {}
     messages: dict[str, bytes] = {}
     seen = Seen(1)
     for key, body in records:
-        result = steps.one_record(body, kept.get(key), seen)
+        result = steps.one_record(body, published.get(key), seen)
         if result is not None:
-            kept[key], messages[key] = result
-    return told(messages)
+            published[key], messages[key] = result
+    return decode_results(messages)
 
 
 def in_faust(records: Records, size: int) -> dict[str, judge.Described]:
@@ -81,7 +81,7 @@ def in_faust(records: Records, size: int) -> dict[str, judge.Described]:
         bodies = [body for _, body in records[start : start + size]]
         for customer, (state, message) in steps.many_records(bodies, table.get, seen).items():
             table[customer], messages[customer] = state, message
-    return told(messages)
+    return decode_results(messages)
 
 
 def in_bytewax(records: Records, size: int) -> dict[str, judge.Described]:
@@ -98,7 +98,7 @@ def in_bytewax(records: Records, size: int) -> dict[str, judge.Described]:
             state = steps.read(snapshots[customer]) if customer in snapshots else None
             state, messages[customer] = steps.queued_events(state, events)
             snapshots[customer] = steps.write(state)
-    return told(messages)
+    return decode_results(messages)
 
 
 def in_pathway(records: Records, size: int) -> dict[str, judge.Described]:
@@ -115,7 +115,7 @@ def in_pathway(records: Records, size: int) -> dict[str, judge.Described]:
             reduced[key] = steps.minibatch(reduced.get(key), brought, seen)
             if reduced[key][1]:
                 messages[key] = reduced[key][1]
-    return told(messages)
+    return decode_results(messages)
 
 
 PEERS = [in_quix, in_faust, in_bytewax, in_pathway]
@@ -144,22 +144,22 @@ def named(records: Records) -> dict[str, float]:
     return dict(zip(FEATURES, features, strict=True))
 
 
-def test_windows_forget_what_lies_before_their_days() -> None:
+def test_windows_exclude_events_before_their_days() -> None:
     records = record(1, 0, kind="purchase", amount=5.0) + record(2, 20.0 * DAY) + record(3, 31.0 * DAY)
-    found = named(records)
-    assert (found["events_30d"], found["events_7d"], found["events_1d"]) == (2, 1, 1)
-    assert (found["purchases_30d"], found["spend_30d"], found["spend_total"]) == (0, 0, 5)
-    assert (found["active_days_total"], found["active_days_60"], found["active_days_30"]) == (3, 3, 2)
-    assert (found["purchase_days_60"], named(records + record(4, 61.0 * DAY))["purchase_days_60"]) == (1, 0)
+    features = named(records)
+    assert (features["events_30d"], features["events_7d"], features["events_1d"]) == (2, 1, 1)
+    assert (features["purchases_30d"], features["spend_30d"], features["spend_total"]) == (0, 0, 5)
+    assert (features["active_days_total"], features["active_days_60"], features["active_days_30"]) == (3, 3, 2)
+    assert (features["purchase_days_60"], named(records + record(4, 61.0 * DAY))["purchase_days_60"]) == (1, 0)
 
 
 def test_an_event_of_yesterday_counts_on_its_own_day() -> None:
     midnight = (BEGIN // DAY + 1) * DAY - BEGIN
     records = record(1, midnight + 10.0) + record(2, midnight - 10.0) + record(3, midnight + 2.0 * DAY)
-    found = named(records)
-    assert (found["active_days_total"], found["events_1d"], found["events_7d"]) == (3, 1, 3)
-    assert found["events_hl14"] == found["active_hl14"] == pytest.approx(1 + 0.5 ** (2 / 14) + 0.5 ** (3 / 14))
-    assert (found["gap_mean_days"], found["gap_std_days"]) == (1.5, 0.5)
+    records_ = named(records)
+    assert (records_["active_days_total"], records_["events_1d"], records_["events_7d"]) == (3, 1, 3)
+    assert records_["events_hl14"] == records_["active_hl14"] == pytest.approx(1 + 0.5 ** (2 / 14) + 0.5 ** (3 / 14))
+    assert (records_["gap_mean_days"], records_["gap_std_days"]) == (1.5, 0.5)
 
 
 def test_a_gap_is_cut_in_two_by_a_day_that_becomes_active_late() -> None:

@@ -42,24 +42,27 @@ def changed(name: str, value: Callable[[float], float]) -> dict[str, judge.Descr
     """Return right results but for one feature."""
     features, score = right(records())["c1"]
     return {
-        "c1": ([value(one) if known == name else one for known, one in zip(FEATURES, features, strict=True)], score)
+        "c1": (
+            [value(feature) if known == name else feature for known, feature in zip(FEATURES, features, strict=True)],
+            score,
+        )
     }
 
 
 def test_the_judge_counts_by_days() -> None:
-    found = judge.expected(records())["c1"]
-    assert tuple(found) == FEATURES
-    assert (found["events_total"], found["purchases_total"], found["spend_7d"]) == (2, 1, 19.99)
-    assert (found["purchases_1d"], found["purchases_7d"], found["active_days_7"], found["purchase_days_60"]) == (
+    result = judge.expected(records())["c1"]
+    assert tuple(result) == FEATURES
+    assert (result["events_total"], result["purchases_total"], result["spend_7d"]) == (2, 1, 19.99)
+    assert (result["purchases_1d"], result["purchases_7d"], result["active_days_7"], result["purchase_days_60"]) == (
         0,
         1,
         2,
         1,
     )
-    assert found["tenure_days"] == found["purchase_recency_days"] == found["gap_mean_days"] == 3
-    assert found["recency_days"] == found["recency_over_gap"] == found["gap_std_days"] == 0
-    assert found["discount_share"] == 0.5
-    assert found["events_hl14"] == found["active_hl14"] == pytest.approx(1 + 0.5 ** (3 / 14))
+    assert result["tenure_days"] == result["purchase_recency_days"] == result["gap_mean_days"] == 3
+    assert result["recency_days"] == result["recency_over_gap"] == result["gap_std_days"] == 0
+    assert result["discount_share"] == 0.5
+    assert result["events_hl14"] == result["active_hl14"] == pytest.approx(1 + 0.5 ** (3 / 14))
 
 
 def test_right_results_have_no_differences() -> None:
@@ -70,23 +73,23 @@ def test_right_results_have_no_differences() -> None:
 @pytest.mark.parametrize("name", FEATURES)
 def test_any_feature_that_is_off_is_found(name: str, single: bool) -> None:
     wrong = changed(name, lambda value: value + (1 if isinstance(value, int) else 1e-5))
-    (found,) = judge.differences(wrong, judge.expected(records()), single=single)
-    assert name in found
+    (result,) = judge.differences(wrong, judge.expected(records()), single=single)
+    assert name in result
 
 
 def test_the_precision_of_32_bits_is_enough_for_ebb_alone() -> None:
-    wanted = judge.expected(records())
+    expected = judge.expected(records())
     off = changed("events_hl14", lambda value: value * (1 + 1e-8))
-    assert "events_hl14" in judge.differences(off, wanted)[0]
-    assert judge.differences(off, wanted, single=True) == []
+    assert "events_hl14" in judge.differences(off, expected)[0]
+    assert judge.differences(off, expected, single=True) == []
 
 
 def test_a_score_a_customer_too_few_or_too_many_are_found() -> None:
-    wanted = judge.expected(records())
+    expected = judge.expected(records())
     features, score = right(records())["c1"]
-    assert "score" in judge.differences({"c1": (features, score + 2e-6)}, wanted)[0]
-    assert judge.differences({}, wanted) == ["c1 has no result."]
-    assert judge.differences({"c1": (features, score), "c2": (features, score)}, wanted) == [
+    assert "score" in judge.differences({"c1": (features, score + 2e-6)}, expected)[0]
+    assert judge.differences({}, expected) == ["c1 has no result."]
+    assert judge.differences({"c1": (features, score), "c2": (features, score)}, expected) == [
         "c2 has a result and no event."
     ]
 
@@ -105,7 +108,7 @@ def ours(records: list[tuple[str, bytes]]) -> dict[str, judge.Described]:
     engine = Engine(0, settings)
     decoder = Decoder(settings)
     for start in range(0, len(records), 1_000):
-        part = [Record(start + place, *record) for place, record in enumerate(records[start : start + 1_000])]
+        part = [Record(start + index, *record) for index, record in enumerate(records[start : start + 1_000])]
         engine.process(decoder.decode(part))
     rows = np.arange(len(engine.state))
     matrix = describe(engine.state, rows, END * 1_000, minor_units=settings.minor_units)
@@ -114,29 +117,29 @@ def ours(records: list[tuple[str, bytes]]) -> dict[str, judge.Described]:
 
 def test_ebb_computes_what_the_judge_does_from_the_log_of_the_benchmark(source: Source) -> None:
     log = source.log(20_000)
-    found = ours(log.records)
-    wanted = judge.expected(log.records)
-    assert judge.differences(found, wanted, single=True) == []
-    features, score = found["load-0000003"]
-    found["load-0000003"] = ([*features[:-1], features[-1] + 1], score)
-    (difference,) = judge.differences(found, wanted, single=True)
+    result = ours(log.records)
+    expected = judge.expected(log.records)
+    assert judge.differences(result, expected, single=True) == []
+    features, score = result["load-0000003"]
+    result["load-0000003"] = ([*features[:-1], features[-1] + 1], score)
+    (difference,) = judge.differences(result, expected, single=True)
     assert difference.startswith("load-0000003: discount_share")
 
 
-def test_logs_of_any_length_begin_alike_and_end_with_everybody_at_one_moment(source: Source) -> None:
+def test_logs_of_any_length_begin_alike_and_end_with_every_customer_at_one_time(source: Source) -> None:
     long, short = source.log(20_000), source.log(15_000)
     assert (len(long.records), len(short.records)) == (20_000, 15_000)
     assert long.warm_up == HISTORY_RECORDS
     assert short.records[: 15_000 - CUSTOMERS] == long.records[: 15_000 - CUSTOMERS]
     assert short.records[-CUSTOMERS:] == long.records[-CUSTOMERS:]
     assert len({key for key, _ in long.records[-CUSTOMERS:]}) == CUSTOMERS
-    wanted = judge.expected(long.records)
-    assert any(features["events_30d"] < features["events_total"] for features in wanted.values())
-    assert any(features["events_7d"] < features["events_30d"] for features in wanted.values())
-    assert len({features["discount_share"] for features in wanted.values()}) > 3
+    expected = judge.expected(long.records)
+    assert any(features["events_30d"] < features["events_total"] for features in expected.values())
+    assert any(features["events_7d"] < features["events_30d"] for features in expected.values())
+    assert len({features["discount_share"] for features in expected.values()}) > 3
 
 
-def test_the_log_holds_repetitions_and_records_that_nobody_accepts(source: Source) -> None:
+def test_the_log_contains_duplicates_and_invalid_records(source: Source) -> None:
     log = source.log(20_000)
     bodies = [body for _, body in log.records]
     counted = sum(int(features["events_total"]) for features in judge.expected(log.records).values())

@@ -1,4 +1,4 @@
-"""Environments and processes of the peers: what goes wrong is told, and measured is what was asked."""
+"""Environments and processes of the peers: failures are reported, and the requested period is measured."""
 
 import json
 import subprocess
@@ -17,25 +17,25 @@ def task(folder: Path, *, records: int = 10, warm_up: int = 4) -> Task:
     return Task("peer", "127.0.0.1:1", "activity", "results", 8, records, warm_up, str(folder))
 
 
-class Nothing:
-    """Stands for a topic of results on which nothing arrives, and that takes so long to be asked."""
+class EmptyTopic:
+    """A stub of a results topic on which nothing arrives and whose queries take this long."""
 
     def __init__(self, *_: object, **__: object) -> None:
-        self.asked = 0
+        self.queries = 0
 
-    def __enter__(self) -> "Nothing":
+    def __enter__(self) -> "EmptyTopic":
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
     def ends(self) -> list[int]:
-        self.asked += 1
-        return [min(self.asked, 3)]
+        self.queries += 1
+        return [min(self.queries, 3)]
 
 
 class Clock:
-    """Time that passes while somebody sleeps, however slow the machine is."""
+    """A clock that advances only in `sleep`, however slow the machine is."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -49,7 +49,7 @@ class Clock:
         self.now += seconds
 
 
-def test_the_clock_runs_from_the_warm_up_and_the_end_is_told_once_all_is_processed(
+def test_the_clock_runs_from_the_warm_up_and_the_end_is_reported_once_all_is_processed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks._peers.meter.time", SimpleNamespace(time=lambda: 100.0))
@@ -63,29 +63,29 @@ def test_the_clock_runs_from_the_warm_up_and_the_end_is_told_once_all_is_process
     assert 0 < began["cpu_seconds"] <= cpu_seconds()
 
 
-def test_a_peer_that_ends_without_results_is_told_of_in_its_own_words(
+def test_a_peer_that_ends_without_results_is_reported_with_its_own_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "Delivered", Nothing)
+    monkeypatch.setattr(running, "Delivered", EmptyTopic)
     with pytest.raises(EbbError, match=r"No module named '?benchmarks\._peers\.nobody_peer"):
         running.run("nobody", Path(sys.executable), task(tmp_path))
 
 
-def test_a_peer_is_watched_until_no_result_comes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_is_watched_until_no_more_results_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "QUIET_SECONDS", 0.2)
     monkeypatch.setattr(running, "time", Clock())
-    topic = Nothing()
+    topic = EmptyTopic()
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
         try:
             spent = running._watch(process, topic)  # type: ignore[arg-type]
         finally:
             process.kill()
-    assert topic.asked > 3
-    assert len(spent) == topic.asked
+    assert topic.queries > 3
+    assert len(spent) == topic.queries
     assert spent == sorted(spent)
 
 
-def test_packages_that_cannot_be_installed_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_that_cannot_be_installed_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pins = tmp_path / "pins"
     pins.mkdir()
     (pins / "broken.txt").write_text("this is no requirement ===\n")

@@ -20,7 +20,7 @@ from ebb.settings import Settings
         DatabaseError("timeout", code=159),
     ],
 )
-def test_an_absent_or_busy_server_is_worth_waiting_for(error: DatabaseError) -> None:
+def test_an_absent_or_busy_server_is_retryable(error: DatabaseError) -> None:
     assert is_transient(error)
     with pytest.raises(UnavailableError, match="EBB_CLICKHOUSE_URL"):
         reraise(error, Settings())
@@ -41,7 +41,7 @@ def test_a_refusal_is_final(error: DatabaseError) -> None:
         reraise(error, Settings())
 
 
-def test_refusals_say_what_to_do() -> None:
+def test_refusals_have_a_hint() -> None:
     with pytest.raises(RefusedError, match="migrates first"):
         reraise(DatabaseError("no database", code=81), Settings())
     with pytest.raises(RefusedError, match="EBB_CLICKHOUSE_PASSWORD"):

@@ -1,4 +1,4 @@
-"""What the page on sending activity promises is what the code accepts and refuses."""
+"""The docs page on sending activity agrees with what the code accepts and refuses."""
 
 import ast
 import json
@@ -20,9 +20,9 @@ def page() -> str:
 
 @pytest.fixture(scope="module")
 def example(page: str) -> dict[str, object]:
-    found = re.search(r"```json\n(.*?)```", page, re.DOTALL)
-    assert found is not None
-    event: dict[str, object] = json.loads(found[1])
+    match = re.search(r"```json\n(.*?)```", page, re.DOTALL)
+    assert match is not None
+    event: dict[str, object] = json.loads(match[1])
     return event
 
 
@@ -32,14 +32,14 @@ def test_docs_example_event_is_accepted_with_its_properties(example: dict[str, o
 
 
 def test_docs_python_example_sends_an_event_that_is_accepted(page: str) -> None:
-    found = re.search(r"```python\n(.*?)```", page, re.DOTALL)
-    assert found is not None
-    for node in ast.parse(found[1]).body:
+    match = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert match is not None
+    for node in ast.parse(match[1]).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
             event = ast.literal_eval(node.value)
     assert decode_activity(json.dumps(event).encode(), latest=LATEST, max_bytes=65_536)[0].type == "login"
     # The same partitioner as the producers of the house, or one customer would live in two partitions.
-    assert '"partitioner": "murmur2_random"' in found[1]
+    assert '"partitioner": "murmur2_random"' in match[1]
     assert 'partitioner="murmur2_random"' in (ROOT / "ebb" / "kafka" / "config.py").read_text(encoding="utf-8")
 
 
@@ -63,10 +63,10 @@ def test_docs_name_every_known_property(page: str) -> None:
 
 
 def test_docs_name_every_reason_for_which_a_record_is_refused(page: str) -> None:
-    told = set(re.findall(r"^\| `(\w+)` \| (?:has|is|lacks|claims)", page, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(\w+)` \| (?:has|is|lacks|claims)", page, re.MULTILINE))
     used: set[str] = set()
     for module in ("ebb/contracts/activity.py", "stream_processors/ingest/decoder.py"):
         text = (ROOT / module).read_text(encoding="utf-8")
         used |= set(re.findall(r'reason="(\w+)"', text)) | set(re.findall(r'reason = "(\w+)"', text))
         used |= {"missing_field", "wrong_type"} & set(re.findall(r'"(\w+)"', text))
-    assert told == used
+    assert documented == used

@@ -21,7 +21,7 @@ def _anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_docs_links_lead_to_a_page_and_heading_that_exist(page: Path) -> None:
+def test_docs_links_resolve_to_a_page_and_heading(page: Path) -> None:
     for link in _LINK.findall(_FENCED.sub("", page.read_text(encoding="utf-8"))):
         if link.startswith(("http://", "https://")):
             continue

@@ -1,4 +1,4 @@
-"""The reference pages say what the code does, and are complete."""
+"""The reference pages agree with the code and are complete."""
 
 import importlib.util
 import re
@@ -32,7 +32,7 @@ def test_docs_name_every_feature_in_the_order_of_the_vector(written: dict[str, s
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_docs_say_of_every_setting_what_it_means_and_its_default(name: str, written: dict[str, str]) -> None:
+def test_docs_explain_every_setting_and_give_its_default(name: str, written: dict[str, str]) -> None:
     row = next(line for line in written["settings.md"].splitlines() if line.startswith(f"| `EBB_{name.upper()}` |"))
     _, _, holds, default, meaning, _ = (cell.strip() for cell in row.split(" | ".strip()))
     assert holds
@@ -119,8 +119,8 @@ def test_docs_read_the_string_under_an_assignment_and_the_comment_over_it(
     ]
 
 
-def test_docs_command_says_which_pages_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_docs_command_prints_which_pages_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     docs(tmp_path)
-    said = capsys.readouterr().out.splitlines()
+    output = capsys.readouterr().out.splitlines()
     pages = ("features.md", "settings.md", "metrics.md", "problems.md")
-    assert said == [f"wrote {tmp_path / name}" for name in pages]
+    assert output == [f"wrote {tmp_path / name}" for name in pages]

@@ -1,4 +1,4 @@
-"""A package that is kept out counts as not installed, and what only looks for it works on."""
+"""A blocked package counts as not installed, and code that only checks for it still works."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ else:
 """
 
 
-def test_what_only_looks_for_a_package_that_is_kept_out_works_as_ever() -> None:
+def test_code_that_only_checks_for_a_blocked_package_still_works() -> None:
     from stream_processors.native.hashing import hash_ids  # noqa: PLC0415 - compiled code, which the process above loads
 
     script = SCRIPT.format(*hash_ids(["a", "b"]).tolist())

@@ -12,11 +12,11 @@ from ebb_cli.local.ports import free_port
 TOPIC = "ebb.watched.activity"
 
 
-def _shown(name: str, **labels: str) -> float | None:
+def _sample(name: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(name, labels)
 
 
-def test_watching_a_partition_that_was_handed_over_is_no_longer_shown() -> None:
+def test_metrics_of_a_revoked_partition_are_removed() -> None:
     for partition in ("901", "902"):
         metrics.LAG_EVENTS.labels(TOPIC, partition).set(7)
         metrics.LAG_SECONDS.labels(TOPIC, partition).set(3)
@@ -26,19 +26,19 @@ def test_watching_a_partition_that_was_handed_over_is_no_longer_shown() -> None:
 
     metrics.forget_partition(901)
 
-    assert _shown("ebb_consumer_lag_events", topic=TOPIC, partition="901") is None
-    assert _shown("ebb_consumer_lag_seconds", topic=TOPIC, partition="901") is None
-    assert _shown("ebb_watermark_timestamp_seconds", partition="901") is None
-    assert _shown("ebb_customers", partition="901") is None
-    assert _shown("ebb_customers_by_band", partition="901", band="high") is None
-    assert _shown("ebb_consumer_lag_events", topic=TOPIC, partition="902") == 7
-    assert _shown("ebb_customers_by_band", partition="902", band="high") == 2
+    assert _sample("ebb_consumer_lag_events", topic=TOPIC, partition="901") is None
+    assert _sample("ebb_consumer_lag_seconds", topic=TOPIC, partition="901") is None
+    assert _sample("ebb_watermark_timestamp_seconds", partition="901") is None
+    assert _sample("ebb_customers", partition="901") is None
+    assert _sample("ebb_customers_by_band", partition="901", band="high") is None
+    assert _sample("ebb_consumer_lag_events", topic=TOPIC, partition="902") == 7
+    assert _sample("ebb_customers_by_band", partition="902", band="high") == 2
     metrics.forget_partition(902)
 
 
-def test_watching_a_partition_that_was_never_shown_can_be_forgotten() -> None:
+def test_metrics_of_an_unknown_partition_can_be_removed() -> None:
     metrics.forget_partition(977)
-    assert _shown("ebb_customers", partition="977") is None
+    assert _sample("ebb_customers", partition="977") is None
 
 
 LISTENING = """
@@ -53,9 +53,9 @@ print(*(c.laddr.ip for c in psutil.Process().net_connections("tcp") if c.status 
 
 @pytest.mark.parametrize(
     ("on", "keys", "address"),
-    [(False, "", ""), (True, "", "127.0.0.1"), (True, "key", "0.0.0.0")],  # noqa: S104 - what is asked
+    [(False, "", ""), (True, "", "127.0.0.1"), (True, "key", "0.0.0.0")],  # noqa: S104 - what is tested
 )
-def test_watching_listens_beyond_loopback_only_where_keys_are_set(on: bool, keys: str, address: str) -> None:
+def test_metrics_listen_beyond_loopback_only_where_keys_are_set(on: bool, keys: str, address: str) -> None:
     port = str(free_port()) if on else "0"
     run = subprocess.run([sys.executable, "-c", LISTENING, port, keys], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == address

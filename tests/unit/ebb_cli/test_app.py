@@ -40,8 +40,8 @@ def ebb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         with pytest.raises(SystemExit) as end:
             main()
-        told = capsys.readouterr()
-        return Ran(end.value.code, told.out, told.err)
+        captured = capsys.readouterr()
+        return Ran(end.value.code, captured.out, captured.err)
 
     return run
 
@@ -78,7 +78,7 @@ def test_an_unknown_command_is_refused(ebb: Ebb) -> None:
     assert "fly" in run.stderr
 
 
-def test_the_version_is_told(ebb: Ebb) -> None:
+def test_the_version_is_printed(ebb: Ebb) -> None:
     assert ebb("--version").stdout.startswith("ebb 0.")
 
 
@@ -112,7 +112,7 @@ def _used(home: Path) -> None:
     (home / "clock.json").write_text("{}")
 
 
-def test_reset_empties_the_home_and_keeps_what_was_fetched(ebb: Ebb, tmp_path: Path) -> None:
+def test_reset_empties_the_home_and_keeps_downloads(ebb: Ebb, tmp_path: Path) -> None:
     _used(tmp_path)
     run = ebb("reset", "--yes", EBB_LIB=str(tmp_path / "lib"))
     assert run.returncode == 0, run.stderr
@@ -153,20 +153,20 @@ def test_reset_deletes_a_link_and_not_what_it_points_to(ebb: Ebb, tmp_path: Path
     assert (elsewhere / "precious").read_text() == "kept"
 
 
-def test_the_status_line_tells_what_is_known_and_no_more() -> None:
+def test_the_status_line_shows_what_is_known_and_no_more() -> None:
     bare = {"event_time": "2026-03-01T05:00:00Z", "customers": 1200, "bands": [], "labels": {"matured": 0}}
     assert line(bare) == "2026-03-01 05:00 · 1,200 customers scored · no label matured yet"
-    whole = bare | {
+    full = bare | {
         "bands": [{"band": "critical", "customers": 12}, {"band": "high", "customers": 34}],
         "pipeline": {"events_per_second": 1234.4, "lag_events": 56},
         "labels": {"matured": 7890},
         "accuracy": {"lines": [{"role": "baseline", "latest": 0.6}, {"role": "champion", "latest": 0.8125}]},
     }
-    told = line(whole)
-    assert "12 critical, 34 high · 1,234 events/s, lag 56 · 7,890 labels matured · AUC 0.812" in told
+    text = line(full)
+    assert "12 critical, 34 high · 1,234 events/s, lag 56 · 7,890 labels matured · AUC 0.812" in text
 
 
-def test_no_accuracy_is_told_before_there_is_a_champion_with_labels() -> None:
+def test_no_accuracy_is_shown_before_there_is_a_champion_with_labels() -> None:
     assert realised_auc({}) is None
     assert realised_auc({"accuracy": None}) is None
     assert realised_auc({"accuracy": {"lines": [{"role": "baseline", "latest": 0.6}]}}) is None

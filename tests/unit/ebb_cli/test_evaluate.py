@@ -24,8 +24,8 @@ def ebb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setattr("sys.argv", ["ebb", "evaluate", *arguments])
         with pytest.raises(SystemExit) as end:
             main()
-        told = capsys.readouterr()
-        return end.value.code, told.out, told.err
+        captured = capsys.readouterr()
+        return end.value.code, captured.out, captured.err
 
     return run
 
@@ -76,11 +76,11 @@ def test_a_table_gives_figures_and_a_folder_that_agrees_with_them(ebb: Run, tabl
 
 
 def test_the_same_call_gives_the_same_figures(ebb: Run, table: Path) -> None:
-    found = []
+    results = []
     for name in ("one", "two"):
         ebb(str(table), "--label", "Churn", "--no-trees", "--out", name)
-        found.append([(Path(name) / file).read_bytes() for file in ("metrics.json", "learning_curve.csv")])
-    assert found[0] == found[1]
+        results.append([(Path(name) / file).read_bytes() for file in ("metrics.json", "learning_curve.csv")])
+    assert results[0] == results[1]
 
 
 def test_a_column_can_be_ignored(ebb: Run, table: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_column_can_be_ignored(ebb: Run, table: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--label", "churn"], "no column churn; its columns are id, tenure, plan, Churn"),
         (["--label", "tenure"], "values, not two"),
@@ -101,11 +101,11 @@ def test_a_column_can_be_ignored(ebb: Run, table: Path) -> None:
     ],
 )
 def test_wrong_input_is_refused_in_plain_words_and_nothing_is_written(
-    ebb: Run, table: Path, tmp_path: Path, arguments: list[str], told: str
+    ebb: Run, table: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     code, _, err = ebb(str(table), *arguments)
     assert code == 1
-    assert told in " ".join(err.split())
+    assert message in " ".join(err.split())
     assert "Traceback" not in err
     assert not (tmp_path / "customers-evaluation").exists()
 

@@ -1,4 +1,4 @@
-"""A checkpoint is whole or it is refused, and nothing in it can be executed."""
+"""A checkpoint is complete or refused, and nothing in it can be executed."""
 
 import io
 import pickle
@@ -38,18 +38,18 @@ def test_a_checkpoint_read_back_is_the_same_learner() -> None:
     topic: dict[str, bytes] = {}
     made = learner()
     apply(topic, LearnerCheckpointer(SETTINGS).capture(made))
-    found = LearnerCheckpointer(SETTINGS).rebuild(topic)
-    assert found.digest() == made.digest()
-    assert found.progress.offsets == made.progress.offsets
-    assert found.boundary == made.boundary
-    assert found.targets["churn"].champion == made.targets["churn"].champion
+    restored = LearnerCheckpointer(SETTINGS).rebuild(topic)
+    assert restored.digest() == made.digest()
+    assert restored.progress.offsets == made.progress.offsets
+    assert restored.boundary == made.boundary
+    assert restored.targets["churn"].champion == made.targets["churn"].champion
 
 
-def test_without_a_manifest_learning_begins_anew() -> None:
+def test_without_a_manifest_learning_begins_from_scratch() -> None:
     assert LearnerCheckpointer(SETTINGS).rebuild({"core/0/0": b"left over"}).boundary is None
 
 
-def test_a_crash_before_the_manifest_leaves_the_last_checkpoint_whole() -> None:
+def test_a_crash_before_the_manifest_leaves_the_last_checkpoint_intact() -> None:
     topic: dict[str, bytes] = {}
     checkpointer, early = LearnerCheckpointer(SETTINGS), learner(5)
     apply(topic, checkpointer.capture(early))
@@ -61,7 +61,7 @@ def test_a_crash_before_the_manifest_leaves_the_last_checkpoint_whole() -> None:
     assert LearnerCheckpointer(SETTINGS).rebuild(topic).digest() == learner(8).digest()
 
 
-def test_what_never_changes_is_written_once_and_removed_when_it_is_over() -> None:
+def test_immutable_pieces_are_written_once_and_removed_when_obsolete() -> None:
     checkpointer = LearnerCheckpointer(SETTINGS)
     first = {key for key, _ in checkpointer.capture(learner(6)).records}
     second = checkpointer.capture(learner(8))
@@ -99,7 +99,7 @@ def test_a_manifest_that_cannot_be_read_is_refused() -> None:
         ({"tree_labels": 9}, "tree_labels"),
     ],
 )
-def test_a_checkpoint_of_another_definition_is_refused_and_says_what_differs(
+def test_a_checkpoint_of_another_definition_is_refused_naming_the_difference(
     change: dict[str, int], named: str
 ) -> None:
     topic: dict[str, bytes] = {}
@@ -118,7 +118,7 @@ def test_a_checkpoint_of_other_features_is_refused() -> None:
         LearnerCheckpointer(SETTINGS).rebuild(topic)
 
 
-def test_a_checkpoint_of_the_former_format_is_refused_and_says_so() -> None:
+def test_a_checkpoint_of_the_former_format_is_refused() -> None:
     topic: dict[str, bytes] = {}
     apply(topic, LearnerCheckpointer(SETTINGS).capture(learner()))
     manifest = orjson.loads(topic[MANIFEST])
@@ -130,7 +130,7 @@ def test_a_checkpoint_of_the_former_format_is_refused_and_says_so() -> None:
         LearnerCheckpointer(SETTINGS).rebuild(topic)
 
 
-def test_a_boundarys_lesson_is_written_once_and_removed_when_its_generation_is_over(
+def test_a_boundarys_training_batch_is_written_once_and_removed_when_its_generation_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sample, "GENERATION", 60)
@@ -154,8 +154,8 @@ def test_large_pieces_are_cut_into_records_below_a_megabyte() -> None:
     apply(topic, LearnerCheckpointer(SETTINGS).capture(made))
     assert max(len(body) for body in topic.values()) <= PIECE_BYTES
     assert sum(key.startswith("core/") for key in topic) > 2
-    found = LearnerCheckpointer(SETTINGS).rebuild(topic)
-    assert np.array_equal(found.targets["churn"].tallies[0]._cells, noise)
+    restored = LearnerCheckpointer(SETTINGS).rebuild(topic)
+    assert np.array_equal(restored.targets["churn"].tallies[0]._cells, noise)
 
 
 def test_an_archive_that_would_execute_something_is_refused() -> None:

@@ -26,14 +26,14 @@ def test_lag_counts_events_and_the_age_of_the_oldest() -> None:
     assert meter.observe(8, 0, end=300, committed=300).seconds == 0
 
 
-def test_lag_of_partitions_is_apart() -> None:
+def test_lag_is_measured_by_partition() -> None:
     meter = LagMeter()
     meter.observe(0, 0, end=10, committed=0)
     assert meter.observe(5, 1, end=10, committed=0).seconds == 0
     assert meter.observe(5, 0, end=10, committed=0).seconds == 5
 
 
-def test_lag_never_falls_below_nothing_when_the_topic_is_made_anew() -> None:
+def test_lag_is_never_negative_when_the_topic_is_recreated() -> None:
     meter = LagMeter()
     assert meter.observe(0, 0, end=5, committed=50).events == 0
     assert meter.produced_per_second() == 0
@@ -67,7 +67,7 @@ def test_recent_alerts_are_added_once_though_published_twice() -> None:
     assert alerts.add([alert_body(2)]) == []
 
 
-def test_recent_alerts_keep_the_newest_and_refuse_what_is_none() -> None:
+def test_recent_alerts_keep_the_newest_and_refuse_invalid_ones() -> None:
     alerts = RecentAlerts(3)
     assert alerts.add([b"{", b'{"alert_id":1}']) == []
     alerts.add([alert_body(number) for number in range(5)])
@@ -105,7 +105,7 @@ def test_registry_keeps_the_latest_of_each_name_champions_first_without_payload(
     registry = ModelView()
     for model in (make_model("recency", role="challenger"), make_model(version=1), make_model(version=2)):
         registry.apply(model.name.encode(), model.encode())
-    assert [(one.name, one.version) for one in registry.all()] == [("churn.logistic", 2), ("churn.recency", 3)]
+    assert [(model.name, model.version) for model in registry.all()] == [("churn.logistic", 2), ("churn.recency", 3)]
     assert registry.all()[0].payload == {}
     champion = registry.champion("churn")
     assert champion is not None
@@ -129,18 +129,18 @@ def test_model_is_shown_with_a_date_for_its_day_number() -> None:
 
 
 class Counting:
-    """Stands where the store stands and counts what it is asked; the store itself is tested against ClickHouse."""
+    """A stub of the store that counts its queries; the store itself is tested against ClickHouse."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.queries = 0
         self.down = False
 
     def query(self, name: str, **parameters: object) -> Rows:
-        self.asked += 1
+        self.queries += 1
         time.sleep(0.02)
         if self.down:
-            what = "It is away."
-            raise UnavailableError(what)
+            message = "It is away."
+            raise UnavailableError(message)
         return [{"name": name, **parameters}]
 
     def ping(self) -> bool:
@@ -150,7 +150,7 @@ class Counting:
         pass
 
 
-def test_many_askers_at_once_ask_clickhouse_once() -> None:
+def test_concurrent_callers_query_clickhouse_once() -> None:
     store = Counting()
     analytics = CachedQueries(lambda: store)
     threads = [threading.Thread(target=analytics.rows, args=("one",), kwargs={"fresh_seconds": 60}) for _ in range(10)]
@@ -158,12 +158,12 @@ def test_many_askers_at_once_ask_clickhouse_once() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert store.asked == 1
+    assert store.queries == 1
     assert analytics.rows("one", a=1) == [{"name": "one", "a": 1}]
-    assert store.asked == 2
+    assert store.queries == 2
 
 
-def test_while_clickhouse_is_away_nobody_waits_for_it_and_it_is_asked_again_later(
+def test_while_clickhouse_is_down_no_caller_waits_and_it_is_queried_again_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     at = 1_000.0
@@ -174,7 +174,7 @@ def test_while_clickhouse_is_away_nobody_waits_for_it_and_it_is_asked_again_late
     with pytest.raises(UnavailableError, match="It is away"):
         analytics.rows("one")
     assert analytics.rows_or_none("two") is None
-    assert store.asked == 1
+    assert store.queries == 1
     assert not analytics.answers()
     store.down = False
     at += DOWN_SECONDS

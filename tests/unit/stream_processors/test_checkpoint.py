@@ -19,15 +19,15 @@ from tests.support.activity import DAY_MS, START, Event, Log, Record, Tick
 
 SETTINGS = Settings(dedupe_events=40)
 
-Kept = dict[str, bytes]
+Topic = dict[str, bytes]
 
 
-def keep(kept: Kept, capture: PartitionCapture) -> None:
-    """Write a capture as the compacted topic would keep it: all of it, since it is one transaction."""
-    kept |= {key: pack(body) for key, body in capture.pieces.items()}
-    kept[MANIFEST] = orjson.dumps(capture.manifest)
+def keep(topic: Topic, capture: PartitionCapture) -> None:
+    """Write a capture as the compacted topic would store it: all of it, since it is one transaction."""
+    topic |= {key: pack(body) for key, body in capture.pieces.items()}
+    topic[MANIFEST] = orjson.dumps(capture.manifest)
     for key in capture.stale:
-        kept.pop(key, None)
+        topic.pop(key, None)
 
 
 def process(engine: Engine, records: Sequence[Record]) -> None:
@@ -46,13 +46,13 @@ events = st.builds(
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(events, min_size=1, max_size=120), st.data())
-def test_a_worker_that_dies_anywhere_goes_on_as_if_it_had_not(items: list[Event], data: st.DataObject) -> None:
+def test_a_worker_that_dies_anywhere_resumes_with_the_same_state(items: list[Event], data: st.DataObject) -> None:
     ordered = sorted(items, key=lambda event: event.at)
     log = Log.of([*ordered, Tick(13 * DAY_MS)])
     whole, _, _ = new(SETTINGS, 0)
     process(whole, log.records)
 
-    kept: Kept = {}
+    topic: Topic = {}
     engine, board, checkpointer = new(SETTINGS, 0)
     polls = log.cut(data.draw(st.lists(st.integers(0, len(log.records)), max_size=6)))
     for poll in polls:
@@ -62,9 +62,9 @@ def test_a_worker_that_dies_anywhere_goes_on_as_if_it_had_not(items: list[Event]
         capture = checkpointer.capture(engine, board)
         assert capture is not None
         if data.draw(st.booleans()):
-            keep(kept, capture)
+            keep(topic, capture)
         else:
-            engine, board, checkpointer = rebuild(SETTINGS, 0, kept)
+            engine, board, checkpointer = rebuild(SETTINGS, 0, topic)
             process(engine, [record for record in log.records if record.offset <= poll[-1].offset])
     assert engine.state.digest() == whole.state.digest()
     assert engine.window.seen == whole.window.seen
@@ -74,14 +74,14 @@ def test_a_worker_that_dies_anywhere_goes_on_as_if_it_had_not(items: list[Event]
         np.testing.assert_array_equal(engine.labeller.pending[boundary], rows)
 
 
-def _checkpointed() -> tuple[Engine, ScoreHistory, PartitionCheckpointer, Kept]:
+def _checkpointed() -> tuple[Engine, ScoreHistory, PartitionCheckpointer, Topic]:
     engine, board, checkpointer = new(SETTINGS, 0)
     process(engine, Log.of([Event("a", 0, "purchase", 2.0), Event("b", 5), Tick(3 * DAY_MS)]).records)
-    kept: Kept = {}
+    topic: Topic = {}
     capture = checkpointer.capture(engine, board)
     assert capture is not None
-    keep(kept, capture)
-    return engine, board, checkpointer, kept
+    keep(topic, capture)
+    return engine, board, checkpointer, topic
 
 
 def test_nothing_new_makes_no_checkpoint() -> None:
@@ -106,18 +106,18 @@ def test_only_touched_shards_are_written() -> None:
 def test_a_day_that_closes_without_an_event_is_checkpointed() -> None:
     log = Log.of([Event("a", 0, "purchase", 2.0), Event("b", 5), Tick(3 * DAY_MS), Tick(5 * DAY_MS)])
     engine, board, checkpointer = new(SETTINGS, 0)
-    kept: Kept = {}
+    topic: Topic = {}
     for records in (log.records[:3], log.records[3:]):
         process(engine, records)
         capture = checkpointer.capture(engine, board)
         assert capture is not None
-        keep(kept, capture)
-    restored, _, _ = rebuild(SETTINGS, 0, kept)
+        keep(topic, capture)
+    restored, _, _ = rebuild(SETTINGS, 0, topic)
     assert restored.state.digest() == engine.state.digest()
 
 
-def test_what_was_told_survives_too() -> None:
-    engine, board, checkpointer, kept = _checkpointed()
+def test_published_scores_survive_too() -> None:
+    engine, board, checkpointer, topic = _checkpointed()
     board.table["band"][:] = [2, 3]
     board.table["published"][:] = [0.7, 0.9]
     board.remembered = 77
@@ -125,49 +125,49 @@ def test_what_was_told_survives_too() -> None:
     process(engine, [record for record in Log.of([Tick(0)] * 3 + [Tick(3 * DAY_MS)]).records if record.offset > 2])
     capture = checkpointer.capture(engine, board)
     assert capture is not None
-    keep(kept, capture)
-    _, restored, _ = rebuild(SETTINGS, 0, kept)
+    keep(topic, capture)
+    _, restored, _ = rebuild(SETTINGS, 0, topic)
     assert restored.table["band"].tolist() == [2, 3]
     assert restored.table["published"].tolist() == pytest.approx([0.7, 0.9])
     assert restored.remembered == 77
 
 
 def test_a_matured_snapshot_leaves_the_topic() -> None:
-    engine, board, checkpointer, kept = _checkpointed()
-    assert any(key.startswith("snapshot/") for key in kept)
+    engine, board, checkpointer, topic = _checkpointed()
+    assert any(key.startswith("snapshot/") for key in topic)
     later = Log.of([Tick(0)] * 3 + [Tick(day * DAY_MS) for day in range(3, 120)]).records[3:]
     process(engine, later)
     capture = checkpointer.capture(engine, board)
     assert capture is not None
-    keep(kept, capture)
+    keep(topic, capture)
     assert not engine.labeller.pending
-    assert not [key for key in kept if key.startswith("snapshot/")]
+    assert not [key for key in topic if key.startswith("snapshot/")]
 
 
 def test_another_layout_is_refused_not_misread() -> None:
-    _, _, _, kept = _checkpointed()
-    manifest = orjson.loads(kept[MANIFEST])
-    kept[MANIFEST] = orjson.dumps(manifest | {"layout": "of another day"})
+    _, _, _, topic = _checkpointed()
+    manifest = orjson.loads(topic[MANIFEST])
+    topic[MANIFEST] = orjson.dumps(manifest | {"layout": "of another day"})
     with pytest.raises(SchemaMismatchError, match="of another day"):
-        rebuild(SETTINGS, 0, kept)
+        rebuild(SETTINGS, 0, topic)
 
 
-def test_a_missing_piece_is_said() -> None:
-    _, _, _, kept = _checkpointed()
-    del kept["shard/0"]
+def test_a_missing_piece_is_reported() -> None:
+    _, _, _, topic = _checkpointed()
+    del topic["shard/0"]
     with pytest.raises(CorruptError, match="shard/0"):
-        rebuild(SETTINGS, 0, kept)
+        rebuild(SETTINGS, 0, topic)
 
 
 def test_a_window_of_another_size_keeps_the_newest_events() -> None:
     engine, board, checkpointer = new(SETTINGS, 0)
     process(engine, Log.of([Event("a", number) for number in range(100)]).records)
-    kept: Kept = {}
+    topic: Topic = {}
     capture = checkpointer.capture(engine, board)
     assert capture is not None
-    keep(kept, capture)
+    keep(topic, capture)
     smaller = SETTINGS.model_copy(update={"dedupe_events": 10})
-    restored, _, _ = rebuild(smaller, 0, kept)
+    restored, _, _ = rebuild(smaller, 0, topic)
     hashes = Decoder(SETTINGS).decode(Log.of([Event("a", n) for n in range(100)]).records).event_hashes
     days = np.full(10, START)
     assert not restored.window.admit(hashes[90:], days).any()
@@ -176,7 +176,7 @@ def test_a_window_of_another_size_keeps_the_newest_events() -> None:
 
 def test_shards_written_before_a_column_was_widened_are_read_with_those_after() -> None:
     engine, board, checkpointer = new(SETTINGS, 0)
-    kept: Kept = {}
+    topic: Topic = {}
     # The customers of the first shard are quiet; one of the second has a day beyond what the narrow counter holds.
     crowd: list[Event | Tick] = [Event(f"c{n}", n) for n in range(SHARD_ROWS)]
     busy: list[Event | Tick] = [Event("busy", 5_000 + n) for n in range(300)]
@@ -185,8 +185,8 @@ def test_shards_written_before_a_column_was_widened_are_read_with_those_after() 
         process(engine, part)
         capture = checkpointer.capture(engine, board)
         assert capture is not None
-        keep(kept, capture)
+        keep(topic, capture)
     assert capture is not None
     assert "shard/0" not in capture.pieces, "the first shard must not have been written again"
-    restored, _, _ = rebuild(SETTINGS, 0, kept)
+    restored, _, _ = rebuild(SETTINGS, 0, topic)
     assert restored.state.digest() == engine.state.digest()

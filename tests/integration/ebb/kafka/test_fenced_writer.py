@@ -14,46 +14,46 @@ def writer(settings: Settings) -> FencedWriter:
     return FencedWriter(settings, f"{topic}-1", topic=topic, partition=1)
 
 
-def kept(settings: Settings) -> dict[str, bytes | None]:
-    found = read_to_end(settings, settings.topics.state, [0, 1])
-    return {(message.key() or b"").decode(): message.value() for message in found}
+def stored(settings: Settings) -> dict[str, bytes | None]:
+    records = read_to_end(settings, settings.topics.state, [0, 1])
+    return {(message.key() or b"").decode(): message.value() for message in records}
 
 
-def test_whoever_takes_over_shuts_out_the_one_before(space: Settings) -> None:
+def test_a_new_writer_fences_the_previous_one(space: Settings) -> None:
     first = writer(space)
     first.write({"a": b"1", "b": b"1"})
     second = writer(space)
     with pytest.raises(FencedError, match="another process"):
         first.write({"a": b"late", "c": b"late"})
-    assert kept(space) == {"a": b"1", "b": b"1"}
+    assert stored(space) == {"a": b"1", "b": b"1"}
     second.write({"a": b"2", "b": None})
-    assert kept(space) == {"a": b"2", "b": None}
+    assert stored(space) == {"a": b"2", "b": None}
     with pytest.raises(FencedError):
         first.write({"a": b"later still"})
-    assert kept(space) == {"a": b"2", "b": None}
+    assert stored(space) == {"a": b"2", "b": None}
 
 
-def test_what_was_begun_and_not_finished_is_never_seen(space: Settings) -> None:
+def test_an_unfinished_transaction_is_never_visible(space: Settings) -> None:
     hung = writer(space)
     hung.write({"a": b"1"})
     hung._producer.begin_transaction()
     hung._produce("a", b"half")
     hung._producer.flush(10)
-    assert kept(space) == {"a": b"1"}, "an open transaction must not show"
+    assert stored(space) == {"a": b"1"}, "an open transaction must not be visible"
     writer(space).write({"b": b"2"})
-    assert kept(space) == {"a": b"1", "b": b"2"}
+    assert stored(space) == {"a": b"1", "b": b"2"}
 
 
-def test_a_topic_is_read_to_its_end_whatever_stands_there_last(space: Settings) -> None:
-    assert kept(space) == {}
+def test_a_topic_is_read_to_its_end_whatever_its_last_records(space: Settings) -> None:
+    assert stored(space) == {}
     writer(space).write({"a": b"1"})
     publisher = Publisher(space)
     publisher.send(space.topics.state, key="plain", value=b"x", partition=0)
     publisher.flush()
-    assert kept(space) == {"a": b"1", "plain": b"x"}
+    assert stored(space) == {"a": b"1", "plain": b"x"}
 
 
-def test_a_broker_that_is_away_is_said(space: Settings) -> None:
+def test_an_unreachable_broker_is_reported(space: Settings) -> None:
     away = space.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1"):
         FencedWriter(away, "x", topic="x", partition=0, patience=2)

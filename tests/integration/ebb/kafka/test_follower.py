@@ -22,7 +22,7 @@ Handle = Callable[[Sequence[Message]], None]
 
 
 @pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower, "FIRST_RETRY_SECONDS", 0.1)
 
 
@@ -39,7 +39,7 @@ def values(records: Sequence[Message]) -> list[str]:
 
 @contextmanager
 def following(settings: Settings, handle: Handle, **more: Any) -> Iterator[TopicFollower]:
-    """Run a member of a consumer group that commits, unless `more` says otherwise."""
+    """Run a member of a consumer group that commits, unless `more` overrides it."""
 
     def subscribe(consumer: Consumer) -> None:
         consumer.subscribe([settings.topics.state])
@@ -102,8 +102,8 @@ def test_failure_is_reported_until_it_is_over(space: Settings) -> None:
 
     def handle(_: Sequence[Message]) -> None:
         if fails:
-            what = "ClickHouse is away."
-            raise UnavailableError(what)
+            reason = "ClickHouse is away."
+            raise UnavailableError(reason)
 
     with following(space, handle) as running:
         wait_for("the trouble", lambda: running.trouble == "ClickHouse is away.")
@@ -123,8 +123,8 @@ def test_assigned_partitions_are_read_from_their_offsets_to_the_end(space: Setti
         nonlocal position, fails
         if "d" in values(records) and fails:
             fails = False
-            what = "a defect"
-            raise RuntimeError(what)
+            reason = "a defect"
+            raise RuntimeError(reason)
         handled.extend(values(records))
         position += len(records)
 

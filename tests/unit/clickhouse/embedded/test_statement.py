@@ -1,4 +1,4 @@
-"""Taking a SQL text apart: what the embedded server must know of it before the engine sees it."""
+"""Parsing a SQL text: what the embedded server must know of it before the engine sees it."""
 
 import pytest
 from hypothesis import given
@@ -36,7 +36,7 @@ def test_kind_and_format_are_read_from_the_words_of_the_statement(
     assert statement.sql == text
 
 
-def test_an_insert_comes_apart_from_its_rows_at_the_end_of_the_format_line() -> None:
+def test_an_insert_is_split_from_its_rows_at_the_end_of_the_format_line() -> None:
     text = b"INSERT INTO `FORMAT x` (`a`, b) SETTINGS async_insert = 0 FORMAT ArrowStream\n\xff\xff SELECT ; FORMAT CSV"
     statement = parse(text)
     assert statement.kind is StatementKind.INSERT_DATA
@@ -47,7 +47,7 @@ def test_an_insert_comes_apart_from_its_rows_at_the_end_of_the_format_line() -> 
 
 
 @given(st.binary(max_size=200))
-def test_no_byte_of_the_rows_is_taken_for_the_statement(rows: bytes) -> None:
+def test_no_byte_of_the_rows_is_parsed_as_the_statement(rows: bytes) -> None:
     text = b"INSERT INTO t FORMAT RowBinary\n" + rows
     statement = parse(text)
     assert statement.rows == rows

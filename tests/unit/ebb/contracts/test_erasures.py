@@ -44,7 +44,7 @@ def apply(erasure: Erasure, record: Record) -> None:
 
 
 def slow_state(records: list[Record]) -> ErasureState:
-    """Read the whole history backwards for the latest record of each part, and ask one question after another."""
+    """Read the whole history backwards for the latest record of each part, and check one condition after another."""
     latest: dict[ErasurePart, Record] = {}
     for record in reversed([(ErasurePart.REQUEST, 0, True), *records]):
         if record[0] not in latest:
@@ -116,8 +116,8 @@ def test_an_erasure_ends_and_an_old_checkpoint_opens_it_again() -> None:
         assert erasure.state is state
 
 
-def test_every_part_has_a_transition_and_every_state_but_the_last_a_way_on() -> None:
+def test_every_part_has_a_transition_and_every_state_but_the_last_a_successor() -> None:
     assert set(TRANSITIONS) == set(ErasurePart)
-    ways = {state for one in TRANSITIONS.values() for state in one.sources}
-    assert ways == set(ErasureState)
-    assert all(one.actors for one in TRANSITIONS.values())
+    source_states = {state for transition in TRANSITIONS.values() for state in transition.sources}
+    assert source_states == set(ErasureState)
+    assert all(transition.actors for transition in TRANSITIONS.values())

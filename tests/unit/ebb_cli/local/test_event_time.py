@@ -26,7 +26,7 @@ def test_a_new_compressed_clock_starts_with_the_present_day(tmp_path: Path) -> N
     assert clock.at(WALL + 2) == clock.at(WALL) + DAY
 
 
-def test_event_time_goes_on_from_where_it_stopped(tmp_path: Path) -> None:
+def test_event_time_resumes_where_it_stopped(tmp_path: Path) -> None:
     first = begin(Settings(home=tmp_path, day_seconds=2), WALL)
     stopped = first.clock.at(WALL + 100)
     save(first, WALL + 100, clean=True)
@@ -42,7 +42,7 @@ def test_after_a_kill_event_time_never_goes_back(tmp_path: Path) -> None:
     assert second.clock.at(WALL + 5_000) >= reached
 
 
-def test_a_home_keeps_the_length_of_its_day_unless_another_is_asked_for(tmp_path: Path) -> None:
+def test_a_home_keeps_the_length_of_its_day_unless_another_is_requested(tmp_path: Path) -> None:
     save(begin(Settings(home=tmp_path, day_seconds=2), WALL), WALL + 10, clean=True)
     assert begin(Settings(home=tmp_path), WALL + 20).day_seconds == 2
     changed = begin(Settings(home=tmp_path, day_seconds=10), WALL + 20)
@@ -59,8 +59,8 @@ def test_real_time_is_refused_on_data_that_has_run_ahead(tmp_path: Path) -> None
 
 
 def test_an_origin_given_explicitly_is_left_alone(tmp_path: Path) -> None:
-    given = Settings(home=tmp_path, day_seconds=2, clock_origin_wall=5.0, clock_origin_event=7.0)
-    assert begin(given, WALL) == given
+    explicit = Settings(home=tmp_path, day_seconds=2, clock_origin_wall=5.0, clock_origin_event=7.0)
+    assert begin(explicit, WALL) == explicit
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"event": "x", "day_seconds": 2, "clean": true}', "[]"])

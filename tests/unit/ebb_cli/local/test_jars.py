@@ -39,7 +39,7 @@ def _use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, port: int) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A Maven repository on loopback that jgo is configured for; yields the paths it was asked for."""
+    """A Maven repository on loopback that jgo is configured for; yields the requested paths."""
     root = tmp_path / "repository"
     for coordinate, body in BODIES.items():
         group, artifact, version = coordinate.split(":")
@@ -57,26 +57,26 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list
 
 
 def test_the_pins_are_a_whole_class_path_of_one_kafka() -> None:
-    found = pinned()
+    pins = pinned()
     version = jars.KAFKA.rsplit(":", 1)[1]
-    assert jars.KAFKA in {jar.coordinate for jar in found}
-    assert all(len(bytes.fromhex(jar.sha256)) == 32 for jar in found)
-    ours = {jar.coordinate.rsplit(":", 1)[1] for jar in found if jar.coordinate.startswith("org.apache.kafka:")}
+    assert jars.KAFKA in {jar.coordinate for jar in pins}
+    assert all(len(bytes.fromhex(jar.sha256)) == 32 for jar in pins)
+    ours = {jar.coordinate.rsplit(":", 1)[1] for jar in pins if jar.coordinate.startswith("org.apache.kafka:")}
     assert ours == {version}
-    names = [jar.coordinate.rsplit(":", 1)[0] for jar in found]
+    names = [jar.coordinate.rsplit(":", 1)[0] for jar in pins]
     assert len(names) == len(set(names)), "two versions of one artifact"
     assert "org.apache.logging.log4j:log4j-slf4j-impl" in names
 
 
 def test_missing_jars_are_fetched_with_progress_and_then_kept(tmp_path: Path, repository: list[str]) -> None:
     lib = tmp_path / "deep" / "lib"
-    told: list[tuple[int, int]] = []
-    paths = classpath(lib, jars=JARS, progress=lambda done, total: told.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    paths = classpath(lib, jars=JARS, progress=lambda done, total: progress.append((done, total)))
     assert [path.read_bytes() for path in paths] == list(BODIES.values())
-    assert told == [(0, 2), (1, 2), (2, 2)]
-    asked = len(repository)
+    assert progress == [(0, 2), (1, 2), (2, 2)]
+    requests = len(repository)
     assert classpath(lib, jars=JARS) == paths
-    assert len(repository) == asked
+    assert len(repository) == requests
     assert sorted(path.name for path in lib.iterdir()) == ["one-1.0.jar", "two-2.1.jar"]
 
 
@@ -86,7 +86,7 @@ def test_a_damaged_jar_is_fetched_again(tmp_path: Path, repository: list[str]) -
     repository.clear()
     classpath(tmp_path / "lib", jars=JARS)
     assert paths[0].read_bytes() == b"first jar"
-    assert not any("two" in asked for asked in repository)
+    assert not any("two" in path for path in repository)
 
 
 def test_a_jar_that_is_not_the_pinned_one_is_refused_and_not_kept(tmp_path: Path, repository: list[str]) -> None:

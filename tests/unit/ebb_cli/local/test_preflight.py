@@ -1,4 +1,4 @@
-"""What the machine lacks is said before anything starts, with the remedy."""
+"""What the machine lacks is reported before anything starts, with the remedy."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def test_this_machine_passes(tmp_path: Path) -> None:
     assert not (tmp_path / "not").exists()
 
 
-def test_too_little_memory_is_said_with_what_there_is_and_what_is_needed(tmp_path: Path) -> None:
+def test_too_little_memory_is_reported_with_what_there_is_and_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"Only [\d.]+ GiB of memory are free; .* needs 1048576\.0\. Close other"):
         preflight(tmp_path, memory=GIB * 2**20, disk=1)
 
@@ -32,24 +32,24 @@ def test_the_limit_of_a_container_counts_as_memory(tmp_path: Path, monkeypatch: 
         checks.check_memory(GIB // 4)
 
 
-def test_too_little_disk_is_said_with_the_place(tmp_path: Path) -> None:
+def test_too_little_disk_is_reported_with_the_path(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=rf"Only [\d.]+ GiB of disk are free at {tmp_path}; .* EBB_HOME"):
         preflight(tmp_path / "home", memory=1, disk=GIB * 2**30)
 
 
-def test_an_old_python_is_said_with_the_command_that_names_another() -> None:
+def test_an_old_python_is_reported_with_the_command_to_choose_another() -> None:
     with pytest.raises(
         SetupError, match=r"needs Python 3\.11 or newer; this is Python 3\.9\. .*make PYTHON=python3\.11"
     ):
         checks.check_python((3, 9))
 
 
-def test_a_missing_package_is_said_with_the_command_that_installs_it() -> None:
+def test_a_missing_package_is_reported_with_the_command_that_installs_it() -> None:
     with pytest.raises(SetupError, match=r"no_such_engine is not installed for .* Run `make install`"):
         checks.check_module("no_such_engine")
 
 
-def test_an_interpreter_without_the_engine_is_told_so(tmp_path: Path) -> None:
+def test_an_interpreter_without_the_engine_is_reported(tmp_path: Path) -> None:
     """A bare interpreter sees only what preflight itself imports; chdb is the first thing it misses."""
     for name in ("psutil", "ebb", "ebb_cli"):
         module = sys.modules[name].__file__

@@ -13,7 +13,7 @@ LAW = np.array([0.8, -0.5, 0.3, 0.0, -1.2, 0.1])
 
 
 def labelled(rows: int, *, seed: int = 0, offset: float = 0.4, law: np.ndarray = LAW) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs of full width, the first six of which decide, and labels of a known law."""
+    """Return inputs of full width, of which the first six determine the labels, and labels of a known law."""
     rng = np.random.default_rng(seed)
     inputs = np.zeros((rows, len(INPUTS)), np.float32)
     inputs[:, :6] = rng.normal(size=(rows, 6)) * [1, 3, 0.5, 1, 1, 2]

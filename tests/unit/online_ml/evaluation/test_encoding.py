@@ -12,23 +12,23 @@ def by_name(columns: dict[str, list[object]]) -> dict[str, list[float]]:
 
 
 def test_text_that_is_a_number_counts_as_one_and_blanks_as_missing() -> None:
-    found = by_name({"charge": ["1.5", " ", "3.5", None, "5.5", "nan"]})
-    assert found["charge missing"] == [0, 1, 0, 1, 0, 1]
-    assert found["charge"][1] == found["charge"][2] == pytest.approx(0)  # the median stands in
-    assert found["charge"][0] == pytest.approx(-found["charge"][4])
-    assert np.isfinite(list(found.values())).all()
+    columns = by_name({"charge": ["1.5", " ", "3.5", None, "5.5", "nan"]})
+    assert columns["charge missing"] == [0, 1, 0, 1, 0, 1]
+    assert columns["charge"][1] == columns["charge"][2] == pytest.approx(0)  # filled with the median
+    assert columns["charge"][0] == pytest.approx(-columns["charge"][4])
+    assert np.isfinite(list(columns.values())).all()
 
 
 def test_numbers_climb_by_steps_between_their_quantiles() -> None:
-    found = by_name({"months": list(range(101))})
-    assert found["months 20 to 40"][30] == pytest.approx(0.5)
-    assert found["months 20 to 40"][10] == 0
-    assert found["months 20 to 40"][90] == 1
+    columns = by_name({"months": list(range(101))})
+    assert columns["months 20 to 40"][30] == pytest.approx(0.5)
+    assert columns["months 20 to 40"][10] == 0
+    assert columns["months 20 to 40"][90] == 1
 
 
 def test_names_become_flags_of_which_one_is_set() -> None:
-    found = by_name({"contract": ["month", "year", "month", None]})
-    assert found == {
+    columns = by_name({"contract": ["month", "year", "month", None]})
+    assert columns == {
         "contract = month": [1, 0, 1, 0],
         "contract = year": [0, 1, 0, 0],
         "contract = other or missing": [0, 0, 0, 1],
@@ -42,7 +42,7 @@ def test_rare_names_share_a_flag() -> None:
     assert (table.inputs.sum(axis=1) == 1).all()
 
 
-def test_columns_that_say_nothing_are_left_out_with_why() -> None:
+def test_uninformative_columns_are_left_out_with_the_reason() -> None:
     rows = 100
     table = encode(
         {
@@ -61,6 +61,6 @@ def test_columns_that_say_nothing_are_left_out_with_why() -> None:
 
 
 def test_a_wild_number_reaches_no_further_than_ten_spreads() -> None:
-    found = by_name({"amount": [*([1.0, 2.0] * 500), 1e300]})
-    assert max(found["amount"]) <= 10
-    assert np.isfinite(found["amount"]).all()
+    columns = by_name({"amount": [*([1.0, 2.0] * 500), 1e300]})
+    assert max(columns["amount"]) <= 10
+    assert np.isfinite(columns["amount"]).all()

@@ -1,4 +1,4 @@
-"""Measures against scikit-learn, and what they say where labels are few."""
+"""Measures against scikit-learn, and their values where labels are few."""
 
 import numpy as np
 import pytest
@@ -23,16 +23,16 @@ def arrays(pairs: list[tuple[int, bool]]) -> tuple[np.ndarray, np.ndarray]:
 @given(COARSE)
 def test_measures_equal_scikit_learns(pairs: list[tuple[int, bool]]) -> None:
     p, y = arrays(pairs)
-    found = measure(p, y)
-    assert found["brier"] == pytest.approx(float(np.mean((p - y) ** 2)))
+    measures = measure(p, y)
+    assert measures["brier"] == pytest.approx(float(np.mean((p - y) ** 2)))
     clipped = np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6)
-    assert found["log_loss"] == pytest.approx(reference.log_loss(y, clipped, labels=[0, 1]))
+    assert measures["log_loss"] == pytest.approx(reference.log_loss(y, clipped, labels=[0, 1]))
     if 0 < y.sum() < len(y):
-        assert found["roc_auc"] == pytest.approx(reference.roc_auc_score(y, p))
-        assert found["pr_auc"] == pytest.approx(reference.average_precision_score(y, p))
+        assert measures["roc_auc"] == pytest.approx(reference.roc_auc_score(y, p))
+        assert measures["pr_auc"] == pytest.approx(reference.average_precision_score(y, p))
     else:
-        assert "roc_auc" not in found
-        assert "pr_auc" not in found
+        assert "roc_auc" not in measures
+        assert "pr_auc" not in measures
 
 
 @hypothesis_settings(deadline=None)
@@ -46,7 +46,7 @@ def test_measures_do_not_depend_on_the_order_of_rows(pairs: list[tuple[int, bool
         assert after[name] == pytest.approx(value)
 
 
-def test_calibration_error_is_the_gap_between_said_and_seen() -> None:
+def test_calibration_error_is_the_gap_between_predicted_and_observed() -> None:
     p = np.array([0.15] * 10 + [0.85] * 10, np.float64)
     y = np.array([1] * 3 + [0] * 7 + [1] * 9 + [0], np.uint8)
     assert ece(p, y) == pytest.approx((0.15 + 0.05) / 2)
@@ -60,7 +60,7 @@ def test_a_certain_mistake_costs_much_but_not_everything() -> None:
     assert log_losses(np.array([0.0]), np.array([1], np.uint8))[0] == pytest.approx(13.8, abs=0.1)
 
 
-def test_rows_that_nobody_predicted_are_left_out() -> None:
+def test_rows_without_a_prediction_are_left_out() -> None:
     p = np.array([0.2, np.nan, 0.9], np.float32)
     y = np.array([0, 1, 1], np.uint8)
     assert measure(p, y) == measure(p[[0, 2]], y[[0, 2]])
@@ -81,15 +81,15 @@ def test_the_tally_of_all_labels_equals_the_measures_over_all_labels() -> None:
     tally = Tally()
     for part in np.array_split(np.arange(5_000), 7):
         tally.add(p[part], y[part])
-    exact, found = measure(p, y), tally.measure()
+    exact, measures = measure(p, y), tally.measure()
     assert tally.labels == 4_900
-    assert found.keys() == exact.keys()
+    assert measures.keys() == exact.keys()
     for name in exact:
         # Rankings: pairs within one cell of 0.005 of the logit count as ties.
-        assert found[name] == pytest.approx(exact[name], abs=1e-3 if name.endswith("auc") else 1e-9), name
+        assert measures[name] == pytest.approx(exact[name], abs=1e-3 if name.endswith("auc") else 1e-9), name
 
 
-def test_a_restored_tally_counts_on() -> None:
+def test_a_restored_tally_continues() -> None:
     p, y = np.array([0.2, 0.7], np.float32), np.array([0, 1], np.uint8)
     one, other = Tally(), Tally()
     one.add(p, y)

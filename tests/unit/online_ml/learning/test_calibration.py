@@ -1,4 +1,4 @@
-"""The calibration's line: found where it is known, cautious where it is not, never turning a ranking round."""
+"""The calibration's line: close to a known one, cautious with few labels, never inverting a ranking."""
 
 import numpy as np
 import pytest
@@ -16,31 +16,31 @@ def labelled(slope: float, offset: float, *, seed: int = 0, rows: int = 2_000) -
 
 
 def after(slope: float, offset: float, *, days: int = 40, horizon: float = 1) -> Calibration:
-    found = Calibration(horizon_days=horizon)
+    calibration = Calibration(horizon_days=horizon)
     for day in range(days):
-        found.age(0 if day == 0 else 0.05)
-        found.learn(*labelled(slope, offset, seed=day))
-    return found
+        calibration.age(0 if day == 0 else 0.05)
+        calibration.learn(*labelled(slope, offset, seed=day))
+    return calibration
 
 
-def found(line: tuple[float, float]) -> tuple[float, float]:
+def trusted(line: tuple[float, float]) -> tuple[float, float]:
     """Return what the line would be if all of the correction were applied."""
-    return tuple(one + (applied - one) / TRUST for applied, one in zip(line, IDENTITY, strict=True))  # type: ignore[return-value]
+    return tuple(item + (applied - item) / TRUST for applied, item in zip(line, IDENTITY, strict=True))  # type: ignore[return-value]
 
 
 def test_the_line_behind_the_labels_is_found_and_half_of_it_is_applied() -> None:
     calibration = after(0.5, -1)
-    slope, offset = found(calibration.line)
+    slope, offset = trusted(calibration.line)
     assert slope == pytest.approx(0.5, abs=0.03)
     assert offset == pytest.approx(-1, abs=0.05)
     assert calibration.line == pytest.approx((0.75, -0.5), abs=0.03)
 
 
-def test_what_is_calibrated_already_stays_as_it_is() -> None:
+def test_calibrated_probabilities_stay_unchanged() -> None:
     assert after(1, 0).line == pytest.approx(IDENTITY, abs=0.03)
 
 
-def test_a_lasting_fault_is_healed_by_more_than_a_third_and_never_overshot() -> None:
+def test_a_lasting_bias_is_reduced_by_more_than_a_third_and_never_overshot() -> None:
     logits, labels = labelled(1, -0.8, seed=99, rows=40_000)
     slope, offset = after(1, -0.8).line
     assert ece(sigmoid(slope * logits + offset), labels) < 0.65 * ece(sigmoid(logits), labels)
@@ -58,7 +58,7 @@ def test_with_few_labels_the_line_stays_near_the_identity() -> None:
 
 
 def test_labels_of_a_shared_horizon_weigh_as_one() -> None:
-    """A label a day over 30 days says no more than one label a day over a day, thirty times rarer."""
+    """Daily labels of a horizon of 30 days are no more evidence than monthly ones of a horizon of a day."""
     often, seldom = Calibration(horizon_days=30), Calibration(horizon_days=1)
     logits, labels = labelled(1, 1, rows=100)
     for _ in range(30):
@@ -89,7 +89,7 @@ def test_a_model_that_is_always_wrong_is_not_turned_round(spread: float) -> None
     assert np.isfinite(offset)
 
 
-def test_a_restored_calibration_goes_on_bit_for_bit() -> None:
+def test_a_restored_calibration_continues_bit_for_bit() -> None:
     straight, taken = after(0.7, 0.3, days=4), Calibration(horizon_days=1)
     taken.restore(after(0.7, 0.3, days=3).state())
     taken.age(0.05)

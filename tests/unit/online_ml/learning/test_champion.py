@@ -20,21 +20,21 @@ def matured(boundary: int, rows: int, sharpness: dict[str, float], *, ones: int 
     if ones is not None:
         labels[:] = 0
         labels[:ones] = 1
-    said = np.stack([sharpness.get(name, 0.0) * logits for name in NAMES])
-    probabilities = np.concatenate([sigmoid(said), np.full((1, rows), np.nan)])
-    return MaturedPredictions(boundary, labels, said.astype(np.float32), probabilities.astype(np.float32))
+    logits_by_name = np.stack([sharpness.get(name, 0.0) * logits for name in NAMES])
+    probabilities = np.concatenate([sigmoid(logits_by_name), np.full((1, rows), np.nan)])
+    return MaturedPredictions(boundary, labels, logits_by_name.astype(np.float32), probabilities.astype(np.float32))
 
 
 def window(*parts: MaturedPredictions) -> Window:
-    found = Window()
+    filled = Window()
     for part in parts:
-        found.add(part)
-    return found
+        filled.add(part)
+    return filled
 
 
 def spread(boundary: int, rows: int, sharpness: dict[str, float]) -> Window:
     """Return a window of three boundaries with so many labels in all."""
-    return window(*(matured(boundary * 10 + place, rows // 3, sharpness) for place in range(3)))
+    return window(*(matured(boundary * 10 + index, rows // 3, sharpness) for index in range(3)))
 
 
 def test_without_enough_labels_there_is_no_champion() -> None:
@@ -54,19 +54,21 @@ def test_the_preferred_candidate_begins_unless_another_is_clearly_better() -> No
     assert choose(None, CANDIDATES, spread(1, 600, {"recency": 1.0})) == "recency"
 
 
-def test_a_clearly_better_challenger_takes_over_and_is_set_aside_by_the_same_rule() -> None:
+def test_a_clearly_better_challenger_is_promoted_and_demoted_by_the_same_rule() -> None:
     good = spread(1, 3_000, {"logistic": 0.2, "count": 1.0, "recency": 0.5})
     assert choose("logistic", CANDIDATES, good) == "count"
     back = spread(2, 3_000, {"logistic": 1.0, "count": 0.2})
     assert choose("count", CANDIDATES, back) == "logistic"
 
 
-def test_a_challenger_that_is_better_by_chance_does_not_take_over() -> None:
-    kept = [choose("logistic", CANDIDATES, spread(seed, 600, {"logistic": 0.95, "recency": 1.0})) for seed in range(20)]
-    assert kept.count("logistic") >= 19
+def test_a_challenger_that_is_better_by_chance_is_not_promoted() -> None:
+    choices = [
+        choose("logistic", CANDIDATES, spread(seed, 600, {"logistic": 0.95, "recency": 1.0})) for seed in range(20)
+    ]
+    assert choices.count("logistic") >= 19
 
 
-def test_a_yardstick_that_cannot_serve_is_never_champion() -> None:
+def test_a_baseline_that_cannot_serve_is_never_champion() -> None:
     # Everybody else is certain and wrong half of the time; the prior rate alone is right.
     parts = [matured(boundary, 2_000, {}) for boundary in range(3)]
     for part in parts:
@@ -81,30 +83,30 @@ def test_too_little_evidence_in_the_window_leaves_the_champion() -> None:
 
 
 def test_the_window_holds_whole_boundaries_and_as_few_as_fill_it() -> None:
-    kept = Window()
+    recent = Window()
     for boundary in range(7):
-        kept.add(matured(boundary, LABELS // 4, {}))
-    assert [part.boundary for part in kept.parts] == [3, 4, 5, 6]
-    assert kept.size == LABELS
-    kept.add(matured(7, LABELS * 2, {}))
-    assert [part.boundary for part in kept.parts] == [7]
-    assert kept.size == len(kept.labels()) == 2 * LABELS
+        recent.add(matured(boundary, LABELS // 4, {}))
+    assert [part.boundary for part in recent.parts] == [3, 4, 5, 6]
+    assert recent.size == LABELS
+    recent.add(matured(7, LABELS * 2, {}))
+    assert [part.boundary for part in recent.parts] == [7]
+    assert recent.size == len(recent.labels()) == 2 * LABELS
 
 
 def test_the_window_forgets_after_so_many_boundaries_however_few_their_labels() -> None:
-    kept = Window()
+    recent = Window()
     for boundary in range(BOUNDARIES + 5):
-        kept.add(matured(boundary, 2, {}))
-    assert (len(kept.parts), kept.parts[0].boundary, kept.size) == (BOUNDARIES, 5, 2 * BOUNDARIES)
+        recent.add(matured(boundary, 2, {}))
+    assert (len(recent.parts), recent.parts[0].boundary, recent.size) == (BOUNDARIES, 5, 2 * BOUNDARIES)
 
 
-@pytest.mark.parametrize("place", [0, 3])
-def test_the_window_gives_predictions_oldest_first(place: int) -> None:
-    parts = [matured(boundary, 5, {NAMES[place]: 1.0}) for boundary in range(3)]
-    kept = window(*parts)
-    assert kept.labels().tolist() == [label for part in parts for label in part.labels.tolist()]
-    expected = np.concatenate([part.probabilities[place] for part in parts])
-    assert np.array_equal(kept.probabilities(place), expected)
+@pytest.mark.parametrize("index", [0, 3])
+def test_the_window_gives_predictions_oldest_first(index: int) -> None:
+    parts = [matured(boundary, 5, {NAMES[index]: 1.0}) for boundary in range(3)]
+    recent = window(*parts)
+    assert recent.labels().tolist() == [label for part in parts for label in part.labels.tolist()]
+    expected = np.concatenate([part.probabilities[index] for part in parts])
+    assert np.array_equal(recent.probabilities(index), expected)
 
 
 def test_labels_that_share_a_horizon_are_less_evidence() -> None:
@@ -123,12 +125,12 @@ def test_a_tree_is_never_promoted_however_good_on_its_sample() -> None:
     slow = sampled("churn", 7)
     every = [*CANDIDATES, *slow]
     rng = np.random.default_rng(1)
-    found = Window()
+    filled = Window()
     for boundary in range(10):
         labels = rng.integers(0, 2, 900).astype(np.uint8)
-        said = np.full((len(every) + 1, 900), 0.5, np.float32)
-        said[len(CANDIDATES) : len(every)] = np.where(labels, 0.99, 0.01)
-        said[len(CANDIDATES) : len(every), 200:] = np.nan
-        found.add(MaturedPredictions(boundary, labels, said[:-1], said))
-    assert choose(None, every, found) == "logistic"
-    assert choose("logistic", every, found) == "logistic"
+        probabilities = np.full((len(every) + 1, 900), 0.5, np.float32)
+        probabilities[len(CANDIDATES) : len(every)] = np.where(labels, 0.99, 0.01)
+        probabilities[len(CANDIDATES) : len(every), 200:] = np.nan
+        filled.add(MaturedPredictions(boundary, labels, probabilities[:-1], probabilities))
+    assert choose(None, every, filled) == "logistic"
+    assert choose("logistic", every, filled) == "logistic"

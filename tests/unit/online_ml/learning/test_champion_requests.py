@@ -1,4 +1,4 @@
-"""Requests for a champion take effect at their place in the topic, once, and whatever the timing or the crashes."""
+"""Champion requests take effect at their offset in the topic, once, whatever the timing or the crashes."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,14 +24,14 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 Item = Block | ChampionRequest
 
 
-def asked(action: str = "hold", **more: Any) -> ChampionRequest:
+def champion_request(action: str = "hold", **more: Any) -> ChampionRequest:
     return ChampionRequest.model_validate({"target": "churn", "action": action, "asked_at": NOW, **more})
 
 
-def with_request(request: ChampionRequest, place: int) -> list[list[Item]]:
+def with_request(request: ChampionRequest, index: int) -> list[list[Item]]:
     """Return the items of both partitions, the request inserted into the first one's."""
     items: list[list[Item]] = [list(WORLD.partition(number)) for number in range(2)]
-    items[0].insert(place, request)
+    items[0].insert(index, request)
     return items
 
 
@@ -43,7 +43,7 @@ def plain(days: int = 99) -> list[list[Item]]:
 
 def feed(learner: Learner, items: list[list[Item]], *, order: list[int] | None = None) -> list[Decision]:
     """Offer everything, by default all of partition 0 first; return what was decided."""
-    queues: list[Iterator[tuple[int, Item]]] = [iter(list(enumerate(one))) for one in items]
+    queues: list[Iterator[tuple[int, Item]]] = [iter(list(enumerate(partition_items))) for partition_items in items]
     for number in order or [0] * len(items[0]) + [1] * len(items[1]):
         for offset, item in queues[number]:
             if isinstance(item, ChampionRequest):
@@ -61,33 +61,33 @@ def feed(learner: Learner, items: list[list[Item]], *, order: list[int] | None =
 def closes(day: int) -> int:
     """Return the place in a partition right behind the closing of its day-th boundary."""
     seen = 0
-    for place, block in enumerate(WORLD.partition(0)):
+    for index, block in enumerate(WORLD.partition(0)):
         seen += type(block).__name__ == "Close"
         if seen == day:
-            return place + 1
+            return index + 1
     raise AssertionError(day)
 
 
 def model(learner: Learner, name: str = "churn.recency") -> ModelSnapshot:
     made = snapshots(learner.targets["churn"], {}, learner.requests, model_config("churn", SETTINGS))
-    return next(one for one in made if one.name == name)
+    return next(model for model in made if model.name == name)
 
 
-def test_a_request_takes_effect_after_the_boundaries_closed_before_it_whoever_comes_first() -> None:
-    place = closes(9) + 1  # within the blocks of the tenth boundary
+def test_a_request_takes_effect_after_the_boundaries_closed_before_it_whatever_partition_comes_first() -> None:
+    index = closes(9) + 1  # within the blocks of the tenth boundary
     decided = []
     for order in (None, [1] * 80 + [0] * 80, [0, 1] * 80):
         learner = Learner(SETTINGS)
-        [one] = feed(learner, with_request(asked(candidate="recency"), place), order=order)
+        [one] = feed(learner, with_request(champion_request(candidate="recency"), index), order=order)
         decided.append((one.boundary, one.former, one.champion, one.version, learner.digest()))
     assert decided[0] == decided[1] == decided[2]
     assert decided[0][:3] == (20_000 + 8, "logistic", "recency")
 
 
-def test_what_learns_is_not_changed_by_what_is_held() -> None:
+def test_learning_is_not_changed_by_a_hold() -> None:
     free, held = Learner(SETTINGS), Learner(SETTINGS)
     feed(free, plain())
-    feed(held, with_request(asked(candidate="count"), closes(9)))
+    feed(held, with_request(champion_request(candidate="count"), closes(9)))
     churn = held.targets["churn"]
     assert churn.champion == free.targets["churn"].champion
     assert held.requests.serving(churn) == "count"
@@ -95,8 +95,8 @@ def test_what_learns_is_not_changed_by_what_is_held() -> None:
         assert mine.payload((1, 0)) == theirs.payload((1, 0))
 
 
-def test_after_a_crash_anywhere_the_request_is_carried_out_once() -> None:
-    items = with_request(asked(candidate="recency"), closes(9) + 1)
+def test_after_a_crash_anywhere_the_request_is_applied_once() -> None:
+    items = with_request(champion_request(candidate="recency"), closes(9) + 1)
     straight = Learner(SETTINGS)
     feed(straight, items)
     for crash in range(closes(9) - 2, closes(9) + 8):
@@ -110,9 +110,9 @@ def test_after_a_crash_anywhere_the_request_is_carried_out_once() -> None:
         assert again.digest() == straight.digest()
 
 
-def test_a_hold_is_released_to_what_the_rule_has_chosen_meanwhile() -> None:
-    items = with_request(asked(candidate="count"), closes(9))
-    items[0].insert(closes(11) + 1, asked("release"))
+def test_a_hold_is_released_to_the_champion_that_the_rule_has_chosen_meanwhile() -> None:
+    items = with_request(champion_request(candidate="count"), closes(9))
+    items[0].insert(closes(11) + 1, champion_request("release"))
     learner = Learner(SETTINGS)
     held, released = feed(learner, items)
     assert (held.champion, released.former, released.champion) == ("count", "count", "logistic")
@@ -124,10 +124,10 @@ def test_a_frozen_version_is_published_under_its_own_name_as_the_only_champion()
     feed(early, plain(8))
     old = model(early)
     learner = Learner(SETTINGS)
-    [decision] = feed(learner, with_request(asked(snapshot=old), closes(12)))
+    [decision] = feed(learner, with_request(champion_request(snapshot=old), closes(12)))
     assert (decision.champion, decision.version, decision.refusal) == ("held", old.version, "")
     made = snapshots(learner.targets["churn"], {}, learner.requests, {})
-    assert [(one.name, one.version) for one in made if one.role == "champion"] == [("churn.held", old.version)]
+    assert [(model.name, model.version) for model in made if model.role == "champion"] == [("churn.held", old.version)]
     frozen = ModelSnapshot.decode(made[-1].encode())
     assert frozen.payload == old.payload
     assert frozen.candidate == "recency"
@@ -139,7 +139,7 @@ def test_a_frozen_version_is_published_under_its_own_name_as_the_only_champion()
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("fields", "message"),
     [
         ({"candidate": "prior"}, "prior cannot serve churn; logistic"),
         ({"candidate": "nobody"}, "nobody cannot serve churn"),
@@ -148,7 +148,7 @@ def test_a_frozen_version_is_published_under_its_own_name_as_the_only_champion()
         ({"snapshot": "alien"}, "schema"),
     ],
 )
-def test_what_cannot_serve_is_refused_and_changes_nothing(what: dict[str, str], said: str) -> None:
+def test_a_candidate_that_cannot_serve_is_refused_and_changes_nothing(fields: dict[str, str], message: str) -> None:
     learner = Learner(SETTINGS)
     feed(learner, plain(10))
     good = model(learner)
@@ -157,11 +157,11 @@ def test_what_cannot_serve_is_refused_and_changes_nothing(what: dict[str, str], 
         "tampered": good.model_copy(update={"version": 999}),
         "alien": good.model_copy(update={"schema_hash": "0" * 16}).sealed(),
     }
-    given: dict[str, Any] = {key: bad[value] if key == "snapshot" else value for key, value in what.items()}
-    learner.requests.add(asked(**given), 10_000, learner.progress)
+    values: dict[str, Any] = {key: bad[value] if key == "snapshot" else value for key, value in fields.items()}
+    learner.requests.add(champion_request(**values), 10_000, learner.progress)
     learner.advance()
     [decision] = learner.requests.collect()
-    assert said in decision.refusal
+    assert message in decision.refusal
     assert learner.requests.held == {}
     [row] = request_rows([decision])
     assert (row["outcome"], row["champion"], row["why"]) == ("refused", "logistic", decision.refusal)
@@ -169,7 +169,7 @@ def test_what_cannot_serve_is_refused_and_changes_nothing(what: dict[str, str], 
 
 def test_a_hold_before_anything_is_learned_is_refused() -> None:
     learner = Learner(SETTINGS)
-    learner.requests.add(asked(candidate="recency"), 0, learner.progress)
+    learner.requests.add(champion_request(candidate="recency"), 0, learner.progress)
     learner.advance()
     [decision] = learner.requests.collect()
     assert "has learned a label yet" in decision.refusal
@@ -189,8 +189,8 @@ def test_the_rules_promotions_are_recorded_with_their_evidence_and_yield_to_a_ho
     assert "labels have matured" in first["why"]
 
 
-def test_a_request_is_told_from_a_block_and_read_back() -> None:
-    request = asked(candidate="recency", why="a broken input")
+def test_a_request_is_distinguished_from_a_block_and_decoded() -> None:
+    request = champion_request(candidate="recency", why="a broken input")
     assert is_request(request.encode())
     assert ChampionRequest.decode(request.encode()) == request
     from ebb.contracts.examples import Close, encode  # noqa: PLC0415
@@ -200,44 +200,46 @@ def test_a_request_is_told_from_a_block_and_read_back() -> None:
         ChampionRequest.decode(b'{"request_id": 1}')
 
 
-def test_a_split_gives_its_challenger_a_share_until_it_is_ended_and_outlives_a_restart() -> None:
-    items = with_request(asked("split", candidate="count", share=0.25, why="a trial"), closes(9))
+def test_a_split_gives_its_challenger_a_share_until_it_is_ended_and_survives_a_restart() -> None:
+    items = with_request(champion_request("split", candidate="count", share=0.25, why="a trial"), closes(9))
     learner = Learner(SETTINGS)
     [decision] = feed(learner, items)
     assert (decision.former, decision.champion) == ("logistic", "logistic")
     assert request_rows([decision])[0]["why"] == "count for 25% of customers: a trial"
     made = snapshots(learner.targets["churn"], {}, learner.requests, {})
-    assert [(one.candidate, one.role, one.share) for one in made if one.share] == [("count", "challenger", 0.25)]
+    assert [(model.candidate, model.role, model.share) for model in made if model.share] == [
+        ("count", "challenger", 0.25)
+    ]
     assert made[-1].role == "champion"
     capture = LearnerCheckpointer(SETTINGS).capture(learner)
     again = LearnerCheckpointer(SETTINGS).rebuild(dict(capture.records) | {"manifest": capture.manifest})
     assert again.digest() == learner.digest()
     assert again.requests.splits == learner.requests.splits
-    again.requests.add(asked("unsplit"), 10_000, again.progress)
+    again.requests.add(champion_request("unsplit"), 10_000, again.progress)
     again.advance()
-    assert not any(one.share for one in snapshots(again.targets["churn"], {}, again.requests, {}))
+    assert not any(snapshot.share for snapshot in snapshots(again.targets["churn"], {}, again.requests, {}))
 
 
 def test_a_split_changes_no_model_and_ends_in_a_promotion_of_its_challenger() -> None:
-    items = with_request(asked("split", candidate="count", share=0.25), closes(9))
-    items[0].insert(closes(11) + 1, asked(candidate="count"))
+    items = with_request(champion_request("split", candidate="count", share=0.25), closes(9))
+    items[0].insert(closes(11) + 1, champion_request(candidate="count"))
     free, split = Learner(SETTINGS), Learner(SETTINGS)
     feed(free, plain())
     feed(split, items)
     made = snapshots(split.targets["churn"], {}, split.requests, {})
-    assert [(one.candidate, one.share) for one in made if one.role == "champion"] == [("count", 0.0)]
-    assert not any(one.share for one in made)
+    assert [(model.candidate, model.share) for model in made if model.role == "champion"] == [("count", 0.0)]
+    assert not any(model.share for model in made)
     for mine, theirs in zip(split.targets["churn"].candidates, free.targets["churn"].candidates, strict=True):
         assert mine.payload((1, 0)) == theirs.payload((1, 0))
 
 
 @pytest.mark.parametrize(
-    ("candidate", "said"), [("logistic", "logistic serves all customers"), ("prior", "prior cannot serve")]
+    ("candidate", "message"), [("logistic", "logistic serves all customers"), ("prior", "prior cannot serve")]
 )
-def test_a_split_between_what_cannot_differ_or_serve_is_refused(candidate: str, said: str) -> None:
+def test_a_split_whose_challenger_is_the_champion_or_cannot_serve_is_refused(candidate: str, message: str) -> None:
     learner = Learner(SETTINGS)
-    [decision] = feed(learner, with_request(asked("split", candidate=candidate, share=0.25), closes(9)))
-    assert said in decision.refusal
+    [decision] = feed(learner, with_request(champion_request("split", candidate=candidate, share=0.25), closes(9)))
+    assert message in decision.refusal
     assert learner.requests.splits == {}
 
 
@@ -247,9 +249,9 @@ def test_a_split_between_what_cannot_differ_or_serve_is_refused(candidate: str, 
 )
 def test_a_split_names_its_challenger_and_a_share(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        asked("split", **wrong)
+        champion_request("split", **wrong)
     with pytest.raises(ValidationError, match="and nothing else"):
-        asked(candidate="a", share=0.5)
+        champion_request(candidate="a", share=0.5)
 
 
 @pytest.mark.parametrize("wrong", [{}, {"candidate": "a", "action": "release"}])
@@ -270,11 +272,11 @@ def test_a_snapshot_without_configuration_keeps_the_checksum_it_always_had() -> 
 @pytest.mark.parametrize("more", [{"action": "hold"}, {"action": "split", "share": 0.5}])
 def test_a_tree_cannot_be_made_to_serve(more: dict[str, Any]) -> None:
     learner = Learner(SETTINGS)
-    [decision] = feed(learner, with_request(asked(candidate="forest", **more), closes(9)))
+    [decision] = feed(learner, with_request(champion_request(candidate="forest", **more), closes(9)))
     assert "forest cannot serve churn; logistic, nimble, adam, recency, count can" in decision.refusal
     made = model(learner, "churn.forest")
     assert (made.role, made.share) == ("challenger", 0.0)
     assert 0 < made.examples < learner.targets["churn"].examples
     refused = Learner(SETTINGS)
-    [decision] = feed(refused, with_request(asked(snapshot=made), closes(9)))
+    [decision] = feed(refused, with_request(champion_request(snapshot=made), closes(9)))
     assert "has no form in which it could score" in decision.refusal

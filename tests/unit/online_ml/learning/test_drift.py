@@ -1,4 +1,4 @@
-"""Drift is found where there is some and nowhere else; promises are kept where probabilities are calibrated."""
+"""Drift is detected only where there is some; expected metrics are realised if probabilities are calibrated."""
 
 import itertools
 
@@ -22,15 +22,15 @@ from tests.support.examples import FIRST_DAY, World
 
 def profile(days: int, *, moved_from: int = 10**9, rows: int = 3_000) -> Profile:
     """Return a profile of two quantities, of which the second moves by a spread from a day on."""
-    found = Profile(2)
+    built = Profile(2)
     for day in range(days):
         values = np.random.default_rng(day).normal(size=(rows, 2))
         values[:, 1] += day >= moved_from
-        found.add(values)
-    return found
+        built.add(values)
+    return built
 
 
-def test_an_index_is_told_when_there_is_something_to_compare() -> None:
+def test_an_index_is_reported_when_there_is_a_reference() -> None:
     assert profile(WARM_UP - 1).psi() is None
     assert profile(WARM_UP).psi() is not None
 
@@ -49,23 +49,23 @@ def test_the_reference_follows_a_change_that_stays() -> None:
 
 
 def test_the_index_is_the_sum_over_bins_of_the_shares() -> None:
-    found = Profile(1)
+    result = Profile(1)
     for day in range(WARM_UP):
-        found.add(np.arange(100, dtype=np.float64)[:, None] if day else np.arange(10, dtype=np.float64)[:, None])
-    state = found.state()
+        result.add(np.arange(100, dtype=np.float64)[:, None] if day else np.arange(10, dtype=np.float64)[:, None])
+    state = result.state()
     p, q = (counts[0] / counts[0].sum() for counts in (state["latest"], state["reference"]))
     p, q = (p + 0.001) / 1.01, (q + 0.001) / 1.01
     by_hand = sum((a - b) * np.log(a / b) for a, b in zip(p, q, strict=True))
-    index = found.psi()
+    index = result.psi()
     assert index is not None
     assert index[0] == pytest.approx(by_hand)
 
 
 def test_a_quantity_that_is_always_the_same_does_not_drift() -> None:
-    found = Profile(1)
+    result = Profile(1)
     for _ in range(WARM_UP):
-        found.add(np.zeros((50, 1)))
-    assert found.psi() == pytest.approx([0.0])
+        result.add(np.zeros((50, 1)))
+    assert result.psi() == pytest.approx([0.0])
 
 
 def matured(boundary: int, sharp: float, *, customers: int = 600) -> MaturedPredictions:
@@ -74,19 +74,19 @@ def matured(boundary: int, sharp: float, *, customers: int = 600) -> MaturedPred
     rng = np.random.default_rng([boundary, 1])
     truth = rng.random(customers)
     labels = (rng.random(customers) < truth).astype(np.uint8)
-    said = (sharp * truth + (1 - sharp) * (1 - truth)).astype(np.float32)[None]
+    probabilities = (sharp * truth + (1 - sharp) * (1 - truth)).astype(np.float32)[None]
     ids = [f"c{number}" for number in range(customers)]
     about = LabelContext.of(ids, [None] * customers, [None] * customers, np.zeros((customers, WIDTH), np.float32))
-    return MaturedPredictions(boundary, labels, said, np.concatenate([said, said]), about)
+    return MaturedPredictions(boundary, labels, probabilities, np.concatenate([probabilities, probabilities]), about)
 
 
 def test_a_rise_of_the_error_is_found_within_days_and_dated() -> None:
-    errors, found = Errors(), {}
+    errors, changes = Errors(), {}
     for boundary in range(60):
         change = errors.add(matured(boundary, 1.0 if boundary < 40 else 0.4), 0, 3, 7)
         if change is not None:
-            found[boundary] = change
-    [(at, change)] = found.items()
+            changes[boundary] = change
+    [(at, change)] = changes.items()
     assert 40 <= at < 50
     assert abs(change.since - 40) <= 2
     assert change.shift > 0.05
@@ -127,11 +127,11 @@ def test_labels_are_learned_more_often_for_a_while_after_the_error_rose() -> Non
     assert fallen is not None
     assert fallen.shift < 0
     assert better.pace("churn", fallen.found_at) == 1
-    # Unless asked for, nothing hurries.
+    # Unless configured, learning is not accelerated.
     assert DriftMonitor(7, {"churn": 3, "purchase": 2}).pace("churn", change.found_at) == 1
 
 
-def test_drift_saved_and_restored_goes_on_as_if_it_had_never_stopped() -> None:
+def test_a_restored_drift_monitor_continues_bit_for_bit() -> None:
     whole, half = DriftMonitor(7, {"churn": 3, "purchase": 2}), DriftMonitor(7, {"churn": 3, "purchase": 2})
     for boundary in range(50):
         if boundary in {0, 1, 20, 45}:
@@ -151,9 +151,9 @@ def test_drift_saved_and_restored_goes_on_as_if_it_had_never_stopped() -> None:
 
 @hypothesis_settings(deadline=None, max_examples=60)
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]), min_size=2, max_size=7))
-def test_promises_are_expectations_over_all_that_may_happen(said: list[float]) -> None:
-    p = np.array(said)
-    found = expected_metrics(p, 0.5)
+def test_expected_metrics_are_expectations_over_all_outcomes(probabilities: list[float]) -> None:
+    p = np.array(probabilities)
+    result = expected_metrics(p, 0.5)
     expected = dict.fromkeys(("brier", "accuracy", "base_rate"), 0.0)
     ordered = pairs = 0.0
     for outcome in itertools.product((0, 1), repeat=len(p)):
@@ -165,22 +165,22 @@ def test_promises_are_expectations_over_all_that_may_happen(said: list[float]) -
         area, possible = roc_auc(p, y), int(y.sum()) * int((1 - y).sum())
         ordered, pairs = ordered + chance * (area or 0.0) * possible, pairs + chance * possible
     for metric, value in expected.items():
-        assert found[metric] == pytest.approx(value, abs=1e-9)
-    assert ("roc_auc" in found) == (pairs > 1e-12)
+        assert result[metric] == pytest.approx(value, abs=1e-9)
+    assert ("roc_auc" in result) == (pairs > 1e-12)
     if pairs > 1e-12:
-        assert found["roc_auc"] == pytest.approx(ordered / pairs)
+        assert result["roc_auc"] == pytest.approx(ordered / pairs)
 
 
-def test_where_probabilities_are_calibrated_the_promise_comes_true() -> None:
+def test_where_probabilities_are_calibrated_the_expected_metrics_are_realised() -> None:
     rng = np.random.default_rng(2)
     p = rng.beta(1, 3, 40_000)
     y = (rng.random(len(p)) < p).astype(np.uint8)
-    found = expected_metrics(p, 0.5)
-    assert found["roc_auc"] == pytest.approx(roc_auc(p, y), abs=0.01)
-    assert found["log_loss"] == pytest.approx(float(log_losses(p, y).mean()), abs=0.01)
+    result = expected_metrics(p, 0.5)
+    assert result["roc_auc"] == pytest.approx(roc_auc(p, y), abs=0.01)
+    assert result["log_loss"] == pytest.approx(float(log_losses(p, y).mean()), abs=0.01)
 
 
-def test_nothing_predicted_promises_nothing() -> None:
+def test_no_predictions_have_no_expected_metrics() -> None:
     assert expected_metrics(np.array([np.nan, np.nan]), 0.5) == {}
 
 
@@ -203,7 +203,7 @@ def test_what_leaves_the_learner_is_dated_and_named() -> None:
     assert {row["day"] for row in drifted} == {FIRST_DAY + WARM_UP + 1}
 
 
-def test_learning_that_hurries_is_another_fold_and_still_one() -> None:
+def test_accelerated_learning_is_another_deterministic_fold() -> None:
     world = World(partitions=1, days=12, rows=80)
 
     def learned(pace: int) -> Learner:

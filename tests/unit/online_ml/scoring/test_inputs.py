@@ -1,4 +1,4 @@
-"""The design matrix: the same for learner and scorer, finite whatever comes."""
+"""The design matrix: the same for learner and scorer, finite for any input."""
 
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ def test_inputs_are_finite_and_bounded_for_any_features(features: np.ndarray) ->
     assert np.abs(inputs).max() <= 441
 
 
-def test_what_is_not_a_number_counts_as_nothing() -> None:
+def test_nan_counts_as_zero() -> None:
     assert np.array_equal(design(np.full((1, WIDTH), np.nan, np.float32)), design(np.zeros((1, WIDTH), np.float32)))
 
 
@@ -40,7 +40,7 @@ def test_features_of_another_width_are_refused() -> None:
         design(np.zeros((3, WIDTH + 1), np.float32))
 
 
-def one(**values: float) -> dict[str, float]:
+def design_row(**values: float) -> dict[str, float]:
     """Return the inputs of one customer by name, all other features 0."""
     features = np.zeros((1, WIDTH), np.float32)
     for name, value in values.items():
@@ -50,44 +50,44 @@ def one(**values: float) -> dict[str, float]:
 
 def test_steps_of_recency_climb_one_after_the_other() -> None:
     knots = RAMPS["recency_days"]
-    found = one(recency_days=12.0)
-    steps = [found[f"recency_days_{a:g}_to_{b:g}"] for a, b in pairwise(knots)]
+    inputs = design_row(recency_days=12.0)
+    steps = [inputs[f"recency_days_{a:g}_to_{b:g}"] for a, b in pairwise(knots)]
     assert steps[:6] == [1.0] * 6
     assert steps[6] == pytest.approx(0.5)
     assert steps[7:] == [0.0] * (len(steps) - 7)
 
 
 def test_counts_enter_as_logarithms_and_returns_as_negative_money() -> None:
-    found = one(events_7d=99, spend_30d=-99)
-    assert found["log_events_7d"] == pytest.approx(np.log(100), rel=1e-6)
-    assert found["log_spend_30d"] == pytest.approx(-np.log(100), rel=1e-6)
+    inputs = design_row(events_7d=99, spend_30d=-99)
+    assert inputs["log_events_7d"] == pytest.approx(np.log(100), rel=1e-6)
+    assert inputs["log_spend_30d"] == pytest.approx(-np.log(100), rel=1e-6)
 
 
 def test_a_silence_weighs_more_on_a_customer_who_came_often() -> None:
-    rare = one(recency_days=30, tenure_days=100, active_days_total=2)
-    often = one(recency_days=30, tenure_days=100, active_days_total=40)
-    fresh = one(recency_days=1, tenure_days=100, active_days_total=40)
+    rare = design_row(recency_days=30, tenure_days=100, active_days_total=2)
+    often = design_row(recency_days=30, tenure_days=100, active_days_total=40)
+    fresh = design_row(recency_days=1, tenure_days=100, active_days_total=40)
     assert often["lapse_14d"] > 5 * rare["lapse_14d"]
     assert fresh["lapse_14d"] < often["lapse_14d"] / 5
 
 
 def test_a_visit_on_the_last_day_counts_by_rhythm_and_tenure_and_fades_in_a_day() -> None:
-    fresh, half, gone = (one(recency_days=day, active_hl3=4, tenure_days=9) for day in (1, 1.5, 2))
+    fresh, half, absent = (design_row(recency_days=day, active_hl3=4, tenure_days=9) for day in (1, 1.5, 2))
     assert fresh["fresh_x_rhythm"] == pytest.approx(np.log(5))
     assert fresh["fresh_x_tenure"] == pytest.approx(np.log(10))
     assert half["fresh_x_rhythm"] == pytest.approx(np.log(5) / 2)
-    assert gone["fresh_x_rhythm"] == gone["fresh_x_tenure"] == 0
+    assert absent["fresh_x_rhythm"] == absent["fresh_x_tenure"] == 0
 
 
 def test_squares_are_those_of_the_logarithms() -> None:
-    found = one(active_hl14=6, events_hl3=20)
-    assert found["log_active_hl14_squared"] == pytest.approx(np.log(7) ** 2)
-    assert found["log_events_hl3_squared"] == pytest.approx(np.log(21) ** 2)
+    inputs = design_row(active_hl14=6, events_hl3=20)
+    assert inputs["log_active_hl14_squared"] == pytest.approx(np.log(7) ** 2)
+    assert inputs["log_events_hl3_squared"] == pytest.approx(np.log(21) ** 2)
 
 
 def test_tenure_beyond_a_month_moves_no_step() -> None:
     names = [item.name for item in INPUTS if item.name.startswith("tenure_days_")]
-    month, year = one(tenure_days=30), one(tenure_days=365)
+    month, year = design_row(tenure_days=30), design_row(tenure_days=365)
     assert [month[name] for name in names] == [year[name] for name in names] == [1.0] * len(names)
 
 

@@ -1,4 +1,4 @@
-"""From snapshot to score: the scorer says what the candidate says, and its reasons add up."""
+"""From snapshot to score: the scorer predicts what the candidate predicts, and its reasons add up."""
 
 import numpy as np
 import pytest
@@ -42,14 +42,16 @@ def learned(target: Target) -> list[tuple[str, ModelSnapshot, np.ndarray]]:
     """Return every candidate after some learning: name, snapshot as read back, its own probabilities."""
     inputs = design(features(640, 1))
     labels = (inputs[:, 0] + np.random.default_rng(2).normal(size=640) > 1.5).astype(np.uint8)
-    found = []
+    customers = []
     for candidate in candidates(target):
         for start in range(0, 640, 64):
             candidate.learn_many(inputs[start : start + 64], labels[start : start + 64])
         body = snapshot(target, candidate.name, candidate.payload(CALIBRATION)).encode()
         logits = candidate.logits(design(features(50)))
-        found.append((candidate.name, ModelSnapshot.decode(body), sigmoid(logits * CALIBRATION[0] + CALIBRATION[1])))
-    return found
+        customers.append(
+            (candidate.name, ModelSnapshot.decode(body), sigmoid(logits * CALIBRATION[0] + CALIBRATION[1]))
+        )
+    return customers
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -71,7 +73,7 @@ def test_contributions_and_intercept_are_the_calibrated_logit() -> None:
         assert np.abs(total - scorer.logit(inputs)).max() < 1e-9
 
 
-def test_a_score_does_not_depend_on_who_is_scored_beside() -> None:
+def test_a_score_does_not_depend_on_the_rest_of_the_batch() -> None:
     scorer = cold_start("churn", Settings())
     rows = features(CHUNK_ROWS + 3)
     apart = np.concatenate([scorer.predict(rows[:5]), scorer.predict(rows[5:])])
@@ -124,10 +126,10 @@ def test_before_any_label_a_silence_of_several_gaps_is_a_high_risk_and_a_fresh_v
     fresh = scorer.predict(customer(recency_days=0.1, recency_over_gap=0.03))[0]
     # Thirty days are more than two half-lives.
     silent = scorer.predict(customer(recency_days=30, recency_over_gap=10, active_hl14=1.5))[0]
-    gone = scorer.predict(customer(recency_days=60, recency_over_gap=20, active_hl14=0.3))[0]
+    departed = scorer.predict(customer(recency_days=60, recency_over_gap=20, active_hl14=0.3))[0]
     assert fresh < 0.15
-    assert 0.5 < silent < gone
-    assert gone > 0.9
+    assert 0.5 < silent < departed
+    assert departed > 0.9
 
 
 def test_before_any_label_silence_alone_raises_the_risk_step_by_step() -> None:
@@ -156,7 +158,7 @@ def test_reasons_are_messages_strongest_first_and_equal_for_equal_customers() ->
     assert len(explain(scorer, rows[:1], top=1)[0]) == 1
 
 
-def test_reasons_speak_against_the_customers_own_baseline_and_never_of_causes() -> None:
+def test_reasons_compare_with_the_customers_own_baseline_and_never_claim_causes() -> None:
     scorer = cold_start("churn", Settings())
     [silent] = explain(scorer, customer(recency_days=12, recency_over_gap=4))
     assert "No activity for 12 days; usually every 3 days: associated with a higher risk of leaving" in {
@@ -168,7 +170,7 @@ def test_reasons_speak_against_the_customers_own_baseline_and_never_of_causes() 
     assert not any(word in texts for word in ("because", "caus", "due to", "leads to"))
 
 
-def test_every_group_has_words_for_a_customer_of_any_kind() -> None:
+def test_every_group_has_a_text_for_any_customer() -> None:
     assert set(WORDS) == set(GROUPS)
     for row in (np.zeros((1, WIDTH), np.float32), features(1)):
         for words in WORDS.values():
@@ -178,8 +180,8 @@ def test_every_group_has_words_for_a_customer_of_any_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("span", "said"),
+    ("span", "text"),
     [(0.01, "less than an hour"), (0.5, "12 hours"), (1, "1 day"), (1.5, "1.5 days"), (12.4, "12 days")],
 )
-def test_spans_are_said_as_people_say_them(span: float, said: str) -> None:
-    assert days(span) == said
+def test_durations_are_formatted_for_people(span: float, text: str) -> None:
+    assert days(span) == text

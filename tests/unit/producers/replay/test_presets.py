@@ -1,4 +1,4 @@
-"""The presets against the logs that they are for; skipped, and said so, where the logs are not there."""
+"""The presets against the logs that they are for; skipped with a reason where the logs are missing."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def test_every_row_of_the_log_is_an_event_of_its_own(name: str) -> None:
     log = read_log(file, columns_of(mapping))
     rows = Rows(log, mapping, zone=zone_named(preset.zone), latest=2e9, max_bytes=65_536)
     count, customers, types, duplicates = FIGURES[name]
-    ids, who, kinds, ordinals = set(), set(), dict[str, int](), 0
+    ids, customer_ids, kinds, ordinals = set(), set(), dict[str, int](), 0
     before = 0.0
     for row in rows:
         assert isinstance(row, Row)
@@ -39,11 +39,11 @@ def test_every_row_of_the_log_is_an_event_of_its_own(name: str) -> None:
         before = row.time
         body: dict[str, Any] = orjson.loads(row.body)
         ids.add(body["event_id"])
-        who.add(body["customer_id"])
+        customer_ids.add(body["customer_id"])
         kinds[body["type"]] = kinds.get(body["type"], 0) + 1
         ordinals += "-" in body["event_id"]
     assert not rows.early
-    assert (len(ids), len(who), kinds, ordinals) == (count, customers, types, duplicates)
+    assert (len(ids), len(customer_ids), kinds, ordinals) == (count, customers, types, duplicates)
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)

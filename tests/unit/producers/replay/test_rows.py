@@ -1,4 +1,4 @@
-"""Rows of a log as events: stable ids, true duplicates kept, refusals with a reason."""
+"""Rows of a log as events: stable ids, true duplicates preserved, refusals with a reason."""
 
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,9 @@ def _good(**changes: Any) -> dict[str, Any]:
 
 
 def _bodies(rows: Rows) -> list[dict[str, Any]]:
-    found = [orjson.loads(row.body) for row in rows if isinstance(row, Row)]
+    bodies = [orjson.loads(row.body) for row in rows if isinstance(row, Row)]
     assert not rows.early
-    return found
+    return bodies
 
 
 def test_a_row_becomes_an_event_by_the_mapping() -> None:
@@ -49,7 +49,7 @@ def test_a_row_becomes_an_event_by_the_mapping() -> None:
 
 def test_rows_come_in_the_order_of_event_time_and_equal_times_in_that_of_the_file() -> None:
     hours = [3, 1, 2, 1]
-    rows = _rows([_good(at=f"2020-01-01T0{hour}:00", note=str(place)) for place, hour in enumerate(hours)])
+    rows = _rows([_good(at=f"2020-01-01T0{hour}:00", note=str(index)) for index, hour in enumerate(hours)])
     assert [body["properties"]["note"] for body in _bodies(rows)] == ["1", "3", "2", "0"]
 
 
@@ -121,7 +121,7 @@ def test_absent_values_are_left_out() -> None:
     assert all(body["properties"] == {} for body in bodies)
 
 
-def test_a_log_in_the_shape_of_our_own_events_needs_no_mapping(tmp_path: Path) -> None:
+def test_a_log_in_the_format_of_ebbs_events_needs_no_mapping(tmp_path: Path) -> None:
     event = {
         "event_id": "e1",
         "customer_id": "c",
@@ -158,17 +158,17 @@ def test_pairs_change_a_preset() -> None:
 
 
 @pytest.mark.parametrize("pair", ["amount", "=x", "amount=", "amount=="])
-def test_a_pair_that_cannot_be_read_says_the_form(pair: str) -> None:
+def test_a_malformed_pair_is_refused_with_the_expected_form(pair: str) -> None:
     with pytest.raises(SourceError, match="field=column"):
         mapping_of(GENERIC, [pair])
 
 
-def test_a_log_whose_fields_nobody_names_is_refused_with_its_columns() -> None:
+def test_a_log_without_a_field_mapping_is_refused_with_its_columns() -> None:
     with pytest.raises(SourceError, match=r"customer_id, occurred_at; the columns are user, type"):
         complete_mapping({}, ["user", "type"])
 
 
-def test_an_unknown_preset_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     assert preset_named(None) is GENERIC
     with pytest.raises(SourceError, match="online_retail, cdnow, gamelaunch"):
         preset_named("amazon")

@@ -1,4 +1,4 @@
-"""Recorded logs in every format come out as the same columns."""
+"""Recorded logs in every format give the same columns."""
 
 import gzip
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from ebb.errors import SourceError
 from producers.replay.sources import read_log
 
 
-def test_parquet_keeps_types_and_reads_the_wanted_columns_alone(tmp_path: Path) -> None:
+def test_parquet_keeps_types_and_reads_only_the_requested_columns(tmp_path: Path) -> None:
     at = datetime(2020, 1, 1, tzinfo=UTC)
     table = pa.table({"who": ["a", "b"], "at": pa.array([at, at], pa.timestamp("us", "UTC")), "much": [1.5, None]})
     pq.write_table(table, tmp_path / "log.parquet")
@@ -51,7 +51,7 @@ def test_json_lines_keep_types_and_broken_lines_aside(tmp_path: Path, name: str)
     assert [(refusal.row, refusal.reason) for refusal in log.broken] == [(1, "bad_json"), (2, "wrong_type")]
 
 
-def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
+def test_a_missing_column_is_named_with_the_existing_ones(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_bytes(b"who,what\na,b\n")
     with pytest.raises(SourceError, match=r"no column when; its columns are who, what.*--map"):
         read_log(tmp_path / "log.csv", ["who", "when"])
@@ -65,12 +65,12 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> 
         ("log.csv.gz", b"nothing", "cannot be read as csv"),
     ],
 )
-def test_an_unreadable_file_is_said_to_be_so(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError, match=message):
         read_log(tmp_path / name)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="There is no file"):
         read_log(tmp_path / "log.csv")

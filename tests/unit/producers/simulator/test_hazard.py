@@ -1,4 +1,4 @@
-"""The law of the simulated world: exact where it says exact, and shaped as it says."""
+"""The law of the simulated world: exact probabilities and documented shapes."""
 
 from dataclasses import replace
 
@@ -19,17 +19,17 @@ def customers() -> SimulatedCustomers:
     return draw_customers(np.random.default_rng(1), 400, first_number=0, day=TODAY, newcomers=False)
 
 
-def _lived(rng: np.random.Generator, customers: SimulatedCustomers, horizon: int, shifts: Shifts) -> Floats:
-    """Live the horizon once, day by day, without disappointments; 1 for those who did nothing."""
-    there = np.ones(len(customers), bool)
+def _simulated_silence(rng: np.random.Generator, customers: SimulatedCustomers, horizon: int, shifts: Shifts) -> Floats:
+    """Simulate the horizon once, day by day, without disappointments; 1 for customers without activity."""
+    present = np.ones(len(customers), bool)
     silent = np.ones(len(customers), bool)
     fatigue, age = customers.fatigue.copy(), customers.visit_age.copy()
     for ahead in range(horizon):
         day = TODAY + ahead
         leave = hazard.leave_probability(customers, fatigue, day, shifts.hazard(customers, ahead))
-        there &= rng.random(len(customers)) >= leave
+        present &= rng.random(len(customers)) >= leave
         step = hazard.operational_day(customers, fatigue, hazard.weekday_factor(day), shifts.visits(customers, ahead))
-        visit = there & (rng.random(len(customers)) < hazard.visit_probability(customers, age, step))
+        visit = present & (rng.random(len(customers)) < hazard.visit_probability(customers, age, step))
         silent &= ~visit
         age = np.where(visit, 0.0, age + step)
         fatigue = hazard.drifted(fatigue)
@@ -42,7 +42,7 @@ def test_the_probability_of_silence_is_that_of_living_the_horizon(
 ) -> None:
     few = customers.kept(np.arange(40))
     many = few.kept(np.repeat(np.arange(40), 4_000))
-    lived = _lived(np.random.default_rng(2), many, 14, shifts).reshape(40, 4_000).mean(axis=1)
+    lived = _simulated_silence(np.random.default_rng(2), many, 14, shifts).reshape(40, 4_000).mean(axis=1)
     silent, _ = hazard.silence(few, TODAY, 14, shifts, first_day=TODAY)
     error = np.sqrt(np.maximum(silent * (1 - silent), 1e-4) / 4_000)
     assert np.all(np.abs(lived - silent) < 4.5 * error)
@@ -120,7 +120,7 @@ def test_every_kind_of_shift_changes_something(customers: SimulatedCustomers) ->
 
 
 @pytest.mark.parametrize("text", ["price", "90:", "x:price", "-1:price", "90:magic", ""])
-def test_a_shift_that_cannot_be_read_says_the_form_and_the_kinds(text: str) -> None:
+def test_a_malformed_shift_is_refused_with_the_form_and_the_kinds(text: str) -> None:
     with pytest.raises(SettingsError, match=r"day:kind.*competitor"):
         Shift.parse(text)
 

@@ -26,7 +26,7 @@ def test_a_new_world_takes_the_defaults_and_has_a_history(home: Settings) -> Non
     assert journal.sent_until < 0
 
 
-def test_the_same_world_goes_on_later_though_nothing_is_asked_for(home: Settings) -> None:
+def test_the_same_world_resumes_later_without_options(home: Settings) -> None:
     options = Options(customers=50, rate=2.0, seed=3, history_days=5, shifts=(Shift(9, "price"),))
     begun = Journal.open(home, options, today=TODAY).sent(TODAY * DAY + 5.25)
     again = Journal.open(home, Options(), today=TODAY + 400)
@@ -43,13 +43,13 @@ def test_namespaces_have_worlds_of_their_own(home: Settings) -> None:
 @pytest.mark.parametrize(
     "options", [Options(customers=60), Options(rate=1.5), Options(seed=12), Options(history_days=61)]
 )
-def test_asking_for_another_world_than_the_home_holds_is_refused(home: Settings, options: Options) -> None:
+def test_requesting_another_world_than_the_home_holds_is_refused(home: Settings, options: Options) -> None:
     Journal.open(home, Options(customers=50), today=TODAY).sent(0.0)
     with pytest.raises(SettingsError, match="ebb reset"):
         Journal.open(home, options, today=TODAY)
 
 
-def test_asking_again_for_the_same_world_is_fine(home: Settings) -> None:
+def test_requesting_the_same_world_again_is_accepted(home: Settings) -> None:
     options = Options(customers=50, rate=1.0, seed=11, history_days=60, shifts=(Shift(2, "price"),))
     begun = Journal.open(home, options, today=TODAY).sent((TODAY + 1) * DAY)
     assert Journal.open(home, options, today=TODAY + 1) == begun

@@ -51,7 +51,7 @@ def test_the_oracle_is_calibrated(oracle: Oracle) -> None:
     for number in range(10):
         mine = bins == number
         gap = abs(oracle.label[mine].mean() - oracle.probability[mine].mean())
-        # A customer stands in a bin for many days: the bins hold far fewer independent rows than rows.
+        # A customer stays in a bin for many days: the bins hold far fewer independent rows than rows.
         assert gap < 0.1
         error += mine.mean() * gap
     assert error < 0.015
@@ -79,7 +79,7 @@ def test_labels_follow_from_what_the_customers_did(folder: Path) -> None:
         assert oracle.label[rows].tolist() == [int(name not in later) for name in ids]
 
 
-def test_no_label_is_given_before_it_has_matured(folder: Path) -> None:
+def test_no_label_is_returned_before_it_has_matured(folder: Path) -> None:
     assert read_oracle(folder).day.max() == FIRST + DAYS - 1 - HORIZON
 
 

@@ -71,7 +71,7 @@ def test_every_record_is_accepted_and_lies_in_its_day_in_order(days: list[Day], 
         assert all(low <= record.time < high for record in records(day, "t"))
 
 
-def test_nothing_that_the_customer_does_not_show_is_in_a_record(sent: list[SimulatedRecord]) -> None:
+def test_hidden_traits_are_not_in_a_record(sent: list[SimulatedRecord]) -> None:
     allowed = {
         "amount", "currency", "channel", "country", "product_id", "category", "store", "payment_method", "discount",
         "session_id",
@@ -126,7 +126,7 @@ def test_purchases_alone_carry_money(days: list[Day]) -> None:
 
 def test_a_visit_on_a_saturday_is_likelier_than_on_a_tuesday(days: list[Day]) -> None:
     by_weekday = Counter[int]()
-    for day in days[10:94]:  # twelve whole weeks
+    for day in days[10:94]:  # twelve full weeks
         by_weekday[(day.day + 3) % 7] += len(np.unique(day.events.row))
     assert by_weekday[5] > 1.12 * by_weekday[1]
 
@@ -145,7 +145,7 @@ def test_sessions_peak_in_the_evening_of_the_country(days: list[Day]) -> None:
 
 
 def test_customers_show_fatigue_before_they_leave(days: list[Day]) -> None:
-    """Their visits, purchases and complaints in the three weeks before they leave, against those who stay."""
+    """The visits, purchases and complaints of leavers in their last three weeks, against those who stay."""
     end = days[-1].customers
     left = dict(zip(end.number.tolist(), end.left.tolist(), strict=True))
     leavers = {number: day for number, day in left.items() if day > FIRST + 40}
@@ -171,7 +171,7 @@ def test_customers_show_fatigue_before_they_leave(days: list[Day]) -> None:
     assert late[PURCHASE] < 0.75 * early[PURCHASE]
 
 
-def test_who_has_left_never_returns_and_is_forgotten_in_the_end(days: list[Day]) -> None:
+def test_customers_who_left_never_return_and_are_dropped_in_the_end(days: list[Day]) -> None:
     gone: set[int] = set()
     for before, after in pairwise(days):
         gone |= set(after.customers.number[after.customers.left != NEVER].tolist())

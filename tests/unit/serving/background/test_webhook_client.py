@@ -18,7 +18,7 @@ from serving.background.webhook_client import NotDeliveredError, WebhookClient, 
 from tests.support.receiver import receiving
 from tests.support.teller import make_alert
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - nobody's
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - an example
 """The secret of the example in the specification of Standard Webhooks."""
 
 
@@ -83,7 +83,7 @@ def test_settings_read_and_pass_on_webhooks_and_show_no_secret(monkeypatch: pyte
     two = [webhook().model_dump(mode="json"), webhook(name="slack", kind="slack", secret="").model_dump(mode="json")]
     monkeypatch.setenv("EBB_WEBHOOKS", json.dumps(two))
     settings = read_settings()
-    assert [one.name for one in settings.webhooks] == ["crm", "slack"]
+    assert [webhook.name for webhook in settings.webhooks] == ["crm", "slack"]
     assert settings.webhooks[0].bands == (Band.HIGH, Band.CRITICAL)
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
@@ -139,16 +139,16 @@ def test_private_receiver_is_posted_to_only_if_that_is_allowed(host: str) -> Non
             assert receiver.heard[0][1]["webhook-id"] == "1"
 
 
-def test_name_that_resolves_to_another_address_later_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_dns_rebinding_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    lookups: list[str] = []
     connected: list[str] = []
     real = socket.getaddrinfo
 
     def resolve(host: str, port: int, *rest: Any, **more: Any) -> Any:
         if host != "rebinding.example":
             return real(host, port, *rest, **more)
-        asked.append(host)
-        address = "93.184.215.14" if len(asked) == 1 else "127.0.0.1"
+        lookups.append(host)
+        address = "93.184.215.14" if len(lookups) == 1 else "127.0.0.1"
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
     def connect(address: tuple[str, int], *_rest: Any, **_more: Any) -> Any:
@@ -159,7 +159,7 @@ def test_name_that_resolves_to_another_address_later_gains_nothing(monkeypatch: 
     monkeypatch.setattr(socket, "create_connection", connect)
     with pytest.raises(NotDeliveredError):
         WebhookClient(private=False).post("http://rebinding.example/", {}, b"{}")
-    assert asked == ["rebinding.example"], "resolved once"
+    assert lookups == ["rebinding.example"], "resolved once"
     assert connected == ["93.184.215.14"], "and connected to what was checked"
 
 

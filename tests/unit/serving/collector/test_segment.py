@@ -265,7 +265,7 @@ def test_write_key_is_found_where_sdks_put_it() -> None:
     assert write_key("Bearer key", None, {}) == "key"
     assert write_key(None, "key", {}) == "key"
     assert write_key(None, None, {"writeKey": "key"}) == "key"
-    assert write_key("Basic ???", "other", {"writeKey": "other"}) is None, "a broken one is not passed over"
+    assert write_key("Basic ???", "other", {"writeKey": "other"}) is None, "a malformed header is not ignored"
 
 
 def test_calls_that_are_not_collected_are_ignored_not_refused() -> None:

@@ -21,14 +21,14 @@ def test_outcome_closes_whatever_else_is_read_after_it_and_a_snooze_ends_by_itse
     acts = [record(Act.ACKNOWLEDGE, 1), record(Act.SNOOZE, 2, until=soon)]
     for order in permutations(acts):
         view = AlertHandlingView()
-        for one in order:
-            view.apply(*one)
+        for entry in order:
+            view.apply(*entry)
         assert view.of("a/1", soon - timedelta(minutes=1)).status is Status.SNOOZED
         assert view.of("a/1", soon).status is Status.ACKNOWLEDGED
     for order in permutations([*acts, record(Act.OUTCOME, 0, outcome=Outcome.LEFT)]):
         view = AlertHandlingView()
-        for one in order:
-            view.apply(*one)
+        for entry in order:
+            view.apply(*entry)
         assert (view.of("a/1").status, view.of("a/1").outcome) == (Status.CLOSED, Outcome.LEFT)
 
 

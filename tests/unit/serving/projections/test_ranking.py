@@ -40,7 +40,9 @@ def walk(view: ScoreView, query: CustomerFilter, sort: Sort, size: int) -> list[
 def test_pages_list_every_customer_exactly_once_in_order_even_with_many_ties(sort: Sort, size: int) -> None:
     choose = random.Random(5)  # noqa: S311 - not for secrets
     scores = [make_score(f"c-{number}", choose.choice([0.1, 0.5, 0.5, 0.9])) for number in range(60)]
-    expected = [one.customer_id for one in sorted(scores, key=lambda one: (-getattr(one, sort), one.customer_id))]
+    expected = [
+        score.customer_id for score in sorted(scores, key=lambda score: (-getattr(score, sort), score.customer_id))
+    ]
     assert walk(view_of(*scores), CustomerFilter(), sort, size) == expected
 
 
@@ -76,7 +78,7 @@ def test_erased_customer_is_listed_no_more() -> None:
     assert walk(view, CustomerFilter(), "churn", 1) == ["b"]
 
 
-def test_last_page_that_is_full_says_there_is_no_more() -> None:
+def test_full_last_page_has_no_next_page() -> None:
     page = at_risk(view_of(make_score("a", 0.9), make_score("b", 0.8)), CustomerFilter(), "churn", None, 2)
     assert page.following is None
 
@@ -108,7 +110,7 @@ def test_page_token_is_valid_only_for_the_query_that_returned_it() -> None:
 @pytest.mark.parametrize(
     "token", ["", "a", "%%%", "bm9qc29u", "W10", "WzEsMl0", "WzEsMiwzXQ", "WyJhIiwieCIsImIiXQ", "é"]
 )
-def test_page_token_that_is_not_ours_is_a_problem(token: str) -> None:
+def test_malformed_page_token_is_a_problem(token: str) -> None:
     with pytest.raises(ProblemError):
         read_token(["q"], token)
 

@@ -81,7 +81,7 @@ def test_view_grows_past_its_first_rows_and_loses_nothing() -> None:
         make_score("x").model_dump_json().replace('"medium"', '"odd"').encode(),
     ],
 )
-def test_view_skips_what_is_no_score(body: bytes) -> None:
+def test_view_skips_invalid_scores(body: bytes) -> None:
     view = ScoreView()
     changes = view.apply([(b"x", body), record("c-1", 0.5)])
     assert [change.fields.customer_id for change in changes] == ["c-1"]

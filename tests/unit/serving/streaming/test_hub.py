@@ -1,4 +1,4 @@
-"""The hub numbers and remembers; a queue is bounded and keeps what matters."""
+"""The hub numbers and buffers messages; a queue is bounded and keeps alerts and latest scores."""
 
 import asyncio
 import json
@@ -25,30 +25,30 @@ def item(
 
 
 def drained(queue: SendQueue) -> list[StreamMessage | str]:
-    taken: list[StreamMessage | str] = []
+    items: list[StreamMessage | str] = []
     while (one := queue.get()) is not None:
-        taken.append(one if isinstance(one, str) else one[0])
-    return taken
+        items.append(one if isinstance(one, str) else one[0])
+    return items
 
 
 def named(queue: SendQueue) -> list[tuple[int, tuple[str, ...]]]:
     """Return the sequence and the subscriptions of each message that waits."""
-    taken = []
+    items = []
     while (one := queue.get()) is not None:
         assert not isinstance(one, str)
-        taken.append((one[0].sequence, one[1]))
-    return taken
+        items.append((one[0].sequence, one[1]))
+    return items
 
 
 def test_filter_passes_what_matches_all_its_parts() -> None:
-    wanted = Filter(
+    filter_ = Filter(
         bands=frozenset({Band.HIGH}), customers=frozenset({"c-1"}), countries=frozenset({"DE"}), minimum=0.7
     )
-    assert item(band="high", churn=0.7).passes(wanted)
-    assert not item(band="medium", churn=0.7).passes(wanted)
-    assert not item(band="high", churn=0.69).passes(wanted)
-    assert not item(band="high", churn=0.7, customer="c-2").passes(wanted)
-    assert not item(band="high", churn=0.7, country="FR").passes(wanted)
+    assert item(band="high", churn=0.7).passes(filter_)
+    assert not item(band="medium", churn=0.7).passes(filter_)
+    assert not item(band="high", churn=0.69).passes(filter_)
+    assert not item(band="high", churn=0.7, customer="c-2").passes(filter_)
+    assert not item(band="high", churn=0.7, country="FR").passes(filter_)
     assert item().passes(Filter())
 
 
@@ -62,8 +62,8 @@ def test_hub_numbers_messages_without_a_gap_and_encodes_each_once() -> None:
     hub.add(second)
     hub.publish([item(), item("alerts"), item()])
     mine, yours = drained(first.queue), drained(second.queue)
-    assert [one.sequence for one in mine if isinstance(one, StreamMessage)] == [1, 2, 3]
-    assert [json.loads(one.text())["type"] for one in mine if isinstance(one, StreamMessage)] == [
+    assert [message.sequence for message in mine if isinstance(message, StreamMessage)] == [1, 2, 3]
+    assert [json.loads(message.text())["type"] for message in mine if isinstance(message, StreamMessage)] == [
         "score",
         "alert",
         "score",
@@ -78,7 +78,9 @@ def test_subscription_gets_only_its_topics() -> None:
     hub, subscription = Hub(10), Subscription(frozenset({"alerts"}), Filter())
     hub.add(subscription)
     hub.publish([item(), item("alerts")])
-    assert [one.topic for one in drained(subscription.queue) if isinstance(one, StreamMessage)] == ["alerts"]
+    assert [message.topic for message in drained(subscription.queue) if isinstance(message, StreamMessage)] == [
+        "alerts"
+    ]
 
 
 def test_hub_offers_nothing_to_a_removed_subscription() -> None:
@@ -95,10 +97,10 @@ def test_hub_returns_what_was_missed_alerts_all_scores_the_latest() -> None:
     hub.publish([item(churn=0.1), item("alerts"), item(churn=0.2), item("alerts"), item(customer="c-2")])
     missed = hub.missed(hub.epoch, 1, Subscription(BOTH, Filter()))
     assert missed is not None
-    assert [one.sequence for one in missed] == [2, 3, 4, 5]
+    assert [message.sequence for message in missed] == [2, 3, 4, 5]
     assert hub.missed(hub.epoch, 5, Subscription(BOTH, Filter())) == []
     only = hub.missed(hub.epoch, 0, Subscription(frozenset({"alerts"}), Filter()))
-    assert [one.sequence for one in only or []] == [2, 4]
+    assert [message.sequence for message in only or []] == [2, 4]
 
 
 def test_hub_returns_nothing_for_another_epoch_or_a_future_sequence() -> None:
@@ -129,37 +131,37 @@ def test_hub_accepts_streams_up_to_its_limit() -> None:
 
 def test_message_of_several_subscriptions_is_queued_once_and_names_them() -> None:
     hub, queue = Hub(10), SendQueue()
-    wanted = (
+    filters = (
         ("", Filter()),
         ("mine", Filter(customers=frozenset({"c-1"}))),
         ("high", Filter(bands=frozenset({Band.HIGH}))),
     )
-    for name, filter_ in wanted:
+    for name, filter_ in filters:
         hub.add(Subscription(BOTH, filter_, queue, name))
     hub.publish([item(), item(customer="c-2"), item(customer="c-2", band="high", churn=0.7)])
-    taken = named(queue)
-    assert [(sequence, set(names)) for sequence, names in taken] == [(1, {"", "mine"}), (2, {""}), (3, {"", "high"})]
+    items = named(queue)
+    assert [(sequence, set(names)) for sequence, names in items] == [(1, {"", "mine"}), (2, {""}), (3, {"", "high"})]
     one = item()
     assert "subscriptions" not in json.loads(one.text())
     assert json.loads(one.text(("a", "")))["subscriptions"] == ["a", ""]
 
 
-def test_hub_asks_only_subscriptions_that_a_message_may_be_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub, asked = Hub(10), 0
+def test_hub_checks_only_subscriptions_that_a_message_may_match(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, checked = Hub(10), 0
     for number in range(1_000):
         hub.add(Subscription(BOTH, Filter(customers=frozenset({f"c-{number}"}))))
         hub.add(Subscription(frozenset({"alerts"}), Filter()))
         hub.add(Subscription(BOTH, Filter(bands=frozenset({Band.HIGH}))))
     passes = StreamMessage.passes
 
-    def counted(one: StreamMessage, wanted: Filter) -> bool:
-        nonlocal asked
-        asked += 1
-        return passes(one, wanted)
+    def counted(one: StreamMessage, filter_: Filter) -> bool:
+        nonlocal checked
+        checked += 1
+        return passes(one, filter_)
 
     monkeypatch.setattr(StreamMessage, "passes", counted)
     hub.publish([item(customer="c-7", band="low")])
-    assert asked == 1
+    assert checked == 1
 
 
 def test_full_queue_keeps_the_latest_score_of_each_subscription() -> None:
@@ -178,14 +180,14 @@ def test_queue_below_its_bound_keeps_every_score() -> None:
     assert len(drained(queue)) == 10
 
 
-def test_full_queue_lets_the_latest_score_of_a_customer_win_and_keeps_alerts_in_order() -> None:
+def test_full_queue_keeps_the_latest_score_of_a_customer_and_alerts_in_order() -> None:
     hub, subscription = Hub(10), Subscription(BOTH, Filter())
     subscription.queue = queue = SendQueue(8)
     hub.add(subscription)
     hub.publish([item(churn=0.1), item("alerts"), *(item(churn=0.2) for _ in range(5)), item("alerts")])
     hub.publish([item(customer="c-2")])
-    kept = [one for one in drained(queue) if isinstance(one, StreamMessage)]
-    assert [one.sequence for one in kept] == [2, 7, 8, 9]
+    remaining = [message for message in drained(queue) if isinstance(message, StreamMessage)]
+    assert [message.sequence for message in remaining] == [2, 7, 8, 9]
     assert not queue.overflowed.is_set()
 
 

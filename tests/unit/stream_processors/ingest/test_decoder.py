@@ -1,4 +1,4 @@
-"""Validation of activity records: what is refused, why, and that the rest goes on."""
+"""Validation of activity records: what is refused, why, and that the rest is accepted."""
 
 from dataclasses import replace
 
@@ -130,7 +130,9 @@ ITEMS = st.one_of(
 
 @settings(deadline=None)
 @given(st.lists(st.lists(ITEMS, min_size=1, max_size=6), min_size=1, max_size=4), st.booleans())
-def test_polls_decoded_together_are_as_decoded_apart(polls: list[list[Event | Tick | Record]], many: bool) -> None:
+def test_batches_decoded_together_are_as_decoded_separately(
+    polls: list[list[Event | Tick | Record]], many: bool
+) -> None:
     decoder = Decoder(Settings())
     records = [
         [replace(item, offset=n) if isinstance(item, Record) else record(n, item) for n, item in enumerate(poll)]
@@ -157,5 +159,5 @@ def test_polls_decoded_together_are_as_decoded_apart(polls: list[list[Event | Ti
 
 def _values(events: pa.Table, name: str) -> list[str | None]:
     columns = {"customers": "customer_id", "countries": "country", "channels": "channel"}
-    found: list[str | None] = events[columns[name]].to_pylist()
-    return found
+    values: list[str | None] = events[columns[name]].to_pylist()
+    return values

@@ -1,4 +1,4 @@
-"""Reading events at once gives what reading them one by one gives, and never accepts what that refuses."""
+"""Decoding events in a batch gives what decoding them one by one gives, and never accepts what that refuses."""
 
 import json
 from datetime import UTC, datetime
@@ -112,15 +112,15 @@ def written(draw: st.DrawFn) -> bytes:
     """Draw a record body, now and then with a few bytes wrong."""
     body: bytes = draw(WRITERS)(draw(bodies))
     if draw(st.integers(0, 3)) == 0:
-        place = draw(st.integers(0, len(body)))
+        index = draw(st.integers(0, len(body)))
         wrong = draw(st.sampled_from(WRONG))
-        body = body[:place] + wrong + body[place + draw(st.integers(0, 2)) :]
+        body = body[:index] + wrong + body[index + draw(st.integers(0, 2)) :]
     return body
 
 
 def keyed(bodies: list[bytes | None]) -> Records:
     """Make records of bodies, each with the key that is right for it."""
-    return unpack(FetchedBatch.of([Record(place, key_for(body), body) for place, body in enumerate(bodies)]).batches)
+    return unpack(FetchedBatch.of([Record(index, key_for(body), body) for index, body in enumerate(bodies)]).batches)
 
 
 def key_for(body: bytes | None) -> bytes:
@@ -156,14 +156,14 @@ def one_by_one(record: bytes) -> list[dict[str, Any]] | None:
 @example(b'{"event_id":"a","customer_id":"c","type":"t","occurred_at":"2023-12-09T12:00:00Z","z":"\xff"}')
 @example(b'{"event_id":"a","customer_id":"c","type":"t","occurred_at":"2023-12-09T12:00:00Z","properties":null}')
 @example(b'{"event_id":"a","event_id":"b","customer_id":"c","type":"t","occurred_at":"2023-12-09T12:00:00Z"}')
-def test_what_is_read_at_once_is_what_is_read_alone(record: bytes) -> None:
+def test_a_batch_is_decoded_as_its_records_one_by_one(record: bytes) -> None:
     rows, sure = read_events([record, dumped(GOOD)])
     assert rows == [
         row for body, fine in ((record, sure[0]), (dumped(GOOD), sure[1])) if fine for row in one_by_one(body) or [{}]
     ]
 
 
-def said(**raw: bytes) -> bytes:
+def activity(**raw: bytes) -> bytes:
     """Write a record whose values are these bytes, whatever they are."""
     values = {
         "event_id": b'"e1"',
@@ -250,27 +250,27 @@ ENDINGS = (
 )
 ODD = [
     *(dumped({name: value for name, value in GOOD.items() if name != missing}) for missing in GOOD),
-    *(said(properties=b'{"amount":%s}' % number) for number in NUMBERS),
-    *(said(more=number) for number in NUMBERS),
-    *(said(properties=b'{"store":"%s"}' % text) for text in TEXTS),
-    *(said(more=b'{"%s":"%s"}' % (text, text)) for text in TEXTS),
-    *(said(occurred_at=b'"%s%s"' % (day, ending)) for day in MOMENTS for ending in ENDINGS),
-    *(said(**{name: b'"e2"'}) for name in (r"event\u005fid", r"\u0065vent_id", "event_id ", "Event_id", "event_i")),
+    *(activity(properties=b'{"amount":%s}' % number) for number in NUMBERS),
+    *(activity(more=number) for number in NUMBERS),
+    *(activity(properties=b'{"store":"%s"}' % text) for text in TEXTS),
+    *(activity(more=b'{"%s":"%s"}' % (text, text)) for text in TEXTS),
+    *(activity(occurred_at=b'"%s%s"' % (day, ending)) for day in MOMENTS for ending in ENDINGS),
+    *(activity(**{name: b'"e2"'}) for name in (r"event\u005fid", r"\u0065vent_id", "event_id ", "Event_id", "event_i")),
     *(
-        said(properties=b'{"%s":"NL","country":"DE"}' % name)
+        activity(properties=b'{"%s":"NL","country":"DE"}' % name)
         for name in (rb"\u0063ountry", b"countr", b"country", b"countryy")
     ),
-    *(said(more=b"[" * depth + b"]" * depth) for depth in (1, 59, 60, 61, 200, 5_000)),
+    *(activity(more=b"[" * depth + b"]" * depth) for depth in (1, 59, 60, 61, 200, 5_000)),
     *(
-        said(more=text)
+        activity(more=text)
         for text in (b"[1,]", b"[,1]", b"{,}", b'{"a":1,}', b'{"a"}', b'{"a" 1}', b"{1:1}", b"[1 2]", b"[}", b"{]", b"")
     ),
-    *(said() + text for text in (b" ", b"\n", b"}", b",", b"{}", b"\x00", b"\x00{}")),
-    *(said()[:-1] + text for text in (b"", b",}", b',"a"}', b',"a":}', b"]")),
+    *(activity() + text for text in (b" ", b"\n", b"}", b",", b"{}", b"\x00", b"\x00{}")),
+    *(activity()[:-1] + text for text in (b"", b",}", b',"a"}', b',"a":}', b"]")),
 ]
 
 
-def test_what_is_odd_is_read_as_it_is_read_alone_or_left() -> None:
+def test_odd_records_are_decoded_as_one_by_one_or_left_to_the_slow_path() -> None:
     for record in ODD:
         rows, sure = read_events([record, dumped(GOOD)])
         assert rows[:-1] == ((one_by_one(record) or [{}]) if sure[0] else []), record
@@ -278,7 +278,7 @@ def test_what_is_odd_is_read_as_it_is_read_alone_or_left() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(written() | st.just(dumped(GOOD)) | st.just(b""), min_size=1, max_size=12))
-def test_each_body_is_read_or_left_by_itself(odd: list[bytes]) -> None:
+def test_each_body_is_decoded_or_left_by_itself(odd: list[bytes]) -> None:
     rows, sure = read_events(odd)
     assert sure == [read_events([body])[1] == [True] for body in odd]
     assert [row for body, fine in zip(odd, sure, strict=True) if fine for row in one_by_one(body) or [{}]] == rows
@@ -328,7 +328,7 @@ def test_ordinary_events_leave_no_doubt() -> None:
 def test_one_doubtful_body_leaves_no_doubt_about_the_others(wrong: bytes | None) -> None:
     bodies = [dumped(GOOD | {"event_id": f"e{n}"}) for n in range(1_000)]
     odd = [0, 1, 700, 999]
-    crowd = [wrong if place in odd else body for place, body in enumerate(bodies)]
+    crowd = [wrong if index in odd else body for index, body in enumerate(bodies)]
     events, sure = read_all(keyed(crowd))
     assert np.flatnonzero(~sure).tolist() == odd
     assert events["event_id"].to_pylist() == [f"e{n}" for n in range(len(bodies)) if n not in odd]
@@ -338,13 +338,13 @@ def test_one_doubtful_body_leaves_no_doubt_about_the_others(wrong: bytes | None)
 @given(written())
 def test_a_body_is_left_out_only_if_the_columns_hold_all_of_it(record: bytes) -> None:
     for row in one_by_one(record) or []:
-        said = orjson.loads(record)
+        parsed = orjson.loads(record)
         known = {name: row[name] for name in PROPERTIES if row[name] is not None}
         assert row["body"] in {"", record.decode()}
         if not row["body"]:
-            assert said.keys() <= GOOD.keys()
-            assert said.get("properties", {}) == known
-            assert said["occurred_at"].upper().endswith(("Z", "+00:00", "-00:00"))
+            assert parsed.keys() <= GOOD.keys()
+            assert parsed.get("properties", {}) == known
+            assert parsed["occurred_at"].upper().endswith(("Z", "+00:00", "-00:00"))
 
 
 @pytest.mark.parametrize(
@@ -370,15 +370,15 @@ def test_bodies_of_ordinary_events_are_left_out(changed: dict[str, Any], left_ou
 
 
 def test_records_that_only_make_sense_together_are_no_events() -> None:
-    whole = dumped(GOOD).decode()
-    left, right = whole[:40] + "}", "{" + whole[40:]
-    for wrong in ([left, right, whole + whole], [whole + whole, " "], ['{"event_id":"}', '{","customer_id":"c"}']):
+    full = dumped(GOOD).decode()
+    left, right = full[:40] + "}", "{" + full[40:]
+    for wrong in ([left, right, full + full], [full + full, " "], ['{"event_id":"}', '{","customer_id":"c"}']):
         rows, sure = read_events([text.encode() for text in wrong])
         assert rows == []
         assert not any(sure)
 
 
-def test_what_nests_too_deeply_to_be_read_alone_is_not_read_at_once() -> None:
+def test_bodies_nested_too_deeply_are_not_decoded_in_a_batch_either() -> None:
     deep = dumped(GOOD)[:-1] + b',"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}"
     assert read_events([dumped(GOOD), deep])[1] == [True, False]
     assert one_by_one(deep) is None
@@ -386,7 +386,7 @@ def test_what_nests_too_deeply_to_be_read_alone_is_not_read_at_once() -> None:
 
 @pytest.mark.parametrize("wrong", [None, b"", b"c", b"c2", b"c11", b"C1", b'c1"', b'c1","type":"purchase"'])
 def test_a_record_whose_key_is_not_its_customer_is_left(wrong: bytes | None) -> None:
-    poll = FetchedBatch.of([Record(place, key, dumped(GOOD)) for place, key in enumerate([b"c1", wrong, b"c1"])])
+    poll = FetchedBatch.of([Record(index, key, dumped(GOOD)) for index, key in enumerate([b"c1", wrong, b"c1"])])
     assert read_all(unpack(poll.batches))[1].tolist() == [True, False, True]
 
 
@@ -396,22 +396,22 @@ def test_a_customer_written_with_escapes_is_left() -> None:
     assert one_by_one(odd) is not None
 
 
-def test_events_after_the_latest_moment_and_those_not_asked_for_are_left() -> None:
+def test_events_after_the_latest_time_and_those_not_requested_are_left() -> None:
     moments = ["2023-12-09T12:00:00Z", "2023-12-09T12:00:00.000001Z", "2023-12-09T11:59:59.999999Z"]
     records = keyed([dumped(GOOD | {"occurred_at": moment}) for moment in moments])
     latest = datetime(2023, 12, 9, 12, tzinfo=UTC).timestamp()
     assert read_all(records, latest=latest)[1].tolist() == [True, False, True]
-    wanted = np.array([False, True, True])
-    assert event_table.read_events(records, wanted, latest=1e12, max_bytes=MAX_BYTES)[1].tolist() == wanted.tolist()
+    mask = np.array([False, True, True])
+    assert event_table.read_events(records, mask, latest=1e12, max_bytes=MAX_BYTES)[1].tolist() == mask.tolist()
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(written(), min_size=1, max_size=6), st.data())
-def test_an_events_fate_does_not_depend_on_those_beside_it(odd: list[bytes], data: st.DataObject) -> None:
+def test_an_events_decoding_does_not_depend_on_the_rest_of_the_batch(odd: list[bytes], data: st.DataObject) -> None:
     crowd = [Record(n, b"c1", dumped(GOOD | {"event_id": f"e{n}"})) for n in range(3 * FEW)]
     for record in odd:
-        place = data.draw(st.integers(0, len(crowd) - 1))
-        crowd[place] = Record(place, b"c1", record)
+        index = data.draw(st.integers(0, len(crowd) - 1))
+        crowd[index] = Record(index, b"c1", record)
     decoder = Decoder(Settings())
     together = decoder.decode(crowd)
     alone = [decoder.decode(crowd[start : start + FEW]) for start in range(0, len(crowd), FEW)]

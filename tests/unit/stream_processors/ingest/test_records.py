@@ -29,11 +29,11 @@ APPENDED = 8
 
 def numbered(records: list[Record], base: int = 0) -> list[Record]:
     """Make offsets of what was drawn as steps between them."""
-    found = []
+    batches = []
     for record in records:
         base += record.offset
-        found.append(record._replace(offset=base))
-    return found
+        batches.append(record._replace(offset=base))
+    return batches
 
 
 def batch_of(records: list[Record], codec: int = 0, *, appended: bool = False) -> bytes:
@@ -49,7 +49,8 @@ def batch_of(records: list[Record], codec: int = 0, *, appended: bool = False) -
 
 def by_the_client(raw: bytes) -> list[Record]:
     return [
-        Record(one.offset, one.timestamp, one.key, one.value, tuple(one.headers)) for one in DefaultRecordBatch(raw)
+        Record(record.offset, record.timestamp, record.key, record.value, tuple(record.headers))
+        for record in DefaultRecordBatch(raw)
     ]
 
 
@@ -62,13 +63,13 @@ def test_records_are_what_a_client_reads(steps: list[Record], codec: int, append
     assert list(records) == by_the_client(raw)
     assert records.counts == [len(steps)] == [len(batch)]
     for begin, size in zip(*records.values, strict=True):
-        assert size < 0 or records.text[begin + size] == 0, "a zero stands behind each value"
+        assert size < 0 or records.text[begin + size] == 0, "a zero byte follows each value"
     assert not records.text[-PADDING:].any()
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(drawn, st.integers(0, 4)), min_size=1, max_size=4), st.data())
-def test_batches_follow_one_another_and_only_what_is_wanted_is_there(
+def test_batches_follow_one_another_and_only_requested_records_are_returned(
     several: list[tuple[list[Record], int]], data: st.DataObject
 ) -> None:
     batches: list[RecordBatch] = []
@@ -92,7 +93,7 @@ def test_batches_follow_one_another_and_only_what_is_wanted_is_there(
 
 
 def _raw(batch: RecordBatch) -> bytes:
-    """Return the whole of the batch that a part was cut of."""
+    """Return the full batch that a part was cut from."""
     return bytes(batch.body.obj)
 
 
@@ -105,12 +106,12 @@ GOOD = [
 @settings(deadline=None, max_examples=500)
 @given(st.integers(0, 200), st.integers(0, 255), st.integers(-3, 3))
 @example(0, 0, 0)
-def test_a_damaged_batch_is_an_error_or_other_records_but_never_a_look_elsewhere(
-    place: int, letter: int, more: int
+def test_a_damaged_batch_is_an_error_or_other_records_but_never_reads_out_of_bounds(
+    index: int, byte: int, more: int
 ) -> None:
     batch = RecordBatch.of(memoryview(batch_of(GOOD)), 0)
     body = bytearray(batch.body)
-    body[place % len(body)] = letter
+    body[index % len(body)] = byte
     damaged = replace(batch, body=memoryview(bytes(body)), head=replace(batch.head, count=max(2 + more, 0)))
     with suppress(CorruptError):
         records = unpack([damaged])
@@ -120,7 +121,7 @@ def test_a_damaged_batch_is_an_error_or_other_records_but_never_a_look_elsewhere
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_batch_with_another_number_of_records_than_it_says_is_refused(count: int) -> None:
+def test_a_batch_with_a_wrong_record_count_is_refused(count: int) -> None:
     batch = RecordBatch.of(memoryview(batch_of(GOOD)), 0)
     with pytest.raises(CorruptError, match="offset 7"):
         unpack([replace(batch, head=replace(batch.head, count=count))])
@@ -141,7 +142,7 @@ def test_a_varint_that_never_ends_is_refused() -> None:
         unpack([replace(batch, body=memoryview(b"\xff" * 40))])
 
 
-def test_a_poll_knows_its_end_and_its_times_without_its_records() -> None:
+def test_a_fetched_batch_knows_its_end_and_its_times_without_its_records() -> None:
     later = [record._replace(offset=record.offset + 10, timestamp=record.timestamp + 5_000) for record in GOOD]
     poll = FetchedBatch([RecordBatch.of(memoryview(batch_of(records, 3)), 0) for records in (GOOD, later)])
     assert (len(poll), poll.last_offset) == (4, 19)
@@ -150,32 +151,32 @@ def test_a_poll_knows_its_end_and_its_times_without_its_records() -> None:
     assert (len(poll), poll.last_offset) == (0, 19)
 
 
-def test_a_poll_that_was_cut_ends_where_it_was_cut() -> None:
+def test_a_fetched_batch_that_was_cut_ends_where_it_was_cut() -> None:
     head, tail = RecordBatch.of(memoryview(batch_of(GOOD)), 0).cut(8)
     assert (FetchedBatch([head]).last_offset, FetchedBatch([tail]).last_offset) == (7, 9)
 
 
-def test_what_is_made_of_records_is_what_a_producer_would_have_sent() -> None:
+def test_encoded_records_are_what_a_producer_would_have_sent() -> None:
     assert by_the_client(encode_batch(GOOD)) == GOOD
     assert list(unpack(FetchedBatch.of(GOOD).batches)) == GOOD
 
 
-def test_what_was_fetched_is_cut_into_batches_where_the_client_cuts_it() -> None:
+def test_fetched_bytes_are_split_into_batches_where_the_client_splits_them() -> None:
     one, two = batch_of(GOOD), batch_of(GOOD, 3)
     for size in (len(one), len(one) + 5, len(one) + 70, len(one) + len(two)):
         fetched = (one + two)[:size]
-        client, found = MemoryRecords(fetched), []
+        client, records = MemoryRecords(fetched), []
         while client.has_next():
             client.next_batch()
-            found.append(True)
-        assert len(list(raw_batches(fetched))) == len(found)
+            records.append(True)
+        assert len(list(raw_batches(fetched))) == len(records)
 
 
-def test_a_batch_of_old_is_written_anew_and_one_of_today_is_not() -> None:
+def test_a_legacy_batch_is_rewritten_and_a_current_one_is_not() -> None:
     builder = LegacyRecordBatchBuilder(1, 0, 2**20)
     builder.append(0, timestamp=5, key=b"k", value=b"v")
     raw = memoryview(bytes(builder.build()))
-    anew = upgraded(raw, LegacyRecordBatch(raw, 1))
-    assert list(unpack([RecordBatch.of(anew, 0)])) == [Record(0, 5, b"k", b"v", ())]
+    rewritten = upgraded(raw, LegacyRecordBatch(raw, 1))
+    assert list(unpack([RecordBatch.of(rewritten, 0)])) == [Record(0, 5, b"k", b"v", ())]
     today = memoryview(batch_of(GOOD))
     assert upgraded(today, ()) is today

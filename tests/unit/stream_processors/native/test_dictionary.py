@@ -1,4 +1,4 @@
-"""Texts as numbers of the different ones among them: what they say stays the same."""
+"""Dictionary encoding of strings: the decoded values stay the same."""
 
 from collections.abc import Sequence
 
@@ -21,25 +21,25 @@ def chunked(pieces: Sequence[Sequence[str | None]]) -> pa.ChunkedArray:
 
 
 @given(st.lists(TEXTS, max_size=4), st.integers(0, 9))
-def test_numbers_stand_for_the_same_texts(pieces: list[list[str | None]], skipped: int) -> None:
+def test_dictionary_indices_stand_for_the_same_strings(pieces: list[list[str | None]], skipped: int) -> None:
     texts = chunked(pieces).slice(skipped)
-    found = dictionary_encode(texts)
-    assert found.to_pylist() == texts.to_pylist()
-    assert found.null_count == texts.null_count
-    if pa.types.is_dictionary(found.type):
-        assert found.dictionary.to_pylist() == texts.drop_null().unique().to_pylist()
-        found.validate(full=True)
+    encoded = dictionary_encode(texts)
+    assert encoded.to_pylist() == texts.to_pylist()
+    assert encoded.null_count == texts.null_count
+    if pa.types.is_dictionary(encoded.type):
+        assert encoded.dictionary.to_pylist() == texts.drop_null().unique().to_pylist()
+        encoded.validate(full=True)
 
 
-def test_a_slice_of_one_piece_is_read_from_its_own_beginning() -> None:
+def test_a_slice_of_one_chunk_is_read_from_its_own_offset() -> None:
     texts = pa.chunked_array([pa.array(["a", None, "b", None, "a", "b", None, "c", "a", "c"]).slice(3, 6)])
-    found = dictionary_encode(texts)
-    assert pa.types.is_dictionary(found.type)
-    assert found.to_pylist() == [None, "a", "b", None, "c", "a"]
+    encoded = dictionary_encode(texts)
+    assert pa.types.is_dictionary(encoded.type)
+    assert encoded.to_pylist() == [None, "a", "b", None, "c", "a"]
 
 
 @pytest.mark.parametrize("size", [0, 7, 8, 9, 16, 17])
-def test_as_many_texts_as_may_be_are_numbered_and_one_more_leaves_all_as_they_are(size: int) -> None:
+def test_strings_up_to_the_limit_are_encoded_and_one_more_leaves_the_column_as_it_is(size: int) -> None:
     texts = [f"{number:x<{size}}" for number in range(MOST)]
     assert dictionary_encode(chunked([texts, texts])).dictionary.to_pylist() == texts
     more = dictionary_encode(chunked([texts, ["another"]]))
@@ -47,12 +47,12 @@ def test_as_many_texts_as_may_be_are_numbered_and_one_more_leaves_all_as_they_ar
     assert more.to_pylist() == [*texts, "another"]
 
 
-def test_a_column_too_large_for_one_piece_stays_in_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_too_large_for_one_chunk_stays_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeated, "MOST_BYTES", 10)
     texts = chunked([["aaaaaa"], ["bbbbbb"]])
     assert dictionary_encode(texts) is texts
 
 
-def test_a_column_that_says_nothing_stays_as_it_is() -> None:
+def test_a_column_of_nulls_stays_as_it_is() -> None:
     texts = pa.chunked_array([pa.nulls(3, pa.utf8())])
     assert dictionary_encode(texts).equals(texts.chunk(0))

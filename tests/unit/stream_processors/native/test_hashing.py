@@ -18,9 +18,11 @@ def test_hashes_are_those_of_pandas(ids: list[str]) -> None:
 
 
 @given(IDS, st.integers(0, 20))
-def test_a_hash_does_not_depend_on_those_beside_it(ids: list[str], first: int) -> None:
-    assert hash_texts(pa.array(ids, pa.utf8())[first:]).tolist() == [hash_ids([one])[0] for one in ids[first:]]
+def test_a_hash_does_not_depend_on_its_neighbours(ids: list[str], first: int) -> None:
+    assert hash_texts(pa.array(ids, pa.utf8())[first:]).tolist() == [
+        hash_ids([identity])[0] for identity in ids[first:]
+    ]
 
 
-def test_hashes_stay_what_they_are() -> None:
+def test_hashes_are_stable() -> None:
     assert hash_ids(["", "c1", "Größe"]).tolist() == [1760245841805064774, 2680680849849350385, 6127157662880439173]

@@ -1,4 +1,4 @@
-"""A split takes the share it is given, the same customers for good, and nobody because of anything else about them."""
+"""A split assigns its share of customers, permanently and independently of everything but their id."""
 
 import zlib
 from typing import Literal
@@ -32,19 +32,19 @@ def model(candidate: str, role: Literal["champion", "challenger"], *, share: flo
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.99])
-def test_a_split_takes_its_share_of_the_customers_whatever_their_partition(share: float) -> None:
-    taken = split(share).takes(hash_ids(IDS))
+def test_a_split_assigns_its_share_of_the_customers_whatever_their_partition(share: float) -> None:
+    in_share = split(share).takes(hash_ids(IDS))
     error = (share * (1 - share) / len(IDS)) ** 0.5
-    assert taken.mean() == pytest.approx(share, abs=4 * error)
+    assert in_share.mean() == pytest.approx(share, abs=4 * error)
     partitions = np.array([zlib.crc32(name.encode()) % 8 for name in IDS])
     for partition in range(8):
-        assert taken[partitions == partition].mean() == pytest.approx(share, abs=4 * error * 8**0.5)
+        assert in_share[partitions == partition].mean() == pytest.approx(share, abs=4 * error * 8**0.5)
 
 
-def test_who_is_taken_stays_so_as_the_share_grows_and_in_every_version_of_the_code() -> None:
+def test_assigned_customers_stay_assigned_as_the_share_grows_and_in_every_version_of_the_code() -> None:
     small, large = (split(share).takes(hash_ids(IDS)) for share in (0.1, 0.3))
     assert (large | ~small).all()
-    assert [name for name, one in zip(IDS[:30], small[:30].tolist(), strict=True) if one] == [
+    assert [name for name, taken in zip(IDS[:30], small[:30].tolist(), strict=True) if taken] == [
         "c0000018",
         "c0000020",
         "c0000022",
@@ -52,7 +52,7 @@ def test_who_is_taken_stays_so_as_the_share_grows_and_in_every_version_of_the_co
     ]
 
 
-def test_the_arms_of_one_target_say_nothing_of_anothers() -> None:
+def test_the_arms_of_two_targets_are_independent() -> None:
     churn, purchase = (split(0.5, target).takes(hash_ids(IDS)) for target in ("churn", "purchase"))
     assert (churn & purchase).mean() == pytest.approx(0.25, abs=0.015)
 
@@ -72,7 +72,7 @@ def test_a_worker_splits_while_the_challenger_has_a_share_and_no_longer() -> Non
     assert models.changes == changes + 2
 
 
-def test_a_challenger_that_becomes_champion_scores_everybody() -> None:
+def test_a_challenger_that_becomes_champion_scores_every_customer() -> None:
     models = ModelFollower(SETTINGS)
     models.apply(model("adam", "challenger", share=0.2))
     models.apply(model("adam", "champion", version=2))

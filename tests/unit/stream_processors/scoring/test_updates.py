@@ -72,7 +72,7 @@ class Partition:
 
 
 def checked(update: ScoreUpdates, columns: dict[str, Any]) -> ScoreUpdates:
-    """Return what is update; rows for ClickHouse must say the same."""
+    """Return the updates; rows for ClickHouse must agree with them."""
     messages = [orjson.loads(body) for body in update.bodies]
     rows = pa.table(columns, schema=SCHEMAS["scores"]).to_pylist() if messages else []
     for message, row in zip(messages, rows, strict=True):
@@ -92,7 +92,7 @@ def scores(update: ScoreUpdates) -> list[dict[str, Any]]:
     return [orjson.loads(body) for body in update.bodies]
 
 
-def test_a_score_is_told_first_then_when_it_moved_and_always_after_an_event() -> None:
+def test_a_score_is_published_first_then_when_it_moved_and_always_after_an_event() -> None:
     board = Partition()
     (first,) = scores(board.update(0.20))
     assert Score.model_validate(first).previous is None
@@ -109,7 +109,7 @@ def test_a_band_rises_at_its_threshold_and_falls_only_well_below_it() -> None:
     assert bands == ["low", "medium", "medium", "low", "low", "critical", "critical", "high"]
 
 
-def test_a_rise_to_high_alerts_once_and_says_why() -> None:
+def test_a_rise_to_high_alerts_once_with_the_reason() -> None:
     board = Partition()
     assert not board.update(0.5).alerts, "a first score is no change"
     (alert,) = board.update(0.7, DAY + 0.1, force=True).alerts
@@ -119,17 +119,17 @@ def test_a_rise_to_high_alerts_once_and_says_why() -> None:
     assert not board.update(0.7, DAY + 0.2, force=True).alerts
 
 
-def test_flapping_pages_nobody_twice_within_the_cooldown_but_an_escalation_does() -> None:
+def test_flapping_alerts_once_within_the_cooldown_but_an_escalation_alerts_again() -> None:
     board = Partition(alert_cooldown_days=1.0)
     board.update(0.5)
     assert board.update(0.7, DAY + 0.1).alerts
     assert not board.update(0.4, DAY + 0.2).alerts
     assert not board.update(0.7, DAY + 0.3).alerts
-    assert board.update(0.9, DAY + 0.4).alerts, "critical is news"
-    assert board.update(0.1, DAY + 2).alerts, "the danger is over, and the cool-down too"
+    assert board.update(0.9, DAY + 0.4).alerts, "critical is an escalation"
+    assert board.update(0.1, DAY + 2).alerts, "risk has fallen and the cooldown is over"
 
 
-def test_a_move_among_the_lower_bands_alerts_nobody() -> None:
+def test_a_move_among_the_lower_bands_raises_no_alert() -> None:
     board = Partition()
     board.update(0.1)
     assert not board.update(0.5, DAY + 1).alerts
@@ -145,7 +145,7 @@ def test_the_same_fact_has_the_same_alert_id_and_another_day_another() -> None:
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_the_trend_is_against_seven_days_ago_and_is_told_again_when_it_no_longer_holds() -> None:
+def test_the_trend_is_against_seven_days_ago_and_is_published_again_when_it_no_longer_holds() -> None:
     board = Partition()
     board.update(0.1, DAY)
     for day in range(DAY + 1, DAY + 8):
@@ -180,42 +180,42 @@ def _crowd(seed: int) -> Partition:
     return board
 
 
-def test_partitions_scored_together_are_told_what_they_are_told_apart() -> None:
+def test_partitions_scored_together_publish_what_they_publish_separately() -> None:
     rng = np.random.default_rng(7)
     for force in ([False, False, False], [True, False, True]):
         together, apart = [_crowd(seed) for seed in range(3)], [_crowd(seed) for seed in range(3)]
         rows = [np.array([0, 2, 5]), np.array([1]), np.array([0, 1, 2, 3, 4])]
         features = [rng.gamma(2.0, 3.0, (len(some), WIDTH)).astype(np.float32) for some in rows]
 
-        def due(boards: list[Partition], place: int, rows: Any = rows, force: Any = force) -> ScoringRequest:
-            board = boards[place]
-            return ScoringRequest(board.state, rows[place], DAY * DAY_MS + 100 * place, board.history, force[place])
+        def due(boards: list[Partition], index: int, rows: Any = rows, force: Any = force) -> ScoringRequest:
+            board = boards[index]
+            return ScoringRequest(board.state, rows[index], DAY * DAY_MS + 100 * index, board.history, force[index])
 
         models = Varied()
         updater = ScoreUpdater(Settings(alert_cooldown_days=0.0), models)
-        updates, columns = updater.updates([due(together, place) for place in range(3)], np.concatenate(features))
+        updates, columns = updater.updates([due(together, index) for index in range(3)], np.concatenate(features))
         assert sum(len(update.bodies) for update in updates) > 3
         assert any(update.alerts for update in updates)
-        kept: list[dict[str, Any]] = []
-        for place, update in enumerate(updates):
-            (alone,), alone_columns = updater.updates([due(apart, place)], features[place])
+        rows_alone: list[dict[str, Any]] = []
+        for index, update in enumerate(updates):
+            (alone,), alone_columns = updater.updates([due(apart, index)], features[index])
             assert alone.customer_ids == update.customer_ids
             assert alone.rows.tolist() == update.rows.tolist()
             assert [_coarse(orjson.loads(body)) for body in alone.bodies] == [
                 _coarse(orjson.loads(body)) for body in update.bodies
             ]
-            assert [one["alert_id"] for one in alone.alerts] == [one["alert_id"] for one in update.alerts]
-            kept += [] if not alone_columns else pa.table(alone_columns, schema=SCHEMAS["scores"]).to_pylist()
+            assert [alert["alert_id"] for alert in alone.alerts] == [alert["alert_id"] for alert in update.alerts]
+            rows_alone += [] if not alone_columns else pa.table(alone_columns, schema=SCHEMAS["scores"]).to_pylist()
             for name in ("churn", "published", "trend", "band", "alerted_at"):
                 # Products of matrices of other shapes may differ in the last bits.
-                tables = together[place].history.table[name], apart[place].history.table[name]
+                tables = together[index].history.table[name], apart[index].history.table[name]
                 assert np.allclose(*tables, rtol=0, atol=1e-6, equal_nan=True)
         rows_together = pa.table(columns, schema=SCHEMAS["scores"]).to_pylist()
-        assert [_coarse(row) for row in rows_together] == [_coarse(row) for row in kept]
+        assert [_coarse(row) for row in rows_together] == [_coarse(row) for row in rows_alone]
 
 
 class Varied:
-    """Champions whose word depends on the customer."""
+    """Champions whose score depends on the customer."""
 
     churn = cold_start("churn", Settings())
     purchase = cold_start("purchase", Settings())
@@ -228,7 +228,7 @@ def _coarse(score: dict[str, Any]) -> dict[str, Any]:
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in known.items()}
 
 
-def test_in_a_split_each_score_is_of_the_model_that_it_names_and_says() -> None:
+def test_in_a_split_each_score_is_that_of_the_model_that_it_names() -> None:
     ids = [f"c{number}" for number in range(40)]
     state, models = CustomerState(), FixedModels()
     rows = state.rows_of(pa.array(ids, pa.utf8()))
@@ -237,8 +237,8 @@ def test_in_a_split_each_score_is_of_the_model_that_it_names_and_says() -> None:
     features = np.zeros((len(ids), WIDTH), np.float32)
     due = ScoringRequest(state, rows, DAY * DAY_MS, ScoreHistory(), force=True)
     (update,), columns = ScoreUpdater(Settings(), models).updates([due], features)
-    taken = dict(zip(ids, split.takes(hash_ids(ids)).tolist(), strict=True))
-    assert 0 < sum(taken.values()) < len(ids)
+    in_share = dict(zip(ids, split.takes(hash_ids(ids)).tolist(), strict=True))
+    assert 0 < sum(in_share.values()) < len(ids)
     for score in scores(checked(update, columns)):
-        expected = ("churn.other", 0.7) if taken[score["customer_id"]] else ("churn.fixed", 0.1)
+        expected = ("churn.other", 0.7) if in_share[score["customer_id"]] else ("churn.fixed", 0.1)
         assert (score["model"]["name"], score["churn"]) == (expected[0], pytest.approx(expected[1], abs=1e-5))

@@ -1,4 +1,4 @@
-"""Ids are kept by row and found again, whatever they look like and whoever was forgotten; they take little memory."""
+"""Ids are stored by row and found, whatever their bytes and whichever were erased; they take little memory."""
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +15,12 @@ STEPS = st.lists(st.one_of(st.lists(TEXTS, max_size=8, unique=True), TEXTS), max
 
 
 def rows_of(state: CustomerState, ids: list[str]) -> list[int]:
-    found: list[int] = state.rows_of(pa.array(ids, pa.utf8())).tolist()
-    return found
+    rows: list[int] = state.rows_of(pa.array(ids, pa.utf8())).tolist()
+    return rows
 
 
 @given(STEPS)
-def test_rows_are_given_in_order_and_found_again_until_they_are_forgotten(steps: list[list[str] | str]) -> None:
+def test_rows_are_assigned_in_order_and_found_until_they_are_erased(steps: list[list[str] | str]) -> None:
     state, rows, ids = CustomerState(), dict[str, int](), list[str]()
     for step in steps:
         if isinstance(step, str):
@@ -29,14 +29,14 @@ def test_rows_are_given_in_order_and_found_again_until_they_are_forgotten(steps:
             if row is not None:
                 ids[row] = ""
             continue
-        for one in step:
-            if one not in rows:
-                rows[one] = len(ids)
-                ids.append(one)
-        assert rows_of(state, step) == [rows[one] for one in step]
+        for identity in step:
+            if identity not in rows:
+                rows[identity] = len(ids)
+                ids.append(identity)
+        assert rows_of(state, step) == [rows[identity] for identity in step]
     assert list(state.ids) == ids
     assert state.ids.erased_count == ids.count("")
-    assert {one: state.ids.row(one) for one in rows} == rows
+    assert {row: state.ids.row(row) for row in rows} == rows
     again = CustomerState()
     again.table.grow(len(ids))
     again.table["id_hash"][:] = state.table["id_hash"]
@@ -47,7 +47,7 @@ def test_rows_are_given_in_order_and_found_again_until_they_are_forgotten(steps:
     assert rows_of(again, ["somebody new" * 4]) == [len(ids)]
 
 
-def test_many_ids_are_found_while_their_room_grows() -> None:
+def test_ids_are_found_while_their_arrays_grow() -> None:
     state, step = CustomerState(), 777
     ids = [f"{'long ' * (number % 9)}{number}" for number in range(20 * SHARD_ROWS)]
     for start in range(0, len(ids), step):
@@ -59,7 +59,7 @@ def test_many_ids_are_found_while_their_room_grows() -> None:
     assert "nobody" not in state.ids
 
 
-def test_ids_of_one_hash_are_told_apart() -> None:
+def test_ids_of_one_hash_are_distinguished() -> None:
     table = Table(STATE)
     ids, texts = Ids(table), pa.array(["a", "b", "ab", "c"], pa.utf8())
     same = np.zeros(4, np.uint64)
@@ -70,7 +70,7 @@ def test_ids_of_one_hash_are_told_apart() -> None:
     assert ids.find(texts, hash_texts(texts)).tolist() == [-1] * 4
 
 
-def test_no_letter_is_left_of_who_was_forgotten() -> None:
+def test_no_byte_is_left_of_an_erased_customer() -> None:
     state = CustomerState()
     state.rows_of(pa.array(["first", "secret", "last"], pa.utf8()))
     state.erase("secret")
@@ -80,7 +80,7 @@ def test_no_letter_is_left_of_who_was_forgotten() -> None:
 
 def test_an_id_takes_little_more_than_its_data() -> None:
     state, number = CustomerState(), 100 * SHARD_ROWS
-    ids = [f"load-{one:07d}" for one in range(number)]
+    ids = [f"load-{row:07d}" for row in range(number)]
     for start in range(0, number, SHARD_ROWS):
         state.rows_of(pa.array(ids[start : start + SHARD_ROWS], pa.utf8()))
     held = state.ids

@@ -63,14 +63,14 @@ def run(items: Sequence[Event | Tick], cuts: Sequence[int] = ()) -> tuple[Engine
 
 @settings(max_examples=60, deadline=None)
 @given(logs(), st.lists(st.integers(0, 60), max_size=8))
-def test_state_is_the_same_however_polls_cut_the_log(items: list[Event | Tick], cuts: list[int]) -> None:
+def test_state_is_the_same_however_batches_cut_the_log(items: list[Event | Tick], cuts: list[int]) -> None:
     whole, whole_crossings, _, _ = run(items)
-    cut, cut_crossings, _, _ = run(items, [min(place, len(items)) for place in cuts])
+    cut, cut_crossings, _, _ = run(items, [min(index, len(items)) for index in cuts])
     assert cut.state.digest() == whole.state.digest()
     assert [crossing.boundary for crossing in cut_crossings] == [crossing.boundary for crossing in whole_crossings]
-    for one, other in zip(cut_crossings, whole_crossings, strict=True):
-        assert one.ids == other.ids
-        np.testing.assert_array_equal(one.features, other.features)
+    for result, expected in zip(cut_crossings, whole_crossings, strict=True):
+        assert result.ids == expected.ids
+        np.testing.assert_array_equal(result.features, expected.features)
 
 
 @settings(max_examples=60, deadline=None)
@@ -80,15 +80,15 @@ def test_features_labels_and_counts_equal_a_linear_recomputation(items: list[Eve
     engine, boundaries, late, doubled = run(items)
     assert (late, doubled) == (oracle.late, oracle.duplicates)
 
-    taken = {crossing.boundary - START: crossing for crossing in boundaries if len(crossing.rows)}
-    assert {boundary: crossing.ids for boundary, crossing in taken.items()} == oracle.snapshots
+    snapshots = {crossing.boundary - START: crossing for crossing in boundaries if len(crossing.rows)}
+    assert {boundary: crossing.ids for boundary, crossing in snapshots.items()} == oracle.snapshots
     labels = {
-        (found.target, found.snapshot_boundary - START): found.labels.tolist()
+        (block.target, block.snapshot_boundary - START): block.labels.tolist()
         for crossing in boundaries
-        for found in crossing.labels
+        for block in crossing.labels
     }
     assert labels == oracle.labels
-    for boundary, crossing in taken.items():
+    for boundary, crossing in snapshots.items():
         now = boundary * DAY_MS
         for customer, vector in zip(crossing.ids, crossing.features, strict=True):
             before = [event for event in oracle.events if event.customer == customer and event.at < now]
@@ -118,7 +118,7 @@ def test_order_within_the_lateness_changes_nothing(data: st.DataObject) -> None:
         Event(event.customer, event.at, event.kind, event.amount, event.discount, f"n{number}")
         for number, event in enumerate(events)
     ]
-    # Each event is held back by less than the lateness: sorting by (time + delay) gives such an order.
+    # Each event is delayed by less than the lateness: sorting by (time + delay) gives such an order.
     delays = data.draw(st.lists(st.integers(0, HOUR_MS), min_size=len(named), max_size=len(named)))
     shuffled = [
         event
@@ -129,7 +129,7 @@ def test_order_within_the_lateness_changes_nothing(data: st.DataObject) -> None:
     _, disordered, late_too, _ = run([*shuffled, *end])
     assert late == late_too == 0
 
-    def told(boundaries: list[BoundaryResult]) -> dict[int, dict[str, bytes]]:
+    def features_by_day(boundaries: list[BoundaryResult]) -> dict[int, dict[str, bytes]]:
         return {
             crossing.boundary: dict(zip(crossing.ids, (row.tobytes() for row in crossing.features), strict=True))
             for crossing in boundaries
@@ -137,7 +137,7 @@ def test_order_within_the_lateness_changes_nothing(data: st.DataObject) -> None:
         }
 
     # A disordered first event may open an earlier or a later first day; nothing was there to snapshot before it.
-    assert told(ordered) == told(disordered)
+    assert features_by_day(ordered) == features_by_day(disordered)
 
 
 def test_a_repeated_delivery_changes_nothing() -> None:
@@ -166,7 +166,7 @@ def test_an_event_after_a_year_of_silence_is_counted_in_a_clean_window() -> None
     assert vector[INDEX["events_30d"]] == 1
     assert vector[INDEX["purchases_30d"]] == 0
     assert vector[INDEX["spend_total"]] == 5.0
-    # Boundaries are crossed while somebody is in the look-back or a label is pending, and again from the new event on.
+    # Boundaries are closed while a customer is in the look-back or a label is pending, and again from the new event on.
     assert len(boundaries) < 100
 
 
@@ -192,29 +192,29 @@ def test_a_label_looks_at_the_days_of_its_horizon_and_at_no_other(day: int, labe
         key=lambda event: event.at,
     )
     _, boundaries, _, _ = run([*items, Tick(17 * DAY_MS)])
-    (found,) = [
-        found
+    (block,) = [
+        block
         for crossing in boundaries
-        for found in crossing.labels
-        if found.target == "churn" and found.snapshot_boundary == START + 1
+        for block in crossing.labels
+        if block.target == "churn" and block.snapshot_boundary == START + 1
     ]
-    assert found.labels.tolist() == [label, 0]
+    assert block.labels.tolist() == [label, 0]
 
 
-def test_a_day_does_not_see_what_happened_a_round_of_the_bitmap_before() -> None:
-    # Day 128 takes over the bit of day 0; the snapshot of boundary 120 looks at the days 120 to 133.
+def test_a_day_does_not_see_events_one_bitmap_length_before() -> None:
+    # Day 128 reuses the bit of day 0; the snapshot of boundary 120 covers the days 120 to 133.
     ticks = [Tick(day * DAY_MS) for day in range(1, 140)]
     _, boundaries, _, _ = run([Event("a", HOUR_MS), *ticks[:114], Event("a", 115 * DAY_MS), *ticks[115:]])
     labels = {
-        found.snapshot_boundary - START: found.labels.tolist()
+        block.snapshot_boundary - START: block.labels.tolist()
         for crossing in boundaries
-        for found in crossing.labels
-        if found.target == "churn"
+        for block in crossing.labels
+        if block.target == "churn"
     }
     assert labels[120] == [1]
 
 
-def test_the_future_does_not_move_what_was_snapshotted() -> None:
+def test_later_events_do_not_change_a_snapshot() -> None:
     past: list[Event | Tick] = [Event("a", day * DAY_MS + HOUR_MS, "purchase", 3.0) for day in range(20)]
     cut = Tick(20 * DAY_MS + HOUR_MS)
     quiet: list[Event | Tick] = [Tick(30 * DAY_MS)]
