@@ -1,4 +1,4 @@
-"""The one door to the activity topic: idempotent, keyed by customer, counted, and never faster than the broker.
+"""The only way to write the activity topic: idempotent, keyed by customer, counted, and never faster than the broker.
 
 Guarantee: every event handed to `send` is on the topic once when `flush` returns, in the order of the calls within
 its partition, or `flush` raises. A process that dies before `flush` may have sent any prefix of a partition's events;
