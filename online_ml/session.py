@@ -152,6 +152,7 @@ class LearnerSession:
                 "detail": str(error),
                 "size": size,
                 "seen_at": datetime.now(UTC),
+                "customer_id": "",
             }
         )
 

@@ -1,8 +1,8 @@
 """The one catalogue of features: name, meaning, unit, and the group under which a person reads them.
 
-The vector that models see, the ClickHouse columns and the documentation follow from this list. `EventKind` numbers the
-columns of the day counters. Features are functions of (customer state, now); `stream_processors.state.features`
-computes them.
+The vector that models see, the rows inserted into ClickHouse and docs/features.md follow from this list; the column of
+the table `features` needs a migration. `EventKind` numbers the columns of the day counters. Features are functions of
+(customer state, now); `stream_processors.state.features` computes them.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """From raw features to the inputs that linear models see. Learner and scorers share this one function.
 
 A linear model is only as good as its inputs, so the curves are here: logarithms of counts and money and the squares of
-the telling ones, recency, tenure and active days cut in steps, recency against frequency and against the customer's
+the strongest ones, recency, tenure and active days cut in steps, recency against frequency and against the customer's
 own mean gap, what a visit on the last day means, and the log odds of having lapsed that the BG/NBD model of buying
 derives from recency, frequency and age (Fader, Hardie and Lee, "Counting Your Customers the Easy Way", Marketing
 Science 2005, equation for P(alive)).
@@ -38,6 +38,7 @@ PLAIN: dict[str, float] = {"trend": 8.0, "view_to_cart": 5.0, "cart_to_purchase"
 SIGNED = ("spend_7d", "spend_30d", "spend_total", "order_value")
 """Money may be negative (returns): sign(x) log(1 + |x|)."""
 LOGGED = tuple(f.name for f in FEATURES if f.name not in PLAIN and f.name not in SIGNED)
+"""All other features, so also a new one: log(1 + x). A new ratio belongs in `PLAIN`."""
 FADES = (3.0, 14.0, 45.0)
 """Days over which the decayed recencies fall to 1/e."""
 LAPSE_SCALES = (3.0, 14.0, 60.0)

@@ -83,7 +83,7 @@ ENDINGS = {
 """How a reason ends, by target and by whether it raises the chance."""
 
 
-def _said(phrase: Callable[..., str], *columns: npt.NDArray[Any]) -> Phrases:
+def _phrase_each(phrase: Callable[..., str], *columns: npt.NDArray[Any]) -> Phrases:
     return [phrase(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
 
@@ -122,7 +122,7 @@ def _count(number: float, noun: str, plural: str = "") -> str:
 
 def _recency(rows: Floats) -> Phrases:
     gap = np.where(_of(rows, "active_days_total") < 2, 0, _rounded(np.maximum(_of(rows, "gap_mean_days"), 1)))
-    return _said(_quiet, _rounded(_of(rows, "recency_days")), gap)
+    return _phrase_each(_quiet, _rounded(_of(rows, "recency_days")), gap)
 
 
 @lru_cache(PHRASES)
@@ -132,7 +132,7 @@ def _quiet(recency: float, gap: float) -> str:
 
 
 def _tenure(rows: Floats) -> Phrases:
-    return _said(_known_for, _rounded(_of(rows, "tenure_days")))
+    return _phrase_each(_known_for, _rounded(_of(rows, "tenure_days")))
 
 
 @lru_cache(PHRASES)
@@ -141,7 +141,7 @@ def _known_for(tenure: float) -> str:
 
 
 def _frequency(rows: Floats) -> Phrases:
-    return _said(_busy, _of(rows, "events_7d"), _weekly(rows, "events_30d"))
+    return _phrase_each(_busy, _of(rows, "events_7d"), _weekly(rows, "events_30d"))
 
 
 @lru_cache(PHRASES)
@@ -151,7 +151,7 @@ def _busy(week: float, usual: float) -> str:
 
 def _purchases(rows: Floats) -> Phrases:
     bought, tenure = _of(rows, "purchases_total"), _rounded(_of(rows, "tenure_days"))
-    return _said(_bought, bought, _rounded(_of(rows, "purchase_recency_days")), tenure)
+    return _phrase_each(_bought, bought, _rounded(_of(rows, "purchase_recency_days")), tenure)
 
 
 @lru_cache(PHRASES)
@@ -162,7 +162,7 @@ def _bought(purchases: float, since: float, tenure: float) -> str:
 
 
 def _browsing(rows: Floats) -> Phrases:
-    return _said(_looked, _of(rows, "views_7d"), _of(rows, "carts_7d"), _weekly(rows, "views_30d"))
+    return _phrase_each(_looked, _of(rows, "views_7d"), _of(rows, "carts_7d"), _weekly(rows, "views_30d"))
 
 
 @lru_cache(PHRASES)
@@ -172,7 +172,7 @@ def _looked(views: float, carts: float, usual: float) -> str:
 
 
 def _support(rows: Floats) -> Phrases:
-    return _said(_asked, _of(rows, "supports_30d"), _of(rows, "supports_7d"))
+    return _phrase_each(_asked, _of(rows, "supports_30d"), _of(rows, "supports_7d"))
 
 
 @lru_cache(PHRASES)
@@ -181,7 +181,7 @@ def _asked(month: float, week: float) -> str:
 
 
 def _spend(rows: Floats) -> Phrases:
-    return _said(_spent, np.round(_of(rows, "spend_7d"), 2), np.round(_of(rows, "spend_30d") * 7 / 30, 2))
+    return _phrase_each(_spent, np.round(_of(rows, "spend_7d"), 2), np.round(_of(rows, "spend_30d") * 7 / 30, 2))
 
 
 @lru_cache(PHRASES)
@@ -191,7 +191,7 @@ def _spent(week: float, usual: float) -> str:
 
 def _rhythm(rows: Floats) -> Phrases:
     gap = np.where(_of(rows, "active_days_total") < 2, 0, _rounded(np.maximum(_of(rows, "gap_mean_days"), 1)))
-    return _said(_paced, _of(rows, "active_days_30"), gap)
+    return _phrase_each(_paced, _of(rows, "active_days_30"), gap)
 
 
 @lru_cache(PHRASES)

@@ -33,6 +33,7 @@ def dead_letters(first: int, count: int) -> pa.Table:
         "detail": [""] * count,
         "size": [10] * count,
         "seen_at": [NOW] * count,
+        "customer_id": [""] * count,
     }
     return pa.table(columns, schema=SCHEMAS["dead_letters"])
 

@@ -264,7 +264,7 @@ def test_dead_letters_are_counted_by_stage_and_reason(store: Store) -> None:
         {"offset": offset, "reason": reason, "size": 10, "seen_at": at(offset)}
         for offset, reason in [(1, "bad_json"), (2, "bad_json"), (3, "naive_time")]
     ]
-    put(store, "dead_letters", rows, topic="t", partition=0, stage="decode", detail="")
+    put(store, "dead_letters", rows, topic="t", partition=0, stage="decode", detail="", customer_id="")
     result_rows = store.query("dead_letters_by_reason")
     assert [(row["reason"], row["records"], row["bytes"], row["last_at"]) for row in result_rows] == [
         ("bad_json", 2, 20, at(2)),
