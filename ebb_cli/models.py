@@ -198,7 +198,7 @@ def _serving(settings: Settings, target: Target) -> str:
     for model in registry.latest(settings).values():
         if model.target == target and model.role == "champion":
             return model.candidate
-    what = f"No trained model serves {target} yet."
+    what = f"Nothing that was learned serves {target} yet."
     raise SourceError(what, "Wait for the first labels to mature.")
 
 
@@ -218,7 +218,7 @@ def _ask(settings: Settings, request: ChampionRequest) -> None:
         what = f"The learner refused: {decided['why']}."
         raise SourceError(what)
     elif request.action == "release":
-        typer.echo(f"The rule chooses again; {decided['champion'] or 'the cold start'} serves {request.target}.")
+        typer.echo(f"The rule decides again; {decided['champion'] or 'the cold start'} serves {request.target}.")
     elif request.action == "unsplit":
         typer.echo(f"{decided['champion'] or 'the cold start'} scores all customers again for {request.target}.")
     elif request.share is not None:
@@ -230,7 +230,7 @@ def _ask(settings: Settings, request: ChampionRequest) -> None:
         )
     else:
         typer.echo(
-            f"{decided['champion']} serves {request.target}, by request, in place of "
+            f"{decided['champion']} serves {request.target}, by request, in the place of "
             f"{decided['former'] or 'the cold start'}. `ebb models release {request.target}` undoes it."
         )
 

@@ -1,7 +1,7 @@
-"""API keys: what one looks like, what is kept of it, and who may do what.
+"""API keys: their format, what is stored of them, and their scopes.
 
 A key is `ebb_<id>_<secret>`. The secret is 256 random bits, so there is nothing to guess: a slow password hash would
-buy no safety and cost every request its time. Kept is HMAC-SHA256 of the secret under the id, so that a digest copied
+buy no safety and cost every request its time. Stored is HMAC-SHA256 of the secret under the id, so that a digest copied
 to another record opens nothing; the secret itself is shown once, when the key is made.
 """
 
@@ -17,12 +17,12 @@ PREFIX = "ebb"
 
 
 class Scope(StrEnum):
-    """What a key opens."""
+    """What a key authorizes."""
 
     READ = "read"
     """Scores, alerts, history, the streams."""
     ACT = "act"
-    """What `read` opens, and acknowledging, putting off and closing alerts."""
+    """What `read` authorizes, and acknowledging, snoozing and closing alerts."""
     WRITE = "write"
     """Sending activity through the collector; nothing can be read with it, so a web page may hold it."""
     ADMIN = "admin"
@@ -54,7 +54,7 @@ class KeyRecord(BaseModel):
 
 
 def make_key(name: str, scopes: list[Scope], expires_at: datetime | None = None) -> tuple[KeyRecord, str]:
-    """Return what is kept of a new key, and the key, which is kept nowhere."""
+    """Return the record of a new key, and the key itself, which is stored nowhere."""
     identity, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     record = KeyRecord(
         id=identity,
@@ -75,5 +75,5 @@ def split_key(text: str) -> tuple[str, str] | None:
 
 
 def digest(identity: str, secret: str) -> str:
-    """Return what is kept of a secret, in hexadecimal digits."""
+    """Return the digest that is stored of a secret, in hexadecimal digits."""
     return hmac.digest(f"ebb key {identity}".encode(), secret.encode(), "sha256").hex()

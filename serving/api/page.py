@@ -1,4 +1,4 @@
-"""The live page and the pages that explain problems; they hold no data and ask for no key."""
+"""The live page and the pages that explain problems; they hold no data and need no key."""
 
 from pathlib import Path
 

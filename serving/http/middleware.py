@@ -96,7 +96,7 @@ class LimitedBody:
             async with asyncio.timeout_at(self._due):
                 message = await self._receive()
         except TimeoutError:
-            raise HTTPException(408, f"The body has not come within {BODY_SECONDS:g} s") from None
+            raise HTTPException(408, f"The body has not arrived within {BODY_SECONDS:g} s") from None
         self._ended = not message.get("more_body", False)
         self._size += len(message.get("body", b""))
         if self._size > MAX_BODY_BYTES:

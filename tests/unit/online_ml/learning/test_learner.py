@@ -19,7 +19,7 @@ from ebb.contracts.models import TARGETS
 from ebb.settings import Settings
 from online_ml.candidates import candidates
 from online_ml.checkpoint import LearnerCheckpointer
-from online_ml.evaluation.metrics import ece, roc_auc
+from online_ml.evaluation.metrics import measure, roc_auc
 from online_ml.learning import sample
 from online_ml.learning.calibration import IDENTITY, Calibration
 from online_ml.learning.learner import Learner, Step
@@ -400,7 +400,7 @@ def test_what_can_be_known_is_learned_to_within_a_point_of_the_law_behind_it() -
     assert prior == pytest.approx(0.5, abs=0.03)
     window = learner.targets["churn"].window
     index = learner.targets["churn"].names.index("logistic")
-    assert ece(window.probabilities(index), window.labels()) < 0.03
+    assert measure(window.probabilities(index), window.labels())["ece"] < 0.03
     assert learner.targets["churn"].champion in {"logistic", "nimble", "adam", "recency"}
 
 
