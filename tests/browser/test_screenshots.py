@@ -118,7 +118,7 @@ def test_page_of_a_shop_fits_the_screen(
         expect(page.locator("#link")).to_have_text("Live")
         expect(page.locator("#customers")).to_have_text(f"{CUSTOMERS} known")
         expect(page.locator("#alerts li").first).to_be_visible()
-        expect(page.locator("#accuracy path, #accuracy polyline").first).to_be_visible()
+        expect(page.locator("#accuracy svg").first).to_be_visible()
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow <= 0, f"the page is {overflow} px wider than a screen of {width} px"
         expect(page.locator("#over svg").first).to_be_visible()

@@ -39,7 +39,7 @@ SEED = (
     """INSERT INTO events SELECT toString(number), 'c' || toString(number % 50), 'purchase',
         ['view', 'purchase'][number % 2 + 1], toDateTime64('{today}', 3, 'UTC') - INTERVAL number HOUR, 10.5, 'EUR',
         'web', 'DE', NULL, NULL, NULL, NULL, NULL, NULL, '{{}}', '', 0, number, 0, now64(3) FROM numbers(300)""",
-    """INSERT INTO dead_letters SELECT 'ebb.activity', 0, number, 'validate', 'bad_json', 'not JSON', 12, now64(3)
+    """INSERT INTO dead_letters SELECT 'ebb.activity', 0, number, 'validate', 'bad_json', 'not JSON', 12, now64(3), ''
         FROM numbers(5)""",
 )
 

@@ -23,7 +23,7 @@ def test_a_new_writer_fences_the_previous_one(space: Settings) -> None:
     first = writer(space)
     first.write({"a": b"1", "b": b"1"})
     second = writer(space)
-    with pytest.raises(FencedError, match="another process"):
+    with pytest.raises(FencedError, match="Another process owns"):
         first.write({"a": b"late", "c": b"late"})
     assert stored(space) == {"a": b"1", "b": b"1"}
     second.write({"a": b"2", "b": None})
