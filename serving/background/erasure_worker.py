@@ -56,7 +56,6 @@ class ErasureWorker:
             auto_offset_reset="latest",
             max_poll_interval_ms=1_800_000,
         )
-        self._stopping = self._follower.stopping
 
     def start(self) -> None:
         """Begin to work."""
@@ -78,7 +77,7 @@ class ErasureWorker:
             self._step(erasure)
         except EbbError as error:
             _log.warning("erasure waits", erasure=erasure.request.erasure_id, error=str(error))
-            self._stopping.wait(LOOK_SECONDS)
+            self._follower.sleep(LOOK_SECONDS)
 
     def _step(self, erasure: Erasure) -> None:
         """Do what the state of an erasure asks for; every step may be repeated without harm."""

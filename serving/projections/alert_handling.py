@@ -16,7 +16,7 @@ class Handling(BaseModel):
 
     status: Status
     by: str | None = Field(
-        default=None, description="Id of the key of whoever did the latest that counts; null while open."
+        default=None, description="Id of the key that made the latest act that counts; null while open."
     )
     at: AwareDatetime | None = Field(default=None, description="When that was done.")
     until: AwareDatetime | None = Field(default=None, description="When a snoozed alert comes back.")
