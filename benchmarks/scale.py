@@ -36,6 +36,7 @@ from ebb_cli.local.supervisor import Supervisor
 from ebb_cli.local.system import ignore, services
 from producers.activity_producer import ActivityProducer
 from producers.simulator.population import CHANNELS, COUNTRIES
+from stream_processors.intake_clock import IntakeClock
 from stream_processors.partition import PartitionWorker
 from stream_processors.scoring.champions import ModelFollower
 from stream_processors.scoring.publisher import ScorePublisher
@@ -173,11 +174,12 @@ def _restored(settings: Settings, number: int) -> dict[str, float]:
 def recover(settings: Settings, number: int, results: Any) -> None:
     """Restore all partitions in this process and sweep them; put the figures into `results`."""
     publisher, sink, models = Publisher(settings), Sink(), ModelFollower(settings)
+    intake = IntakeClock(settings.clock.speed, settings.hold_after)
     gc.collect()
     before = psutil.Process().memory_full_info().uss
     began = time.perf_counter()
     workers = [
-        PartitionWorker(partition, settings, publisher=publisher, sink=sink, models=models)
+        PartitionWorker(partition, settings, publisher=publisher, sink=sink, models=models, intake=intake)
         for partition in range(settings.partitions)
     ]
     recovery = time.perf_counter() - began

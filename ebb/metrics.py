@@ -9,7 +9,12 @@ FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 
 
 # Stream processors
 EVENTS = Counter("ebb_events_total", "Records of the activity topic, by what became of them", ["result"])
-"""`result`: accepted, duplicate, late, dead_letter, tick."""
+"""`result`: accepted, duplicate, late (stored, but too late to count), dead_letter, tick."""
+DELAYED = Counter("ebb_delayed_events_total", "Events counted on a day that had been closed before they came")
+AHEAD = Counter("ebb_ahead_events_total", "Events whose time was ahead of the clock and was taken back to it")
+CONTRADICTED = Counter("ebb_labels_contradicted_total", "Published labels that delayed events contradict, at most")
+TIME_HELD = Gauge("ebb_time_held", "1 while a worker holds event time because the whole intake is silent")
+INTAKE_SILENT = Gauge("ebb_intake_silent_seconds", "Real seconds since the last event that a worker knows of")
 DEAD_LETTERS = Counter("ebb_dead_letters_total", "Records sent to the dead-letter topic", ["reason"])
 LAG_EVENTS = Gauge("ebb_consumer_lag_events", "Records not yet processed", ["topic", "partition"])
 LAG_SECONDS = Gauge("ebb_consumer_lag_seconds", "Age of the oldest unprocessed record", ["topic", "partition"])

@@ -115,12 +115,23 @@ class TimeSettings(_Section):
     """Unix time at which event time stood at `clock_origin_event`; both 0: event time is wall time."""
     clock_origin_event: float = 0.0
     """Event time (Unix seconds) at `clock_origin_wall`."""
-    allowed_lateness_seconds: Annotated[float, Field(ge=0, le=86_400)] = 3_600.0
-    """How far (event time) an event may lag behind the newest one of its partition and still count."""
+    allowed_lateness_seconds: Annotated[float, Field(ge=0, le=86_400)] = 21_600.0
+    """How long (event time) a day stays open after its end, before its snapshot is taken and labels are read: as late
+    as a phone that was offline or a nightly file may come. Later events still count, on days up to 30 back."""
     future_tolerance_seconds: Annotated[float, Field(ge=0)] = 86_400.0
-    """How far ahead of the clock (event time) an event may claim to be before it is dead-lettered."""
+    """How far ahead of the clock (event time) an event may claim to be before it is dead-lettered. It counts as if it
+    had occurred when the broker received it."""
     idle_after_seconds: Annotated[float, Field(ge=0)] = 5.0
     """Real seconds without an event after which a worker moves its partition's time on; 0: never (replay)."""
+
+    hold_after_hours: Annotated[float, Field(ge=0)] = 24.0
+    """Hours of event time without any event from anybody after which time is held, until events come again: the source
+    has stopped, its customers have not left. 0: never. Longer than your quietest weekend or holiday."""
+
+    @property
+    def hold_after(self) -> float:
+        """Real seconds without any event after which time is held; 0: never."""
+        return self.hold_after_hours * 3_600 / self.clock.speed
 
     @property
     def clock(self) -> Clock:

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import faust
+from confluent_kafka import KafkaException
 from faust.types import TP
 
 from clickhouse.store import Store
@@ -14,10 +15,12 @@ from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.faust_app import guarded, make_app
 from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
-from ebb.metrics import LAG_EVENTS, LAG_SECONDS, SWEEP_SECONDS, forget_partition
+from ebb.metrics import INTAKE_SILENT, LAG_EVENTS, LAG_SECONDS, SWEEP_SECONDS, TIME_HELD, forget_partition
 from ebb.settings import Settings
 from stream_processors.committer import Committer
-from stream_processors.ingest.transport import RawSchema, Transport
+from stream_processors.ingest.transport import BatchingConsumer, RawSchema, Transport
+from stream_processors.intake_clock import IntakeClock
+from stream_processors.intake_tail import read_tails
 from stream_processors.micro_batches import SHARE, MicroBatches
 from stream_processors.partition import PartitionWorker
 from stream_processors.scoring.champions import ModelFollower
@@ -29,6 +32,8 @@ log = get_logger(__name__)
 QUIET_SECONDS = 1.0
 """Without a fetched batch for so long, checkpoints and sweeps need not pause."""
 RECHECK_SECONDS = 0.1
+LOOK_SECONDS = 10.0
+"""While this worker's partitions have no event, how often it looks whether others' have."""
 HANDOVER_SECONDS = 10.0
 """How long a rebalance waits for a last checkpoint; without it the next owner replays from the one before."""
 
@@ -44,6 +49,9 @@ class ActivityWorker:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.partitions: dict[int, PartitionWorker] = {}
+        self.intake = IntakeClock(settings.clock.speed, settings.hold_after)
+        self._looked_at = 0.0
+        self._held = False
         self._stopping = False
         # A micro-batch sends all its records at once; they need not wait for more.
         self._publisher = Publisher(settings, linger_ms=1)
@@ -179,6 +187,7 @@ class ActivityWorker:
                 publisher=self._publisher,
                 sink=self._sink,
                 models=self._models,
+                intake=self.intake,
                 from_scratch=from_scratch,
             )
 
@@ -217,12 +226,35 @@ class ActivityWorker:
     async def _watch(self) -> None:
         """Measure consumer lag, and send ticks to partitions that stay idle."""
         topic = self.settings.topics.activity
-        newest = max((p.engine.newest for p in self.partitions.values() if p.engine.newest is not None), default=None)
+        await self._look_at_others()
         for number, partition in self.partitions.items():
-            lag = max((self.app.consumer.highwater(TP(topic, number)) or 0) - 1 - partition.engine.offset, 0)
+            lag = cast(BatchingConsumer, self.app.consumer).lag(TP(topic, number), partition.engine.offset)
+            partition.has_backlog = lag != 0
+            if lag is None:
+                continue  # not fetched yet
             label = str(number)
-            partition.has_backlog = lag > 0
             LAG_EVENTS.labels(topic, label).set(lag)
             LAG_SECONDS.labels(topic, label).set(max(time.time() - partition.produced_at, 0) if lag else 0)
             if not lag:
-                partition.tick(newest)
+                partition.tick()
+
+    async def _look_at_others(self) -> None:
+        """Take notice of the intake in other workers' partitions, if this worker's have had no event for long."""
+        wall, hold_after = time.time(), self.settings.hold_after
+        patient = self.intake.time is not None and (not hold_after or self.intake.silent_seconds(wall) < hold_after / 2)
+        if not patient and wall - self._looked_at > LOOK_SECONDS and self.settings.idle_after_seconds:
+            self._looked_at = wall
+            try:
+                tails = await asyncio.to_thread(read_tails, self.settings)
+            except KafkaException as error:
+                log.warning("intake cannot be read", reason=str(error))
+                tails = []
+            for reached in tails:
+                self.intake.observe(reached.event_time, reached.appended, has_event=reached.has_event)
+        held = self.intake.is_held(wall) and self.settings.idle_after_seconds > 0
+        if held != self._held:
+            message = "time is held: no event has come from anybody" if held else "events come again: time goes on"
+            log.warning(message, silent_seconds=round(self.intake.silent_seconds(wall)))
+        self._held = held
+        TIME_HELD.set(held)
+        INTAKE_SILENT.set(self.intake.silent_seconds(wall))

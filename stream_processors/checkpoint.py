@@ -7,6 +7,7 @@ committed only after that, never before.
 """
 
 import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,6 +92,8 @@ class PartitionCheckpointer:
             "layout": LAYOUT_HASH,
             "offset": engine.offset,
             "newest": engine.newest,
+            "moved_at": engine.moved_at,
+            "event_at": engine.event_at,
             "closed": state.closed,
             "opened": state.opened,
             "rows": len(state),
@@ -207,6 +210,8 @@ def rebuild(
     for start in range(0, manifest["rows"], SHARD_ROWS):
         state.restore(_unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, history.table, start))
     engine.offset, engine.newest = manifest["offset"], manifest["newest"]
+    # Checkpoints from before these were kept: as if the last record had just come.
+    engine.moved_at, engine.event_at = (manifest.get(name, time.time()) for name in ("moved_at", "event_at"))
     window = manifest["window"]
     pieces = range(-(-min(window["size"], window["seen"]) // WINDOW_PIECE))
     ring = np.zeros(window["size"], np.uint64)

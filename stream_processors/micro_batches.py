@@ -20,6 +20,7 @@ from ebb.settings import Settings
 from stream_processors.batch import Batch
 from stream_processors.ingest.decoder import FEW, Decoder
 from stream_processors.ingest.record_batches import FetchedBatch
+from stream_processors.ingest.transport import BatchingConsumer
 from stream_processors.partition import PartitionWorker
 from stream_processors.scoring.publisher import ScorePublisher
 from stream_processors.sink import Backpressure
@@ -136,7 +137,7 @@ class MicroBatches:
                 or self._is_stale(pending.event)
             ):
                 continue
-            partition.has_backlog = (self._app.consumer.highwater(tp) or 0) - 1 > batch.last_offset
+            partition.has_backlog = cast(BatchingConsumer, self._app.consumer).lag(tp, batch.last_offset) != 0
             partition.process(batch)
             # The event waits for its checkpoint; its records need not.
             pending.fetched.release()

@@ -13,18 +13,19 @@ from ebb.contracts.erasures import ErasurePart, ErasurePartReport, key_of, parti
 from ebb.contracts.models import TARGETS, Target
 from ebb.contracts.scores import BANDS
 from ebb.kafka.producer import Publisher
-from ebb.metrics import CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, EVENTS, WATERMARK
+from ebb.metrics import CONTRADICTED, CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, DELAYED, EVENTS, WATERMARK
 from ebb.settings import Settings
 from stream_processors.batch import TICK, Batch, DeadLetter, ErasureRecord
 from stream_processors.checkpoint import PartitionCapture, new, own, restore
+from stream_processors.intake_clock import IntakeClock
 from stream_processors.scoring.publisher import SLICE_ROWS
 from stream_processors.scoring.split import Assignment, ServingModels
 from stream_processors.scoring.updates import ScoringRequest
 from stream_processors.sink import Accepted, Sink, dead_letter_columns, feature_columns
-from stream_processors.state.customers import DAY_MS
 from stream_processors.state.engine import Erased
 from stream_processors.state.features import describe
 from stream_processors.state.labelling import BoundaryResult
+from stream_processors.state.table import DAY_MS
 from stream_processors.types import Float32Array, RowIndices
 
 
@@ -41,6 +42,8 @@ class PartitionWorker:
         Receives rows for ClickHouse.
     models
         The models in use; their predictions are kept with each snapshot.
+    intake
+        The event time of the whole intake, shared by the worker's partitions.
     from_scratch
         Begin without the checkpoint, at the first record that the topic still holds.
 
@@ -58,6 +61,7 @@ class PartitionWorker:
         publisher: Publisher,
         sink: Sink,
         models: ServingModels,
+        intake: IntakeClock,
         from_scratch: bool = False,
     ) -> None:
         self.partition = partition
@@ -65,7 +69,7 @@ class PartitionWorker:
         self._publisher = publisher
         self._sink = sink
         self._models = models
-        self._speed = settings.clock.speed
+        self._clock = settings.clock
         self._undescribed: list[RowIndices] = []
         """Rows touched since their features were last kept."""
         self._unscored: list[RowIndices] = []
@@ -73,9 +77,14 @@ class PartitionWorker:
         """Writes its checkpoints. Opened before they are read, so that the former owner can add no more."""
         begin = new if from_scratch else restore
         self.engine, self.history, self._checkpointer = begin(settings, partition)
-        self.moved_at = time.time()
-        """Wall time at which an event or a tick last moved the partition's time."""
-        self.produced_at = self.moved_at
+        self._intake = intake
+        self._ticked_to = 0
+        """Event time (ms) of the last tick sent, which may not have been read yet."""
+        if self.engine.newest is not None:
+            intake.observe(self.engine.newest, self.engine.moved_at, has_event=False)
+            if self.engine.event_at:
+                intake.observe(self.engine.newest, self.engine.event_at)
+        self.produced_at = time.time()
         """Wall time at which the last record processed was produced."""
         self.has_backlog = True
         """Whether records wait to be processed: meanwhile the clock must not move time on."""
@@ -146,12 +155,11 @@ class PartitionWorker:
     def _apply(self, batch: Batch) -> None:
         """Apply events: state, dead letters, blocks of the boundaries closed."""
         offset = self.engine.offset
-        newest = self.engine.newest
         effects = self.engine.process(batch)
         self.produced_at = batch.produced_at
         now = time.time()
-        if self.engine.newest != newest:
-            self.moved_at = now
+        if self.engine.newest is not None:
+            self._intake.observe(self.engine.newest, batch.produced_at, has_event=bool(effects.accepted.any()))
         self._dead_letter([letter for letter in batch.refused if letter.record.offset > offset])
         for result in effects.boundaries:
             self._publish_boundary(result)
@@ -163,6 +171,8 @@ class PartitionWorker:
         late = int(effects.late.sum())
         EVENTS.labels("accepted").inc(int(effects.accepted.sum()) - late)
         EVENTS.labels("late").inc(late)
+        DELAYED.inc(effects.delayed)
+        CONTRADICTED.inc(effects.contradicted)
         EVENTS.labels("duplicate").inc(effects.duplicates)
         EVENTS.labels("tick").inc(int((batch.kinds == TICK).sum()))
         label = str(self.partition)
@@ -171,14 +181,14 @@ class PartitionWorker:
             WATERMARK.labels(label).set(watermark / 1000)
 
     def now(self) -> int:
-        """Event time at which scores are due, ms: the newest event's, moved on by the clock while none comes.
+        """Event time at which scores are due, ms: the newest event's, moved on with the intake while none comes.
 
         Silence ages a customer only if time goes on without events; a replay, whose time is its log's, does not move.
         """
         newest = self.engine.newest or 0  # before the first event there is no customer to score
         if not newest or self.has_backlog or not self._settings.idle_after_seconds:
             return newest
-        return newest + int((time.time() - self.moved_at) * self._speed * 1000)
+        return max(newest, self._due(time.time()) or 0)
 
     def sweep_ranges(self) -> list[RowIndices]:
         """Cut all customers into the slices of a sweep."""
@@ -211,20 +221,17 @@ class PartitionWorker:
         self._erased = []
         return self._checkpointer.capture(self.engine, self.history)
 
-    def tick(self, newest_anywhere: int | None) -> None:
+    def tick(self) -> None:
         """Move an idle partition's time on by a record of its own, so that its labels mature and its state follows.
 
-        Parameters
-        ----------
-        newest_anywhere
-            Newest event time among the worker's partitions, ms: from it a partition that never had an event begins.
+        Sent when the intake's time closes a day that the partition still has open, never ahead of the clock.
         """
-        idle = time.time() - self.moved_at
-        base = self.engine.newest if self.engine.newest is not None else newest_anywhere
-        if base is None or not self._settings.idle_after_seconds or idle < self._settings.idle_after_seconds:
+        wall = time.time()
+        target, patience = self._due(wall), self._settings.idle_after_seconds
+        if target is None or not patience or wall - self.engine.moved_at < patience:
             return
-        target = base + int(idle * self._speed * 1000)
-        if self.engine.newest is not None and target // DAY_MS == self.engine.newest // DAY_MS:
+        reached = max(self.engine.newest or 0, self._ticked_to)
+        if self.engine.closes(target) <= (self.engine.closes(reached) if reached else 0):
             return
         self._publisher.send(
             self._settings.topics.activity,
@@ -233,7 +240,12 @@ class PartitionWorker:
             partition=self.partition,
             headers=[(TICK_HEADER, str(target // 1000).encode())],
         )
-        self.moved_at = time.time()
+        self._ticked_to = target
+
+    def _due(self, wall: float) -> int | None:
+        """Return the intake's event time in whole seconds, ms; None before the first event."""
+        intake = self._intake.now(wall)
+        return None if intake is None else min(intake, int(self._clock.at(wall) * 1000)) // 1000 * 1000
 
     def _publish_boundary(self, result: BoundaryResult) -> None:
         """Publish the snapshot of a boundary with the serving models' predictions, and the labels that matured."""

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -26,6 +27,10 @@ from tests.support.project import LIB
 # A shell that starts the tests in the background has interrupts ignored, and so would every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# No test asserts a time: the first example of a test may compile or import.
+hypothesis.settings.register_profile("ebb", deadline=None)
+hypothesis.settings.load_profile("ebb")
 
 RunPart = Callable[[ManagedProcess], Supervisor]
 

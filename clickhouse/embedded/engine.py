@@ -179,7 +179,8 @@ class EmbeddedEngine:
 
 
 def _connect(path: str) -> Any:
-    return chdb.connect(path)  # type: ignore[no-untyped-call]
+    untyped: Any = chdb  # whether it has types depends on the build
+    return untyped.connect(path)
 
 
 def _quote(text: str, quote: str = "'") -> str:

@@ -2,13 +2,19 @@
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from ebb.contracts.topics import MAX_MESSAGE_BYTES, Topics
 from ebb.errors import SettingsError, UnavailableError
 from ebb.kafka.config import client_config
+from ebb.log import get_logger
 from ebb.settings import PlaceSettings
+
+_APPENDED = {"message.timestamp.type": "LogAppendTime"}
+"""The broker's clock, not a producer's, limits what time an event may claim."""
+_log = get_logger(__name__)
 
 
 def topic_specs(topics: Topics, partitions: int, replication: int) -> list[NewTopic]:
@@ -17,7 +23,7 @@ def topic_specs(topics: Topics, partitions: int, replication: int) -> list[NewTo
     compacted = {"cleanup.policy": "compact", "max.compaction.lag.ms": "600000", "segment.ms": "600000"}
     large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
     shapes: list[tuple[str, int, dict[str, str]]] = [
-        (topics.activity, partitions, {**kept, **large}),
+        (topics.activity, partitions, {**kept, **large, **_APPENDED}),
         (topics.dead_letters, partitions, {**kept, **large}),
         (topics.scores, partitions, compacted),
         (topics.alerts, partitions, kept),
@@ -74,11 +80,27 @@ def create_topics(settings: PlaceSettings) -> list[str]:
         if not {spec.topic for spec in specs} <= set(announced):
             what = f"Kafka at {settings.kafka_bootstrap} has not announced all topics yet."
             raise UnavailableError(what, "Wait a moment and start again.")
+        _set_append_time(admin, settings.topics.activity)
         _check_partitions(specs, {name: len(topic.partitions) for name, topic in announced.items()})
     except KafkaException as error:
         what = f"Kafka at {settings.kafka_bootstrap} did not create topics: {error.args[0]}."
         raise UnavailableError(what, "Check that the broker runs and that EBB_KAFKA_BOOTSTRAP names it.") from error
     return [spec.topic for spec in missing]
+
+
+def _set_append_time(admin: AdminClient, topic: str) -> None:
+    """Have the broker set the time of records on a topic that was created otherwise, if that is allowed."""
+    where = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    name, value = next(iter(_APPENDED.items()))
+    try:
+        found = admin.describe_configs([where])[where].result(timeout=30)[name].value
+        if found != value:
+            where.add_incremental_config(ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET))
+            admin.incremental_alter_configs([where])[where].result(timeout=30)
+            _log.info("topic changed", topic=topic, setting=name, before=found, now=value)
+    except KafkaException as error:
+        hint = f"Ask for {name}={value} on it: without, a producer whose clock is wrong sets the time of its partition."
+        _log.warning("topic not checked", topic=topic, reason=str(error.args[0]), hint=hint)
 
 
 def _check_partitions(specs: list[NewTopic], found: dict[str, int]) -> None:

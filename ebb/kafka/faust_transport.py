@@ -31,6 +31,8 @@ class CheckpointThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         consumer._fetch_min_bytes = FETCH_MIN_BYTES
         consumer._max_partition_fetch_bytes = FETCH_BYTES
+        # A producer may send in transactions; what it aborts was never sent.
+        consumer._isolation_level = "read_committed"
         return consumer
 
 

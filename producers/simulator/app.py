@@ -1,8 +1,9 @@
 """The simulator as a process: a history as fast as the broker accepts it, then events at the pace of the clock.
 
-Guarantees: no event before its time by the clock; a day boundary is ticked to every partition after all events before
-it; restarted, it resumes where it was, with the same customers. After a crash the last second's events
-may be sent twice, with the same ids.
+Guarantees: no event before its time by the clock; to every partition a tick that closes each day, the allowed
+lateness after its end, after all events before that moment; restarted, it
+resumes where it was, with the same customers. After a crash the last second's events may be sent twice, with the same
+ids.
 """
 
 import fcntl
@@ -11,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -26,7 +27,7 @@ from ebb.metrics import serve_metrics
 from ebb.settings import Settings, settings
 from producers.activity_producer import ActivityProducer
 from producers.simulator.journal import Journal, Options
-from producers.simulator.records import records
+from producers.simulator.records import SimulatedRecord, records
 from producers.simulator.shifts import KINDS, Shift
 from producers.simulator.truth import truth_folder, write_truth
 from producers.simulator.world import Simulation
@@ -94,10 +95,19 @@ class Simulator:
         horizon, lookback = self._settings.horizon_days, self._settings.lookback_days
         truth = simulation.truth(horizon=horizon, lookback=lookback)
         write_truth(truth_folder(self._settings), truth, horizon=horizon, lookback=lookback)
-        if start >= self._journal.sent_until:
-            producer.send_tick(start)
-            self._reached = max(self._reached, start)
+        # A day closes when time has moved past its end by the lateness: no sooner does a tick say anything.
+        closing = start + self._settings.allowed_lateness_seconds
         day = records(simulation.step(), self._journal.world.tag)
+        cut = bisect_left([record.time for record in day], closing)
+        if not (self._send(day[:cut], producer) and self._wait(closing, producer)):
+            return
+        if closing >= self._journal.sent_until:
+            producer.send_tick(closing)
+            self._reached = max(self._reached, closing)
+        self._send(day[cut:], producer)
+
+    def _send(self, day: list[SimulatedRecord], producer: ActivityProducer) -> bool:
+        """Send records, each when its time has come; False if stopped before."""
         times = [record.time for record in day]
         index = bisect_right(times, self._journal.sent_until)
         while index < len(day):
@@ -109,7 +119,8 @@ class Simulator:
                 index = due
             self._save(producer)
             if index < len(day) and not self._wait(times[index], producer):
-                return
+                return False
+        return True
 
     def _wait(self, event_time: float, producer: ActivityProducer) -> bool:
         """Wait until the clock reaches an event time; False if stopped before."""

@@ -8,20 +8,44 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ebb.clock import Clock
 from ebb.contracts.activity import TEXT_LIMIT, TICK_HEADER, Activity, Properties, decode_activity
 from ebb.contracts.erasures import ERASE_HEADER
 from ebb.contracts.features import KIND_BY_NAME, EventKind
 from ebb.errors import InvalidEventError
+from ebb.metrics import AHEAD
 from ebb.settings import Settings
 from stream_processors.batch import TICK, Batch, DeadLetter, DictionaryColumn, ErasureRecord, Record
 from stream_processors.ingest.event_table import COLUMNS, from_activities, read_events
 from stream_processors.ingest.record_batches import FetchedBatch
 from stream_processors.ingest.records import Records, unpack
 from stream_processors.native.hashing import hash_texts
-from stream_processors.types import AnyArray, Flags, Float64Array, Int8Array, RowIndices
+from stream_processors.types import AnyArray, Flags, Float64Array, Int8Array, Int64Array, RowIndices
 
+TICK_DIGITS = 15
+"""Most digits of a tick's time: in milliseconds it still has 64 bits."""
 FEW = 32
 """Up to so many records, decoding one by one costs less than setting up columns."""
+
+
+class Moments:
+    """Event time by the clock at the time of records: no event can have occurred later.
+
+    The broker sets that time when it appends a record (`message.timestamp.type` of the activity topic), so that no
+    producer's clock can move a partition's time ahead of everybody else's.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.second = int(1000 * clock.speed)
+        """Event time that passes in a real second, ms."""
+
+    def of(self, timestamps: Int64Array | int) -> Int64Array:
+        """Return the event time at the end of the milliseconds in which records were appended, ms."""
+        clock = self._clock
+        since = np.asarray(timestamps, np.int64) + 1 - round(clock.origin_wall * 1000)
+        moved: Int64Array = np.maximum(since * clock.speed, 0).astype(np.int64) + round(clock.origin_event * 1000)
+        return moved
 
 
 @dataclass
@@ -48,7 +72,7 @@ class Decoder:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._clock = settings.clock
+        self._moments = Moments(settings.clock)
         self._tolerance = settings.future_tolerance_seconds
         self._max_bytes = settings.max_event_bytes
         self._minor = settings.minor_units
@@ -81,12 +105,13 @@ class Decoder:
     def _is_signal(self, place: int, record: Record, signals: _Signals) -> bool:
         """Sort out a tick or an erasure record, valid or not."""
         try:
-            moment, erasing = tick_time(record.headers), erasing_of(record)
+            moment = tick_time(record.headers, latest=self._latest(record.timestamp))
+            erasing = erasing_of(record)
         except InvalidEventError as error:
             signals.refused.append((place, _dead_letter(record, error)))
             return True
         if moment is not None:
-            signals.ticks.append((place, record.offset, moment))
+            signals.ticks.append((place, record.offset, min(moment, int(self._moments.of(record.timestamp)))))
         elif erasing is not None:
             signals.erasings.append((place, erasing))
         return moment is not None or erasing is not None
@@ -126,9 +151,12 @@ class Decoder:
 
     def _batch(self, records: Records, places: RowIndices, events: pa.Table) -> Batch:
         amounts = _filled(events["amount"])
+        occurred = events["occurred_at"].cast(pa.int64()).to_numpy() // 1_000
+        appended = self._moments.of(records.timestamps[places])
+        AHEAD.inc(int((occurred > appended + self._moments.second).sum()))
         return Batch(
             offsets=records.offsets[places],
-            times=events["occurred_at"].cast(pa.int64()).to_numpy() // 1_000,
+            times=np.minimum(occurred, appended),
             kinds=self._kinds_of(events["type"]),
             amounts=np.rint(amounts * self._minor).astype(np.int64),
             discounted=_filled(events["discount"]) != 0,
@@ -145,9 +173,9 @@ class Decoder:
         found: Int8Array = np.array(kinds, np.int8)[coded.numbers]
         return found
 
-    def _latest(self, produced_ms: int) -> float:
-        """Return the greatest event time accepted: it depends on when the record was produced, so a replay agrees."""
-        return max(self._clock.at(produced_ms / 1000.0), self._clock.origin_event) + self._tolerance
+    def _latest(self, timestamp: int) -> float:
+        """Return the greatest event time accepted, Unix seconds: it depends on the record's own, so a replay agrees."""
+        return float(self._moments.of(timestamp)) / 1000.0 + self._tolerance
 
 
 def _cut(
@@ -205,22 +233,30 @@ def _dead_letter(record: Record, error: InvalidEventError) -> DeadLetter:
     return DeadLetter(record, error.reason, error.what, customer_id[:TEXT_LIMIT])
 
 
-def tick_time(headers: Any) -> int | None:
+def tick_time(headers: Any, *, latest: float) -> int | None:
     """Return the event time in milliseconds that a tick announces, or None if the headers hold no tick.
+
+    Parameters
+    ----------
+    latest
+        Greatest time accepted, Unix seconds.
 
     Raises
     ------
     InvalidEventError
-        If the tick's value is not a number of seconds.
+        If the tick's value is not a number of seconds, is before 1970 or ahead of the clock.
     """
-    for name, value in headers:
-        if name == TICK_HEADER:
-            try:
-                return int(value) * 1000
-            except (TypeError, ValueError):
-                what = f"The tick's time is {value!r}; it must be whole Unix seconds."
-                raise InvalidEventError(reason="bad_tick", what=what) from None
-    return None
+    values = [value for name, value in headers if name == TICK_HEADER]
+    if not values:
+        return None
+    value = values[0]
+    if value is None or not value.isdigit() or len(value) > TICK_DIGITS:
+        what = f"The tick's time is {value!r:.80}; it must be whole Unix seconds since 1970, as digits."
+        raise InvalidEventError(reason="bad_tick", what=what)
+    if int(value) > latest:
+        what = f"The tick's time, {int(value)} Unix seconds, is ahead of the clock. Are these milliseconds?"
+        raise InvalidEventError(reason="bad_tick", what=what)
+    return int(value) * 1000
 
 
 def erasing_of(record: Record) -> ErasureRecord | None:

@@ -177,6 +177,8 @@ class BatchingConsumer(CheckpointConsumer):
         super().__init__(*args, **kwargs)
         self._batched = cast(Transport, self.transport).batched
         self._delivered: defaultdict[TP, deque[int]] = defaultdict(deque)
+        self._newest: dict[TP, int] = {}
+        """Last record delivered of each partition."""
 
     def _new_consumer_thread(self) -> BatchingThread:
         return BatchingThread(self, loop=self.loop, beacon=self.beacon)
@@ -192,6 +194,7 @@ class BatchingConsumer(CheckpointConsumer):
             return super()._to_message(tp, record)
         poll: Any = FetchedBatch(record)
         self._delivered[tp].append(poll.last_offset)
+        self._newest[tp] = poll.last_offset
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -226,7 +229,26 @@ class BatchingConsumer(CheckpointConsumer):
         # Acks at or below the committed offset need not be kept.
         acked.difference_update([offset for offset in acked if offset <= newest])
         self._acked[tp][:] = sorted(acked)
-        return newest + 1
+        # What comes after the last record delivered, if anything, is markers of transactions.
+        state = self._state(tp) if not delivered else None
+        return max(newest + 1, int(state.position)) if state is not None and state.has_valid_position else newest + 1
+
+    def lag(self, tp: TP, offset: int) -> int | None:
+        """Return how many records that can be read lie behind an offset; None before the first fetch.
+
+        What a transaction that is not ended holds back cannot be read; its markers, and what was aborted, never can.
+        """
+        state = self._state(tp)
+        if state is None or state.lso is None or not state.has_valid_position:
+            return None
+        if state.position >= state.lso and offset >= self._newest.get(tp, -1):
+            return 0
+        return max(int(state.lso) - 1 - offset, 0)
+
+    def _state(self, tp: TP) -> Any:
+        """Return aiokafka's state of an assigned partition."""
+        assignment = self._thread._ensure_consumer()._subscription.subscription.assignment
+        return assignment.state_value(tp) if assignment is not None and tp in assignment.tps else None
 
     async def seek(self, partition: TP, offset: int) -> None:
         """Seek to an offset; messages delivered before no longer count."""
@@ -246,6 +268,7 @@ class BatchingConsumer(CheckpointConsumer):
     def _forget(self, partitions: Iterable[TP]) -> None:
         for tp in partitions:
             self._delivered.pop(tp, None)
+            self._newest.pop(tp, None)
 
 
 class Transport(CheckpointTransport):

@@ -6,7 +6,7 @@ from typing import Any
 from ebb.settings import ScoreSettings
 from stream_processors.scoring.bands import HIGH, NAMES
 from stream_processors.scoring.history import ScoreHistory
-from stream_processors.state.customers import DAY_MS
+from stream_processors.state.table import DAY_MS
 
 
 class AlertRule:

@@ -1,7 +1,6 @@
 """Scores and alerts last published about each customer of a partition."""
 
-from stream_processors.state.customers import DAY_MS
-from stream_processors.state.table import NEVER, SERVED, Table
+from stream_processors.state.table import DAY_MS, NEVER, SERVED, Table
 from stream_processors.types import Float32Array, RowIndices
 
 TREND_DAYS = 7

@@ -23,8 +23,8 @@ from stream_processors.scoring.alerts import AlertRule, alert_message
 from stream_processors.scoring.bands import NAMES, BandRule
 from stream_processors.scoring.history import ScoreHistory
 from stream_processors.scoring.split import Assignment, ServingModels
-from stream_processors.state.customers import DAY_MS
 from stream_processors.state.features import Subjects
+from stream_processors.state.table import DAY_MS
 from stream_processors.types import AnyArray, Flags, Float32Array, Int8Array, Int64Array, RowIndices
 
 TREND_STEPS = 5

@@ -1,25 +1,26 @@
 """Customer state of one partition: events in, exact day counters, bitmaps and closed aggregates out.
 
-A day is *open* while late events may still change it and *closed* when the watermark has passed its end. Counters and
-bitmaps are exact per day; closing a day folds it into the aggregates. So every number depends on the set of events of
-each day, never on the order within the allowed lateness nor on how fetches cut the stream.
+A day is *closed* when the watermark has passed its end, and *open* before. Counters and bitmaps are exact per day;
+closing a day folds it into the aggregates, and an event that comes later is added to both (`late.py`). So every number
+depends on the set of events of each day, never on the order before the day is closed nor on how fetches cut the stream.
 """
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from ebb.clock import DAY
-from ebb.contracts.features import HALF_LIVES, EventKind
+from ebb.contracts.features import EventKind
 from stream_processors.native.hashing import hash_texts
+from stream_processors.state.bitmaps import bitmap_place
 from stream_processors.state.customer_ids import Ids
+from stream_processors.state.late import fold_late
 from stream_processors.state.table import (
     BITMAP_DAYS,
     COUNTED,
     COUNTER_OF_KIND,
+    DAY_MS,
+    DECAY,
     NEVER,
     NO_DAY,
     OPEN_DAYS,
@@ -28,25 +29,12 @@ from stream_processors.state.table import (
     Columns,
     Table,
 )
-from stream_processors.types import Flags, Int8Array, Int32Array, Int64Array, RowIndices
+from stream_processors.state.touch import Touch
+from stream_processors.types import Int32Array, Int64Array, RowIndices
 
-DAY_MS = DAY * 1000
 UNSEEN = np.iinfo(np.int64).max
 """`first_seen` of an erased customer's row."""
-DECAY = np.array([0.5 ** (1 / days) for days in HALF_LIVES])
-"""Share of each decayed rate that is left after a day."""
 PURCHASED = COUNTED.index(EventKind.PURCHASE)
-
-
-@dataclass(frozen=True)
-class Touch:
-    """Accepted events of one segment, without a day boundary among them, as columns of equal length."""
-
-    rows: RowIndices
-    times: Int64Array
-    kinds: Int8Array
-    amounts: Int64Array
-    discounted: Flags
 
 
 class CustomerState:
@@ -121,23 +109,33 @@ class CustomerState:
             self.table["open_last_purchase"][:, opening % OPEN_DAYS] = NEVER
             self.table["open_discounts"][:, opening % OPEN_DAYS] = 0
             word, bit = bitmap_place(opening)
+            # The day whose bit it takes over: since days may have been skipped, the newest one of that place.
+            former = opening - BITMAP_DAYS * -(-(opening - self.opened) // BITMAP_DAYS)
+            was_active = (self.table["active_days"][:, word] & bit) != 0
+            forgotten = self.table["forgotten_active_day"]
+            np.maximum(forgotten, np.int32(former), out=forgotten, where=was_active)
             for name in ("active_days", "purchase_days", "cancel_days"):
                 self.table[name][:, word] &= ~bit
         self.opened = day
 
     def apply(self, touch: Touch) -> None:
-        """Count events; their days are open, their rows exist."""
+        """Count events; their rows exist, their days are open or at most `LATE_DAYS` behind the watermark's."""
+        closed = self.closed
+        if closed is None:
+            message = "events are counted before the first day is opened"
+            raise RuntimeError(message)
         rows, times = touch.rows, touch.times
         days = times // DAY_MS
-        open_cells = rows * OPEN_DAYS + days % OPEN_DAYS
         bought, left = touch.kinds == EventKind.PURCHASE, touch.kinds == EventKind.CANCEL
         self._add("counts", (rows * len(COUNTED) + COUNTER_OF_KIND[touch.kinds]) * RING_DAYS + days % RING_DAYS)
-        self._add("open_discounts", open_cells[touch.discounted & bought])
         paid = bought & (touch.amounts != 0)
         self._add("spend", rows[paid] * RING_DAYS + days[paid] % RING_DAYS, touch.amounts[paid])
-        np.maximum.at(self.table["open_last"].reshape(-1), open_cells, times)
         np.minimum.at(self.table["first_seen"], rows, times)
-        np.maximum.at(self.table["open_last_purchase"].reshape(-1), open_cells[bought], times[bought])
+        if (late := days < closed).any():
+            fold_late(self.table, touch.of(late), closed=closed, opened=self.opened)
+            self._count_open(touch.of(~late))
+        else:
+            self._count_open(touch)
         for day in range(int(days.min()), int(days.max()) + 1):
             today = days == day
             if not today.any():
@@ -146,6 +144,14 @@ class CustomerState:
             self.table["active_days"][rows[today], word] |= bit
             self.table["purchase_days"][rows[today & bought], word] |= bit
             self.table["cancel_days"][rows[today & left], word] |= bit
+
+    def _count_open(self, touch: Touch) -> None:
+        """Count what closing a day folds; the days are open."""
+        cells = touch.rows * OPEN_DAYS + touch.times // DAY_MS % OPEN_DAYS
+        bought = touch.kinds == EventKind.PURCHASE
+        self._add("open_discounts", cells[touch.discounted & bought])
+        np.maximum.at(self.table["open_last"].reshape(-1), cells, touch.times)
+        np.maximum.at(self.table["open_last_purchase"].reshape(-1), cells[bought], touch.times[bought])
 
     def _add(self, name: str, cells: RowIndices, amounts: Int64Array | None = None) -> None:
         """Add amounts (or one each) to cells of a column, numbered as if it had one dimension; repeats add up."""
@@ -248,24 +254,3 @@ def fold_day(columns: Columns, day: int) -> None:
     )
     columns["events_decayed"] += events[:, None]
     columns["active_decayed"] += active[:, None]
-
-
-def bitmap_place(day: int) -> tuple[int, np.uint64]:
-    """Return the word and the bit of a day in the bitmaps."""
-    return (day % BITMAP_DAYS) // 64, np.uint64(1) << np.uint64(day % 64)
-
-
-def bitmap_count(bitmap: npt.NDArray[np.uint64], first: int, last: int) -> npt.NDArray[np.uint8]:
-    """Count the days set from `first` to `last` (day numbers, both included; none if `last` < `first`).
-
-    Parameters
-    ----------
-    bitmap
-        Shape (rows, `BITMAP_DAYS` / 64).
-    """
-    days = ((1 << max(last - first + 1, 0)) - 1) << (first % BITMAP_DAYS)
-    days |= days >> BITMAP_DAYS  # the bitmap is a ring
-    found = np.zeros(len(bitmap), np.uint8)
-    for word in range(BITMAP_DAYS // 64):
-        found += np.bitwise_count(bitmap[:, word] & np.uint64((days >> (64 * word)) & (2**64 - 1)))
-    return found

@@ -7,10 +7,11 @@ import numpy as np
 
 from ebb.settings import Settings
 from stream_processors.batch import TICK, Batch, ErasureRecord
-from stream_processors.state.customers import DAY_MS, CustomerState, Touch
+from stream_processors.state.customers import CustomerState
 from stream_processors.state.dedupe import DuplicateWindow
 from stream_processors.state.labelling import BoundaryResult, Labeller
-from stream_processors.state.table import SHARD_ROWS
+from stream_processors.state.table import DAY_MS, LATE_DAYS, SHARD_ROWS
+from stream_processors.state.touch import Touch
 from stream_processors.types import Flags, Int64Array, RowIndices
 
 LONG_AGO = -(2**62)
@@ -27,6 +28,10 @@ class BatchEffects:
     """Per row of the batch: counted, or late (stored but not counted). False for duplicates and ticks."""
     late: Flags
     duplicates: int = 0
+    delayed: int = 0
+    """Events counted on a day that had been closed before they came."""
+    contradicted: int = 0
+    """Labels published before, that those events contradict."""
     boundaries: list[BoundaryResult] = field(default_factory=list)
 
 
@@ -62,6 +67,10 @@ class Engine:
         """Last offset whose effect the state includes."""
         self.newest: int | None = None
         """Greatest event time seen, ms; the watermark is the allowed lateness behind it."""
+        self.moved_at = 0.0
+        """When the broker received the records that last moved `newest`, Unix seconds; no part of the state."""
+        self.event_at = 0.0
+        """When it received the last event that was accepted."""
         self.dirty: set[int] = set()
         """Shards whose rows changed since the last checkpoint."""
         self._lateness = int(settings.allowed_lateness_seconds * 1000)
@@ -71,11 +80,24 @@ class Engine:
         """Event time (ms) up to which the partition is complete; None before the first event."""
         return None if self.newest is None else self.newest - self._lateness
 
+    def closes(self, newest: int) -> int:
+        """Return the last day boundary that an event time of `newest` (ms) closes."""
+        return (newest - self._lateness) // DAY_MS
+
     def process(self, batch: Batch) -> BatchEffects:
         """Apply a batch; records at or below `offset` are skipped, so that a redelivery changes nothing.
 
         The result is the same however the records are cut into batches.
         """
+        before = self.newest
+        effects = self._process(batch)
+        if self.newest != before:
+            self.moved_at = batch.produced_at
+        if effects.accepted.any():
+            self.event_at = batch.produced_at
+        return effects
+
+    def _process(self, batch: Batch) -> BatchEffects:
         known = int(np.searchsorted(batch.offsets, self.offset, side="right"))
         n = len(batch)
         accepted = np.zeros(n, np.bool_)
@@ -93,26 +115,24 @@ class Engine:
         newest = np.maximum.accumulate(moving)
         if self.newest is not None:
             newest = np.maximum(newest, self.newest)
-        behind = times < newest - self._lateness
+        # By the watermark, not by the day that is open: that one depends on where a segment ends.
+        behind = times // DAY_MS < (newest - self._lateness) // DAY_MS - LATE_DAYS
         late[known:] = fresh & events & behind
         accepted[known:] = fresh & events
         counted = fresh & events & ~behind
-        rows = self._rows(batch, known, counted)
+        rows, texts = self._rows(batch, known, counted)
         days_before = (self.state.closed, self.state.opened)
         for start, stop in self._segments(newest):
             effects.boundaries.extend(self._advance(int(newest[start]), int(newest[stop - 1])))
             chosen = np.flatnonzero(counted[start:stop]) + start
             if len(chosen):
                 places = chosen + known
-                self.state.apply(
-                    Touch(
-                        rows[chosen],
-                        times[chosen],
-                        batch.kinds[places],
-                        batch.amounts[places],
-                        batch.discounted[places],
-                    )
-                )
+                kinds, amounts, discounted = batch.kinds[places], batch.amounts[places], batch.discounted[places]
+                self._apply(Touch(rows[chosen], times[chosen], kinds, amounts, discounted), effects)
+                for column, numbers in texts.items():
+                    told = chosen[numbers[chosen] >= 0]
+                    # Of several values for one row numpy keeps the last, which is the newest by offset.
+                    self.state.table[column][rows[told]] = numbers[told]
         effects.touched = np.unique(rows[counted])
         self.touch(effects.touched)
         if (self.state.closed, self.state.opened) != days_before:
@@ -146,28 +166,42 @@ class Engine:
         days: Int64Array = np.maximum.accumulate(times) // DAY_MS
         return np.maximum(days, max(before, default=LONG_AGO))
 
-    def _rows(self, batch: Batch, known: int, counted: Flags) -> RowIndices:
-        """Find the rows of the customers, giving new ones to those never seen, in offset order."""
+    def _apply(self, touch: Touch, effects: BatchEffects) -> None:
+        if (late := touch.times // DAY_MS < (self.state.closed or 0)).any():
+            effects.delayed += int(late.sum())
+            effects.contradicted += self.labeller.contradicted(self.state, touch.of(late))
+        self.state.apply(touch)
+
+    def _rows(self, batch: Batch, known: int, counted: Flags) -> tuple[RowIndices, dict[str, RowIndices]]:
+        """Find the rows of the customers, giving new ones to those never seen, in offset order.
+
+        Returns
+        -------
+        rows : array of int
+            Row of each event that counts, -1 for the others.
+        texts : dict
+            By column: number of the text of each such event, -1 where it says none.
+        """
         rows = np.full(len(counted), -1, np.intp)
+        texts: dict[str, RowIndices] = {}
         chosen = np.flatnonzero(counted)
         if not len(chosen):
-            return rows
+            return rows, texts
         places = (np.cumsum(batch.kinds != TICK) - 1)[known:][chosen]
         state = self.state
         numbers, customers = batch.customers.distinct(places)
-        found = state.rows_of(customers)[numbers]
-        rows[chosen] = found
+        rows[chosen] = state.rows_of(customers)[numbers]
         for column, coded, names in (
             ("country", batch.countries, state.countries),
             ("channel", batch.channels, state.channels),
         ):
             numbers, values = coded.distinct(places)
-            given = numbers >= 0
             if len(values):
-                # Of several values for one row numpy keeps the last, which is the newest by offset.
-                given_numbers = np.array([names.number(value) for value in values.to_pylist()])
-                state.table[column][found[given]] = given_numbers[numbers[given]]
-        return rows
+                # One more, -1, for the events that say none.
+                known_numbers = np.array([*(names.number(value) for value in values.to_pylist()), -1], np.intp)
+                texts[column] = np.full(len(counted), -1, np.intp)
+                texts[column][chosen] = known_numbers[numbers]
+        return rows, texts
 
     def _segments(self, newest: Int64Array) -> Iterator[tuple[int, int]]:
         """Cut where the watermark enters another day, so that a segment closes boundaries at its start only."""
@@ -179,7 +213,7 @@ class Engine:
         """Close the boundaries up to the watermark of `newest`; open the days up to `last`."""
         if newest == LONG_AGO:
             return
-        target = (newest - self._lateness) // DAY_MS
+        target = self.closes(newest)
         state = self.state
         if state.closed is None:
             state.start(target)

@@ -7,11 +7,13 @@ import numpy as np
 
 from ebb.contracts import derived_features
 from ebb.contracts.features import INDEX, NAMES, WIDTH, WINDOWS
-from stream_processors.state.customers import DAY_MS, DECAY, CustomerState, bitmap_count, fold_day
-from stream_processors.state.table import COUNTED, NEVER, NO_DAY, RING_DAYS, STATE, Columns
+from stream_processors.state.bitmaps import bitmap_count
+from stream_processors.state.customers import CustomerState, fold_day
+from stream_processors.state.table import COUNTED, DAY_MS, DECAY, NEVER, NO_DAY, RING_DAYS, STATE, Columns
 from stream_processors.types import AnyArray, Float32Array, Float64Array, Int64Array, RowIndices
 
-_NEEDED = tuple(column.name for column in STATE if column.name not in {"cancel_days", "id_hash", "country", "channel"})
+_NOT_READ = {"cancel_days", "forgotten_active_day", "id_hash", "country", "channel"}
+_NEEDED = tuple(column.name for column in STATE if column.name not in _NOT_READ)
 _SPEND_WINDOWS = (7, 30)
 _COUNTED = slice(INDEX["events_1d"], INDEX["events_1d"] + len(COUNTED) * len(WINDOWS))
 """Columns of the windows of all events and of each kind but `OTHER`, in the order of `COUNTED`."""

@@ -7,11 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ebb.contracts.examples import SNAPSHOT_ROWS, WITHDRAWN, Block, Close, Labels, Snapshot
+from ebb.contracts.features import EventKind
 from ebb.contracts.models import Target
 from ebb.settings import LabelSettings
 from stream_processors.native.hashing import mixed
-from stream_processors.state.customers import DAY_MS, CustomerState, bitmap_count
+from stream_processors.state.bitmaps import bitmap_count
+from stream_processors.state.contradictions import Late, Published, count_contradicted
+from stream_processors.state.customers import CustomerState
 from stream_processors.state.features import describe_at_boundary
+from stream_processors.state.table import DAY_MS
+from stream_processors.state.touch import Touch
 from stream_processors.types import Float32Array, RowIndices
 
 ERASED = -1
@@ -134,6 +139,31 @@ class Labeller:
                 places.append(place)
                 self.changed.add(boundary)
         return boundaries, places
+
+    def contradicted(self, state: CustomerState, late: Touch) -> int:
+        """Count the labels already published that events of closed days contradict.
+
+        Called before those events are counted.
+        """
+        days = late.times // DAY_MS
+        return sum(
+            count_contradicted(
+                state.table["active_days"],
+                state.table[column],
+                Late(late.rows, days, counted),
+                Published(horizon, self.lookback_days, self._every, (state.closed or 0) - horizon, state.opened),
+            )
+            for target, horizon in self._horizons.items()
+            for column, counted in [self._what_counts(target, late)]
+        )
+
+    def _what_counts(self, target: Target, touch: Touch) -> tuple[str, npt.NDArray[np.bool_]]:
+        """Return the bitmap that a target's label reads, and which events set its bits."""
+        if target == "purchase":
+            return "purchase_days", touch.kinds == EventKind.PURCHASE
+        if self._by_cancellation:
+            return "cancel_days", touch.kinds == EventKind.CANCEL
+        return "active_days", np.ones(len(touch.rows), np.bool_)
 
     def _population(self, state: CustomerState, boundary: int) -> RowIndices:
         """Return the customers active in the look-back before the boundary, or a stable sample if they are too many."""

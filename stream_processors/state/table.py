@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from ebb.clock import DAY
 from ebb.contracts.features import HALF_LIVES, EventKind
 from stream_processors.types import AnyArray, RowIndices
 
+DAY_MS = DAY * 1000
 RING_DAYS = 32
-"""Days of exact counters: the longest window (30) and the two days that late events may still change."""
+"""Days of exact counters: the longest window (30) and the two days that may be open."""
+OPEN_DAYS = 2
+"""Days that are not closed yet: the watermark's and, since lateness is at most a day, the next."""
+LATE_DAYS = RING_DAYS - OPEN_DAYS
+"""Days before the watermark's on which an event still counts: their counters are there, whatever day is open."""
 BITMAP_DAYS = 128
 """Days of the activity bitmaps: the longest horizon or look-back (120) and the days still open, in whole words."""
-OPEN_DAYS = 2
-"""Days that events may still change: the watermark's and, since lateness is at most a day, the next."""
 COUNTED = (EventKind.OTHER, EventKind.SESSION, EventKind.VIEW, EventKind.CART, EventKind.PURCHASE, EventKind.SUPPORT)
 """Kinds with a counter per day; a cancellation, which has its own bitmap, counts as `OTHER`."""
 COUNTER_OF_KIND: RowIndices = np.array([COUNTED.index(k) if k in COUNTED else 0 for k in EventKind], np.intp)
@@ -26,6 +30,9 @@ NEVER = np.iinfo(np.int64).min
 NO_DAY = np.iinfo(np.int32).min
 SHARD_ROWS = 1_024
 """Rows checkpointed together: small enough that a few touched customers do not rewrite a partition."""
+
+DECAY = np.array([0.5 ** (1 / days) for days in HALF_LIVES])
+"""Share of each decayed rate that is left after a day."""
 
 Columns = dict[str, AnyArray]
 
@@ -61,6 +68,7 @@ STATE: tuple[Column, ...] = (
     Column("last_purchase", np.int64, (), NEVER),
     Column("first_active_day", np.int32, (), NO_DAY),
     Column("last_active_day", np.int32, (), NO_DAY),
+    Column("forgotten_active_day", np.int32, (), NO_DAY),
     Column("active_days_total", np.uint32),
     Column("gap_squares", np.uint64),
     Column("events_total", np.uint32),

@@ -10,6 +10,8 @@ from itertools import pairwise
 
 from tests.support.activity import DAY_MS, START, Event, Tick
 
+LATE_DAYS = 30
+"""Days before the watermark's on which an event counts."""
 KINDS = {"login": "session", "view": "view", "add_to_cart": "cart", "purchase": "purchase", "support": "support"}
 
 
@@ -23,6 +25,10 @@ class Oracle:
     horizons: dict[str, int] = field(default_factory=lambda: {"churn": 14, "purchase": 7})
     events: list[Event] = field(default_factory=list)
     late: int = 0
+    delayed: int = 0
+    contradicted: int = 0
+    known: dict[int, int] = field(default_factory=dict)
+    """Events that had come when a snapshot was taken, by boundary: the first so many of `events`."""
     duplicates: int = 0
     snapshots: dict[int, list[str]] = field(default_factory=dict)
     labels: dict[tuple[str, int], list[int]] = field(default_factory=dict)
@@ -57,9 +63,12 @@ class Oracle:
             self._cross(self._closed)
         if isinstance(item, Tick):
             return
-        if item.at < self._newest - self.lateness:
+        if item.at // DAY_MS < reached - LATE_DAYS:
             self.late += 1
             return
+        if item.at // DAY_MS < self._closed:
+            self.delayed += 1
+            self._contradict(item)
         self.events.append(item)
         if item.customer not in self._order:
             self._order.append(item.customer)
@@ -76,6 +85,7 @@ class Oracle:
             for event in self.events
             if (boundary - self.lookback) * DAY_MS <= event.at < boundary * DAY_MS
         }
+        self.known[boundary] = len(self.events)
         if active:
             self.snapshots[boundary] = [customer for customer in self._order if customer in active]
 
@@ -86,6 +96,23 @@ class Oracle:
         if target == "churn":
             return int(not within)
         return int(any(KINDS.get(event.kind) == "purchase" for event in within))
+
+    def _contradict(self, item: Event) -> None:
+        """Count the labels read before, of customers who were there, that would be others had the event come in time.
+
+        As the engine does, which does not remember whether there was a snapshot at all.
+        """
+        day = item.at // DAY_MS
+        for target, horizon in self.horizons.items():
+            if target == "purchase" and KINDS.get(item.kind) != "purchase":
+                continue
+            for taken in range(day - horizon + 1, min(day, self._closed - horizon) + 1):
+                known = any(
+                    event.customer == item.customer and (taken - self.lookback) * DAY_MS <= event.at < taken * DAY_MS
+                    for event in self.events
+                )
+                empty = self._label(target, item.customer, taken, taken + horizon) == (target == "churn")
+                self.contradicted += known and empty
 
     def features(self, customer: str, now: int) -> dict[str, float]:
         """Describe a customer at `now` (ms since `START`) by the events before it."""

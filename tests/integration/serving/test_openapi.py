@@ -119,6 +119,6 @@ def test_example_of_the_document_is_answered_as_it_says(
 
 
 @SCHEMA.parametrize()
-@bounded(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@bounded(max_examples=8, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_whatever_the_document_allows_gets_an_answer_that_it_names(case: "schemathesis.Case[Any]", api: Api) -> None:
     case.call_and_validate(base_url=api.url, headers=KEY, checks=CHECKS, timeout=ANSWER_SECONDS)

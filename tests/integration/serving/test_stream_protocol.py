@@ -261,7 +261,7 @@ def test_no_frames_crash_the_server_or_lose_another_client_a_message(api: Api) -
     written: list[str] = []
     codes: set[int | None] = set()
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck), database=None)
     @given(st.booleans(), st.lists(FRAMES, min_size=1, max_size=4))
     # Of each code one: chance has few of some, and may have none.
     @example(False, [text(b"nonsense")])

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -14,7 +14,7 @@ from ebb.kafka.faust_app import make_app
 from ebb.kafka.producer import Publisher
 from ebb.settings import Settings
 from stream_processors.ingest.records import Records, unpack
-from stream_processors.ingest.transport import RawSchema, Transport
+from stream_processors.ingest.transport import BatchingConsumer, RawSchema, Transport
 
 
 def records_of(event: EventT[Any]) -> Records:
@@ -136,17 +136,33 @@ async def test_batches_are_unpacked_however_their_producer_compressed_them(space
 async def test_gaps_that_transactions_leave_are_no_lost_records(space: Settings) -> None:
     producer = Producer(client_config(space, transactional_id="gaps"))
     producer.init_transactions()
-    for _ in range(3):
+    for is_good in (True, False, True, True, False):
         producer.begin_transaction()
         for number in range(3):
             producer.produce(space.topics.activity, key=b"k", value=b"%d" % number, partition=0)
-        producer.commit_transaction()  # which leaves a record of the broker's own
+        producer.flush()
+        # Either way a record of the broker's own is left.
+        (producer.commit_transaction if is_good else producer.abort_transaction)()
     async with reading(space) as reader:
+        tp, consumer = TP(space.topics.activity, 0), cast(BatchingConsumer, reader.app.consumer)
         await wait_until(lambda: len(reader.offsets(0)) == 9)
-        assert reader.offsets(0) == [0, 1, 2, 4, 5, 6, 8, 9, 10]
+        assert reader.offsets(0) == [0, 1, 2, 8, 9, 10, 12, 13, 14], "what was aborted was never sent"
+        await wait_until(lambda: consumer.lag(tp, 14) == 0)
+        assert (consumer.lag(tp, 10) or 0) > 0
         for event in reader.events:
             event.ack()
-        await wait_until(lambda: committed(space) == 11)
+        await wait_until(lambda: committed(space) == 20)  # past the marks and what was aborted
+
+        # What a transaction that is not ended has sent cannot be read: it is no lag, and holds nothing else back.
+        producer.begin_transaction()
+        producer.produce(space.topics.activity, key=b"k", value=b"open", partition=0)
+        producer.flush()
+        await asyncio.to_thread(send, space, 5, 1)
+        await wait_until(lambda: len(reader.offsets(1)) == 5)
+        assert consumer.lag(tp, 14) == 0
+        assert len(reader.offsets(0)) == 9
+        producer.commit_transaction()
+        await wait_until(lambda: len(reader.offsets(0)) == 10)
 
 
 async def test_acks_commit_the_longest_run_from_the_oldest_batch_and_no_further(space: Settings) -> None:

@@ -184,7 +184,7 @@ def test_an_idle_partition_advances_by_itself(
     settings: Settings, client: Client, run_part: Callable[[parts.ManagedProcess], Any]
 ) -> None:
     # A day in half a second: after ten quiet seconds, the labels of a five-day horizon have matured without an event.
-    live = settings.model_copy(update={"idle_after_seconds": 0.5, "day_seconds": 0.5})
+    live = settings.model_copy(update={"idle_after_seconds": 0.5, "day_seconds": 0.5, "hold_after_hours": 0.0})
     run_part(parts.worker(live))
     source = Source(live)
     source.event("alone", T0 + 3_600, "purchase", amount=5.0)

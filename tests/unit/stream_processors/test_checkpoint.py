@@ -44,7 +44,7 @@ events = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(events, min_size=1, max_size=120), st.data())
 def test_a_worker_that_dies_anywhere_resumes_with_the_same_state(items: list[Event], data: st.DataObject) -> None:
     ordered = sorted(items, key=lambda event: event.at)

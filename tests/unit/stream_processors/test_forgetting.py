@@ -75,7 +75,7 @@ def logs(draw: st.DrawFn) -> list[Item]:
     return items
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(logs(), st.lists(st.integers(0, 50), max_size=6))
 def test_state_is_the_same_however_batches_cut_a_log_with_erasures(items: list[Item], cuts: list[int]) -> None:
     log = records(items)
@@ -91,7 +91,7 @@ def test_state_is_the_same_however_batches_cut_a_log_with_erasures(items: list[I
     assert again.state.digest() == whole.state.digest(), "repeated records change nothing"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(logs())
 def test_nothing_before_an_erasure_is_left_and_nothing_else_is_touched(items: list[Item]) -> None:
     """Compared with a log in which only time had passed where the customer had done something."""

@@ -23,7 +23,7 @@ ROWS = st.integers(2, 60).flatmap(
         st.lists(st.integers(0, 1), min_size=n, max_size=n),
     )
 )
-QUICK = hypothesis_settings(deadline=None, max_examples=60)
+QUICK = hypothesis_settings(max_examples=60)
 
 
 def arrays(rows: tuple[list[float], list[int]]) -> tuple[np.ndarray, np.ndarray]:

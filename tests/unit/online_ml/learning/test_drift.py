@@ -149,7 +149,7 @@ def test_a_restored_drift_monitor_continues_bit_for_bit() -> None:
     assert whole.errors["churn"].change == half.errors["churn"].change is not None
 
 
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(max_examples=60)
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]), min_size=2, max_size=7))
 def test_expected_metrics_are_expectations_over_all_outcomes(probabilities: list[float]) -> None:
     p = np.array(probabilities)

@@ -94,7 +94,7 @@ WORLDS = st.builds(
     purchase_horizon=st.integers(1, 4),
     seed=st.integers(0, 99),
 )
-THOROUGH = hypothesis_settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+THOROUGH = hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 
 def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, int], list[float]]]:

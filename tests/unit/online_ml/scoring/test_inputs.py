@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -14,7 +14,6 @@ from online_ml.scoring.inputs import GROUP_OF_INPUT, GROUPS, INPUTS, POSITION, R
 anything = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
 
-@settings(deadline=None)
 @given(arrays(np.float32, st.tuples(st.integers(1, 4), st.just(WIDTH)), elements=anything))
 def test_inputs_are_finite_and_bounded_for_any_features(features: np.ndarray) -> None:
     with np.errstate(all="ignore"):

@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ebb.contracts.erasures import ERASE_HEADER
@@ -15,7 +15,7 @@ from ebb.settings import Settings
 from stream_processors.batch import TICK
 from stream_processors.ingest.decoder import FEW, Decoder
 from stream_processors.ingest.record_batches import FetchedBatch
-from tests.support.activity import START, Event, Record, Tick, record
+from tests.support.activity import DAY_MS, START, Event, Record, Tick, record
 
 GOOD = {
     "event_id": "e1",
@@ -80,9 +80,35 @@ def test_a_record_outside_its_customers_partition_is_refused() -> None:
     assert refused(body(), key=b"c2") == "wrong_key"
 
 
-def test_a_tick_without_a_number_is_refused() -> None:
-    batch = Decoder(Settings()).decode([Record(0, None, b"", [("ebb-tick", b"soon")])])
+@pytest.mark.parametrize(
+    "value",
+    [b"soon", b"", None, b"-5", b"1.5", b" 17", b"1_000", "²".encode(), b"1702119600000", b"9" * 15, b"9" * 400],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_tick_that_is_no_time_or_ahead_of_the_clock_is_refused(value: bytes | None) -> None:
+    headers: list[tuple[str, bytes]] = [("ebb-tick", value)]  # type: ignore[list-item]
+    batch = Decoder(Settings()).decode([Record(0, None, b"", headers), record(1, Tick(5_000))])
     assert [item.reason for item in batch.refused] == ["bad_tick"]
+    assert batch.kinds.tolist() == [TICK]
+
+
+def test_what_is_ahead_of_the_brokers_clock_counts_as_of_then() -> None:
+    appended = START * DAY_MS + 12 * 3_600_000
+    ahead = replace(record(0, Event("a", 35 * 3_600_000)), timestamp=appended)
+    tick = replace(record(1, Tick(13 * 3_600_000)), timestamp=appended)
+    behind = replace(record(2, Event("b", 3_600_000)), timestamp=appended)
+    for copies in (1, FEW):  # one by one, and in columns
+        batch = Decoder(Settings()).decode([ahead, tick, behind] * copies)
+        assert not batch.refused
+        assert (batch.times - START * DAY_MS).tolist()[:3] == [appended + 1 - START * DAY_MS] * 2 + [3_600_000]
+        assert batch.events["occurred_at"][0].as_py().timestamp() * 1000 == START * DAY_MS + 35 * 3_600_000
+
+
+def test_the_clock_of_a_demo_is_followed_to_the_millisecond() -> None:
+    # A day in two seconds: what occurs within the millisecond of the append has not occurred later.
+    settings = Settings(day_seconds=2.0, clock_origin_wall=1_700_000_000.0, clock_origin_event=START * 86_400.0)
+    second = replace(record(0, Event("a", DAY_MS // 2 + 43_199)), timestamp=1_700_000_001_000)
+    assert Decoder(settings).decode([second]).times.tolist() == [START * DAY_MS + DAY_MS // 2 + 43_199]
 
 
 def test_an_accepted_event_is_read_to_the_column() -> None:
@@ -128,7 +154,6 @@ ITEMS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(ITEMS, min_size=1, max_size=6), min_size=1, max_size=4), st.booleans())
 def test_batches_decoded_together_are_as_decoded_separately(
     polls: list[list[Event | Tick | Record]], many: bool

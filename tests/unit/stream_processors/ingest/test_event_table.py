@@ -150,7 +150,7 @@ def one_by_one(record: bytes) -> list[dict[str, Any]] | None:
     return rows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(written())
 @example(b'{"event_id":"a","customer_id":"c","type":"t","occurred_at":"2023-12-09T12:00:00Z","z":NaN}')
 @example(b'{"event_id":"a","customer_id":"c","type":"t","occurred_at":"2023-12-09T12:00:00Z","z":"\xff"}')
@@ -276,7 +276,7 @@ def test_odd_records_are_decoded_as_one_by_one_or_left_to_the_slow_path() -> Non
         assert rows[:-1] == ((one_by_one(record) or [{}]) if sure[0] else []), record
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(written() | st.just(dumped(GOOD)) | st.just(b""), min_size=1, max_size=12))
 def test_each_body_is_decoded_or_left_by_itself(odd: list[bytes]) -> None:
     rows, sure = read_events(odd)
@@ -334,7 +334,7 @@ def test_one_doubtful_body_leaves_no_doubt_about_the_others(wrong: bytes | None)
     assert events["event_id"].to_pylist() == [f"e{n}" for n in range(len(bodies)) if n not in odd]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(written())
 def test_a_body_is_left_out_only_if_the_columns_hold_all_of_it(record: bytes) -> None:
     for row in one_by_one(record) or []:
@@ -405,7 +405,7 @@ def test_events_after_the_latest_time_and_those_not_requested_are_left() -> None
     assert event_table.read_events(records, mask, latest=1e12, max_bytes=MAX_BYTES)[1].tolist() == mask.tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(written(), min_size=1, max_size=6), st.data())
 def test_an_events_decoding_does_not_depend_on_the_rest_of_the_batch(odd: list[bytes], data: st.DataObject) -> None:
     crowd = [Record(n, b"c1", dumped(GOOD | {"event_id": f"e{n}"})) for n in range(3 * FEW)]

@@ -54,7 +54,6 @@ def by_the_client(raw: bytes) -> list[Record]:
     ]
 
 
-@settings(deadline=None)
 @given(drawn, st.integers(0, 4), st.booleans(), st.integers(0, 2**40))
 def test_records_are_what_a_client_reads(steps: list[Record], codec: int, appended: bool, base: int) -> None:
     raw = batch_of(numbered(steps, base), codec, appended=appended)
@@ -67,7 +66,6 @@ def test_records_are_what_a_client_reads(steps: list[Record], codec: int, append
     assert not records.text[-PADDING:].any()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(drawn, st.integers(0, 4)), min_size=1, max_size=4), st.data())
 def test_batches_follow_one_another_and_only_requested_records_are_returned(
     several: list[tuple[list[Record], int]], data: st.DataObject
@@ -103,7 +101,7 @@ GOOD = [
 ]
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(st.integers(0, 200), st.integers(0, 255), st.integers(-3, 3))
 @example(0, 0, 0)
 def test_a_damaged_batch_is_an_error_or_other_records_but_never_reads_out_of_bounds(

@@ -18,7 +18,8 @@ from stream_processors.native.hashing import hash_ids
 from stream_processors.scoring.history import ScoreHistory
 from stream_processors.scoring.split import Split
 from stream_processors.scoring.updates import ScoreUpdater, ScoreUpdates, ScoringRequest
-from stream_processors.state.customers import DAY_MS, CustomerState
+from stream_processors.state.customers import CustomerState
+from stream_processors.state.table import DAY_MS
 
 DAY = 20_000
 

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_processors.state.dedupe import LEAST_SLOTS, DuplicateWindow
@@ -44,14 +44,12 @@ def arriving(draw: st.DrawFn) -> Arrivals:
     return list(zip(values, days.tolist(), strict=True))
 
 
-@settings(deadline=None)
 @given(arriving(), st.lists(st.integers(0, 900), max_size=5), st.integers(1, 400), st.integers(1, 5))
 def test_an_event_is_new_unless_it_is_remembered(arrivals: Arrivals, cuts: list[int], size: int, days: int) -> None:
     expected = linear_admit(arrivals, size=size, days=days)
     assert admit_all(DuplicateWindow(size, days), arrivals, cuts) == expected
 
 
-@settings(deadline=None)
 @given(arriving(), st.integers(0, 900), st.integers(1, 400))
 def test_a_restored_window_continues_as_the_original(arrivals: Arrivals, cut: int, size: int) -> None:
     window, days = DuplicateWindow(size, 2), 2
