@@ -20,7 +20,7 @@ from ebb.settings import Settings
 from stream_processors.committer import Committer
 from stream_processors.ingest.transport import BatchingConsumer, RawSchema, Transport
 from stream_processors.intake_clock import IntakeClock
-from stream_processors.intake_tail import read_tails
+from stream_processors.intake_tail import read_reached
 from stream_processors.micro_batches import SHARE, MicroBatches
 from stream_processors.partition import PartitionWorker
 from stream_processors.scoring.champions import ModelFollower
@@ -50,6 +50,7 @@ class ActivityWorker:
         self.settings = settings
         self.partitions: dict[int, PartitionWorker] = {}
         self.intake = IntakeClock(settings.clock.speed, settings.hold_after)
+        self._restoring = asyncio.Lock()
         self._looked_at = 0.0
         self._held = False
         self._stopping = False
@@ -160,22 +161,33 @@ class ActivityWorker:
         kept = await self.app.consumer.earliest_offsets(*own) if own else {}
         starts = {}
         for tp in own:
-            if tp.partition not in self.partitions:
-                began = time.monotonic()
-                partition = await asyncio.to_thread(self._restore, tp.partition)
-                self.partitions[tp.partition] = partition
-                log.info(
-                    "partition assigned",
-                    partition=tp.partition,
-                    customers=len(partition.engine.state),
-                    offset=partition.engine.offset,
-                    seconds=round(time.monotonic() - began, 2),
-                )
-            needed = self.partitions[tp.partition].engine.offset + 1
+            # Faust may ask again before it has the answer; restored twice, a partition would fence itself.
+            async with self._restoring:
+                await self._restore_once(tp)
+            if (partition := self.partitions.get(tp.partition)) is None:
+                continue
+            needed = partition.engine.offset + 1
             starts[tp] = max(needed, kept[tp])
             if needed < kept[tp]:
                 log.error("records expired before they were read", partition=tp.partition, first=needed, kept=kept[tp])
         return starts
+
+    async def _restore_once(self, tp: TP) -> None:
+        if tp.partition in self.partitions:
+            return
+        began = time.monotonic()
+        partition = await asyncio.to_thread(self._restore, tp.partition)
+        if tp not in self.app.consumer.assignment():
+            log.warning("partition revoked while it was restored", partition=tp.partition)
+            return
+        self.partitions[tp.partition] = partition
+        log.info(
+            "partition assigned",
+            partition=tp.partition,
+            customers=len(partition.engine.state),
+            offset=partition.engine.offset,
+            seconds=round(time.monotonic() - began, 2),
+        )
 
     def _restore(self, number: int) -> PartitionWorker:
         self._models.start()
@@ -245,7 +257,7 @@ class ActivityWorker:
         if not patient and wall - self._looked_at > LOOK_SECONDS and self.settings.idle_after_seconds:
             self._looked_at = wall
             try:
-                tails = await asyncio.to_thread(read_tails, self.settings)
+                tails = await asyncio.to_thread(read_reached, self.settings)
             except KafkaException as error:
                 log.warning("intake cannot be read", reason=str(error))
                 tails = []

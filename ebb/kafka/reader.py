@@ -1,5 +1,6 @@
-"""Read a topic to its end."""
+"""Read a topic to its end, or the last records of its partitions."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import cast
 
@@ -59,3 +60,54 @@ def read_to_end(
         raise UnavailableError(what, "Check that the broker runs and that EBB_KAFKA_BOOTSTRAP names it.") from error
     finally:
         consumer.close()
+
+
+def read_tails(
+    settings: PlaceSettings, topic: str, partitions: Sequence[int], *, records: int, timeout: float = 5.0
+) -> Iterator[tuple[int, list[Message]]]:
+    """Yield each partition with its last records, oldest first; a partition without any is left out.
+
+    Parameters
+    ----------
+    records
+        How many of each, at most.
+    timeout
+        Seconds to wait for one partition.
+
+    Raises
+    ------
+    KafkaException
+        If the broker does not answer.
+    """
+    consumer = Consumer(
+        client_config(
+            settings,
+            group_id=f"{settings.topics.prefix}reader",
+            enable_auto_commit=False,
+            fetch_wait_max_ms=20,
+            enable_partition_eof=True,
+        )
+    )
+    try:
+        for partition in partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout)
+            if high > low:
+                consumer.assign([TopicPartition(topic, partition, max(low, high - records))])
+                if messages := _until_end(consumer, records, timeout):
+                    yield partition, messages
+    finally:
+        consumer.close()
+
+
+def _until_end(consumer: Consumer, records: int, timeout: float) -> list[Message]:
+    """Return the records of the one partition assigned, up to its end."""
+    found: list[Message] = []
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        # It waits this long for so many, also when fewer are left.
+        messages = consumer.consume(records, timeout=0.1)
+        good = [message for message in messages if message.error() is None]
+        found += good
+        if len(good) < len(messages):
+            break
+    return found

@@ -66,8 +66,8 @@ async def metrics() -> Response:
 
 def _checks(context: Context, *, full: bool) -> list[Check]:
     reader, monitor = context.feed.reader, context.pipeline_monitor
-    held = f"{len(context.feed.scores):,} scores held"
-    scores = held if reader.caught_up else f"{held}; {reader.behind:,} records still to read. {reader.trouble or ''}"
+    known = f"{len(context.feed.scores):,} scores held"
+    scores = known if reader.caught_up else f"{known}; {reader.behind:,} records still to read. {reader.trouble or ''}"
     kafka = monitor.trouble or reader.trouble
     draining = context.hub.draining
     checks = [
@@ -79,4 +79,10 @@ def _checks(context: Context, *, full: bool) -> list[Check]:
         answers = context.queries.answers()
         why = "It answers." if answers else f"{context.queries.trouble} Scores are served without it; history is not."
         checks.append(Check(name="clickhouse", ok=answers, required=False, why=why))
+        held = monitor.pipeline is not None and monitor.pipeline.time_held
+        hours = context.settings.hold_after_hours
+        why = (
+            f"No event has come from anybody for {hours:g} hours of event time: time is held." if held else "It moves."
+        )
+        checks.append(Check(name="event time", ok=not held, required=False, why=why))
     return checks

@@ -113,6 +113,8 @@ class PipelineHealth(Answer):
     partitions: list[PartitionHealth]
     events_per_second: float = Field(description="Events arriving.")
     processed_per_second: float = Field(description="Events whose effect was made durable.")
+    last_event_at: datetime | None = Field(description="When the last event from anybody was received.")
+    time_held: bool = Field(description="No event has come for so long that event time is held: nobody's risk moves.")
 
 
 class DeadLetters(Answer):
@@ -307,6 +309,8 @@ def _health(pipeline: PipelineStatus | None) -> dict[str, Any] | None:
         "partitions": [_partition(lag) for lag in pipeline.lags],
         "events_per_second": round(pipeline.produced_per_second, 1),
         "processed_per_second": round(pipeline.processed_per_second, 1),
+        "last_event_at": _time(pipeline.event_at),
+        "time_held": pipeline.time_held,
     }
 
 

@@ -5,15 +5,17 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from ebb.contracts.activity import TICK_HEADER, decode_activity
 from ebb.errors import InvalidEventError
 from ebb.kafka.config import client_config
+from ebb.kafka.reader import read_tails
 from ebb.log import get_logger
 from ebb.settings import Settings
 
@@ -87,6 +89,10 @@ def _rate(samples: deque[tuple[float, int]], window: float) -> float:
 
 
 SAMPLE_SECONDS = 2.0
+LOOK_SECONDS = 10.0
+"""Seconds between two looks at whether events come."""
+TICKS = 50
+"""Records of a partition that may all be ticks."""
 STALE_SECONDS = 15.0
 """Age from which a sample is no longer reported as the present state."""
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -107,6 +113,10 @@ class PipelineStatus:
     """Records on the dead-letter topic."""
     first_event: float | None = None
     """Event time of the first activity that is still on the topic, Unix seconds."""
+    event_at: float | None = None
+    """When the last event from anybody came, as far as is known, Unix seconds."""
+    time_held: bool = False
+    """Whether nothing has come for so long that the workers hold event time."""
 
     @property
     def lag_events(self) -> int:
@@ -127,6 +137,10 @@ class PipelineMonitor:
     trouble: str | None = "Kafka has not been asked yet."
     _latest: PipelineStatus | None = None
     _first: float | None = None
+    _event_at: float | None = None
+    _looked_at: float = -60.0
+    _seen: int = 0
+    """Records on the activity topic at the last look."""
     _first_asked_at: float = -60.0
     _meter: LagMeter = field(default_factory=LagMeter)
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -181,6 +195,7 @@ class PipelineMonitor:
             lags.append(self._meter.observe(now, one, end, max(low, committed.get(one, low))))
         if self._first is None and any(ends[topics.activity, one] for one in partitions):
             self._find_first(now)
+        self._look_for_events(now, sum(ends[topics.activity, one] for one in partitions))
         return PipelineStatus(
             taken_at=now,
             lags=tuple(lags),
@@ -188,7 +203,34 @@ class PipelineMonitor:
             processed_per_second=self._meter.processed_per_second(),
             dead_letters=sum(ends[topics.dead_letters, one] - lows[topics.dead_letters, one] for one in partitions),
             first_event=self._first,
+            event_at=self._event_at,
+            time_held=self._is_held(),
         )
+
+    def _look_for_events(self, now: float, records: int) -> None:
+        """Find out when the last event came. More new records than ticks could be are events; few are looked at."""
+        if now - self._looked_at < LOOK_SECONDS or records == self._seen:
+            return
+        if self._event_at is not None and records - self._seen > TICKS * self.settings.partitions:
+            self._event_at = time.time()
+        else:
+            tails = read_tails(
+                self.settings, self.settings.topics.activity, range(self.settings.partitions), records=TICKS
+            )
+            times = [
+                message.timestamp()[1] / 1000
+                for _, messages in tails
+                for message in messages
+                if not any(name == TICK_HEADER for name, _ in _headers(message))
+            ]
+            self._event_at = max([*times, self._event_at or 0.0]) or None
+        self._looked_at, self._seen = now, records
+
+    def _is_held(self) -> bool:
+        settings = self.settings
+        if self._event_at is None or not settings.hold_after or not settings.idle_after_seconds:
+            return False
+        return time.time() - self._event_at > max(settings.hold_after, 2 * LOOK_SECONDS)
 
     def _offsets(self, admin: AdminClient, topics: tuple[str, ...], spec: OffsetSpec) -> dict[tuple[str, int], int]:
         asked = {
@@ -223,6 +265,11 @@ class PipelineMonitor:
             self._first = min((one for one in times if one is not None), default=None)
         finally:
             consumer.close()
+
+
+def _headers(message: Message) -> list[tuple[str, object]]:
+    headers: Any = message.headers()
+    return headers or []
 
 
 def _event_time(body: str | bytes | None, headers: object) -> float | None:

@@ -8,6 +8,7 @@ const MAX_LAG_SECONDS = 30;
 
 function statement(pipeline, staleness) {
   if (!pipeline) return "Kafka does not answer: whether the workers keep up is not known.";
+  if (pipeline.time_held) return "Nobody sends: time is held, and no risk moves until events come again.";
   if (staleness === null) return "Waiting for the first scores.";
   if (pipeline.lag_seconds > MAX_LAG_SECONDS) return `Behind: events wait for up to ${duration(pipeline.lag_seconds)} before they count.`;
   if (staleness > MAX_STALENESS_SECONDS) return `Quiet: no score was made for ${duration(staleness)}.`;
@@ -21,7 +22,7 @@ export function health(summary) {
   const staleness = summary.staleness_seconds;
   update("pace", statement(pipeline, staleness), (text) => text);
   update("health", [pipeline, deadLetters, Math.round(staleness ?? -1), summary.as_of], () => [
-    fact("Events arriving", pipeline ? `${count(pipeline.events_per_second)} / s` : "–", pipeline ? `${count(pipeline.processed_per_second)} / s processed` : "Kafka does not answer"),
+    fact("Events arriving", pipeline ? `${count(pipeline.events_per_second)} / s` : "–", pipeline ? (pipeline.time_held ? `the last ${moment(new Date(pipeline.last_event_at))}` : `${count(pipeline.processed_per_second)} / s processed`) : "Kafka does not answer", pipeline?.time_held),
     fact("In work", pipeline ? `${count(pipeline.lag_events)} events` : "–", pipeline ? `the oldest for ${duration(pipeline.lag_seconds)}` : null, pipeline?.lag_seconds > MAX_LAG_SECONDS),
     fact("Latest score", staleness === null ? "–" : `${duration(staleness)} ago`, summary.as_of ? `describes ${moment(new Date(summary.as_of))}` : "none yet", staleness > MAX_STALENESS_SECONDS),
     fact("Dead letters", deadLetters.total === null && !deadLetters.by_reason ? "–" : count(refused), reasons.join(", ") || "nothing was refused"),

@@ -63,7 +63,7 @@ def test_api_is_ready_only_with_all_scores_that_were_on_the_topic(api: Api) -> N
     ready = api.client.get("/readyz?verbose")
     assert ready.status_code == 200
     checks = {check["name"]: check for check in ready.json()["checks"]}
-    assert set(checks) == {"scores", "kafka", "serving", "clickhouse"}
+    assert set(checks) == {"scores", "kafka", "serving", "clickhouse", "event time"}
     assert all(check["ok"] for check in checks.values())
     assert api.get("/v1/customers/c-150/score").json()["churn"] == 0.5
     assert api.get("/v1/customers/c-299/score").json()["churn"] == pytest.approx(299 / 300)
