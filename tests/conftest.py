@@ -132,7 +132,7 @@ FOLDERS = ("scenarios", "integration", "browser", "containers", "contract", "uni
 """In the order in which they run: long files first, so that no process is left with one while the other has nothing."""
 LONG = (
     "test_client.py", "test_learner_app.py", "test_transport.py", "test_worker.py", "test_erasure.py",
-    "test_learner.py", "test_honesty.py", "test_presets.py", "test_engine.py", "test_champion_requests.py",
+    "test_learner.py", "test_honesty.py", "test_recorded_logs.py", "test_engine.py", "test_champion_requests.py",
     "test_observer.py",
 )  # fmt: skip
 """Files that take long, the longest first: they come before the others of their folder."""
