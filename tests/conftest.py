@@ -72,26 +72,45 @@ def stack_supervisor(_running: tuple[Settings, Supervisor]) -> Iterator[Supervis
 
 
 @pytest.fixture
-def space(stack: Settings) -> Iterator[Settings]:
-    """Fresh topics and a fresh database, in a namespace of this test alone; four partitions."""
+def spaces(stack: Settings) -> Iterator[Callable[[], Settings]]:
+    """Fresh topics and a fresh database with each call, in a namespace of this test alone; four partitions."""
     from clickhouse.client import connect  # noqa: PLC0415 - only tests that use the stack need the room
     from clickhouse.migrations import migrate  # noqa: PLC0415
 
-    settings = stack.model_copy(update={"namespace": f"t{secrets.token_hex(4)}", "partitions": 4})
-    create_topics(settings)
-    migrate(settings)
-    yield settings
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
-    names = [spec.topic for spec in topic_specs(settings.topics, settings.partitions, settings.replication)]
+    made: list[Settings] = []
+
+    def make() -> Settings:
+        settings = stack.model_copy(update={"namespace": f"t{secrets.token_hex(4)}", "partitions": 4})
+        made.append(settings)
+        create_topics(settings)
+        migrate(settings)
+        return settings
+
+    yield make
+    if not made:
+        return
+    admin = AdminClient({"bootstrap.servers": stack.kafka_bootstrap, "log_level": 0})
+    names = [
+        spec.topic
+        for settings in made
+        for spec in topic_specs(settings.topics, settings.partitions, settings.replication)
+    ]
     for deleted in admin.delete_topics(names).values():
         try:
             deleted.result(timeout=60)
         except KafkaException as error:
             if error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
                 raise
-    client = connect(settings, database="default")
-    client.command(f"DROP DATABASE IF EXISTS {settings.database}")
+    client = connect(stack, database="default")
+    for settings in made:
+        client.command(f"DROP DATABASE IF EXISTS {settings.database}")
     client.close()
+
+
+@pytest.fixture
+def space(spaces: Callable[[], Settings]) -> Settings:
+    """A namespace of this test alone, where one is enough."""
+    return spaces()
 
 
 @pytest.fixture
@@ -116,15 +135,21 @@ def run_part(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RunPart
 
 FOLDERS = ("scenarios", "integration", "browser", "containers", "contract", "unit")
 """In the order in which they run: long files first, so that no process is left with one while the other has nothing."""
+LONG = (
+    "test_client.py", "test_learner_app.py", "test_transport.py", "test_worker.py", "test_erasure.py",
+    "test_learner.py", "test_honesty.py", "test_recorded_logs.py", "test_engine.py", "test_champion_requests.py",
+    "test_observer.py",
+)  # fmt: skip
+"""Files that take long, the longest first: they come before the others of their folder."""
 
 
-def _rank(item: pytest.Item) -> int:
+def _rank(item: pytest.Item) -> tuple[int, int]:
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return FOLDERS.index(folder)
+    return FOLDERS.index(folder), LONG.index(item.path.name) if item.path.name in LONG else len(LONG)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the folders; within one, tests stay in the order of their files."""
+    """Order the folders and put long files first; the others, and the tests of a file, stay as they are."""
     items.sort(key=_rank)
 
 

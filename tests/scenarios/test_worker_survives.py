@@ -8,7 +8,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -18,31 +19,43 @@ from ebb_cli.local import parts
 from ebb_cli.local.supervisor import Supervisor
 from tests.support.flow import wait_for
 from tests.support.traffic import Traffic, judge
-from tests.support.workers import saved, working
+from tests.support.workers import hurried, saved, working
 
 RunPart = Callable[[parts.ManagedProcess], Supervisor]
 KILLS = 20
 
 
 @pytest.mark.timeout(1800)
-def test_a_worker_killed_twenty_times_at_random_moments(settings: Settings, run_part: RunPart) -> None:
-    moments = random.Random(20)  # noqa: S311 - moments, not secrets
-    worker = parts.worker(settings)
+def test_a_worker_killed_twenty_times_at_random_moments(spaces: Callable[[], Settings], run_part: RunPart) -> None:
+    # Two workers, strangers to each other, with ten lives each: after a kill a group waits for six seconds, idle.
+    chance = random.Random(20)  # noqa: S311 - moments, not secrets
+    moments = [chance.uniform(0.0, 1.5) for _ in range(KILLS)]
+
+    def fare(number: int) -> int:
+        return _lives(hurried(spaces(), sweep_seconds=1.0), number, run_part, moments[number::2])
+
+    with ThreadPoolExecutor(2) as both:
+        lives = sum(both.map(fare, range(2)))
+    assert lives >= KILLS // 4, f"only {lives} of {KILLS} lives saved anything that the next one went on from"
+
+
+def _lives(settings: Settings, number: int, run_part: RunPart, moments: Sequence[float]) -> int:
+    """Kill a worker so many seconds into each of its lives; judge it, and return how many lives saved something."""
+    worker = parts.worker(settings, number)
     supervisor = run_part(worker)
     reached = [saved(settings)]
-    with Traffic(settings, seed=1) as traffic:
-        for life in range(KILLS):
+    with Traffic(settings, seed=1 + 10 * number) as traffic:
+        for life, moment in enumerate(moments):
             working(worker)
             if life % 4 == 0:
                 # However slow the machine is, so many lives last until they have saved something.
                 wait_for("a checkpoint", lambda: saved(settings) > reached[-1])
-            time.sleep(moments.uniform(0.0, 1.5))
-            supervisor.take_down("worker-0", hard=True)
+            time.sleep(moment)
+            supervisor.take_down(worker.name, hard=True)
             reached.append(saved(settings))
-            supervisor.bring_up("worker-0")
+            supervisor.bring_up(worker.name)
     judge(traffic)
-    lives = sum(after > before for before, after in pairwise(reached))
-    assert lives >= KILLS // 4, f"only {lives} of {KILLS} lives saved anything that the next one went on from"
+    return sum(after > before for before, after in pairwise(reached))
 
 
 @pytest.mark.timeout(400)

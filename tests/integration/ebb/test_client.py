@@ -72,6 +72,12 @@ async def until(what: str, holds: Callable[[], object], seconds: float = 120) ->
             await asyncio.sleep(0.02)
 
 
+@pytest.fixture
+def soon_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that was cut connects again after a fifth of a second at most: enough to miss alerts each time."""
+    monkeypatch.setattr("ebb.client.LONGEST_WAIT", 0.2)
+
+
 async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool) -> Told:
     """Write alerts while a client's connection is cut again and again; return what it was told of them."""
     for number in range(5):
@@ -114,11 +120,13 @@ def _restart(api: Api) -> None:
     api.supervisor.bring_up("api")
 
 
+@pytest.mark.usefixtures("soon_back")
 async def test_each_alert_is_told_once_and_in_order_over_fifty_cuts_and_a_restart(api: Api) -> None:
     told = await cut_often(api, [api.settings.api_port], "cl-1", restart=True)
     assert told.gaps == [], "all alerts of the restart could be fetched"
 
 
+@pytest.mark.usefixtures("soon_back")
 async def test_each_alert_is_told_once_though_each_connection_meets_another_replica(api: Api, twin: Api) -> None:
     told = await cut_often(api, [api.settings.api_port, twin.settings.api_port], "cl-2", restart=False)
     assert told.gaps == []

@@ -47,7 +47,7 @@ def watch(world: World, *, particles: int = 60, one_in: int = 1) -> Watched:
 
 @pytest.fixture(scope="module")
 def watched() -> Watched:
-    return watch(World(3, 1_200, FIRST_DAY))
+    return watch(World(3, 700, FIRST_DAY))
 
 
 def test_the_observer_ranks_better_than_recency_and_worse_than_the_oracle(watched: Watched) -> None:

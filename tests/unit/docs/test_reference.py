@@ -14,9 +14,9 @@ from ebb_cli.docs import ExportedMetric, describe, docs, exported_metrics, write
 from tests.support.project import ROOT
 
 
-@pytest.fixture
-def written(tmp_path: Path) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in write_docs(tmp_path / "docs")}
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in write_docs(tmp_path_factory.mktemp("docs"))}
 
 
 @pytest.mark.parametrize("name", ["features.md", "settings.md", "metrics.md", "problems.md"])

@@ -48,7 +48,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list
         (folder / f"{artifact}-{version}.jar").write_bytes(body)
     handler = type("Handler", (_Handler,), {"requests": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(root))) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         _use(monkeypatch, tmp_path, server.server_port)
         yield handler.requests  # type: ignore[attr-defined]

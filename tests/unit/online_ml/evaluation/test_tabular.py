@@ -28,7 +28,7 @@ def test_one_pass_finds_nearly_all_there_is_and_says_it_with_calibrated_words() 
 
 
 def test_nothing_of_a_row_is_learned_before_it_is_predicted() -> None:
-    inputs, labels = table()
+    inputs, labels = table(1_000)
     place = 10 * BATCH
     turned = labels.copy()
     turned[place:] = 1 - turned[place:]
@@ -49,7 +49,7 @@ def test_where_labels_are_dealt_at_random_nothing_is_found() -> None:
 
 
 def test_the_same_seed_gives_the_same_run_bit_for_bit_and_another_another() -> None:
-    inputs, labels = table(600)
+    inputs, labels = table(300)
     one, again, other = (list(passes(inputs, labels, shuffles=2, seed=seed)) for seed in (3, 3, 4))
     assert not np.array_equal(one[0].order, one[1].order)
     assert not np.array_equal(one[0].order, other[0].order)

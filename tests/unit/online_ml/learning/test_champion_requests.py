@@ -17,9 +17,9 @@ from online_ml.learning.learner import Learner
 from online_ml.registry import held_name, model_config, request_rows, rule_rows, snapshots
 from tests.support.examples import World
 
-WORLD = World(partitions=2, days=14, rows=120)
+WORLD = World(partitions=2, days=14, rows=60)
 # Few labels for the slow candidates: what requests do is the same for all.
-SETTINGS = Settings(partitions=2, horizon_days=3, purchase_horizon_days=2, tree_labels=5)
+SETTINGS = Settings(partitions=2, horizon_days=3, purchase_horizon_days=2, tree_labels=2)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 Item = Block | ChampionRequest
 
