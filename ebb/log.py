@@ -5,6 +5,7 @@ import sys
 
 import structlog
 
+from ebb.errors import EbbError
 from ebb.settings import ProcessSettings
 
 
@@ -42,12 +43,20 @@ def configure_logging(settings: ProcessSettings, part: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(_without_traceback)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
     for noisy in ("aiokafka", "faust", "mode", "httpx", "httpcore", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
     structlog.contextvars.bind_contextvars(part=part)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Keep the message alone of an error that says itself what happened and what to do."""
+    if isinstance(record.exc_info, tuple) and isinstance(record.exc_info[1], EbbError):
+        record.exc_info = None
+    return True
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

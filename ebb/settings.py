@@ -186,6 +186,9 @@ class EngineSettings(_Section):
     """Days of event time for which an event id is remembered, if `dedupe_events` newer ones do not displace it."""
     checkpoint_seconds: Positive = 2.0
     """Real seconds from one checkpoint to the next; a crash replays at most that much."""
+    begin_anew: bool = False
+    """Where a partition's state cannot be used (another layout, a damaged piece, a topic made anew), begin without it,
+    at the first record that the activity topic holds. False: the worker stops and says what it found. For one start."""
     sweep_seconds: Positive = 5.0
     """Real seconds from one re-scoring of all customers to the next: how soon silence shows."""
     session_seconds: Annotated[float, Field(ge=6, le=300)] = 15.0

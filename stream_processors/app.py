@@ -12,11 +12,13 @@ from faust.types import TP
 
 from clickhouse.store import Store
 from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.kafka.admin import end_offsets, topic_id
 from ebb.kafka.faust_app import guarded, make_app
 from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
 from ebb.metrics import INTAKE_SILENT, LAG_EVENTS, LAG_SECONDS, SWEEP_SECONDS, TIME_HELD, forget_partition
 from ebb.settings import Settings
+from stream_processors.checkpoint import ActivityTopic
 from stream_processors.committer import Committer
 from stream_processors.ingest.transport import BatchingConsumer, RawSchema, Transport
 from stream_processors.intake_clock import IntakeClock
@@ -159,11 +161,12 @@ class ActivityWorker:
         """
         own = sorted(tp for tp in assigned if tp.topic == self.settings.topics.activity)
         kept = await self.app.consumer.earliest_offsets(*own) if own else {}
+        topic = await asyncio.to_thread(self._describe_topic, [tp.partition for tp in own]) if own else None
         starts = {}
         for tp in own:
             # Faust may ask again before it has the answer; restored twice, a partition would fence itself.
             async with self._restoring:
-                await self._restore_once(tp)
+                await guarded(self.app, self._restore_once(tp, topic))
             if (partition := self.partitions.get(tp.partition)) is None:
                 continue
             needed = partition.engine.offset + 1
@@ -172,11 +175,11 @@ class ActivityWorker:
                 log.error("records expired before they were read", partition=tp.partition, first=needed, kept=kept[tp])
         return starts
 
-    async def _restore_once(self, tp: TP) -> None:
+    async def _restore_once(self, tp: TP, topic: ActivityTopic | None) -> None:
         if tp.partition in self.partitions:
             return
         began = time.monotonic()
-        partition = await asyncio.to_thread(self._restore, tp.partition)
+        partition = await asyncio.to_thread(self._restore, tp.partition, topic)
         if tp not in self.app.consumer.assignment():
             log.warning("partition revoked while it was restored", partition=tp.partition)
             return
@@ -189,7 +192,11 @@ class ActivityWorker:
             seconds=round(time.monotonic() - began, 2),
         )
 
-    def _restore(self, number: int) -> PartitionWorker:
+    def _describe_topic(self, partitions: list[int]) -> ActivityTopic:
+        name = self.settings.topics.activity
+        return ActivityTopic(topic_id(self.settings, name), end_offsets(self.settings, name, partitions))
+
+    def _restore(self, number: int, topic: ActivityTopic | None) -> PartitionWorker:
         self._models.start()
 
         def build(*, from_scratch: bool) -> PartitionWorker:
@@ -200,13 +207,16 @@ class ActivityWorker:
                 sink=self._sink,
                 models=self._models,
                 intake=self.intake,
+                topic=topic,
                 from_scratch=from_scratch,
             )
 
         try:
             return build(from_scratch=False)
         except (SchemaMismatchError, CorruptError) as error:
-            log.error("checkpoint cannot be used", partition=number, reason=error.what, hint=error.hint)
+            if not self.settings.begin_anew:
+                raise
+            log.warning("partition begins anew: its state cannot be used", partition=number, reason=error.what)
             return build(from_scratch=True)
 
     async def _revoke(self, revoked: set[TP]) -> None:

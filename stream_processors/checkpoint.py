@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -21,17 +21,30 @@ from ebb.kafka.fenced_writer import FencedWriter
 from ebb.kafka.reader import read_to_end
 from ebb.settings import PlaceSettings, Settings
 from stream_processors.scoring.history import ScoreHistory
-from stream_processors.state.customer_ids import Ids
+from stream_processors.shard import LENGTH, pack_rows, unpack_rows
 from stream_processors.state.customers import Names
 from stream_processors.state.engine import Engine
-from stream_processors.state.table import LAYOUT_HASH, SHARD_ROWS, Table
-from stream_processors.types import AnyArray
+from stream_processors.state.table import SHARD_ROWS
 
 MANIFEST = "manifest"
+NAMED, UNNAMED = "named", "9054f50e366a82d7"
+"""Layout of checkpoints whose shards name their columns, and of the last ones that did not."""
+HINT = (
+    "Start the version that wrote it, or set EBB_BEGIN_ANEW=true once: the state is then rebuilt from what the "
+    "activity topic still holds, and customers silent for longer are new when they return."
+)
 WINDOW_PIECE = 16_384
 """Hashes of the duplicate window kept in one piece."""
 _CODEC = pa.Codec("zstd", compression_level=1)
-_LENGTH = struct.Struct("<I")
+
+
+class ActivityTopic(NamedTuple):
+    """The activity topic as the broker has it."""
+
+    id: str | None
+    """What tells it from another topic of the same name."""
+    ends: Mapping[int, int]
+    """By partition: offset that the next record will get."""
 
 
 @dataclass
@@ -59,6 +72,8 @@ class PartitionCheckpointer:
         self.partition = partition
         self.offset = -1
         """Offset of the last capture."""
+        self.topic_id: str | None = None
+        """Identity of the activity topic whose offsets these are."""
         self._window_seen = 0
         self._snapshots: set[int] = set()
 
@@ -74,7 +89,7 @@ class PartitionCheckpointer:
         pieces: dict[str, bytes] = {}
         for shard in sorted(engine.dirty):
             start, stop = shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, len(state))
-            body = _pack_rows(state.table, history.table, state.ids, start, stop)
+            body = pack_rows(state.table, history.table, state.ids, start, stop)
             pieces[f"shard/{shard}"] = body
         engine.dirty.clear()
         for piece in _window_pieces(self._window_seen, engine.window.seen, engine.window.size):
@@ -89,7 +104,9 @@ class PartitionCheckpointer:
         self._window_seen = engine.window.seen
         self.offset = engine.offset
         manifest = {
-            "layout": LAYOUT_HASH,
+            "layout": NAMED,
+            "minor_units": engine.minor_units,
+            "topic_id": self.topic_id,
             "offset": engine.offset,
             "newest": engine.newest,
             "moved_at": engine.moved_at,
@@ -143,15 +160,21 @@ def write(capture: PartitionCapture, writer: FencedWriter) -> int:
 
 def pack(body: bytes) -> bytes:
     """Encode a piece for the topic: its length, then its body compressed."""
-    return _LENGTH.pack(len(body)) + bytes(_CODEC.compress(body, asbytes=True))
+    return LENGTH.pack(len(body)) + bytes(_CODEC.compress(body, asbytes=True))
 
 
-def new(settings: Settings, partition: int) -> tuple[Engine, ScoreHistory, PartitionCheckpointer]:
+def new(
+    settings: Settings, partition: int, topic: ActivityTopic | None = None
+) -> tuple[Engine, ScoreHistory, PartitionCheckpointer]:
     """Return what a partition without a checkpoint begins with."""
-    return Engine(partition, settings), ScoreHistory(), PartitionCheckpointer(partition)
+    checkpointer = PartitionCheckpointer(partition)
+    checkpointer.topic_id = topic.id if topic else None
+    return Engine(partition, settings), ScoreHistory(), checkpointer
 
 
-def restore(settings: Settings, partition: int) -> tuple[Engine, ScoreHistory, PartitionCheckpointer]:
+def restore(
+    settings: Settings, partition: int, topic: ActivityTopic | None = None
+) -> tuple[Engine, ScoreHistory, PartitionCheckpointer]:
     """Read the last checkpoint of a partition; without one, return what a new partition begins with.
 
     Raises
@@ -168,38 +191,53 @@ def restore(settings: Settings, partition: int) -> tuple[Engine, ScoreHistory, P
             latest.pop(key, None)
         else:
             latest[key] = value
-    return rebuild(settings, partition, latest)
+    return rebuild(settings, partition, latest, topic)
 
 
 def rebuild(
-    settings: Settings, partition: int, latest: Mapping[str, bytes]
+    settings: Settings, partition: int, latest: Mapping[str, bytes], topic: ActivityTopic | None = None
 ) -> tuple[Engine, ScoreHistory, PartitionCheckpointer]:
     """Rebuild a partition from the latest record of each key.
+
+    Parameters
+    ----------
+    topic
+        The activity topic as it is, to which the checkpoint must belong; None: not asked.
 
     Raises
     ------
     SchemaMismatchError
-        If the checkpoint was written by code with another layout of state.
+        If this code cannot hold what was stored, if money was counted in other units, or if the checkpoint was made
+        from another topic of that name.
     CorruptError
         If a piece that the manifest names is missing or cannot be read.
     """
-    engine, history, checkpointer = new(settings, partition)
+    engine, history, checkpointer = new(settings, partition, topic)
     if MANIFEST not in latest:
         return engine, history, checkpointer
     manifest = orjson.loads(latest[MANIFEST])
-    if manifest["layout"] != LAYOUT_HASH:
+    if manifest["layout"] not in {NAMED, UNNAMED}:
+        what = f"The checkpoint of partition {partition} has layout {manifest['layout']}, which this code cannot read."
+        raise SchemaMismatchError(what, HINT)
+    if manifest.get("minor_units", settings.minor_units) != settings.minor_units:
         what = (
-            f"The checkpoint of partition {partition} has state layout {manifest['layout']}; this code {LAYOUT_HASH}."
+            f"The money in partition {partition} is counted with EBB_MINOR_UNITS={manifest['minor_units']}; "
+            f"it says {settings.minor_units} now."
         )
-        raise SchemaMismatchError(what, "Its state is rebuilt from the activity topic.")
+        raise SchemaMismatchError(what, "Set it back, or set EBB_BEGIN_ANEW=true once to count again.")
+    _check_topic(partition, manifest, topic)
 
     def piece(key: str) -> bytes:
         if key not in latest:
             what = f"The checkpoint of partition {partition} lacks {key}, which is not on {settings.topics.state}."
-            raise CorruptError(what, "Its state is rebuilt from the activity topic.")
+            raise CorruptError(what, HINT)
         packed = latest[key]
-        (size,) = _LENGTH.unpack_from(packed)
-        body: bytes = _CODEC.decompress(packed[_LENGTH.size :], decompressed_size=size, asbytes=True)
+        try:
+            (size,) = LENGTH.unpack_from(packed)
+            body: bytes = _CODEC.decompress(packed[LENGTH.size :], decompressed_size=size, asbytes=True)
+        except (struct.error, OSError, pa.ArrowException) as error:
+            what = f"The checkpoint of partition {partition} is damaged: {key} cannot be unpacked ({error})."
+            raise CorruptError(what, HINT) from error
         return body
 
     state = engine.state
@@ -208,7 +246,15 @@ def rebuild(
     state.table.grow(manifest["rows"])
     history.table.grow(manifest["rows"])
     for start in range(0, manifest["rows"], SHARD_ROWS):
-        state.restore(_unpack_rows(piece(f"shard/{start // SHARD_ROWS}"), state.table, history.table, start))
+        key = f"shard/{start // SHARD_ROWS}"
+        try:
+            state.restore(unpack_rows(piece(key), state.table, history.table, start))
+        except SchemaMismatchError as error:
+            what = f"Partition {partition}: {error.what}"
+            raise SchemaMismatchError(what, HINT) from error
+        except (ValueError, KeyError, struct.error) as error:
+            what = f"The checkpoint of partition {partition} is damaged: {key} cannot be read ({error})."
+            raise CorruptError(what, HINT) from error
     engine.offset, engine.newest = manifest["offset"], manifest["newest"]
     # Checkpoints from before these were kept: as if the last record had just come.
     engine.moved_at, engine.event_at = (manifest.get(name, time.time()) for name in ("moved_at", "event_at"))
@@ -226,32 +272,21 @@ def rebuild(
     return engine, history, checkpointer
 
 
-def _pack_rows(state: Table, history: Table, ids: Ids, start: int, stop: int) -> bytes:
-    """Pack rows of both tables: the length of a head, the head as JSON, the columns' bytes one after another.
-
-    The head names the ids, and the types of the columns that may have been widened since other shards were written.
-    """
-    columns = [part for table in (state, history) for part in table.slices(start, stop)]
-    types = {column.name: array.dtype.str for column, array in columns if column.widest}
-    head = orjson.dumps({"ids": ids.take(np.arange(start, stop)), "types": types})
-    return b"".join([_LENGTH.pack(len(head)), head, *(array.data for _, array in columns)])
-
-
-def _unpack_rows(body: bytes, state: Table, history: Table, start: int) -> list[str]:
-    (size,) = _LENGTH.unpack_from(body)
-    at = _LENGTH.size + size
-    head = orjson.loads(body[_LENGTH.size : at])
-    ids: list[str] = head["ids"]
-    stop = start + len(ids)
-    for name, dtype in head["types"].items():
-        state.widen(name, np.dtype(dtype))
-    for table in (state, history):
-        for column, array in table.slices(start, stop):
-            stored = np.dtype(head["types"].get(column.name, column.dtype))
-            flat: AnyArray = np.frombuffer(body, stored, count=array.size, offset=at)
-            array[...] = flat.reshape(array.shape)
-            at += flat.nbytes
-    return ids
+def _check_topic(partition: int, manifest: dict[str, Any], topic: ActivityTopic | None) -> None:
+    """Refuse a checkpoint whose offsets are those of another topic: all records up to them would be skipped."""
+    if topic is None:
+        return
+    known, end = manifest.get("topic_id"), topic.ends.get(partition)
+    if (known and topic.id and known != topic.id) or (end is not None and manifest["offset"] >= end):
+        what = (
+            f"The activity topic was made anew or moved: partition {partition} ends at offset {end}, its checkpoint "
+            f"includes offset {manifest['offset']} of topic {known or 'unknown'}; now it is {topic.id or 'unknown'}."
+        )
+        hint = (
+            "Its offsets mean other records. Set EBB_BEGIN_ANEW=true once to begin with the first record of the topic, "
+            "or use another EBB_NAMESPACE."
+        )
+        raise SchemaMismatchError(what, hint)
 
 
 def _window_pieces(before: int, after: int, size: int) -> list[int]:

@@ -16,12 +16,13 @@ from ebb.kafka.producer import Publisher
 from ebb.metrics import CONTRADICTED, CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, DELAYED, EVENTS, WATERMARK
 from ebb.settings import Settings
 from stream_processors.batch import TICK, Batch, DeadLetter, ErasureRecord
-from stream_processors.checkpoint import PartitionCapture, new, own, restore
+from stream_processors.checkpoint import ActivityTopic, PartitionCapture, new, own, restore
+from stream_processors.dead_letters import dead_letter_columns, dead_letter_record
 from stream_processors.intake_clock import IntakeClock
 from stream_processors.scoring.publisher import SLICE_ROWS
 from stream_processors.scoring.split import Assignment, ServingModels
 from stream_processors.scoring.updates import ScoringRequest
-from stream_processors.sink import Accepted, Sink, dead_letter_columns, feature_columns
+from stream_processors.sink import Accepted, Sink, feature_columns
 from stream_processors.state.engine import Erased
 from stream_processors.state.features import describe
 from stream_processors.state.labelling import BoundaryResult
@@ -44,6 +45,8 @@ class PartitionWorker:
         The models in use; their predictions are kept with each snapshot.
     intake
         The event time of the whole intake, shared by the worker's partitions.
+    topic
+        The activity topic as it is, to which a checkpoint must belong; None: not asked.
     from_scratch
         Begin without the checkpoint, at the first record that the topic still holds.
 
@@ -62,6 +65,7 @@ class PartitionWorker:
         sink: Sink,
         models: ServingModels,
         intake: IntakeClock,
+        topic: ActivityTopic | None = None,
         from_scratch: bool = False,
     ) -> None:
         self.partition = partition
@@ -76,7 +80,7 @@ class PartitionWorker:
         self.writer = own(settings, partition)
         """Writes its checkpoints. Opened before they are read, so that the former owner can add no more."""
         begin = new if from_scratch else restore
-        self.engine, self.history, self._checkpointer = begin(settings, partition)
+        self.engine, self.history, self._checkpointer = begin(settings, partition, topic)
         self._intake = intake
         self._ticked_to = 0
         """Event time (ms) of the last tick sent, which may not have been read yet."""
@@ -272,21 +276,8 @@ class PartitionWorker:
     def _dead_letter(self, letters: list[DeadLetter]) -> None:
         """Send records that cannot be accepted to the dead-letter topic, bytes untouched, reason in the headers."""
         for letter in letters:
-            record = letter.record
-            headers = [
-                ("reason", letter.reason),
-                ("detail", letter.detail[:500]),
-                ("stage", "decode"),
-                ("topic", self._settings.topics.activity),
-                ("partition", str(self.partition)),
-                ("offset", str(record.offset)),
-            ]
-            self._publisher.send(
-                self._settings.topics.dead_letters,
-                key=record.key,
-                value=record.value,
-                headers=[*record.headers, *((name, text.encode()) for name, text in headers)],
-            )
+            key, value, headers = dead_letter_record(letter, self._settings.topics.activity, self.partition)
+            self._publisher.send(self._settings.topics.dead_letters, key=key, value=value, headers=headers)
             EVENTS.labels("dead_letter").inc()
             DEAD_LETTERS.labels(letter.reason).inc()
         if letters:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from clickhouse.tables import SCHEMAS
 from ebb.contracts.features import NAMES, EventKind
 from ebb.contracts.scores import utc
-from stream_processors.batch import TICK, Batch, DeadLetter
+from stream_processors.batch import TICK, Batch
 from stream_processors.ingest.event_table import COLUMNS
 from stream_processors.native.dictionary import dictionary_encode
 from stream_processors.types import AnyArray, Flags, Float32Array, Int64Array
@@ -155,21 +155,6 @@ def alert_columns(alerts: list[dict[str, Any]]) -> dict[str, Any]:
     for name in ("as_of", "raised_at"):
         columns[name] = [datetime.fromisoformat(text) for text in columns[name]]
     return columns
-
-
-def dead_letter_columns(letters: list[DeadLetter], topic: str, partition: int, seen_at: float) -> dict[str, Any]:
-    """Return dead letters as columns of table `dead_letters`."""
-    return {
-        "topic": [topic] * len(letters),
-        "partition": [partition] * len(letters),
-        "offset": [letter.record.offset for letter in letters],
-        "stage": ["decode"] * len(letters),
-        "reason": [letter.reason for letter in letters],
-        "detail": [letter.detail[:500] for letter in letters],
-        "size": [len(letter.record.value or b"") for letter in letters],
-        "seen_at": [utc(seen_at)] * len(letters),
-        "customer_id": [letter.customer_id for letter in letters],
-    }
 
 
 def _times(milliseconds: Int64Array) -> pa.Array:

@@ -1,6 +1,8 @@
-"""Create the topics, and refuse those that were created with other partitions."""
+"""Create the topics, refuse those that were created with other partitions, and say what tells a topic from another."""
 
-from confluent_kafka import KafkaException
+from collections.abc import Sequence
+
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
@@ -86,6 +88,44 @@ def create_topics(settings: PlaceSettings) -> list[str]:
         what = f"Kafka at {settings.kafka_bootstrap} did not create topics: {error.args[0]}."
         raise UnavailableError(what, "Check that the broker runs and that EBB_KAFKA_BOOTSTRAP names it.") from error
     return [spec.topic for spec in missing]
+
+
+def topic_id(settings: PlaceSettings, topic: str) -> str | None:
+    """Return what tells a topic from another of the same name; None from a broker that does not say.
+
+    Raises
+    ------
+    UnavailableError
+        If the broker does not answer.
+    """
+    admin = AdminClient(client_config(settings))
+    try:
+        found = admin.describe_topics(TopicCollection([topic]))[topic].result(timeout=30).topic_id
+    except KafkaException as error:
+        what = f"Kafka at {settings.kafka_bootstrap} does not describe {topic}: {error.args[0]}."
+        raise UnavailableError(what, "Check that the broker runs and that the topic exists.") from error
+    return str(found) if found is not None else None
+
+
+def end_offsets(settings: PlaceSettings, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+    """Return the offset that the next record of each partition will get.
+
+    Raises
+    ------
+    UnavailableError
+        If the broker does not answer.
+    """
+    consumer = Consumer(client_config(settings, group_id=f"{settings.topics.prefix}reader"))
+    try:
+        return {
+            partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)[1]
+            for partition in partitions
+        }
+    except KafkaException as error:
+        what = f"Kafka at {settings.kafka_bootstrap} does not tell the ends of {topic}: {error.args[0]}."
+        raise UnavailableError(what, "Check that the broker runs and that the topic exists.") from error
+    finally:
+        consumer.close()
 
 
 def _set_append_time(admin: AdminClient, topic: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import faust
 from faust.worker import Worker
 
+from ebb.errors import EbbError
 from ebb.log import get_logger
 from ebb.settings import Settings
 
@@ -61,7 +62,10 @@ async def guarded(app: faust.App, work: Awaitable[None]) -> None:
     try:
         await work
     except Exception as error:
-        log.exception("worker crashed", reason=str(error))
+        if isinstance(error, EbbError):  # it says itself what to do; where it was raised helps nobody
+            log.error("worker stops", reason=error.what, hint=error.hint)
+        else:
+            log.exception("worker crashed", reason=str(error))
         await app.crash(error)
         raise
 

@@ -202,8 +202,14 @@ class CustomerState:
         return found.hexdigest()
 
 
+MOST_NAMES = 1_000
+"""Distinct values of a text attribute that a partition tells apart; a checkpoint holds them all."""
+OTHER_NAME = "other"
+"""What further values are called."""
+
+
 class Names:
-    """Codes for the few distinct values of a text attribute, in order of appearance."""
+    """Codes for the few distinct values of a text attribute, in order of appearance; those beyond a limit share one."""
 
     def __init__(self, names: list[str] | None = None) -> None:
         self.names = names or []
@@ -213,6 +219,8 @@ class Names:
         """Return the number of a name, a new one if it is new."""
         found = self._numbers.get(name)
         if found is None:
+            if len(self.names) >= MOST_NAMES and name != OTHER_NAME:
+                return self.number(OTHER_NAME)
             found = self._numbers[name] = len(self.names)
             self.names.append(name)
         return found

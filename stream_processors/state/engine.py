@@ -73,6 +73,8 @@ class Engine:
         """When it received the last event that was accepted."""
         self.dirty: set[int] = set()
         """Shards whose rows changed since the last checkpoint."""
+        self.minor_units = settings.minor_units
+        """Units in which the state counts money."""
         self._lateness = int(settings.allowed_lateness_seconds * 1000)
 
     @property

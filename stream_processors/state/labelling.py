@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from ebb.contracts.examples import SNAPSHOT_ROWS, WITHDRAWN, Block, Close, Labels, Snapshot
 from ebb.contracts.features import EventKind
 from ebb.contracts.models import Target
+from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.settings import LabelSettings
 from stream_processors.native.hashing import mixed
 from stream_processors.state.bitmaps import bitmap_count
@@ -19,6 +21,9 @@ from stream_processors.state.table import DAY_MS
 from stream_processors.state.touch import Touch
 from stream_processors.types import Float32Array, RowIndices
 
+ROW_BYTES = 256
+"""Bytes of a row of a block beside its texts, amply."""
+BLOCK_BYTES = MAX_MESSAGE_BYTES // 2
 ERASED = -1
 """Row of a snapshot's customer who was erased since."""
 
@@ -53,9 +58,8 @@ class BoundaryResult:
             Candidate that predicted each row, of the targets whose customers are split.
         """
         blocks: list[Block] = list(self.labels)
-        starts = range(0, len(self.rows), SNAPSHOT_ROWS)
-        for chunk, start in enumerate(starts):
-            part = slice(start, start + SNAPSHOT_ROWS)
+        parts = self._parts()
+        for chunk, part in enumerate(parts):
             blocks.append(
                 Snapshot(
                     self.partition,
@@ -70,8 +74,23 @@ class BoundaryResult:
                     {target: names[part] for target, names in (arms or {}).items()},
                 )
             )
-        blocks.append(Close(self.partition, self.boundary, chunks=len(starts), labels=len(self.labels)))
+        blocks.append(Close(self.partition, self.boundary, chunks=len(parts), labels=len(self.labels)))
         return blocks
+
+    def _parts(self) -> list[slice]:
+        """Cut the snapshot into blocks of a bounded number of rows, and of bytes, which ids and texts decide."""
+        if not len(self.rows):
+            return []
+        texts = [
+            4 * (len(one) + len(country or "") + len(channel or ""))
+            for one, country, channel in zip(self.ids, self.countries, self.channels, strict=True)
+        ]
+        ends = np.concatenate([[0], np.cumsum(np.array(texts) + ROW_BYTES)])
+        starts = [0]
+        while (start := starts[-1]) < len(texts):
+            stop = int(np.searchsorted(ends, ends[start] + BLOCK_BYTES, side="right")) - 1
+            starts.append(min(max(stop, start + 1), start + SNAPSHOT_ROWS, len(texts)))
+        return [slice(start, stop) for start, stop in pairwise(starts)]
 
 
 class Labeller:

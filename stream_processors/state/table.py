@@ -1,6 +1,5 @@
 """The columns of one partition's customers: one numpy array each, one row per customer, grown by doubling."""
 
-import hashlib
 import math
 import mmap
 from collections.abc import Iterable, Iterator
@@ -94,11 +93,6 @@ SERVED: tuple[Column, ...] = (
     Column("history", np.float32, (8,), np.nan),
 )
 """What was last published about a customer: depends on models and sweeps, no part of the state's digest."""
-
-LAYOUT_HASH = hashlib.sha256(
-    repr([(column.name, np.dtype(column.dtype).str, column.shape) for column in (*STATE, *SERVED)]).encode()
-).hexdigest()[:16]
-"""Changes with the columns; a checkpoint of another layout is never misread."""
 
 WIDER = {np.dtype(a): np.dtype(b) for a, b in ((np.uint8, np.uint16), (np.uint16, np.uint32), (np.int32, np.int64))}
 """The next type for a column that may be widened."""

@@ -1,5 +1,8 @@
 """A real worker on a real broker and a real ClickHouse: events in; features, scores, alerts, labels, refusals out."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -7,10 +10,13 @@ import orjson
 import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Message
+from confluent_kafka.admin import AdminClient
 
 from clickhouse.client import connect
 from ebb.contracts import examples as blocks
 from ebb.contracts.scores import Alert, Score, utc
+from ebb.kafka.admin import create_topics
+from ebb.kafka.config import client_config
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
 from ebb_cli.local import parts
@@ -205,6 +211,47 @@ def test_an_idle_partition_advances_by_itself(
         return score is not None and score.previous is not None and score.churn > score.previous
 
     wait_for("a rise without an event", risen)
+
+
+def test_a_topic_made_anew_stops_the_worker_with_what_to_do_unless_told_to_begin_anew(
+    settings: Settings, run_part: Callable[[parts.ManagedProcess], Any]
+) -> None:
+    worker = parts.worker(settings)
+    supervisor = run_part(worker)
+    source = Source(settings)
+    for number in range(40):
+        source.event(f"c{number}", T0 + number, "view")
+    source.flush()
+    known = range(settings.partitions)
+    wait_for("checkpoints", lambda: sum(restore(settings, number)[0].offset + 1 for number in known) == 40)
+    supervisor.take_down("worker-0")
+
+    admin = AdminClient(client_config(settings))
+    for deleted in admin.delete_topics([settings.topics.activity]).values():
+        deleted.result(timeout=30)
+    wait_for("the topic to go", lambda: settings.topics.activity not in admin.list_topics(timeout=10).topics)
+    create_topics(settings)
+    other = Source(settings)
+    for number in range(80):  # more than before: the offsets alone look as if nothing had happened
+        other.event(f"d{number}", T0 + DAY + number, "view")
+    other.flush()
+
+    refused = subprocess.run(
+        [sys.executable, "-m", "stream_processors"],
+        env=os.environ | settings.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert "made anew or moved" in said
+    assert "EBB_BEGIN_ANEW" in said
+    assert "checkpoint.py" not in said, "no traceback of an error that says itself what to do"
+
+    run_part(parts.worker(settings.model_copy(update={"begin_anew": True})))
+    wait_for("the new topic", lambda: sum(restore(settings, number)[0].offset + 1 for number in known) == 80)
 
 
 def test_state_equals_a_linear_replay_after_kills(

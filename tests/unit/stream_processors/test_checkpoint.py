@@ -1,18 +1,31 @@
 """Checkpoints: what is read back is what was captured, whatever was lost on the way."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.settings import Settings
-from stream_processors.checkpoint import MANIFEST, PartitionCapture, PartitionCheckpointer, new, pack, rebuild
+from stream_processors.checkpoint import (
+    MANIFEST,
+    UNNAMED,
+    ActivityTopic,
+    PartitionCapture,
+    PartitionCheckpointer,
+    new,
+    pack,
+    rebuild,
+)
 from stream_processors.ingest.decoder import Decoder
 from stream_processors.scoring.history import ScoreHistory
+from stream_processors.shard import LENGTH
+from stream_processors.state.customers import OTHER_NAME
 from stream_processors.state.engine import Engine
 from stream_processors.state.table import SHARD_ROWS
 from tests.support.activity import DAY_MS, START, Event, Log, Record, Tick
@@ -152,11 +165,130 @@ def test_another_layout_is_refused_not_misread() -> None:
         rebuild(SETTINGS, 0, topic)
 
 
-def test_a_missing_piece_is_reported() -> None:
+@pytest.mark.parametrize("piece", [None, b"", b"abc", b"\x00\x00\x10\x00nothing compressed", "cut", "empty head"])
+def test_a_missing_or_damaged_piece_is_reported(piece: bytes | str | None) -> None:
     _, _, _, topic = _checkpointed()
-    del topic["shard/0"]
-    with pytest.raises(CorruptError, match="shard/0"):
+    body = unpack(topic["shard/0"])
+    if piece is None:
+        del topic["shard/0"]
+    else:
+        made = {"cut": pack(body[: len(body) // 2]), "empty head": pack(b"\x02\x00\x00\x00{}")}
+        topic["shard/0"] = made[piece] if isinstance(piece, str) else piece
+    with pytest.raises(CorruptError, match=r"shard/0.*EBB_BEGIN_ANEW"):
         rebuild(SETTINGS, 0, topic)
+
+
+def unpack(piece: bytes) -> bytes:
+    (size,) = LENGTH.unpack_from(piece)
+    return bytes(pa.Codec("zstd").decompress(piece[LENGTH.size :], decompressed_size=size, asbytes=True))
+
+
+def rewritten(topic: Topic, change: Callable[[list[list[Any]], dict[str, bytes]], None]) -> None:
+    """Write the first shard again, with other columns."""
+    body = unpack(topic["shard/0"])
+    (size,) = LENGTH.unpack_from(body)
+    head, at = orjson.loads(body[LENGTH.size :][:size]), LENGTH.size + size
+    parts: dict[str, bytes] = {}
+    for name, dtype, shape in head["columns"]:
+        length = len(head["ids"]) * int(np.prod(shape)) * np.dtype(dtype).itemsize
+        parts[name] = body[at : at + length]
+        at += length
+    change(head["columns"], parts)
+    packed = orjson.dumps(head)
+    topic["shard/0"] = pack(
+        b"".join([LENGTH.pack(len(packed)), packed, *(parts[name] for name, *_ in head["columns"])])
+    )
+
+
+def test_columns_travel_by_name_and_what_this_code_lacks_or_adds_changes_nothing_else() -> None:
+    engine, _, _, topic = _checkpointed()
+
+    def change(columns: list[list[Any]], parts: dict[str, bytes]) -> None:
+        columns.reverse()
+        columns.insert(3, ["favourite_colour", "<i4", [2]])
+        parts["favourite_colour"] = bytes(2 * 8)
+        columns[:] = [column for column in columns if column[0] != "trend"]
+
+    rewritten(topic, change)
+    restored, board, _ = rebuild(SETTINGS, 0, topic)
+    assert restored.state.digest() == engine.state.digest()
+    assert np.isnan(board.table["trend"]).all()
+
+
+def test_a_column_of_another_shape_is_refused() -> None:
+    _, _, _, topic = _checkpointed()
+
+    def change(columns: list[list[Any]], parts: dict[str, bytes]) -> None:
+        (column,) = [column for column in columns if column[0] == "active_days"]
+        column[2] = [4]
+        parts["active_days"] *= 2
+
+    rewritten(topic, change)
+    with pytest.raises(SchemaMismatchError, match=r"active_days .*\[4\].*EBB_BEGIN_ANEW"):
+        rebuild(SETTINGS, 0, topic)
+
+
+def test_a_checkpoint_from_before_columns_had_names_is_read() -> None:
+    engine, _, _, topic = _checkpointed()
+    manifest = orjson.loads(topic[MANIFEST])
+    for name in ("minor_units", "topic_id", "moved_at", "event_at"):
+        del manifest[name]
+    topic[MANIFEST] = orjson.dumps(manifest | {"layout": UNNAMED})
+    body = unpack(topic["shard/0"])
+    (size,) = LENGTH.unpack_from(body)
+    head, at = orjson.loads(body[LENGTH.size :][:size]), LENGTH.size + size
+    parts = []
+    for name, dtype, shape in head["columns"]:
+        length = len(head["ids"]) * int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if name != "forgotten_active_day":
+            parts.append(body[at : at + length])
+        at += length
+    widened = {name: dtype for name, dtype, _ in head["columns"] if name in {"counts", "spend", "open_discounts"}}
+    packed = orjson.dumps({"ids": head["ids"], "types": widened})
+    topic["shard/0"] = pack(b"".join([LENGTH.pack(len(packed)), packed, *parts]))
+    restored, _, _ = rebuild(SETTINGS, 0, topic)
+    assert restored.state.digest() == engine.state.digest()
+
+
+def test_money_counted_in_other_units_is_refused() -> None:
+    _, _, _, topic = _checkpointed()
+    with pytest.raises(SchemaMismatchError, match="EBB_MINOR_UNITS=100; it says 1000"):
+        rebuild(SETTINGS.model_copy(update={"minor_units": 1_000}), 0, topic)
+
+
+@pytest.mark.parametrize(
+    ("topic_now", "refused"),
+    [
+        (ActivityTopic("one", {0: 3}), False),
+        (ActivityTopic(None, {0: 3}), False),
+        (ActivityTopic("another", {0: 3}), True),
+        (ActivityTopic("another", {0: 3_000}), True),
+        (ActivityTopic("one", {0: 2}), True),
+        (ActivityTopic(None, {0: 0}), True),
+    ],
+)
+def test_a_topic_made_anew_is_refused_since_its_offsets_mean_others(topic_now: ActivityTopic, refused: bool) -> None:
+    engine, board, checkpointer = new(SETTINGS, 0, ActivityTopic("one", {0: 3}))
+    process(engine, Log.of([Event("a", 0), Event("b", 5), Tick(3 * DAY_MS)]).records)
+    topic: Topic = {}
+    capture = checkpointer.capture(engine, board)
+    assert capture is not None
+    keep(topic, capture)
+    if refused:
+        with pytest.raises(SchemaMismatchError, match="made anew or moved"):
+            rebuild(SETTINGS, 0, topic, topic_now)
+    else:
+        assert rebuild(SETTINGS, 0, topic, topic_now)[0].offset == 2
+
+
+def test_texts_without_end_do_not_make_a_checkpoint_without_end() -> None:
+    engine, board, checkpointer = new(SETTINGS, 0)
+    process(engine, Log.of([Event(f"c{n % 50}", n, country=f"{n:0>250}") for n in range(3_000)]).records)
+    capture = checkpointer.capture(engine, board)
+    assert capture is not None
+    assert len(orjson.dumps(capture.manifest)) < 400_000
+    names = engine.state.countries.of(engine.state.table["country"])
+    assert set(names) == {OTHER_NAME}
 
 
 def test_a_window_of_another_size_keeps_the_newest_events() -> None:
