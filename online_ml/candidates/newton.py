@@ -13,6 +13,12 @@ import numpy.typing as npt
 from online_ml.scoring.scorer import sigmoid
 from online_ml.types import Floats, Outcomes, SavedState, State
 
+STEPS = 30
+"""Most steps on one batch; all but the first are rare."""
+LEAST_SHARE = 2.0**-20
+ROUNDING = 1e-9
+"""Relative rise of the loss that rounding may cause."""
+
 
 class Newton:
     """Weights of a logistic model and the quadratic form that they minimise.
@@ -38,7 +44,12 @@ class Newton:
         self._moment *= kept
 
     def learn(self, inputs: Floats, labels: Outcomes, weight: float = 1.0) -> None:
-        """Take one Newton step on all that is remembered and these labels.
+        """Take one Newton step on all that is remembered and these labels; more, damped, where one would overshoot.
+
+        A full step is the minimum of a quadratic form around the present weights. Where the labels are many and far
+        from what the weights say, it may lie beyond the minimum itself, and the next step further still. Then the step
+        is halved until it improves, and taken again from there (Boyd and Vandenberghe, "Convex Optimization", 2004,
+        section 9.5.2), so that labels enter the memory at weights that hold.
 
         Parameters
         ----------
@@ -49,13 +60,32 @@ class Newton:
         weight
             What one of these labels counts.
         """
-        chance = sigmoid(inputs @ self.weights)
-        share = inputs * (weight * chance * (1 - chance))[:, None]
-        curvature = share.T @ inputs
+        remembered = self._curvature + np.diag(self._pull)
+        moment = self._moment + self._drawn
+        weights = self.weights
+
+        def loss(tried: Floats) -> float:
+            logits = inputs @ tried
+            new = np.logaddexp(0, logits).sum() - labels @ logits
+            return float(0.5 * tried @ remembered @ tried - moment @ tried + weight * new)
+
+        before = loss(weights)
+        for _ in range(STEPS):
+            chance = sigmoid(inputs @ weights)
+            curvature = (inputs * (weight * chance * (1 - chance))[:, None]).T @ inputs
+            pushed = curvature @ weights + (weight * (labels - chance)) @ inputs
+            step = np.linalg.solve(remembered + curvature, moment + pushed) - weights
+            share, after = 1.0, loss(weights + step)
+            # A loss that is no number is no improvement either.
+            while not after <= before + ROUNDING * abs(before) and share > LEAST_SHARE:
+                share /= 2
+                after = loss(weights + share * step)
+            weights, before = weights + share * step, after
+            if share == 1.0:
+                break
         self._curvature += curvature
-        self._moment += curvature @ self.weights + (weight * (labels - chance)) @ inputs
-        found = np.linalg.solve(self._curvature + np.diag(self._pull), self._moment + self._drawn)
-        self.weights = found.astype(np.float64)
+        self._moment += pushed
+        self.weights = weights.astype(np.float64)
 
     def state(self) -> State:
         """Return everything that learning changes, as arrays."""

@@ -13,6 +13,8 @@ LABELS = 20_000
 """Labels in the window: enough for an AUC within half a point, few enough to follow a change."""
 BOUNDARIES = 400
 """Boundaries in the window at most: a small shop forgets after about a year."""
+MIN_BOUNDARIES = 3
+"""Boundaries in the window at least, however many labels each has: the champion rule asks for so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class MaturedPredictions:
 
 
 class Window:
-    """The latest boundaries' labels: whole boundaries, as few as hold `LABELS` of them."""
+    """The latest boundaries' labels: whole boundaries, as few as hold `LABELS` of them, but `MIN_BOUNDARIES`."""
 
     def __init__(self) -> None:
         self.parts: deque[MaturedPredictions] = deque()
@@ -41,7 +43,9 @@ class Window:
         """Append a boundary's labels and drop boundaries that are no longer needed."""
         self.parts.append(part)
         self.size += len(part.labels)
-        while self.size - len(self.parts[0].labels) >= LABELS or len(self.parts) > BOUNDARIES:
+        while len(self.parts) > BOUNDARIES or (
+            len(self.parts) > MIN_BOUNDARIES and self.size - len(self.parts[0].labels) >= LABELS
+        ):
             self.size -= len(self.parts.popleft().labels)
 
     def labels(self) -> Outcomes:

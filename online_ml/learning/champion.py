@@ -21,12 +21,11 @@ import numpy as np
 
 from online_ml.candidates import PREFERRED, Candidate
 from online_ml.evaluation.metrics import log_losses
-from online_ml.evaluation.window import Window
+from online_ml.evaluation.window import MIN_BOUNDARIES, Window
 
 MIN_LABELS = 500
 MIN_CLASS = 25
 """Labels of each class."""
-MIN_BOUNDARIES = 3
 EVIDENCE = 3.0
 """Standard errors."""
 

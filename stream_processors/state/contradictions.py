@@ -17,7 +17,9 @@ class Late:
     rows: RowIndices
     days: Int64Array
     counts: Flags
-    """Whether the label looks for such an event; any of them makes the customer active."""
+    """Whether the label looks for such an event."""
+    active: Flags
+    """Whether it makes the customer active."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def count_contradicted(
         Bitmaps of all customers, before the events: active days, and days with what the label looks for.
     """
     # Only the first event of a customer's day changes anything; with those of one customer apart, rounds are few.
-    keys = np.stack([late.rows, late.days, late.counts])
+    keys = np.stack([late.rows, late.days, late.counts, late.active])
     firsts = np.sort(np.unique(keys, axis=1, return_index=True)[1])
     customers, places = np.unique(late.rows[firsts], return_inverse=True)
     active = bitmap_flags(active_days[customers], published.opened)
@@ -61,7 +63,8 @@ def count_contradicted(
         chosen = rounds == number
         at, days, counts = places[chosen], late.days[firsts[chosen]], late.counts[firsts[chosen]]
         found += _contradicted(active[at[counts]], marked[at[counts]], days[counts], published)
-        active[at, days - oldest] = True
+        moved = late.active[firsts[chosen]]
+        active[at[moved], days[moved] - oldest] = True
         marked[at[counts], days[counts] - oldest] = True
     return found
 

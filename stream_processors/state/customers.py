@@ -119,31 +119,39 @@ class CustomerState:
         self.opened = day
 
     def apply(self, touch: Touch) -> None:
-        """Count events; their rows exist, their days are open or at most `LATE_DAYS` behind the watermark's."""
+        """Count events; their rows exist, their days are open or at most `LATE_DAYS` behind the watermark's.
+
+        A cancellation is no activity: who says that they leave must not seem to be back.
+        """
         closed = self.closed
         if closed is None:
             message = "events are counted before the first day is opened"
             raise RuntimeError(message)
-        rows, times = touch.rows, touch.times
-        days = times // DAY_MS
-        bought, left = touch.kinds == EventKind.PURCHASE, touch.kinds == EventKind.CANCEL
+        np.minimum.at(self.table["first_seen"], touch.rows, touch.times)
+        if (left := touch.kinds == EventKind.CANCEL).any():
+            leaving, touch = touch.of(left), touch.of(~left)
+            self._mark("cancel_days", leaving.rows, leaving.times // DAY_MS)
+        rows, days = touch.rows, touch.times // DAY_MS
+        bought = touch.kinds == EventKind.PURCHASE
         self._add("counts", (rows * len(COUNTED) + COUNTER_OF_KIND[touch.kinds]) * RING_DAYS + days % RING_DAYS)
         paid = bought & (touch.amounts != 0)
         self._add("spend", rows[paid] * RING_DAYS + days[paid] % RING_DAYS, touch.amounts[paid])
-        np.minimum.at(self.table["first_seen"], rows, times)
         if (late := days < closed).any():
             fold_late(self.table, touch.of(late), closed=closed, opened=self.opened)
             self._count_open(touch.of(~late))
         else:
             self._count_open(touch)
+        self._mark("active_days", rows, days)
+        self._mark("purchase_days", rows[bought], days[bought])
+
+    def _mark(self, name: str, rows: RowIndices, days: Int64Array) -> None:
+        """Set the bits of days in a bitmap."""
+        if not len(days):
+            return
         for day in range(int(days.min()), int(days.max()) + 1):
-            today = days == day
-            if not today.any():
-                continue
-            word, bit = bitmap_place(day)
-            self.table["active_days"][rows[today], word] |= bit
-            self.table["purchase_days"][rows[today & bought], word] |= bit
-            self.table["cancel_days"][rows[today & left], word] |= bit
+            if (today := days == day).any():
+                word, bit = bitmap_place(day)
+                self.table[name][rows[today], word] |= bit
 
     def _count_open(self, touch: Touch) -> None:
         """Count what closing a day folds; the days are open."""

@@ -122,7 +122,9 @@ def _vector(columns: Columns, now: Int64Array, *, today: int, last_day: int, min
         out[INDEX[name]] = values
 
     tenure = np.maximum(now - columns["first_seen"], 0) / DAY_MS
-    recency = np.maximum(now - columns["last_seen"], 0) / DAY_MS
+    # Who has only cancelled was never active: silent since then.
+    seen = np.where(columns["last_seen"] == NEVER, columns["first_seen"], columns["last_seen"])
+    recency = np.maximum(now - seen, 0) / DAY_MS
     bought = columns["last_purchase"] != NEVER
     put("recency_days", recency)
     put("tenure_days", tenure)

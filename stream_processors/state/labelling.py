@@ -13,11 +13,11 @@ from ebb.contracts.models import Target
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.settings import LabelSettings
 from stream_processors.native.hashing import mixed
-from stream_processors.state.bitmaps import bitmap_count
+from stream_processors.state.bitmaps import bitmap_count, bitmap_flags
 from stream_processors.state.contradictions import Late, Published, count_contradicted
 from stream_processors.state.customers import CustomerState
 from stream_processors.state.features import describe_at_boundary
-from stream_processors.state.table import DAY_MS
+from stream_processors.state.table import BITMAP_DAYS, DAY_MS
 from stream_processors.state.touch import Touch
 from stream_processors.types import Float32Array, RowIndices
 
@@ -91,6 +91,18 @@ class BoundaryResult:
             stop = int(np.searchsorted(ends, ends[start] + BLOCK_BYTES, side="right")) - 1
             starts.append(min(max(stop, start + 1), start + SNAPSHOT_ROWS, len(texts)))
         return [slice(start, stop) for start, stop in pairwise(starts)]
+
+
+def _have_left(state: CustomerState, rows: RowIndices) -> npt.NDArray[np.bool_]:
+    """Return which customers have cancelled on the day of their last activity or later, before the last boundary."""
+    found = np.zeros(len(rows), np.bool_)
+    marked = np.flatnonzero(state.table["cancel_days"][rows].any(axis=1))
+    if len(marked) and state.closed is not None:
+        oldest = state.opened - BITMAP_DAYS + 1
+        flags = bitmap_flags(state.table["cancel_days"][rows[marked]], state.opened)[:, : state.closed - oldest]
+        newest = oldest + flags.shape[1] - 1 - flags[:, ::-1].argmax(axis=1)
+        found[marked] = flags.any(axis=1) & (newest >= state.table["last_active_day"][rows[marked]])
+    return found
 
 
 class Labeller:
@@ -169,7 +181,7 @@ class Labeller:
             count_contradicted(
                 state.table["active_days"],
                 state.table[column],
-                Late(late.rows, days, counted),
+                Late(late.rows, days, counted, late.kinds != EventKind.CANCEL),
                 Published(horizon, self.lookback_days, self._every, (state.closed or 0) - horizon, state.opened),
             )
             for target, horizon in self._horizons.items()
@@ -182,12 +194,17 @@ class Labeller:
             return "purchase_days", touch.kinds == EventKind.PURCHASE
         if self._by_cancellation:
             return "cancel_days", touch.kinds == EventKind.CANCEL
-        return "active_days", np.ones(len(touch.rows), np.bool_)
+        return "active_days", touch.kinds != EventKind.CANCEL
 
     def _population(self, state: CustomerState, boundary: int) -> RowIndices:
-        """Return the customers active in the look-back before the boundary, or a stable sample if they are too many."""
+        """Return the customers active in the look-back before the boundary, or a stable sample if they are too many.
+
+        Where churn is a cancellation, without those who have cancelled and have not been active since.
+        """
         last = state.table["last_seen"]
         rows = np.flatnonzero(last >= (boundary - self.lookback_days) * DAY_MS)
+        if self._by_cancellation:
+            rows = rows[~_have_left(state, rows)]
         if len(rows) <= self._limit:
             return rows
         keys = mixed(state.table["id_hash"][rows], boundary)

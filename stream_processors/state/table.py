@@ -22,7 +22,7 @@ LATE_DAYS = RING_DAYS - OPEN_DAYS
 BITMAP_DAYS = 128
 """Days of the activity bitmaps: the longest horizon or look-back (120) and the days still open, in whole words."""
 COUNTED = (EventKind.OTHER, EventKind.SESSION, EventKind.VIEW, EventKind.CART, EventKind.PURCHASE, EventKind.SUPPORT)
-"""Kinds with a counter per day; a cancellation, which has its own bitmap, counts as `OTHER`."""
+"""Kinds with a counter per day. A cancellation is no activity: it has a bitmap and nothing else."""
 COUNTER_OF_KIND: RowIndices = np.array([COUNTED.index(k) if k in COUNTED else 0 for k in EventKind], np.intp)
 NEVER = np.iinfo(np.int64).min
 """Time (ms) of what has not happened yet."""

@@ -10,6 +10,8 @@ from itertools import pairwise
 
 from tests.support.activity import DAY_MS, START, Event, Tick
 
+LEAVING = "cancel"
+"""A kind that is no activity."""
 LATE_DAYS = 30
 """Days before the watermark's on which an event counts."""
 KINDS = {"login": "session", "view": "view", "add_to_cart": "cart", "purchase": "purchase", "support": "support"}
@@ -83,7 +85,7 @@ class Oracle:
         active = {
             event.customer
             for event in self.events
-            if (boundary - self.lookback) * DAY_MS <= event.at < boundary * DAY_MS
+            if event.kind != LEAVING and (boundary - self.lookback) * DAY_MS <= event.at < boundary * DAY_MS
         }
         self.known[boundary] = len(self.events)
         if active:
@@ -91,7 +93,9 @@ class Oracle:
 
     def _label(self, target: str, customer: str, first: int, end: int) -> int:
         within = [
-            event for event in self.events if event.customer == customer and first * DAY_MS <= event.at < end * DAY_MS
+            event
+            for event in self.events
+            if event.customer == customer and event.kind != LEAVING and first * DAY_MS <= event.at < end * DAY_MS
         ]
         if target == "churn":
             return int(not within)
@@ -104,11 +108,13 @@ class Oracle:
         """
         day = item.at // DAY_MS
         for target, horizon in self.horizons.items():
-            if target == "purchase" and KINDS.get(item.kind) != "purchase":
+            if item.kind == LEAVING or (target == "purchase" and KINDS.get(item.kind) != "purchase"):
                 continue
             for taken in range(day - horizon + 1, min(day, self._closed - horizon) + 1):
                 known = any(
-                    event.customer == item.customer and (taken - self.lookback) * DAY_MS <= event.at < taken * DAY_MS
+                    event.customer == item.customer
+                    and event.kind != LEAVING
+                    and (taken - self.lookback) * DAY_MS <= event.at < taken * DAY_MS
                     for event in self.events
                 )
                 empty = self._label(target, item.customer, taken, taken + horizon) == (target == "churn")
@@ -123,6 +129,8 @@ class Oracle:
 def describe(events: Sequence[Event], now: int) -> dict[str, float]:
     """Compute the features of one customer from all their events, none after `now`; at a boundary, none at it."""
     today = now // DAY_MS
+    tenure = (now - min(event.at for event in events)) / DAY_MS
+    events = [event for event in events if event.kind != LEAVING]
     day = {id(event): event.at // DAY_MS for event in events}
 
     def kind(event: Event) -> str:
@@ -135,8 +143,7 @@ def describe(events: Sequence[Event], now: int) -> dict[str, float]:
 
     purchases = [event for event in events if kind(event) == "purchase"]
     active = sorted({day[id(event)] for event in events})
-    tenure = (now - min(event.at for event in events)) / DAY_MS
-    recency = (now - max(event.at for event in events)) / DAY_MS
+    recency = (now - max(event.at for event in events)) / DAY_MS if events else tenure
     gaps = [b - a for a, b in pairwise(active)]
     gap_mean = sum(gaps) / len(gaps) if gaps else tenure
     gap_std = math.sqrt(sum((gap - gap_mean) ** 2 for gap in gaps) / len(gaps)) if gaps else 0.0

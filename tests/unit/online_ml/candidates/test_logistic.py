@@ -82,3 +82,23 @@ def test_reasons_are_measured_from_the_mean_of_the_population() -> None:
     made = model.payload((1.0, 0.0))
     assert made["mean"] == pytest.approx(inputs[:, :6].mean(axis=0), abs=1e-6)
     assert made["intercept"] == pytest.approx(float(model.logits(inputs).mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("every", [1, 14])
+def test_a_batch_that_pushes_far_does_not_overshoot(every: int) -> None:
+    # What a shop learns that snapshots fortnightly: whole batches at once, then another law, in inputs of any size.
+    inputs, labels = labelled(4_000)
+    model = Logistic("one", NAMES, horizon_days=14, every_days=every, memory_horizons=0.25)
+    for turn in range(12):
+        far, said = labelled(4_000, seed=turn, law=LAW * (-4) ** (turn % 2), offset=3.0 * (-1) ** turn)
+        model.age(every)
+        model.learn_many(far * 8, said)
+    model.age(60)
+    for seed in range(3):
+        inputs, labels = labelled(4_000, seed=100 + seed)
+        model.learn_many(inputs, labels)
+    inputs, labels = labelled(4_000, seed=200)
+    logits = model.logits(inputs)
+    loss = float(np.mean(np.logaddexp(0, logits) - labels * logits))
+    best = inputs[:, :6] @ LAW + 0.4
+    assert loss < 1.1 * float(np.mean(np.logaddexp(0, best) - labels * best))

@@ -89,8 +89,9 @@ def test_the_window_holds_whole_boundaries_and_as_few_as_fill_it() -> None:
     assert [part.boundary for part in recent.parts] == [3, 4, 5, 6]
     assert recent.size == LABELS
     recent.add(matured(7, LABELS * 2, {}))
-    assert [part.boundary for part in recent.parts] == [7]
-    assert recent.size == len(recent.labels()) == 2 * LABELS
+    # However large the last, the rule needs three.
+    assert [part.boundary for part in recent.parts] == [5, 6, 7]
+    assert recent.size == len(recent.labels()) == 2 * LABELS + 2 * (LABELS // 4)
 
 
 def test_the_window_forgets_after_so_many_boundaries_however_few_their_labels() -> None:
@@ -134,3 +135,9 @@ def test_a_tree_is_never_promoted_however_good_on_its_sample() -> None:
         filled.add(MaturedPredictions(boundary, labels, probabilities[:-1], probabilities))
     assert choose(None, every, filled) == "logistic"
     assert choose("logistic", every, filled) == "logistic"
+
+
+@pytest.mark.parametrize("rows", [6_000, LABELS // 2 + 1, LABELS + 5, 60_000])
+def test_an_inverted_champion_is_replaced_however_many_labels_a_boundary_has(rows: int) -> None:
+    filled = window(*(matured(boundary, rows, {"logistic": -1.0, "recency": 1.0}) for boundary in range(5)))
+    assert choose("logistic", CANDIDATES, filled) == "recency"

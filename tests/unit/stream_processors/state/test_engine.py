@@ -265,6 +265,48 @@ def test_a_label_looks_at_the_days_of_its_horizon_and_at_no_other(day: int, labe
     assert block.labels.tolist() == [label, 0]
 
 
+def test_who_cancels_does_not_seem_to_be_active() -> None:
+    quiet: list[Event | Tick] = [Event("a", day * DAY_MS) for day in range(5)]
+    leaving = [*quiet, Event("a", 9 * DAY_MS, "cancel"), Tick(10 * DAY_MS + HOUR_MS)]
+    engine, _, _ = run(leaving)
+    other, _, _ = run([*quiet, Tick(10 * DAY_MS + HOUR_MS)])
+    now = START * DAY_MS + 10 * DAY_MS + HOUR_MS
+    left, silent = (describe(one.state, np.array([0]), now, minor_units=100) for one in (engine, other))
+    np.testing.assert_array_equal(left, silent)
+
+    only, _, _ = run([Event("b", DAY_MS, "cancel"), Tick(4 * DAY_MS + HOUR_MS)])
+    (vector,) = describe(only.state, np.array([0]), START * DAY_MS + 4 * DAY_MS + HOUR_MS, minor_units=100)
+    assert vector[INDEX["recency_days"]] == vector[INDEX["tenure_days"]] > 3
+    assert vector[INDEX["events_total"]] == 0
+
+
+def test_who_has_cancelled_is_in_no_snapshot_until_they_return() -> None:
+    by_cancellation = SETTINGS.model_copy(update={"churn_label": "cancel"})
+    engine, decoder = Engine(0, by_cancellation), Decoder(by_cancellation)
+    items: list[Event | Tick] = [
+        Event("stays", 1),
+        Event("leaves", 2),
+        Event("leaves", 2 * DAY_MS, "cancel"),
+        Event("leaves", 7 * DAY_MS, "view"),
+        Event("stays", 18 * DAY_MS),
+        Tick(25 * DAY_MS),
+    ]
+    boundaries = engine.process(decoder.decode(Log.of(items).records)).boundaries
+    held = {result.boundary - START for result in boundaries if "leaves" in result.ids}
+    assert {1, 2} <= held
+    assert not held & set(range(3, 8))
+    assert 8 in held
+    labels = {
+        block.snapshot_boundary - START: block.labels.tolist()
+        for result in boundaries
+        for block in result.labels
+        if block.target == "churn"
+    }
+    assert labels[1] == labels[2] == [0, 1]
+    assert labels[3] == [0]
+    assert labels[8] == [0, 0]
+
+
 def test_a_day_does_not_see_events_one_bitmap_length_before() -> None:
     # Day 128 reuses the bit of day 0; the snapshot of boundary 120 covers the days 120 to 133.
     ticks = [Tick(day * DAY_MS) for day in range(1, 140)]
