@@ -20,6 +20,7 @@ from stream_processors.ingest.event_table import COLUMNS, from_activities, read_
 from stream_processors.ingest.record_batches import FetchedBatch
 from stream_processors.ingest.records import Records, unpack
 from stream_processors.native.hashing import hash_texts
+from stream_processors.native.murmur2 import partitions_of
 from stream_processors.types import AnyArray, Flags, Float64Array, Int8Array, Int64Array, RowIndices
 
 TICK_DIGITS = 15
@@ -76,6 +77,7 @@ class Decoder:
         self._tolerance = settings.future_tolerance_seconds
         self._max_bytes = settings.max_event_bytes
         self._minor = settings.minor_units
+        self._partitions = settings.partitions
         self._kinds = {name: int(KIND_BY_NAME[kind]) for name, kind in settings.kinds.items()}
 
     def decode(self, records: Sequence[Any]) -> Batch:
@@ -98,9 +100,28 @@ class Decoder:
         events = np.ones(len(records), np.bool_)
         for place in np.flatnonzero(records.headers.sizes).tolist():
             events[place] = not self._is_signal(place, records[place], signals)
+        self._refuse_misplaced(fetched, records, events, signals)
         places, table = self._read_all(records, events, signals.refused)
         rows = _with_ticks(places, self._batch(records, places, table), signals.ticks)
         return list(_cut(fetched, records.counts, *rows, signals))
+
+    def _refuse_misplaced(
+        self, fetched: Sequence[FetchedBatch], records: Records, events: Flags, signals: _Signals
+    ) -> None:
+        """Refuse events in another partition than their customer's: it would hold half of them."""
+        homes = [-1 if one.partition is None else one.partition for one in fetched for _ in one.batches]
+        home = np.repeat(homes, records.counts)
+        where = partitions_of(records.text, *records.keys, self._partitions)
+        for place in np.flatnonzero(events & (home >= 0) & (where >= 0) & (where != home)).tolist():
+            record, right = records[place], int(where[place])
+            what = (
+                f"The record is in partition {int(home[place])}; its key belongs in {right} of {self._partitions}. "
+                "Set the producer's partitioner to murmur2 (librdkafka: partitioner=murmur2_random)."
+            )
+            signals.refused.append(
+                (place, _dead_letter(record, InvalidEventError(reason="wrong_partition", what=what)))
+            )
+            events[place] = False
 
     def _is_signal(self, place: int, record: Record, signals: _Signals) -> bool:
         """Sort out a tick or an erasure record, valid or not."""

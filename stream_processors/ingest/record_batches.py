@@ -72,10 +72,13 @@ class FetchedBatch:
     ----------
     batches
         At least one.
+    partition
+        Number of the partition; None where records are not on a topic.
     """
 
-    def __init__(self, batches: Sequence[RecordBatch]) -> None:
+    def __init__(self, batches: Sequence[RecordBatch], partition: int | None = None) -> None:
         self.batches = batches
+        self.partition = partition
         first, last = batches[0].head, batches[-1].head
         self.last_offset = batches[-1].end - 1
         """Of the records, or of later ones that compaction removed."""

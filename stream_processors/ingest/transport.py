@@ -192,7 +192,7 @@ class BatchingConsumer(CheckpointConsumer):
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         if tp.topic not in self._batched:
             return super()._to_message(tp, record)
-        poll: Any = FetchedBatch(record)
+        poll: Any = FetchedBatch(record, tp.partition)
         self._delivered[tp].append(poll.last_offset)
         self._newest[tp] = poll.last_offset
         return ConsumerMessage(

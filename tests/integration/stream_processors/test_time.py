@@ -143,7 +143,7 @@ def test_what_a_transaction_aborts_is_not_counted_and_its_marks_are_no_lag(
     def send(name: str, count: int) -> None:
         for number in range(count):
             body = encode_activity(f"{name}{number}", "c", "view", utc(live.clock.now()), {})
-            producer.produce(live.topics.activity, body, b"c", partition=0)
+            producer.produce(live.topics.activity, body, b"c")
         producer.flush()
 
     producer.begin_transaction()
@@ -153,8 +153,9 @@ def test_what_a_transaction_aborts_is_not_counted_and_its_marks_are_no_lag(
     send("good", 5)
     producer.commit_transaction()
     wait_for("the good ones", lambda: accepted(worker) == 5)
-    lag = f'ebb_consumer_lag_events{{partition="0",topic="{live.topics.activity}"}}'
-    wait_for("no lag", lambda: metric(worker, lag) == 0)
+    for partition in range(live.partitions):
+        lag = f'ebb_consumer_lag_events{{partition="{partition}",topic="{live.topics.activity}"}}'
+        wait_for("no lag", lambda lag=lag: metric(worker, lag) == 0)  # type: ignore[misc]
     # Ticks, which wait for that, age the customer: the label matures.
     assert wait_for("a label", lambda: churn_labels(live))[0] == 1
     assert accepted(worker) == 5

@@ -145,6 +145,21 @@ def test_ticks_and_events_keep_their_order() -> None:
     assert (batch.times - START * 86_400_000).tolist() == [5, 1_000, 7]
 
 
+def test_a_record_in_a_partition_that_is_not_its_customers_is_refused() -> None:
+    decoder = Decoder(Settings(partitions=8))
+    records = [record(n, Event(f"c{n}", n)) for n in range(80)]
+    by_partition = {
+        partition: decoder.decode_all([FetchedBatch(FetchedBatch.of(records).batches, partition)])[0]
+        for partition in range(8)
+    }
+    taken = sorted(offset for batch in by_partition.values() for offset in batch.offsets.tolist())
+    assert taken == list(range(80)), "each customer has one partition"
+    for partition, batch in by_partition.items():
+        assert len(batch.offsets) + len(batch.refused) == 80
+        assert {letter.reason for letter in batch.refused} == {"wrong_partition"}
+        assert all(f"is in partition {partition}" in letter.detail for letter in batch.refused)
+
+
 WRONG = Record(0, b"c1", b"not JSON")
 ERASING = Record(0, b"c1", b"", [(ERASE_HEADER, b"e1")])
 ITEMS = st.one_of(
