@@ -18,6 +18,7 @@ from ebb.contracts.erasures import ErasurePart, ErasurePartReport, key_of, parti
 from ebb.contracts.examples import REQUEST_PARTITION, ChampionRequest, Close, decode, is_request
 from ebb.contracts.models import FROZEN, SERVED, Target
 from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.kafka.admin import end_offsets
 from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
 from ebb.metrics import BLOCKS_REFUSED, LEARN_SECONDS, LEARNER_CLOSED
@@ -94,10 +95,19 @@ class LearnerSession:
         """By target, the version measured last and its rolling measures: they are the costly ones."""
         self.released = False
         """Set when the partitions are gone: another session's checkpoints count from then on."""
+        self._decided: set[Target] = set()
+        """Targets about which a request was decided, and whose models are not published since."""
+        self._ends = end_offsets(settings, settings.topics.examples, range(settings.partitions))
+        """Where the topic ended when the session began: before that, models are those of a past day."""
         self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.version}
         self._unmeasured: dict[Target, int] = dict.fromkeys(self.learner.targets, 0)
         self._left_out_logged_at: dict[Target, int] = {}
         log.info("learner starts", boundary=self.learner.boundary, offsets=self.positions)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that was on the topic when the session began has been taken in."""
+        return all(self.position(partition) >= end - 1 for partition, end in self._ends.items())
 
     def position(self, partition: int) -> int:
         """Return the last offset of a partition that was taken in; -1 before any."""
@@ -206,7 +216,8 @@ class LearnerSession:
     @property
     def pending(self) -> bool:
         """True if something is done that is not durable or not published yet."""
-        return bool(self.effects.steps or self.effects.refused or self.effects.decided or self._changed)
+        unpublished = self._changed and self.caught_up
+        return bool(self.effects.steps or self.effects.refused or self.effects.decided or unpublished)
 
     def _rolling(self, target: Target) -> dict[str, dict[str, float]]:
         learned = self.learner.targets[target]
@@ -232,7 +243,11 @@ class LearnerSession:
         effects, self.effects = self.effects, LearnerEffects()
         requests = self.learner.requests
         models, segments = [], []
-        for target in sorted(self._changed | effects.decided):
+        self._changed |= effects.decided
+        # What begins anew must not publish, under old numbers, models that have hardly learned.
+        publishing = set(self._changed) if self.caught_up else set[Target]()
+        self._decided |= effects.decided
+        for target in sorted(publishing):
             learned = self.learner.targets[target]
             rolling = self._rolling(target)
             effects.metrics += reporting.rolling_metrics(learned, rolling)
@@ -259,7 +274,7 @@ class LearnerSession:
         topic = self.settings.topics.models
         for model in models:
             self._publisher.send(topic, key=model.name, value=model.encode(), partition=0)
-        for target in effects.decided:
+        for target in self._decided & publishing:
             if requests.serving(self.learner.targets[target]) != FROZEN:
                 self._publisher.send(topic, key=registry.held_name(target), value=None, partition=0)
         for erasure_id, withdrawn in effects.withdrawn.items():
@@ -274,7 +289,8 @@ class LearnerSession:
         self._publisher.flush()
         # The requester of a champion waits for this row, which means that the champion it names is published.
         self._store.insert("promotions", reporting.table("promotions", effects.changes))
-        self._changed.clear()
+        self._changed -= publishing
+        self._decided -= publishing
         if self.released or not (effects.steps or effects.decided):
             return 0
         capture = self._checkpointer.capture(self.learner)

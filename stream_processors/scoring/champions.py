@@ -5,7 +5,7 @@ from threading import Event
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
-from ebb.contracts.models import TARGETS, ModelSnapshot, Target
+from ebb.contracts.models import FROZEN, TARGETS, ModelSnapshot, Target
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.follower import TopicFollower
@@ -32,6 +32,8 @@ class ModelFollower:
         self._scorers: dict[Target, Scorer] = {target: cold_start(target, settings) for target in TARGETS}
         self.splits: dict[Target, Split] = {}
         """By target, the challenger that scores a share of the customers in the champion's place."""
+        self._trained_until: dict[Target, int] = {}
+        """By target, the day until which its champion was trained."""
         self.changes = 0
         """Rises with every model taken into use: scores computed before that are due again."""
         self._current = Event()
@@ -78,6 +80,8 @@ class ModelFollower:
                 self._unsplit(snapshot)
             if snapshot.role != "champion" and not snapshot.share:
                 return
+            if not snapshot.share and self._goes_back(snapshot):
+                return
             scorer = load(snapshot)
         except (CorruptError, SchemaMismatchError) as error:
             log.warning("model refused", reason=error.what, hint=error.hint)
@@ -88,6 +92,19 @@ class ModelFollower:
             self._scorers[snapshot.target] = scorer
         self.changes += 1
         MODEL_IN_USE.labels(snapshot.target, snapshot.candidate).set(snapshot.version)
+
+    def _goes_back(self, snapshot: ModelSnapshot) -> bool:
+        """Return whether a champion was trained until an earlier day than the one in use; take note of it if not.
+
+        A frozen version is asked for. Any other is a learner's that has begun anew and knows little yet.
+        """
+        is_frozen = snapshot.name == f"{snapshot.target}.{FROZEN}"
+        if not is_frozen and snapshot.trained_until < self._trained_until.get(snapshot.target, 0):
+            hint = "The model in use stays until a newer one comes; `ebb models rollback` asks for an older one."
+            log.warning("model refused", reason=f"{snapshot.name} is older than the one in use.", hint=hint)
+            return True
+        self._trained_until[snapshot.target] = snapshot.trained_until
+        return False
 
     def _unsplit(self, snapshot: ModelSnapshot) -> None:
         """End the split whose challenger this is: it scores no customers now, or all of them."""

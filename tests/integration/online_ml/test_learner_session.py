@@ -208,3 +208,30 @@ def test_a_request_outside_its_partition_is_refused_and_dead_lettered(learner_se
     session.make_durable()
     counted = store.query("dead_letters_by_reason")
     assert [(row["reason"], row["records"]) for row in counted] == [("corrupt", 2)]
+
+
+def test_a_learner_that_begins_anew_publishes_nothing_before_it_has_caught_up(
+    learner_settings: Settings, store: Store
+) -> None:
+    topic, publisher = records(), Publisher(learner_settings)
+    for number, bodies in enumerate(topic):
+        for body in bodies:
+            publisher.send(learner_settings.topics.examples, key=None, value=body, partition=number)
+    publisher.flush()
+    session = LearnerSession(learner_settings, store=store, publisher=publisher)
+    half = [bodies[: len(bodies) // 2] for bodies in topic]
+    take_all(session, half)
+    assert session.learner.targets["churn"].version > 0
+    session.make_durable()
+    assert published(learner_settings) == {}
+    assert not session.pending
+
+    # Restarted on the way, it is still behind.
+    session = LearnerSession(learner_settings, store=store, publisher=publisher)
+    take_all(session, [bodies[:-1] for bodies in topic])
+    session.make_durable()
+    assert published(learner_settings) == {}
+    take_all(session, topic)
+    session.make_durable()
+    assert published(learner_settings)["churn.count"].version == session.learner.targets["churn"].version
+    assert not session.pending

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ebb.contracts.features import SCHEMA_HASH
-from ebb.contracts.models import ModelSnapshot, Target
+from ebb.contracts.models import FROZEN, ModelSnapshot, Target
 from ebb.settings import Settings
 from online_ml.candidates import candidates
 from online_ml.scoring.cold_start import cold_start
@@ -78,3 +78,21 @@ def test_a_challenger_that_becomes_champion_scores_every_customer() -> None:
     models.apply(model("adam", "champion", version=2))
     assert (models.churn.version, models.splits) == (2, {})
     assert Assignment.of(models, "churn", hash_ids(IDS)).names() is None
+
+
+def test_a_worker_takes_no_model_that_is_older_than_the_one_in_use_unless_it_is_asked_for() -> None:
+    models = ModelFollower(SETTINGS)
+
+    def champion(version: int, day: int, name: str | None = None) -> bytes:
+        made = ModelSnapshot.decode(model("logistic", "champion", version=version))
+        return made.model_copy(update={"trained_until": day, "name": name or made.name}).sealed().encode()
+
+    models.apply(champion(117, 20_117))
+    models.apply(champion(7, 20_007))
+    assert models.churn.version == 117
+    models.apply(champion(90, 20_090, f"churn.{FROZEN}"))
+    assert models.churn.version == 90
+    models.apply(champion(118, 20_118))
+    assert models.churn.version == 118
+    models.apply(champion(3, 20_118))  # another fold of the same days
+    assert models.churn.version == 3
