@@ -44,6 +44,8 @@ DEFAULT_KINDS: dict[str, str] = {
 
 _SECRET = {"API_KEYS", "CLICKHOUSE_PASSWORD", "WEBHOOKS"}
 """Settings whose value no message shows."""
+LEAST_HOLD_SECONDS = 10.0
+"""Real seconds for which nothing must have come, however compressed time is: a busy machine may pause for some."""
 Positive = Annotated[float, Field(gt=0)]
 Days = Annotated[int, Field(ge=1, le=120)]
 """Whole days; at most 120, the width of the activity bitmaps less the days still open to late events."""
@@ -131,7 +133,9 @@ class TimeSettings(_Section):
     @property
     def hold_after(self) -> float:
         """Real seconds without any event after which time is held; 0: never."""
-        return self.hold_after_hours * 3_600 / self.clock.speed
+        if not self.hold_after_hours:
+            return 0.0
+        return max(self.hold_after_hours * 3_600 / self.clock.speed, LEAST_HOLD_SECONDS)
 
     @property
     def clock(self) -> Clock:

@@ -230,7 +230,7 @@ class PipelineMonitor:
         settings = self.settings
         if self._event_at is None or not settings.hold_after or not settings.idle_after_seconds:
             return False
-        return time.time() - self._event_at > max(settings.hold_after, 2 * LOOK_SECONDS)
+        return time.time() - self._event_at > settings.hold_after + LOOK_SECONDS
 
     def _offsets(self, admin: AdminClient, topics: tuple[str, ...], spec: OffsetSpec) -> dict[tuple[str, int], int]:
         asked = {

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ebb.settings import Settings
 from stream_processors.intake_clock import IntakeClock
 
 HOUR = 3_600
@@ -58,6 +59,11 @@ def test_time_is_held_when_nothing_comes_and_goes_on_with_the_backlog() -> None:
     assert intake.now(12 * DAY + 2) == held + 1_000
     intake.observe(NOON + 5 * DAY * 1000, 12 * DAY + 3)
     assert intake.now(12 * DAY + 3) == NOON + 5 * DAY * 1000
+
+
+@pytest.mark.parametrize(("hours", "day_seconds", "seconds"), [(24, 86_400, 86_400), (24, 2, 10), (0, 2, 0)])
+def test_time_is_held_after_some_real_seconds_at_least(hours: float, day_seconds: float, seconds: float) -> None:
+    assert Settings(hold_after_hours=hours, day_seconds=day_seconds).hold_after == seconds
 
 
 events = st.lists(
