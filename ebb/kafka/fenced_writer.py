@@ -15,6 +15,9 @@ TRANSACTION_SECONDS = 300
 _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 
 
+ABORT_SECONDS = 5.0
+
+
 class FencedError(EbbError):
     """Another process owns what this one was about to write."""
 
@@ -84,6 +87,16 @@ class FencedWriter:
             else:
                 return
 
+    def _reason(self, error: KafkaError) -> KafkaError:
+        """Return why the producer failed for good: queueing a record says only that it did."""
+        if error.code() != KafkaError._FATAL:
+            return error
+        try:
+            self._producer.abort_transaction(ABORT_SECONDS)
+        except KafkaException as failure:
+            return cast(KafkaError, failure.args[0])
+        return error
+
     def _do(self, work: Callable[[], None]) -> None:
         lost = FencedError(
             f"Another process owns {self._name} now; this one released it.", "No action is needed: its owner continues."
@@ -93,7 +106,7 @@ class FencedWriter:
         try:
             work()
         except KafkaException as failure:
-            error = cast(KafkaError, failure.args[0])
+            error = self._reason(cast(KafkaError, failure.args[0]))
             if error.code() in _FENCED:
                 self._fenced = True
                 raise lost from failure

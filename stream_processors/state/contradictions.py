@@ -83,7 +83,9 @@ def _rank(places: RowIndices) -> RowIndices:
 def _contradicted(active: Flags, marked: Flags, days: Int64Array, published: Published) -> int:
     """Count the labels that one event each of some customers contradicts."""
     rows = np.arange(len(days))
-    active_before, marked_before = (np.cumsum(np.pad(flags, ((0, 0), (1, 0))), axis=1) for flags in (active, marked))
+    active_before, marked_before = (
+        np.cumsum(np.pad(flags, ((0, 0), (1, 0))), axis=1, dtype=np.int16) for flags in (active, marked)
+    )
     oldest = published.opened - BITMAP_DAYS + 1
     found = 0
     for back in range(published.horizon):

@@ -19,6 +19,8 @@ from ebb.settings import Settings
 from ebb_cli.local import parts
 from ebb_cli.local.supervisor import Supervisor
 from stream_processors.checkpoint import restore
+from stream_processors.intake_clock import IntakeClock
+from stream_processors.intake_tail import read_reached
 from stream_processors.state.engine import Engine
 from tests.support.flow import Source, wait_for
 from tests.support.workers import accepted, metric
@@ -181,3 +183,26 @@ def test_the_broker_sets_the_time_of_records_also_on_a_topic_made_otherwise(spac
         [name for name in admin.list_topics().topics if name.startswith(other.topics.prefix)]
     ).values():
         deleted.result(timeout=30)
+
+
+def test_a_worker_whose_partitions_were_never_used_learns_of_the_intake_from_the_others(settings: Settings) -> None:
+    assert read_reached(settings) == []
+    source = Source(settings)
+    at = settings.clock.now() - HOUR
+    source.event("alone", at)
+    source.raw(b"no event", key=b"x")
+    source.flush()
+    source.tick(at + HOUR / 2)
+    source.flush()
+    reached = read_reached(settings)
+    assert [one.has_event for one in reached] == [True] + [False] * settings.partitions
+    assert reached[0].event_time == pytest.approx(at * 1000, abs=1)
+    assert {one.event_time // 1000 for one in reached[1:]} == {int(at + HOUR / 2)}
+
+    intake = IntakeClock(settings.clock.speed, settings.hold_after)
+    for one in reached:
+        intake.observe(one.event_time, one.appended, has_event=one.has_event)
+    assert intake.event_at == reached[0].appended
+    now = intake.now(time.time())
+    assert now is not None
+    assert now >= (at + HOUR / 2) * 1000 // 1000 * 1000 - 1_000

@@ -1,5 +1,8 @@
 """Writing that one process at a time can do, on a real broker."""
 
+import time
+from typing import Any
+
 import pytest
 
 from ebb.errors import UnavailableError
@@ -31,6 +34,22 @@ def test_a_new_writer_fences_the_previous_one(space: Settings) -> None:
     with pytest.raises(FencedError):
         first.write({"a": b"later still"})
     assert stored(space) == {"a": b"2", "b": None}
+
+
+def test_a_writer_that_is_fenced_between_two_records_says_so_too(space: Settings) -> None:
+    class Slow(dict[str, bytes | None]):
+        def items(self) -> Any:
+            """Yield the records; the fence is noticed in the background after the first."""
+            for record in super().items():
+                yield record
+                time.sleep(1.0)
+
+    first = writer(space)
+    first.write({"a": b"1"})
+    writer(space)
+    with pytest.raises(FencedError, match="Another process owns"):
+        first.write(Slow({"a": b"late", "b": b"late", "c": b"late"}))
+    assert stored(space) == {"a": b"1"}
 
 
 def test_an_unfinished_transaction_is_never_visible(space: Settings) -> None:
