@@ -106,19 +106,19 @@ class Oracle:
 
         As the engine does, which does not remember whether there was a snapshot at all.
         """
+        if item.kind == LEAVING:
+            return
         day = item.at // DAY_MS
+        mine = [(e.at // DAY_MS, e.kind) for e in self.events if e.customer == item.customer and e.kind != LEAVING]
+        active = {event_day for event_day, _ in mine}
+        bought = {event_day for event_day, kind in mine if KINDS.get(kind) == "purchase"}
         for target, horizon in self.horizons.items():
-            if item.kind == LEAVING or (target == "purchase" and KINDS.get(item.kind) != "purchase"):
+            if target == "purchase" and KINDS.get(item.kind) != "purchase":
                 continue
+            marked = active if target == "churn" else bought
             for taken in range(day - horizon + 1, min(day, self._closed - horizon) + 1):
-                known = any(
-                    event.customer == item.customer
-                    and event.kind != LEAVING
-                    and (taken - self.lookback) * DAY_MS <= event.at < taken * DAY_MS
-                    for event in self.events
-                )
-                empty = self._label(target, item.customer, taken, taken + horizon) == (target == "churn")
-                self.contradicted += known and empty
+                known = not active.isdisjoint(range(taken - self.lookback, taken))
+                self.contradicted += known and marked.isdisjoint(range(taken, taken + horizon))
 
     def features(self, customer: str, now: int) -> dict[str, float]:
         """Describe a customer at `now` (ms since `START`) by the events before it."""
