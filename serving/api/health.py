@@ -80,7 +80,7 @@ def _checks(context: Context, *, full: bool) -> list[Check]:
         why = "It answers." if answers else f"{context.queries.trouble} Scores are served without it; history is not."
         checks.append(Check(name="clickhouse", ok=answers, required=False, why=why))
         held = monitor.pipeline is not None and monitor.pipeline.time_held
-        hours = context.settings.hold_after_hours
+        hours = context.settings.hold_after * context.clock.speed / 3_600
         why = (
             f"No event has come from anybody for {hours:g} hours of event time: time is held." if held else "It moves."
         )
