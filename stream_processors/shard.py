@@ -18,7 +18,7 @@ from stream_processors.types import AnyArray
 LENGTH = struct.Struct("<I")
 _ADDED = {"forgotten_active_day"}
 """Columns that came after shards began to name theirs."""
-UNNAMED: tuple[Column, ...] = tuple(column for column in (*STATE, *SERVED) if column.name not in _ADDED)
+_UNNAMED: tuple[Column, ...] = tuple(column for column in (*STATE, *SERVED) if column.name not in _ADDED)
 """Columns of a shard that does not name them, in their order."""
 
 
@@ -57,7 +57,7 @@ def unpack_rows(body: bytes, state: Table, history: Table, start: int) -> list[s
 
 def _unnamed(types: dict[str, str]) -> list[tuple[str, str, tuple[int, ...]]]:
     """Return the columns of a shard that names only the types of those that may be widened."""
-    return [(one.name, types.get(one.name, np.dtype(one.dtype).str), one.shape) for one in UNNAMED]
+    return [(one.name, types.get(one.name, np.dtype(one.dtype).str), one.shape) for one in _UNNAMED]
 
 
 def _find(name: str, *tables: Table) -> tuple[Table | None, Column | None]:

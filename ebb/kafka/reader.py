@@ -22,18 +22,7 @@ def read_to_end(
     UnavailableError
         If the broker does not answer within `timeout` seconds.
     """
-    consumer = Consumer(
-        client_config(
-            settings,
-            group_id=f"{settings.topics.prefix}reader",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_message_max_bytes=MAX_MESSAGE_BYTES,
-            fetch_wait_max_ms=20,
-            # After the last record there may be a transaction marker, which no position ever shows.
-            enable_partition_eof=True,
-        )
-    )
+    consumer = _reader(settings)
     try:
         ends: dict[int, int] = {}
         for partition in partitions:
@@ -79,15 +68,7 @@ def read_tails(
     KafkaException
         If the broker does not answer.
     """
-    consumer = Consumer(
-        client_config(
-            settings,
-            group_id=f"{settings.topics.prefix}reader",
-            enable_auto_commit=False,
-            fetch_wait_max_ms=20,
-            enable_partition_eof=True,
-        )
-    )
+    consumer = _reader(settings)
     try:
         for partition in partitions:
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout)
@@ -97,6 +78,22 @@ def read_tails(
                     yield partition, messages
     finally:
         consumer.close()
+
+
+def _reader(settings: PlaceSettings) -> Consumer:
+    """Return a consumer that commits nothing and says where a partition ends."""
+    return Consumer(
+        client_config(
+            settings,
+            group_id=f"{settings.topics.prefix}reader",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_message_max_bytes=MAX_MESSAGE_BYTES,
+            fetch_wait_max_ms=20,
+            # After the last record there may be a transaction marker, which no position ever shows.
+            enable_partition_eof=True,
+        )
+    )
 
 
 def _until_end(consumer: Consumer, records: int, timeout: float) -> list[Message]:

@@ -19,6 +19,7 @@ from online_ml.scoring.cold_start import cold_start
 from stream_processors.native.hashing import hash_ids
 from stream_processors.scoring.split import Split
 from tests.support.flow import Source, wait_for
+from tests.support.workers import hurried
 
 pytestmark = pytest.mark.timeout(480)
 DAY = 86_400
@@ -30,16 +31,7 @@ DAYS = 12
 @pytest.fixture
 def settings(space: Settings) -> Settings:
     """A namespace whose time is moved by its records alone, and whose labels mature within days."""
-    short = {"horizon_days": 3, "purchase_horizon_days": 2, "allowed_lateness_seconds": 0.0}
-    return space.model_copy(
-        update={
-            "idle_after_seconds": 0.0,
-            "checkpoint_seconds": 0.3,
-            "sweep_seconds": 0.5,
-            "session_seconds": 6.0,
-            **short,
-        }
-    )
+    return hurried(space, checkpoint_seconds=0.3, sweep_seconds=0.5, allowed_lateness_seconds=0.0)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from stream_processors.intake_clock import IntakeClock
 from stream_processors.intake_tail import read_reached
 from stream_processors.state.engine import Engine
 from tests.support.flow import Source, wait_for
-from tests.support.workers import accepted, metric
+from tests.support.workers import accepted, hurried, metric
 
 DAY = 86_400
 HOUR = 3_600
@@ -33,18 +33,13 @@ RunPart = Callable[[parts.ManagedProcess], Supervisor]
 @pytest.fixture
 def settings(space: Settings) -> Settings:
     """A namespace in which a day passes in a second, from the day with number 19,700 on."""
-    return space.model_copy(
-        update={
-            "idle_after_seconds": 0.3,
-            "checkpoint_seconds": 0.2,
-            "horizon_days": 3,
-            "purchase_horizon_days": 2,
-            "session_seconds": 6.0,
-            "day_seconds": 1.0,
-            "clock_origin_wall": time.time(),
-            "clock_origin_event": 19_700.0 * DAY,
-            "hold_after_hours": 24.0 * 10,
-        }
+    return hurried(
+        space,
+        idle_after_seconds=0.3,
+        day_seconds=1.0,
+        clock_origin_wall=time.time(),
+        clock_origin_event=19_700.0 * DAY,
+        hold_after_hours=24.0 * 10,
     )
 
 

@@ -22,6 +22,7 @@ from ebb.settings import Settings
 from ebb_cli.local import parts
 from stream_processors.checkpoint import restore
 from tests.support.flow import Source, linear_replay, wait_for
+from tests.support.workers import hurried
 
 DAY = 86_400
 T0 = 19_700 * DAY
@@ -30,14 +31,12 @@ T0 = 19_700 * DAY
 @pytest.fixture
 def settings(space: Settings) -> Settings:
     """A namespace whose time is moved by its records alone, with short intervals."""
-    return space.model_copy(
-        update={
-            "idle_after_seconds": 0.0,
-            "checkpoint_seconds": 0.3,
-            "sweep_seconds": 0.5,
-            "horizon_days": 5,
-            "session_seconds": 6.0,
-        }
+    return hurried(
+        space,
+        checkpoint_seconds=0.3,
+        sweep_seconds=0.5,
+        horizon_days=5,
+        purchase_horizon_days=space.purchase_horizon_days,
     )
 
 

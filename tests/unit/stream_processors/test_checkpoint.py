@@ -183,9 +183,9 @@ def unpack(piece: bytes) -> bytes:
     return bytes(pa.Codec("zstd").decompress(piece[LENGTH.size :], decompressed_size=size, asbytes=True))
 
 
-def rewritten(topic: Topic, change: Callable[[list[list[Any]], dict[str, bytes]], None]) -> None:
-    """Write the first shard again, with other columns."""
-    body = unpack(topic["shard/0"])
+def opened(piece: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the head of a shard, and the bytes of its columns."""
+    body = unpack(piece)
     (size,) = LENGTH.unpack_from(body)
     head, at = orjson.loads(body[LENGTH.size :][:size]), LENGTH.size + size
     parts: dict[str, bytes] = {}
@@ -193,6 +193,12 @@ def rewritten(topic: Topic, change: Callable[[list[list[Any]], dict[str, bytes]]
         length = len(head["ids"]) * int(np.prod(shape)) * np.dtype(dtype).itemsize
         parts[name] = body[at : at + length]
         at += length
+    return head, parts
+
+
+def rewritten(topic: Topic, change: Callable[[list[list[Any]], dict[str, bytes]], None]) -> None:
+    """Write the first shard again, with other columns."""
+    head, parts = opened(topic["shard/0"])
     change(head["columns"], parts)
     packed = orjson.dumps(head)
     topic["shard/0"] = pack(
@@ -234,18 +240,11 @@ def test_a_checkpoint_from_before_columns_had_names_is_read() -> None:
     for name in ("minor_units", "topic_id", "moved_at", "event_at"):
         del manifest[name]
     topic[MANIFEST] = orjson.dumps(manifest | {"layout": UNNAMED})
-    body = unpack(topic["shard/0"])
-    (size,) = LENGTH.unpack_from(body)
-    head, at = orjson.loads(body[LENGTH.size :][:size]), LENGTH.size + size
-    parts = []
-    for name, dtype, shape in head["columns"]:
-        length = len(head["ids"]) * int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if name != "forgotten_active_day":
-            parts.append(body[at : at + length])
-        at += length
+    head, parts = opened(topic["shard/0"])
+    del parts["forgotten_active_day"]
     widened = {name: dtype for name, dtype, _ in head["columns"] if name in {"counts", "spend", "open_discounts"}}
     packed = orjson.dumps({"ids": head["ids"], "types": widened})
-    topic["shard/0"] = pack(b"".join([LENGTH.pack(len(packed)), packed, *parts]))
+    topic["shard/0"] = pack(b"".join([LENGTH.pack(len(packed)), packed, *parts.values()]))
     restored, _, _ = rebuild(SETTINGS, 0, topic)
     assert restored.state.digest() == engine.state.digest()
 
