@@ -24,12 +24,18 @@ from online_ml.evaluation.window import MaturedPredictions
 from online_ml.types import Floats, SavedState, State
 
 BINS = 10
+FINEST = 0.001
+"""Differences about zero that are told apart; beyond, values that differ by `CELL_STEP` of themselves."""
+CELL_STEP = 0.05
+CELLS_ASIDE = 576
+"""Cells on each side of zero: up to the cap of all features, 1e9."""
+CELLS = 2 * CELLS_ASIDE + 1
 ROWS = 4_000
 """Most rows of a boundary that are counted: enough for an index of 0.01, few enough for any number of customers."""
 LATEST_DAYS, REFERENCE_DAYS = 2.0, 42.0
 """Half-lives, boundaries: a week-end weighs little in the first, a season much in the second."""
 WARM_UP = 10
-"""Boundaries before an index is reported: until then both sides are the same days."""
+"""Boundaries before the reference begins and an index is reported."""
 SAMPLE = 400
 """Most errors of a boundary that ADWIN sees."""
 MEMORY = 90
@@ -45,6 +51,10 @@ HURRY_BOUNDARIES = 14
 class Profile:
     """Distribution of some quantities: the latest days and the reference.
 
+    Values are counted in narrow cells that are the same for all time, so that the bins of an index can be cut anew from
+    the reference each time: what was the same for everybody on the first day may differ a week later. The reference
+    begins when it is warm, with the latest days of then: the first days of a new log are like no others.
+
     Parameters
     ----------
     width
@@ -53,50 +63,62 @@ class Profile:
 
     def __init__(self, width: int) -> None:
         self.boundaries = 0
-        self._edges: Floats = np.zeros((width, BINS - 1))
-        self._latest: Floats = np.zeros((width, BINS))
-        self._reference: Floats = np.zeros((width, BINS))
+        self._latest: Floats = np.zeros((width, CELLS))
+        self._reference: Floats = np.zeros((width, CELLS))
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
-        """Count a boundary's values, shape (n, width), n ≥ 1; the first boundary sets the bins."""
+        """Count a boundary's values, shape (n, width), n ≥ 1."""
         step = -(-len(values) // ROWS)
-        some = values[::step].astype(np.float64)
-        if not self.boundaries:
-            self._edges = np.quantile(some, np.arange(1, BINS) / BINS, axis=0).T.copy()
-        counts = np.stack(
-            [
-                np.bincount(np.searchsorted(edges, column, side="left"), minlength=BINS)
-                for edges, column in zip(self._edges, some.T, strict=True)
-            ]
-        )
+        cells = _cells(values[::step].astype(np.float64))
+        width = cells.shape[1]
+        flat = (cells + np.arange(width) * CELLS).ravel()
+        counts = np.bincount(flat, minlength=width * CELLS).reshape(width, CELLS)
         self._latest = self._latest * 0.5 ** (1 / LATEST_DAYS) + counts
-        self._reference = self._reference * 0.5 ** (1 / REFERENCE_DAYS) + counts
         self.boundaries += 1
+        if self.boundaries == WARM_UP:
+            self._reference = self._latest.copy()
+        elif self.boundaries > WARM_UP:
+            self._reference = self._reference * 0.5 ** (1 / REFERENCE_DAYS) + counts
 
     def psi(self) -> Floats | None:
         """Return the index of each quantity, shape (width,); None before `WARM_UP` boundaries."""
         if self.boundaries < WARM_UP:
             return None
-        latest, reference = (
-            (counts / counts.sum(axis=1, keepdims=True) + FLOOR) / (1 + BINS * FLOOR)
-            for counts in (self._latest, self._reference)
-        )
-        index: Floats = ((latest - reference) * np.log(latest / reference)).sum(axis=1)
-        return index
+        return np.array([_index(*pair) for pair in zip(self._latest, self._reference, strict=True)], np.float64)
 
     def state(self) -> State:
         """Return all of it as arrays."""
-        return {
-            "boundaries": np.array(self.boundaries),
-            "edges": self._edges,
-            "latest": self._latest,
-            "reference": self._reference,
-        }
+        return {"boundaries": np.array(self.boundaries), "latest": self._latest, "reference": self._reference}
 
     def restore(self, state: SavedState) -> None:
-        """Load saved arrays."""
+        """Load saved arrays; those that were counted in other cells are left, and the profile begins again."""
+        if state["latest"].shape != self._latest.shape:
+            return
         self.boundaries = int(state["boundaries"])
-        self._edges, self._latest, self._reference = (state[key] for key in ("edges", "latest", "reference"))
+        self._latest, self._reference = state["latest"], state["reference"]
+
+
+def _cells(values: Floats) -> npt.NDArray[np.intp]:
+    """Return the cell of each value, 0 to `CELLS` - 1: equal steps near zero, equal ratios beyond."""
+    place = np.rint(np.arcsinh(values / FINEST) / CELL_STEP)
+    return (np.clip(place, -CELLS_ASIDE, CELLS_ASIDE) + CELLS_ASIDE).astype(np.intp)
+
+
+def _index(latest: Floats, reference: Floats) -> float:
+    """Return the stability index of two distributions, each given as counts, shape (`CELLS`,)."""
+    share = reference / reference.sum()
+    # A value that many have is a bin of its own; or the others, were they few, would share theirs with it.
+    common = share > 1 / BINS
+    rest = np.where(common, 0.0, share)
+    middle = (np.cumsum(rest) - rest / 2) / max(float(rest.sum()), np.finfo(np.float64).tiny)
+    left = BINS - int(common.sum())
+    bins = np.clip(np.floor(middle * left), 0, left - 1).astype(np.intp)
+    bins[common] = left + np.arange(BINS - left)
+    q, p = (
+        (np.bincount(bins, counts, minlength=BINS) / counts.sum() + FLOOR) / (1 + BINS * FLOOR)
+        for counts in (latest, reference)
+    )
+    return float(((q - p) * np.log(q / p)).sum())
 
 
 @dataclass(frozen=True)
@@ -112,9 +134,11 @@ class DriftChange:
 
 
 class Errors:
-    """Squared errors of a target's champion, by boundary, since the last change."""
+    """Squared errors of a target's champion, by boundary, since the last change of the error or of the champion."""
 
     def __init__(self) -> None:
+        self._row: int | None = None
+        """Row of the champion whose errors these are."""
         self._parts: deque[tuple[int, npt.NDArray[np.float32]]] = deque(maxlen=MEMORY)
         self.change: DriftChange | None = None
         """The last change found."""
@@ -129,6 +153,11 @@ class Errors:
         horizon
             Days over which the label looks.
         """
+        if row != self._row:
+            # Another model's errors are another series: that it errs less, or more, is no change of the world.
+            if self._row is not None:
+                self._parts.clear()
+            self._row = row
         errors = (part.probabilities[row] - part.labels) ** 2
         rows = np.flatnonzero(~np.isnan(errors))
         if part.context is not None:
@@ -161,6 +190,7 @@ class Errors:
         """Return all of it as arrays."""
         change = self.change
         return {
+            "row": np.array([] if self._row is None else [self._row], np.int64),
             "days": np.array([day for day, _ in self._parts], np.int64),
             "sizes": np.array([len(errors) for _, errors in self._parts], np.int64),
             "errors": np.concatenate([np.empty(0, np.float32), *(errors for _, errors in self._parts)]),
@@ -171,6 +201,8 @@ class Errors:
         """Load saved arrays."""
         parts = np.split(state["errors"], np.cumsum(state["sizes"])[:-1]) if len(state["sizes"]) else []
         self._parts = deque(zip(state["days"].tolist(), parts, strict=True), maxlen=MEMORY)
+        row = state.get("row", np.empty(0)).tolist()
+        self._row = int(row[0]) if row else None
         found = state["change"].tolist()
         self.change = DriftChange(int(found[0]), int(found[1]), float(found[2])) if found else None
 

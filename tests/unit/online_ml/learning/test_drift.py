@@ -49,16 +49,63 @@ def test_the_reference_follows_a_change_that_stays() -> None:
 
 
 def test_the_index_is_the_sum_over_bins_of_the_shares() -> None:
+    """The reference begins with the ten latest days; an eleventh moves half of the lower half up by a bin of five."""
     result = Profile(1)
-    for day in range(WARM_UP):
-        result.add(np.arange(100, dtype=np.float64)[:, None] if day else np.arange(10, dtype=np.float64)[:, None])
-    state = result.state()
-    p, q = (counts[0] / counts[0].sum() for counts in (state["latest"], state["reference"]))
-    p, q = (p + 0.001) / 1.01, (q + 0.001) / 1.01
-    by_hand = sum((a - b) * np.log(a / b) for a, b in zip(p, q, strict=True))
+    for day in range(WARM_UP + 1):
+        values = np.repeat(2.0 ** np.arange(10), 100)
+        values[: 100 * 5 : 2] = 2.0**5 if day == WARM_UP else values[: 100 * 5 : 2]
+        result.add(values[:, None])
+    stayed = sum(1_000 * 0.5 ** (age / 2) for age in range(1, WARM_UP + 1))
+    began = sum(1_000 * 0.5 ** (age / 2) for age in range(WARM_UP)) * 0.5 ** (1 / 42)
+    moved = np.array([50.0] * 5 + [350.0] + [100.0] * 4)
+    latest, reference = stayed / 10 + moved, began / 10 + moved
+    p, q = ((counts / counts.sum() + 0.001) / 1.01 for counts in (latest, reference))
     index = result.psi()
     assert index is not None
-    assert index[0] == pytest.approx(by_hand)
+    assert index[0] == pytest.approx(float(((p - q) * np.log(p / q)).sum()))
+
+
+def amounts(day: int, customers: int = 2_000) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    return np.random.default_rng([day, 5]).lognormal(3, 1, size=(customers, 1))
+
+
+def test_what_was_the_same_for_all_on_the_first_day_drifts_like_the_rest() -> None:
+    result = Profile(1)
+    for day in range(40):
+        result.add(amounts(day) * (0 if day < 3 else 5 if day >= 36 else 1))
+    index = result.psi()
+    assert index is not None
+    assert index[0] > 0.25
+
+
+def test_what_few_have_drifts_when_theirs_changes() -> None:
+    """Nineteen of twenty never spend: the fivefold spending of the others shows, though no decile lies among them."""
+    result = Profile(1)
+    for day in range(40):
+        values = amounts(day) * (5 if day >= 36 else 1)
+        values[np.arange(len(values)) % 20 > 0] = 0
+        result.add(values)
+    index = result.psi()
+    assert index is not None
+    assert index[0] > 0.02
+
+
+def test_the_first_days_of_a_log_are_no_reference() -> None:
+    """All begin on one day, so tenure grows from nothing: once it is warm, that is over."""
+    result = Profile(1)
+    for day in range(WARM_UP + 2):
+        result.add(amounts(day) if day > 4 else np.zeros((2_000, 1)))
+    index = result.psi()
+    assert index is not None
+    assert index[0] < 0.1
+
+
+def test_a_profile_counted_in_other_cells_begins_again() -> None:
+    result = Profile(1)
+    result.restore({"boundaries": np.array(50), "latest": np.ones((1, 10)), "reference": np.ones((1, 10))})
+    assert result.boundaries == 0
+    result.add(amounts(0))
+    assert result.psi() is None
 
 
 def test_a_quantity_that_is_always_the_same_does_not_drift() -> None:
@@ -91,6 +138,19 @@ def test_a_rise_of_the_error_is_found_within_days_and_dated() -> None:
     assert abs(change.since - 40) <= 2
     assert change.shift > 0.05
     assert errors.change == change
+
+
+def test_another_champion_begins_another_series() -> None:
+    """A better champion errs less from its first day on, which is no change of the world, nor is a worse one."""
+    errors = Errors()
+    for boundary in range(60):
+        part = matured(boundary, 1.0)
+        worse = 1 - part.probabilities[0]
+        part = MaturedPredictions(
+            boundary, part.labels, part.logits, np.stack([part.probabilities[0], worse]), part.context
+        )
+        assert errors.add(part, 0 if boundary < 40 else 1, 3, 7) is None
+    assert errors.state()["days"].tolist() == list(range(40, 60))
 
 
 def test_where_nothing_changes_none_is_found() -> None:
