@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ebb.clock import date_of
 from ebb.contracts.features import SCHEMA_HASH
@@ -19,6 +20,8 @@ SERVED = "served"
 FROZEN = "held"
 """Candidate under which a frozen version is published; the candidate itself continues to learn under its own name."""
 RECENCY, COUNT, PRIOR = "recency", "count", "prior"
+MAX_DAY = (date.max - date_of(0)).days
+"""The last day that has a date."""
 BASELINES = frozenset({RECENCY, COUNT, PRIOR})
 """Candidates that a model must beat to be worth running."""
 
@@ -32,14 +35,14 @@ class ModelSnapshot(BaseModel):
     """`<target>.<candidate>`, e.g. `churn.logistic`."""
     target: Target
     candidate: str
-    version: int
-    """Rises by one with each publication of this name."""
+    version: int = Field(ge=0, lt=2**53)
+    """Rises with each boundary learned from, and is never used again for other weights."""
     role: Literal["champion", "challenger"]
     """Workers score with the champion of each target."""
     schema_hash: str
-    trained_until: int
+    trained_until: int = Field(ge=0, le=MAX_DAY)
     """Day number: every label that had matured by this boundary has been learned, none after it."""
-    examples: int
+    examples: int = Field(ge=0, lt=2**53)
     """Labels learned."""
     metrics: dict[str, float]
     """Progressive validation over matured labels (`roc_auc`, `pr_auc`, `log_loss`, `brier`, `ece`, `base_rate`)."""

@@ -23,6 +23,8 @@ from online_ml.types import Floats, Inputs
 
 LOGIT_LIMIT = 30.0
 """Logits are clipped here, so that probabilities differ from 0 and 1 by e^-30 and their logarithms stay finite."""
+WEIGHT_LIMIT = 1e9
+"""No weight of the folded model is beyond it: inputs are within 441, so no score can overflow, or be no number."""
 LINEAR = "linear"
 """Kind of the payload that this module scores."""
 JUDGED = "judged"
@@ -131,11 +133,14 @@ class Scorer:
         ------
         SchemaMismatchError
             If a field is missing or of another type, an input is one that this code does not compute, lengths differ, a
-            number is not finite, or a scale is not above 0.
+            number is not finite, a scale is not above 0, or a weight or the intercept of the folded model is beyond
+            `WEIGHT_LIMIT`.
         """
         try:
-            names = list(payload["inputs"])
-            weights, mean, scale = (np.asarray(payload[key], dtype=np.float64) for key in ("weights", "mean", "scale"))
+            names = [str(name) for name in payload["inputs"]]
+            weights, mean, scale = (
+                np.array([float(value) for value in payload[key]], np.float64) for key in ("weights", "mean", "scale")
+            )
             slope, offset = (float(value) for value in payload["calibration"])
             intercept = float(payload["intercept"])
         except (KeyError, TypeError, ValueError) as error:
@@ -145,15 +150,17 @@ class Scorer:
         if unknown or not len(names) == len(weights) == len(mean) == len(scale):
             what = f"Model {name} version {version} does not fit the inputs of this code (unknown: {unknown[:3]})."
             raise SchemaMismatchError(what, "The model in use stays.")
-        finite = all(np.isfinite(part).all() for part in (weights, mean, scale, [slope, offset, intercept]))
-        if not finite or (scale <= 0).any():
-            what = f"Model {name} version {version} holds numbers that cannot score."
-            raise SchemaMismatchError(what, "The model in use stays.")
         where = [POSITION[item] for item in names]
         full, reference = np.zeros(len(INPUTS)), np.zeros(len(INPUTS))
-        full[where] = slope * weights / scale
+        with np.errstate(all="ignore"):  # what comes of it is looked at below
+            full[where] = slope * weights / scale
         reference[where] = mean
-        return cls(name, candidate, target, version, full, reference, slope * intercept + offset)
+        folded = slope * intercept + offset
+        bounded = all((np.abs(part) <= WEIGHT_LIMIT).all() for part in (full, reference, np.array(folded)))
+        if not bounded or not (scale > 0).all() or len(set(where)) < len(where):
+            what = f"Model {name} version {version} holds numbers that cannot score."
+            raise SchemaMismatchError(what, "The model in use stays.")
+        return cls(name, candidate, target, version, full, reference, folded)
 
 
 def _chunks(features: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from ebb.contracts.features import INDEX, SCHEMA_HASH, WIDTH
 from ebb.contracts.models import TARGETS, ModelSnapshot, Target
@@ -10,10 +13,15 @@ from ebb.errors import SchemaMismatchError
 from ebb.settings import Settings
 from online_ml.candidates import candidates
 from online_ml.scoring.cold_start import cold_start
-from online_ml.scoring.inputs import GROUPS, design
+from online_ml.scoring.inputs import GROUPS, POSITION, design
 from online_ml.scoring.reasons import WORDS, days, explain
 from online_ml.scoring.scorer import CHUNK_ROWS, load, sigmoid
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
 CALIBRATION = (0.8, -0.3)
 SINGLE_PRECISION = 1e-4
 """Scores are sums of a hundred products in single precision."""
@@ -95,6 +103,15 @@ def test_a_payload_of_an_unknown_kind_is_refused() -> None:
         {"scale": [1.0, 0.0]},
         {"calibration": [1.0]},
         {"intercept": None},
+        {"inputs": [["log_recency_days"], {}]},
+        {"inputs": ["log_recency_days", "log_recency_days"]},
+        {"inputs": 5},
+        {"weights": [[1.0], [2.0]]},
+        {"weights": [1e308, -1e308], "calibration": [1e300, 0.0]},
+        {"weights": [1e30, -1e30]},
+        {"scale": [1e-320, 1.0]},
+        {"mean": [1e300, 0.0]},
+        {"intercept": 1e300},
     ],
 )
 def test_a_payload_that_does_not_fit_is_refused(change: dict[str, object]) -> None:
@@ -110,6 +127,42 @@ def test_a_payload_that_does_not_fit_is_refused(change: dict[str, object]) -> No
     load(snapshot("churn", "logistic", payload))
     with pytest.raises(SchemaMismatchError, match=r"churn\.logistic"):
         load(snapshot("churn", "logistic", payload | change))
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "inputs": st.lists(st.sampled_from([*POSITION][:4]), max_size=3) | JSON,
+            "weights": st.lists(st.floats(), max_size=3) | JSON,
+            "mean": st.lists(st.floats(), max_size=3) | JSON,
+            "scale": st.lists(st.floats(min_value=0), max_size=3) | JSON,
+            "intercept": st.floats() | JSON,
+            "calibration": st.lists(st.floats(), min_size=2, max_size=2) | JSON,
+        },
+    ),
+    arrays(np.float32, (2, WIDTH), elements=st.floats(width=32)),
+)
+def test_whatever_a_payload_holds_it_is_refused_or_scores_in_numbers(
+    changes: dict[str, object], rows: np.ndarray
+) -> None:
+    payload: dict[str, object] = {
+        "kind": "linear",
+        "inputs": ["log_recency_days", "log_events_total"],
+        "weights": [1.0, -1.0],
+        "mean": [0.0, 0.0],
+        "scale": [1.0, 1.0],
+        "intercept": 0.0,
+        "calibration": [1.0, 0.0],
+    }
+    try:
+        scorer = load(snapshot("churn", "logistic", payload | changes))
+    except SchemaMismatchError:
+        return
+    with np.errstate(all="ignore"):
+        inputs = design(rows)
+    assert np.isfinite(scorer.score(inputs)).all()
+    assert np.isfinite(scorer.contributions(inputs)).all()
 
 
 def customer(**values: float) -> np.ndarray:
