@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ebb.clock import DAY, Clock
+from ebb.contracts.models import Target, label_definition
 from ebb.contracts.topics import Topics
 from ebb.contracts.webhooks import Webhook
 from ebb.errors import SettingsError
@@ -167,6 +168,14 @@ class LabelSettings(_Section):
     """Event type to kind, as a JSON object; a type that is not listed counts as activity of kind `other`."""
     minor_units: Annotated[int, Field(ge=1)] = 100
     """Minor units in one unit of money; amounts are summed as whole minor units."""
+
+    @property
+    def label_definitions(self) -> dict[Target, str]:
+        """By target, what its label is: the rule and the horizon in days, e.g. `silence/14`."""
+        return {
+            "churn": label_definition(self.churn_label, self.horizon_days),
+            "purchase": label_definition("purchase", self.purchase_horizon_days),
+        }
 
     @field_validator("kinds")
     @classmethod

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from confluent_kafka import Message
 
 from ebb.contracts.stream import ALERTS_HELD
-from ebb.settings import PlaceSettings
+from ebb.settings import Settings
 from serving.projections.alert_handling import AlertHandlingView
 from serving.projections.alerts import RecentAlerts
 from serving.projections.api_keys import ApiKeyView
@@ -26,9 +26,9 @@ _PENDING_BATCHES = 20
 class Feed:
     """The reader thread and the projections that it fills."""
 
-    def __init__(self, settings: PlaceSettings, hub: Hub) -> None:
+    def __init__(self, settings: Settings, hub: Hub) -> None:
         self.scores = ScoreView()
-        self.models = ModelView()
+        self.models = ModelView(settings)
         self.alerts = RecentAlerts(ALERTS_HELD)
         self._hub = hub
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -26,6 +26,11 @@ BASELINES = frozenset({RECENCY, COUNT, PRIOR})
 """Candidates that a model must beat to be worth running."""
 
 
+def label_definition(rule: str, horizon_days: int) -> str:
+    """Return what a label is, as labels and models name it: a rule and the days over which it looks."""
+    return f"{rule}/{horizon_days}"
+
+
 class ModelSnapshot(BaseModel):
     """One version of one candidate. The record's key is `name`; the topic keeps the latest of each."""
 
@@ -53,6 +58,13 @@ class ModelSnapshot(BaseModel):
     share: float = 0.0
     """Share of the customers whom it scores as a challenger, in the champion's place; 0 if none."""
     checksum: str = ""
+
+    @property
+    def definition(self) -> str | None:
+        """What its label is, as `label_definition` names it; None in records that are older than `config`."""
+        if not {"label", "horizon_days"} <= self.config.keys():
+            return None
+        return label_definition(self.config["label"], self.config["horizon_days"])
 
     def sealed(self) -> Self:
         """Return the same snapshot with its checksum."""

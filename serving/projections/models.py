@@ -6,15 +6,24 @@ from ebb.clock import date_of
 from ebb.contracts.models import ModelSnapshot, Target
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.log import get_logger
-from online_ml.scoring.scorer import Scorer, load
+from ebb.settings import LabelSettings
+from online_ml.scoring.gate import ModelGate
+from online_ml.scoring.scorer import Scorer
 
 _log = get_logger(__name__)
 
 
 class ModelView:
-    """Latest snapshot by model name. One thread applies, any number read; what they get is a copy."""
+    """Latest snapshot by model name. One thread applies, any number read; what they get is a copy.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    settings
+        What the labels are: models of another label are listed and never score.
+    """
+
+    def __init__(self, settings: LabelSettings) -> None:
+        self._gate = ModelGate(settings)
         self._models: dict[str, tuple[ModelSnapshot, bytes]] = {}
         self._scorers: dict[Target, Scorer] = {}
 
@@ -32,7 +41,7 @@ class ModelView:
         self._models[snapshot.name] = (snapshot.model_copy(update={"payload": {}}), body)
         if snapshot.role == "champion":
             try:
-                self._scorers[snapshot.target] = load(snapshot)
+                self._scorers[snapshot.target] = self._gate.admit(snapshot)
             except SchemaMismatchError as error:  # a worker refuses it too, and keeps the one before
                 _log.warning("model refused", error=str(error))
 
@@ -46,7 +55,7 @@ class ModelView:
         return self._models.get(name)
 
     def scorer(self, target: Target) -> Scorer | None:
-        """Return the model that workers score with: as for them, the latest champion read; None before the first."""
+        """Return the model that workers score with: the latest champion admitted; None before the first."""
         return self._scorers.get(target)
 
     def champion(self, target: Target) -> ModelSnapshot | None:

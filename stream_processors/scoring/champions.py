@@ -5,7 +5,7 @@ from threading import Event
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
-from ebb.contracts.models import FROZEN, TARGETS, ModelSnapshot, Target
+from ebb.contracts.models import TARGETS, ModelSnapshot, Target
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.follower import TopicFollower
@@ -13,7 +13,8 @@ from ebb.log import get_logger
 from ebb.metrics import MODEL_IN_USE
 from ebb.settings import Settings
 from online_ml.scoring.cold_start import cold_start
-from online_ml.scoring.scorer import Scorer, load
+from online_ml.scoring.gate import ModelGate
+from online_ml.scoring.scorer import Scorer
 from stream_processors.scoring.split import Split
 
 log = get_logger(__name__)
@@ -24,7 +25,7 @@ CATCH_UP_SECONDS = 10.0
 class ModelFollower:
     """The `ServingModels` of a worker, read by a consumer of their own: a quiet topic would slow the activity topic.
 
-    A snapshot that cannot be used (checksum, schema, unknown kind) is logged once and the model in use stays.
+    A snapshot that cannot be used (checksum, schema, unknown kind, another label) is logged once; the one in use stays.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -32,8 +33,7 @@ class ModelFollower:
         self._scorers: dict[Target, Scorer] = {target: cold_start(target, settings) for target in TARGETS}
         self.splits: dict[Target, Split] = {}
         """By target, the challenger that scores a share of the customers in the champion's place."""
-        self._trained_until: dict[Target, int] = {}
-        """By target, the day until which its champion was trained."""
+        self._gate = ModelGate(settings)
         self.changes = 0
         """Rises with every model taken into use: scores computed before that are due again."""
         self._current = Event()
@@ -80,9 +80,7 @@ class ModelFollower:
                 self._unsplit(snapshot)
             if snapshot.role != "champion" and not snapshot.share:
                 return
-            if not snapshot.share and self._goes_back(snapshot):
-                return
-            scorer = load(snapshot)
+            scorer = self._gate.admit(snapshot)
         except (CorruptError, SchemaMismatchError) as error:
             log.warning("model refused", reason=error.what, hint=error.hint)
             return
@@ -92,19 +90,6 @@ class ModelFollower:
             self._scorers[snapshot.target] = scorer
         self.changes += 1
         MODEL_IN_USE.labels(snapshot.target, snapshot.candidate).set(snapshot.version)
-
-    def _goes_back(self, snapshot: ModelSnapshot) -> bool:
-        """Return whether a champion was trained until an earlier day than the one in use; take note of it if not.
-
-        A frozen version is asked for. Any other is a learner's that has begun anew and knows little yet.
-        """
-        is_frozen = snapshot.name == f"{snapshot.target}.{FROZEN}"
-        if not is_frozen and snapshot.trained_until < self._trained_until.get(snapshot.target, 0):
-            hint = "The model in use stays until a newer one comes; `ebb models rollback` asks for an older one."
-            log.warning("model refused", reason=f"{snapshot.name} is older than the one in use.", hint=hint)
-            return True
-        self._trained_until[snapshot.target] = snapshot.trained_until
-        return False
 
     def _unsplit(self, snapshot: ModelSnapshot) -> None:
         """End the split whose challenger this is: it scores no customers now, or all of them."""

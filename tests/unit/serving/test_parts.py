@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from ebb.errors import UnavailableError
+from ebb.settings import Settings
 from serving.background.pipeline_monitor import KEPT_SECONDS, LagMeter
 from serving.cached_queries import DOWN_SECONDS, CachedQueries, Rows
 from serving.projections.alerts import RecentAlerts
@@ -102,7 +103,7 @@ def test_recent_alerts_are_paged_and_filtered() -> None:
 
 
 def test_registry_keeps_the_latest_of_each_name_champions_first_without_payload() -> None:
-    registry = ModelView()
+    registry = ModelView(Settings())
     for model in (make_model("recency", role="challenger"), make_model(version=1), make_model(version=2)):
         registry.apply(model.name.encode(), model.encode())
     assert [(model.name, model.version) for model in registry.all()] == [("churn.logistic", 2), ("churn.recency", 3)]
@@ -114,7 +115,7 @@ def test_registry_keeps_the_latest_of_each_name_champions_first_without_payload(
 
 
 def test_registry_refuses_what_fails_its_checks_and_drops_what_was_withdrawn() -> None:
-    registry = ModelView()
+    registry = ModelView(Settings())
     registry.apply(b"churn.logistic", make_model().encode().replace(b'"version":3', b'"version":4'))
     registry.apply(b"churn.logistic", b"{")
     registry.apply(b"churn.logistic", make_model(schema_hash="0" * 16).encode())

@@ -11,6 +11,7 @@ from ebb.contracts.models import FROZEN, ModelSnapshot, Target
 from ebb.settings import Settings
 from online_ml.candidates import candidates
 from online_ml.scoring.cold_start import cold_start
+from serving.projections.models import ModelView
 from stream_processors.native.hashing import hash_ids
 from stream_processors.scoring.champions import ModelFollower
 from stream_processors.scoring.split import Assignment, Split
@@ -94,5 +95,23 @@ def test_a_worker_takes_no_model_that_is_older_than_the_one_in_use_unless_it_is_
     assert models.churn.version == 90
     models.apply(champion(118, 20_118))
     assert models.churn.version == 118
-    models.apply(champion(3, 20_118))  # another fold of the same days
-    assert models.churn.version == 3
+    models.apply(champion(117, 20_118))  # an earlier learner's, whose write was held up
+    assert models.churn.version == 118
+
+
+@pytest.mark.parametrize("config", [{"label": "silence", "horizon_days": 30}, {"label": "cancel", "horizon_days": 14}])
+def test_a_model_of_another_label_does_not_score(config: dict[str, object]) -> None:
+    models, view = ModelFollower(SETTINGS), ModelView(SETTINGS)
+
+    def published(name: str, **changes: object) -> bytes:
+        return ModelSnapshot.decode(model(name, "champion")).model_copy(update=changes).sealed().encode()
+
+    for body in (published("adam", config=config), published("recency", config=config, share=0.5, role="challenger")):
+        models.apply(body)
+        view.apply(None, body)
+    assert (models.churn.candidate, models.splits, view.scorer("churn")) == ("cold_start", {}, None)
+    fitting = published("logistic", config={"label": "silence", "horizon_days": 14})
+    models.apply(fitting)
+    view.apply(None, fitting)
+    assert models.churn.candidate == "logistic"
+    assert view.scorer("churn") is not None
