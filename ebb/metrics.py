@@ -76,7 +76,7 @@ LEARNER_CLOSED = Gauge(
 BLOCKS_REFUSED = Counter(
     "ebb_blocks_refused_total", "Records of the examples topic that the learner passed over", ["reason"]
 )
-"""`reason`: corrupt, schema."""
+"""`reason`: corrupt, schema; customers: labels of others than their snapshot's; definition: of another label."""
 LEARN_SECONDS = Histogram("ebb_learn_seconds", "Time to score and learn one boundary", buckets=FAST)
 
 # Serving

@@ -158,7 +158,7 @@ class LearnerCheckpointer:
         Raises
         ------
         SchemaMismatchError
-            If the checkpoint was made with other features, inputs, candidates, horizons, partitions or seed.
+            If the checkpoint was made with other features, inputs, candidates, labels, partitions or seed.
         CorruptError
             If a piece is missing, damaged or unreadable.
         """
@@ -171,8 +171,11 @@ class LearnerCheckpointer:
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             what = f"The manifest of the learner's checkpoint cannot be read: {error!r}."
             raise CorruptError(what, REBUILD) from error
-        if made != made_with(self._settings):
-            differ = sorted(key for key, value in made_with(self._settings).items() if made.get(key) != value)
+        needed = made_with(self._settings)
+        # Checkpoints from before labels were named had the horizons only, and those are among the rest.
+        made.setdefault("labels", needed["labels"])
+        if made != needed:
+            differ = sorted(key for key, value in needed.items() if made.get(key) != value)
             what = f"The learner's checkpoint was made with other {', '.join(differ) or 'settings'}."
             raise SchemaMismatchError(what, REBUILD)
 
@@ -221,6 +224,7 @@ def made_with(settings: Settings) -> dict[str, Any]:
         "inputs": inputs,
         "candidates": {target: learner.names for target, learner in fresh.targets.items()},
         "horizons": [settings.horizon_days, settings.purchase_horizon_days, settings.snapshot_every_days],
+        "labels": settings.label_definitions,
         "partitions": settings.partitions,
         "seed": settings.seed,
         "drift_pace": settings.drift_pace,

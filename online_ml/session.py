@@ -101,6 +101,8 @@ class LearnerSession:
         """Where the topic ended when the session began: before that, models are those of a past day."""
         self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.version}
         self._unmeasured: dict[Target, int] = dict.fromkeys(self.learner.targets, 0)
+        self._refusing: set[tuple[Target, str]] = set()
+        """Targets whose last label blocks did not fit, and why: said once."""
         self._left_out_logged_at: dict[Target, int] = {}
         log.info("learner starts", boundary=self.learner.boundary, offsets=self.positions)
 
@@ -192,11 +194,29 @@ class LearnerSession:
         for target, former, champion in step.promotions:
             log.info("new champion", target=target, champion=champion, former=former, boundary=step.boundary)
         reporting.count_step(step, self.learner)
+        self._log_refused(step)
         self._log_left_out(step)
         self.effects.withdrawn |= step.withdrawn
         self.effects.steps += 1
         LEARN_SECONDS.observe(time.perf_counter() - began)
         return step
+
+    def _log_refused(self, step: Step) -> None:
+        for (target, reason), blocks in step.refused.items():
+            BLOCKS_REFUSED.labels(reason).inc(blocks)
+            if (target, reason) not in self._refusing:
+                log.error(
+                    "labels do not fit their snapshots and are left out",
+                    target=target,
+                    reason=reason,
+                    boundary=step.boundary,
+                    blocks=blocks,
+                    hint="After a change of the label or of a worker's state this ends when the horizon has passed.",
+                )
+        if self._refusing and not step.refused and step.judged:
+            log.info("labels fit their snapshots again", boundary=step.boundary)
+        if step.refused or step.judged:
+            self._refusing = set(step.refused)
 
     def _log_left_out(self, step: Step) -> None:
         for judged in step.judged:

@@ -19,12 +19,15 @@ import pyarrow as pa
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.fenced_writer import FencedWriter
 from ebb.kafka.reader import read_to_end
+from ebb.log import get_logger
 from ebb.settings import PlaceSettings, Settings
 from stream_processors.scoring.history import ScoreHistory
 from stream_processors.shard import LENGTH, pack_rows, unpack_rows
 from stream_processors.state.customers import Names
 from stream_processors.state.engine import Engine
 from stream_processors.state.table import SHARD_ROWS
+
+log = get_logger(__name__)
 
 MANIFEST = "manifest"
 NAMED, UNNAMED = "named", "9054f50e366a82d7"
@@ -118,6 +121,8 @@ class PartitionCheckpointer:
             "channels": state.channels.names,
             "window": {"size": engine.window.size, "seen": engine.window.seen, "begun": engine.window.begun},
             "snapshots": sorted(pending),
+            "labels": engine.labeller.definitions,
+            "labelled_from": engine.labeller.labelled_from,
             "remembered": history.remembered,
         }
         return PartitionCapture(self.partition, pieces, manifest, stale)
@@ -267,6 +272,7 @@ def rebuild(
     engine.window.restore(ring, window["seen"], [(day, seen) for day, seen in window["begun"]])
     for boundary in manifest["snapshots"]:
         engine.labeller.pending[boundary] = np.frombuffer(piece(f"snapshot/{boundary}"), np.int32).astype(np.intp)
+    _redefine(engine, manifest)
     history.remembered = manifest["remembered"]
     checkpointer.resume(manifest, resized=window["size"] != engine.window.size)
     return engine, history, checkpointer
@@ -287,6 +293,21 @@ def _check_topic(partition: int, manifest: dict[str, Any], topic: ActivityTopic 
             "or use another EBB_NAMESPACE."
         )
         raise SchemaMismatchError(what, hint)
+
+
+def _redefine(engine: Engine, manifest: dict[str, Any]) -> None:
+    """Label no snapshot that was taken for another label; checkpoints from before labels were named do not tell."""
+    labeller, former = engine.labeller, manifest.get("labels", {})
+    labeller.labelled_from = dict(manifest.get("labelled_from", {}))
+    for target in labeller.redefine(former, engine.state.closed or 0):
+        log.warning(
+            "the label changed: snapshots taken before stay without one",
+            partition=engine.partition,
+            target=target,
+            was=former[target],
+            now=labeller.definitions[target],
+            hint="Its models begin again; the first labels of the new kind come when its horizon has passed.",
+        )
 
 
 def _window_pieces(before: int, after: int, size: int) -> list[int]:

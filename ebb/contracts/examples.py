@@ -2,11 +2,13 @@
 
 A worker that crosses day boundary `D` in a partition writes, in this order: the labels that mature at `D` (one block
 per target, for the snapshots taken at `D - horizon`), the snapshot taken at `D` (cut into chunks), one closing. Labels
-are in the order of the rows of their snapshot. All of it follows from the partition's events alone, except
+are in the order of the rows of their snapshot, and name what label they are and, by a digest, whose: what does not fit
+the snapshot is not learned. All of it follows from the partition's events alone, except
 `served_*`, so a block that is written again after a crash carries the same rows; the learner drops what belongs to a
 closed boundary.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -76,6 +78,10 @@ class Labels:
     snapshot_boundary: int
     labels: npt.NDArray[np.uint8]
     """Shape (rows of the snapshot,): 0, 1, or `WITHDRAWN`."""
+    definition: str = ""
+    """What the label is (`models.label_definition`); empty in blocks from before it was written."""
+    customers: str = ""
+    """`customers_digest` of the rows that are not withdrawn; empty in blocks from before it was written."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,12 @@ class Withdraw:
 
 
 Block = Snapshot | Labels | Close | Withdraw
+
+
+def customers_digest(ids: list[str]) -> str:
+    """Return what tells the customers of some rows, in their order, from any others: 16 hexadecimal digits."""
+    return hashlib.blake2b(orjson.dumps(ids), digest_size=8).hexdigest()
+
 
 _SNAPSHOT_FIELDS = [
     ("customer_id", pa.utf8()),
@@ -140,6 +152,8 @@ def encode(block: Block) -> bytes:
                 "kind": BlockKind.LABELS,
                 "target": block.target,
                 "snapshot_boundary": str(block.snapshot_boundary),
+                "definition": block.definition,
+                "customers": block.customers,
             }
             fields = [("label", pa.uint8())]
             arrays = [pa.array(block.labels, pa.uint8())]
@@ -201,6 +215,8 @@ def decode(body: bytes) -> Block:
                 target=meta["target"],
                 snapshot_boundary=int(meta["snapshot_boundary"]),
                 labels=table.column("label").to_numpy(),
+                definition=meta.get("definition", ""),
+                customers=meta.get("customers", ""),
             )
         case BlockKind.WITHDRAW:
             return Withdraw(

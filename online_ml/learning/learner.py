@@ -6,12 +6,14 @@ matured at or after its own moment, and the outcome follows from the topic's con
 """
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ebb.contracts.examples import WITHDRAWN, Block
+from ebb.contracts.examples import WITHDRAWN, Block, Labels, customers_digest
 from ebb.contracts.models import TARGETS, Target
 from ebb.log import get_logger
 from ebb.settings import Settings
@@ -27,6 +29,9 @@ from online_ml.scoring.inputs import design
 from online_ml.types import Outcomes
 
 log = get_logger(__name__)
+
+RefusalReason = Literal["customers", "definition"]
+"""Labels are of other customers than their snapshot (or it is not known), or of another rule or horizon."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +63,8 @@ class Step:
     """Changes of the error found now."""
     withdrawn: dict[str, int] = field(default_factory=dict)
     """Erasure → number of rows dropped."""
+    refused: Counter[tuple[Target, RefusalReason]] = field(default_factory=Counter)
+    """Number of label blocks that do not fit their snapshot, by target and why."""
 
 
 class Learner:
@@ -74,6 +81,7 @@ class Learner:
             "churn": settings.horizon_days,
             "purchase": settings.purchase_horizon_days,
         }
+        self._definitions = settings.label_definitions
         self.progress = BoundaryAligner(settings.partitions)
         self.pending = PendingStore()
         self.requests = Requests()
@@ -91,8 +99,6 @@ class Learner:
         self.drift = DriftMonitor(settings.seed, self.horizons, pace=settings.drift_pace)
         self.boundary: int | None = None
         """Last boundary processed."""
-        self.unmatched = 0
-        """Label blocks whose snapshot is not known, or has another number of rows."""
 
     def add(self, block: Block, offset: int) -> bool:
         """Add a block; return False if it was seen before."""
@@ -133,17 +139,8 @@ class Learner:
                 if name != target:
                     continue
                 chunks = self.pending.of(taken_at, bundle.partition)
-                rows = sum(len(chunk.snapshot.customer_ids) for chunk in chunks)
-                if rows != len(block.labels):
-                    self.unmatched += 1
-                    log.error(
-                        "labels do not fit their snapshot and are left out",
-                        target=target,
-                        partition=bundle.partition,
-                        snapshot=taken_at,
-                        labels=len(block.labels),
-                        rows=rows,
-                    )
+                if (reason := self._misfit(target, block, chunks)) is not None:
+                    step.refused[target, reason] += 1
                     continue
                 start = 0
                 for chunk in chunks:
@@ -161,6 +158,18 @@ class Learner:
         step.judged.append(judged)
         if learner.champion is not None and learner.champion != before:
             step.promotions.append((target, before, learner.champion))
+
+    def _misfit(self, target: Target, block: Labels, chunks: list[Pending]) -> RefusalReason | None:
+        """Return why labels are not those of a snapshot; None if they are, as far as they tell."""
+        if block.boundary - block.snapshot_boundary != self.horizons[target]:
+            return "definition"
+        if block.definition and block.definition != self._definitions[target]:
+            return "definition"
+        ids = [one for chunk in chunks for one in chunk.snapshot.customer_ids]
+        if len(ids) != len(block.labels):
+            return "customers"
+        kept = [one for one, label in zip(ids, block.labels.tolist(), strict=True) if label != WITHDRAWN]
+        return "customers" if block.customers and block.customers != customers_digest(kept) else None
 
     def _watch(self, judged: MaturedLabels, step: Step) -> None:
         """Look for a change of the champion's error; if it rose, set the faster pace of `drift_pace` for a while."""

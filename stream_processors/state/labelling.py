@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from ebb.contracts.examples import SNAPSHOT_ROWS, WITHDRAWN, Block, Close, Labels, Snapshot
+from ebb.contracts.examples import SNAPSHOT_ROWS, WITHDRAWN, Block, Close, Labels, Snapshot, customers_digest
 from ebb.contracts.features import EventKind
 from ebb.contracts.models import Target
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
@@ -125,6 +125,10 @@ class Labeller:
         """Rows of each snapshot that has a label to come, by boundary, in the order of the snapshot."""
         self.changed: set[int] = set()
         """Snapshots with a row withdrawn since the last checkpoint."""
+        self.definitions = settings.label_definitions
+        """By target, what its label is."""
+        self.labelled_from: dict[Target, int] = {}
+        """By target whose label was another one before, the first snapshot that gets the present one."""
         self._horizons: dict[Target, int] = {
             "churn": settings.horizon_days,
             "purchase": settings.purchase_horizon_days,
@@ -137,11 +141,13 @@ class Labeller:
     def close_boundary(self, state: CustomerState, boundary: int) -> BoundaryResult:
         """Return the snapshot and the matured labels of the boundary that `state` has just closed."""
         labels = [
-            Labels(self.partition, boundary, target, boundary - horizon, self._label(state, target, boundary - horizon))
+            self._labels(state, target, taken, boundary)
             for target, horizon in self._horizons.items()
-            if boundary - horizon in self.pending
+            for taken in [boundary - horizon]
+            if taken in self.pending and taken >= self.labelled_from.get(target, taken)
         ]
-        self.pending.pop(boundary - max(self._horizons.values()), None)
+        for taken in [taken for taken in self.pending if taken <= boundary - max(self._horizons.values())]:
+            del self.pending[taken]
         if boundary % self._every:
             return BoundaryResult(self.partition, boundary, labels)
         rows = self._population(state, boundary)
@@ -158,6 +164,22 @@ class Labeller:
             state.countries.of(state.table["country"][rows]),
             state.channels.of(state.table["channel"][rows]),
         )
+
+    def redefine(self, former: Mapping[Target, str], closed: int) -> list[Target]:
+        """Leave the snapshots that were taken for another label without one; return the targets of which that is so.
+
+        The models that predict at a snapshot predict what its label was meant to be.
+
+        Parameters
+        ----------
+        former
+            By target, what its label was when the pending snapshots were taken.
+        closed
+            The last boundary closed.
+        """
+        changed: list[Target] = [one for one, definition in former.items() if definition != self.definitions[one]]
+        self.labelled_from |= dict.fromkeys(changed, closed + 1)
+        return changed
 
     def withdraw(self, row: int) -> tuple[list[int], list[int]]:
         """Remove a row from the snapshots that wait for labels; return their boundaries and its index in each."""
@@ -209,6 +231,18 @@ class Labeller:
             return rows
         keys = mixed(state.table["id_hash"][rows], boundary)
         return np.sort(rows[np.argpartition(keys, self._limit)[: self._limit]])
+
+    def _labels(self, state: CustomerState, target: Target, snapshot: int, boundary: int) -> Labels:
+        rows = self.pending[snapshot]
+        return Labels(
+            self.partition,
+            boundary,
+            target,
+            snapshot,
+            self._label(state, target, snapshot),
+            self.definitions[target],
+            customers_digest(state.ids.take(rows[rows != ERASED])),
+        )
 
     def _label(self, state: CustomerState, target: Target, snapshot: int) -> npt.NDArray[np.uint8]:
         rows = self.pending[snapshot]

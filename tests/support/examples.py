@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ebb.contracts.examples import Block, Close, Labels, Snapshot
+from ebb.contracts.examples import Block, Close, Labels, Snapshot, customers_digest
 from ebb.contracts.features import INDEX, WIDTH
+from ebb.contracts.models import label_definition
 
 FIRST_DAY = 20_000
 Arrays = npt.NDArray[np.float64]
@@ -59,7 +60,7 @@ class World:
         """Yield the blocks of a partition in the order in which a worker writes them."""
         for day in range(FIRST_DAY, FIRST_DAY + self.days):
             labels = [
-                Labels(number, day, target, day - self.horizon(target), self.labels(target, number, taken))
+                self.labelled(number, day, target, taken)
                 for target in ("churn", "purchase")
                 if (taken := day - self.horizon(target)) >= FIRST_DAY
             ]
@@ -69,6 +70,13 @@ class World:
             for chunk, part in enumerate((slice(0, cut), slice(cut, None))):
                 yield self.snapshot(number, day, chunk, features, part)
             yield Close(number, day, chunks=2, labels=len(labels))
+
+    def labelled(self, number: int, day: int, target: str, taken: int) -> Labels:
+        """Return the labels of a snapshot that mature on a day."""
+        rule = "silence" if target == "churn" else target
+        definition = label_definition(rule, self.horizon(target))
+        customers = customers_digest([f"c{number}-{row}" for row in range(self.rows)])
+        return Labels(number, day, target, taken, self.labels(target, number, taken), definition, customers)
 
     def snapshot(self, number: int, day: int, chunk: int, features: npt.NDArray[np.float32], part: slice) -> Snapshot:
         """Return one chunk; every other customer was served a score of 0.25."""

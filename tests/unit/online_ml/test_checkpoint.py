@@ -105,17 +105,28 @@ def test_a_manifest_that_cannot_be_read_is_refused() -> None:
     ("change", "named"),
     [
         ({"horizon_days": 5}, "horizons"),
+        ({"churn_label": "cancel"}, "labels"),
         ({"partitions": 2}, "partitions"),
         ({"seed": 8}, "seed"),
         ({"tree_labels": 9}, "tree_labels"),
     ],
 )
 def test_a_checkpoint_of_another_definition_is_refused_naming_the_difference(
-    change: dict[str, int], named: str, stored: dict[str, bytes]
+    change: dict[str, int | str], named: str, stored: dict[str, bytes]
 ) -> None:
     topic = dict(stored)
     with pytest.raises(SchemaMismatchError, match=named):
         LearnerCheckpointer(SETTINGS.model_copy(update=change)).rebuild(topic)
+
+
+def test_a_checkpoint_from_before_labels_were_named_is_read(stored: dict[str, bytes]) -> None:
+    topic = dict(stored)
+    manifest = orjson.loads(topic[MANIFEST])
+    del manifest["made_with"]["labels"]
+    topic[MANIFEST] = orjson.dumps(manifest)
+    assert (
+        LearnerCheckpointer(SETTINGS).rebuild(topic).digest() == LearnerCheckpointer(SETTINGS).rebuild(stored).digest()
+    )
 
 
 def test_a_checkpoint_of_other_features_is_refused(stored: dict[str, bytes]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ebb.contracts.examples import customers_digest
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.settings import Settings
 from stream_processors.checkpoint import (
@@ -278,6 +279,42 @@ def test_a_topic_made_anew_is_refused_since_its_offsets_mean_others(topic_now: A
             rebuild(SETTINGS, 0, topic, topic_now)
     else:
         assert rebuild(SETTINGS, 0, topic, topic_now)[0].offset == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "changed"),
+    [
+        ({}, set()),
+        ({"horizon_days": 6}, {"churn"}),
+        ({"horizon_days": 4}, {"churn"}),
+        ({"churn_label": "cancel"}, {"churn"}),
+        ({"purchase_horizon_days": 2}, {"purchase"}),
+    ],
+)
+def test_after_a_change_of_the_label_only_snapshots_taken_for_it_get_one(
+    changes: dict[str, Any], changed: set[str]
+) -> None:
+    before = Settings(horizon_days=5, purchase_horizon_days=3, allowed_lateness_seconds=0)
+    after = before.model_copy(update=changes)
+    visits: list[Event | Tick] = [Event(name, day * DAY_MS + 9) for day in range(10) for name in "abc"]
+    log = Log.of([*visits, *(Tick(day * DAY_MS) for day in range(10, 20))]).records
+    topic: Topic = {}
+    found: dict[str, set[int]] = {"churn": set(), "purchase": set()}
+    # What was left out stays so after another restart.
+    for configuration, part in ((before, log[:30]), (after, log[30:33]), (after, log[33:])):
+        engine, board, checkpointer = rebuild(configuration, 0, topic)
+        for result in engine.process(Decoder(configuration).decode(part)).boundaries:
+            for block in result.labels if configuration is after else ():
+                found[block.target].add(block.snapshot_boundary - START)
+                assert block.definition == after.label_definitions[block.target]  # type: ignore[index]
+                assert block.customers == customers_digest(["a", "b", "c"])
+        capture = checkpointer.capture(engine, board)
+        assert capture is not None
+        keep(topic, capture)
+    horizons = {"churn": after.horizon_days, "purchase": after.purchase_horizon_days}
+    for target, horizon in horizons.items():
+        matured = {boundary - horizon for boundary in range(10, 20)}
+        assert found[target] == {taken for taken in matured if taken >= 10 or target not in changed}
 
 
 def test_texts_without_end_do_not_make_a_checkpoint_without_end() -> None:

@@ -4,8 +4,10 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ebb.contracts.examples import WITHDRAWN, Block, Close, Labels, Snapshot
+from ebb.contracts.examples import WITHDRAWN, Block, Close, Labels, Snapshot, customers_digest
 from ebb.contracts.features import INDEX
 from ebb.contracts.models import TARGETS
 from ebb.settings import Settings
@@ -343,7 +345,8 @@ def test_a_withdrawn_customer_is_neither_judged_nor_learned() -> None:
             if isinstance(block, Labels):
                 labels = block.labels.copy()
                 labels[3] = WITHDRAWN
-                yield replace(block, labels=labels)
+                others = [f"c0-{row}" for row in range(10) if row != 3]
+                yield replace(block, labels=labels, customers=customers_digest(others))
             else:
                 yield block
 
@@ -360,9 +363,39 @@ def test_labels_that_do_not_fit_their_snapshot_are_left_out_and_counted() -> Non
         b for b in world.partition(0) if not (isinstance(b, Snapshot) and (b.boundary, b.chunk) == (FIRST_DAY, 1))
     ]
     learner = Learner(configured(world))
-    run(learner, enumerate(blocks))
-    assert learner.unmatched == 2
+    steps = run(learner, enumerate(blocks))
+    refused = sum((step.refused for step in steps), Counter[tuple[str, str]]())
+    assert refused == {("churn", "customers"): 1, ("purchase", "customers"): 1}
     assert learner.targets["churn"].examples == 10 * (6 - world.churn_horizon - 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"customers": customers_digest([f"c0-{row}" for row in (1, 0, *range(2, 10))])}, "customers"),
+        ({"definition": "cancel/3"}, "definition"),
+        ({"definition": "silence/30"}, "definition"),
+        ({"boundary": FIRST_DAY + 4, "definition": ""}, "definition"),
+        ({"customers": "", "definition": ""}, None),
+    ],
+)
+def test_labels_of_others_or_of_another_kind_are_not_learned(change: dict[str, Any], reason: str | None) -> None:
+    """As many rows as the snapshot has is no proof: a state that was rebuilt has the same number of other customers."""
+    world = World(partitions=1, days=5, rows=10)
+    first = FIRST_DAY + world.churn_horizon
+
+    def changed(block: Block) -> Block:
+        if not (isinstance(block, Labels) and (block.target, block.boundary) == ("churn", first)):
+            return block
+        return replace(block, **change)
+
+    blocks = sorted((changed(block) for block in world.partition(0)), key=lambda block: block.boundary)
+    learner = Learner(configured(world))
+    steps = run(learner, enumerate(blocks))
+    refused = sum((step.refused for step in steps), Counter[tuple[str, str]]())
+    assert refused == ({} if reason is None else {("churn", reason): 1})
+    assert learner.targets["churn"].examples == (10 if reason else 20)
+    assert learner.targets["purchase"].examples == 30
 
 
 def test_days_without_customers_pass() -> None:
