@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from collections import deque
+from collections.abc import Awaitable
 from typing import Any
 
 import faust
@@ -14,11 +17,11 @@ from ebb.clock import DAY
 from ebb.contracts.scores import utc
 from ebb.kafka.faust_app import guarded, make_app
 from ebb.kafka.faust_transport import CheckpointTransport
-from ebb.kafka.producer import Publisher
+from ebb.kafka.fenced_writer import FencedError, FencedWriter
 from ebb.log import get_logger
 from ebb.metrics import CHECKPOINT_BYTES, CHECKPOINT_SECONDS, LAG_EVENTS
 from ebb.settings import Settings
-from online_ml.session import LearnerSession
+from online_ml.session import LearnerSession, own
 
 log = get_logger(__name__)
 
@@ -28,6 +31,9 @@ LOOK_SECONDS = 0.2
 """Between two looks at the checkpoint that is due, the lag, and the partitions that lag behind."""
 PATIENCE_SECONDS = 10.0
 """How long a partition may hold back the others before a warning."""
+LEAVING = (
+    "Learning has one writer. After a rolling update nothing is to be done; otherwise stop what started the other."
+)
 HANDOVER_SECONDS = 10.0
 """How long a checkpoint may take when partitions are revoked; past it the work since the last one is repeated."""
 
@@ -45,10 +51,12 @@ class LearnerApp:
         self.settings = settings
         self._stopping = False
         self._store = Store(settings, stopping=lambda: self._stopping)
-        self._publisher = Publisher(settings)
+        self._writer: FencedWriter | None = None
+        """Made once: a learner that finds itself fenced leaves, or two would fence each other for ever."""
         self._session: LearnerSession | None = None
         self._unacked: dict[int, deque[tuple[int, EventT[Any]]]] = {}
         self._busy = asyncio.Lock()
+        self._left = False
         self._durable_at = 0.0
         self._last_boundary: int | None = None
         """Boundary last processed; no other has been since `_unchanged_since`."""
@@ -70,10 +78,10 @@ class LearnerApp:
         @app.agent(examples)
         async def learn(stream: Any) -> None:
             async for event in stream.noack().events():
-                await guarded(self.app, self._take(event))
+                await self._guarded(self._take(event))
 
         async def revoked(_app: Any, /, *_args: Any, **_: Any) -> None:
-            await guarded(self.app, self._release())
+            await self._guarded(self._release())
 
         async def closing(_app: Any, /, *_args: Any, **_: Any) -> None:
             await self._close()
@@ -102,14 +110,41 @@ class LearnerApp:
                 "the learner does not have all partitions and learns nothing until it does",
                 has=sorted(tp.partition for tp in mine),
                 of=self.settings.partitions,
-                hint="Another learner runs in this namespace; learning has one writer, stop the other one.",
+                hint="Another learner runs in this namespace; one of the two leaves within seconds.",
             )
         async with self._busy:
             if self._session is None:
-                self._session = await asyncio.to_thread(
-                    LearnerSession, self.settings, store=self._store, publisher=self._publisher
-                )
+                try:
+                    self._session = await asyncio.to_thread(self._open)
+                except FencedError as error:
+                    self._leave(error)
+                    return {}
             return {tp: self._session.position(tp.partition) + 1 for tp in mine}
+
+    def _open(self) -> LearnerSession:
+        if self._writer is None:
+            self._writer = own(self.settings)
+        return LearnerSession(self.settings, store=self._store, writer=self._writer)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Await work of the app; if another learner has come, leave, and if it fails otherwise, crash the app."""
+
+        async def until_fenced() -> None:
+            try:
+                await work
+            except FencedError as error:
+                self._leave(error)
+
+        await guarded(self.app, until_fenced())
+
+    def _leave(self, error: FencedError) -> None:
+        """Stop the process: learning has one writer, and it is the learner that started last."""
+        self._session = None
+        self._unacked.clear()
+        if not self._left:
+            self._left = True
+            log.error("another learner has started; this one leaves", reason=error.what, hint=LEAVING)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     async def _take(self, event: EventT[Any]) -> None:
         async with self._busy:
@@ -146,7 +181,7 @@ class LearnerApp:
     async def _maintain_forever(self) -> None:
         while not self.app.should_stop:
             await asyncio.sleep(LOOK_SECONDS)
-            await guarded(self.app, self._maintain())
+            await self._guarded(self._maintain())
 
     async def _maintain(self) -> None:
         async with self._busy:
@@ -178,5 +213,5 @@ class LearnerApp:
 
     async def _close(self) -> None:
         """Make what was done durable if that is quick."""
-        await self._release()
+        await self._guarded(self._release())
         self._stopping = True

@@ -2,9 +2,8 @@
 
 A checkpoint is a manifest and the pieces that it names. Pending predictions, the parts of the metric windows and the
 training batches of the slow candidates never change once made: each is written once. What learning changes (`core`) is
-written whole, to the slot that the last manifest does not name, and the manifest last. So the newest manifest on the
-topic always names pieces that are whole, wherever a crash falls. Pieces are cut below a megabyte and verified by their
-SHA-256.
+written whole. A checkpoint is one transaction: it is read whole or not at all, and only the learner that owns the topic
+can write one. Pieces, and a manifest that names very many, are cut below a megabyte and verified by their SHA-256.
 """
 
 import hashlib
@@ -21,7 +20,6 @@ from ebb.contracts.examples import Snapshot, decode, encode
 from ebb.contracts.features import SCHEMA_HASH
 from ebb.contracts.models import TARGETS
 from ebb.errors import CorruptError, SchemaMismatchError
-from ebb.kafka.producer import Publisher
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
 from online_ml.evaluation.segments import NAMES, LabelContext
@@ -35,6 +33,8 @@ from online_ml.types import SavedState, State
 FORMAT = 4
 """Raised when the layout below changes."""
 MANIFEST = "manifest"
+OWNER = "owner"
+"""Key of the record by which a learner takes the topic: who it is and since when, for people to read."""
 PIECE_BYTES = 900_000
 _CODEC = pa.Codec("zstd", compression_level=1)
 REBUILD = "The learner starts again from the first block on the examples topic."
@@ -42,19 +42,21 @@ REBUILD = "The learner starts again from the first block on the examples topic."
 
 @dataclass(frozen=True)
 class LearnerCapture:
-    """A checkpoint taken in memory, to be written before the next one is taken."""
+    """A checkpoint taken in memory, to be written in one transaction before the next one is taken."""
 
-    records: list[tuple[str, bytes]]
-    """Keys and bodies to write before the manifest."""
-    manifest: bytes
-    stale: list[str]
-    """Keys that the manifest no longer names."""
+    records: dict[str, bytes | None]
+    """Bodies by key; None deletes what the manifest no longer names."""
     offsets: dict[int, int]
     """By partition, the offset up to which this checkpoint includes the examples."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of all bodies."""
+        return sum(len(body) for body in self.records.values() if body is not None)
+
 
 class LearnerCheckpointer:
-    """Takes, writes and reads the checkpoints of the learner.
+    """Takes and reads the checkpoints of the learner.
 
     Parameters
     ----------
@@ -66,41 +68,39 @@ class LearnerCheckpointer:
         self._settings = settings
         self._named: dict[str, dict[str, Any]] = {}
         """Piece → its entry in the last manifest."""
+        self._on_topic: set[str] = set()
+        """Keys of all pieces on the topic, those of a checkpoint that could not be used among them."""
 
     def capture(self, learner: Learner) -> LearnerCapture:
         """Copy what changed since the last capture."""
         pieces: dict[str, dict[str, Any]] = {}
-        records: list[tuple[str, bytes]] = []
+        records: dict[str, bytes | None] = {}
 
-        def keep(name: str, key: str, arrays: State | None) -> None:
+        def keep(name: str, arrays: State | None) -> None:
             if arrays is None:
                 pieces[name] = self._named[name]
                 return
-            body = pack(arrays)
-            parts = [body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)]
-            keys = [f"{key}/{number}" for number in range(len(parts))]
-            records.extend(zip(keys, parts, strict=True))
-            pieces[name] = {"keys": keys, "sha256": hashlib.sha256(body).hexdigest()}
+            cut, pieces[name] = _cut(name, pack(arrays))
+            records.update(cut)
 
         for chunk in learner.pending:
             name = "pending/{}/{}/{}/{}".format(*chunk.key, chunk.withdrawn)
-            keep(name, name, None if name in self._named else _pending_arrays(chunk))
+            keep(name, None if name in self._named else _pending_arrays(chunk))
         core: State = {f"drift.{key}": array for key, array in learner.drift.state().items()}
         for target, learned in learner.targets.items():
             for part in learned.window.parts:
                 name = f"window/{target}/{part.boundary}"
-                keep(name, name, None if name in self._named else _window_arrays(part))
+                keep(name, None if name in self._named else _window_arrays(part))
             for batch in learned.sample.batches:
                 name = f"lesson/{target}/{batch.boundary}"
-                keep(name, name, None if name in self._named else {"inputs": batch.inputs, "labels": batch.labels})
+                keep(name, None if name in self._named else {"inputs": batch.inputs, "labels": batch.labels})
             core |= {f"{target}.{key}": array for key, array in learned.state().items()}
-        slot = 1 - int(self._named["core"]["slot"]) if "core" in self._named else 0
-        keep("core", f"core/{slot}", core)
-        pieces["core"]["slot"] = slot
+        keep("core", core)
         progress = learner.progress
         manifest = {
             "made_with": made_with(self._settings),
             "boundary": learner.boundary,
+            "versions": {target: learned.begun_at for target, learned in learner.targets.items()},
             "taken": sorted(progress.taken.items()),
             "offsets": sorted(progress.offsets.items()),
             "requests": learner.requests.state(),
@@ -108,27 +108,17 @@ class LearnerCheckpointer:
             "lessons": {t: [one.boundary for one in lt.sample.batches] for t, lt in learner.targets.items()},
             "pieces": pieces,
         }
-        stale = [key for name in self._named.keys() - pieces.keys() for key in self._named[name]["keys"]]
+        body, kept = orjson.dumps(manifest), {key for named in pieces.values() for key in named["keys"]}
+        if len(body) > PIECE_BYTES:
+            cut, named = _cut(MANIFEST, body)
+            records.update(cut)
+            kept |= cut.keys()
+            body = orjson.dumps({"parts": named})
+        records |= dict.fromkeys(self._on_topic - kept)
+        self._on_topic = kept
+        records[MANIFEST] = body
         self._named = pieces
-        return LearnerCapture(records, orjson.dumps(manifest), stale, dict(progress.offsets))
-
-    def write(self, capture: LearnerCapture, publisher: Publisher) -> int:
-        """Write a checkpoint; it is durable when this returns. Returns the bytes written.
-
-        Raises
-        ------
-        UnavailableError
-            If the broker does not accept it; the last checkpoint stays valid.
-        """
-        topic = self._settings.topics.learner
-        for key, body in capture.records:
-            publisher.send(topic, key=key, value=body, partition=0)
-        publisher.flush()
-        publisher.send(topic, key=MANIFEST, value=capture.manifest, partition=0)
-        publisher.flush()
-        for key in capture.stale:
-            publisher.send(topic, key=key, value=None, partition=0)
-        return sum(len(body) for _, body in capture.records) + len(capture.manifest)
+        return LearnerCapture(records, dict(progress.offsets))
 
     def restore(self) -> Learner:
         """Read the newest checkpoint from the broker; see `rebuild`.
@@ -163,10 +153,13 @@ class LearnerCheckpointer:
             If a piece is missing, damaged or unreadable.
         """
         learner = Learner(self._settings)
+        self._on_topic = latest.keys() - {MANIFEST, OWNER}
         if MANIFEST not in latest:
             return learner
         try:
             manifest = orjson.loads(latest[MANIFEST])
+            if "parts" in manifest:
+                manifest = orjson.loads(self._joined(MANIFEST, manifest["parts"], latest))
             made = manifest["made_with"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             what = f"The manifest of the learner's checkpoint cannot be read: {error!r}."
@@ -181,14 +174,7 @@ class LearnerCheckpointer:
 
         def piece(name: str) -> State:
             named = manifest["pieces"].get(name)
-            if named is None or any(key not in latest for key in named["keys"]):
-                what = f"The learner's checkpoint names {name}, which is not on {self._settings.topics.learner}."
-                raise CorruptError(what, REBUILD)
-            body = b"".join(latest[key] for key in named["keys"])
-            if hashlib.sha256(body).hexdigest() != named["sha256"]:
-                what = f"Piece {name} of the learner's checkpoint fails its checksum."
-                raise CorruptError(what, REBUILD)
-            return unpack(body)
+            return unpack(self._joined(name, named or {"keys": [""]}, latest))
 
         core = piece("core")
         for target in TARGETS:
@@ -205,6 +191,8 @@ class LearnerCheckpointer:
             if name.startswith("pending/"):
                 learner.pending.add(_pending_chunk(piece(name), int(name.split("/")[4])))
         learner.boundary = manifest["boundary"]
+        for target, begun_at in manifest.get("versions", {}).items():
+            learner.targets[target].begun_at = begun_at
         learner.requests.restore(manifest["requests"])
         progress = learner.progress
         progress.taken = {int(number): day for number, day in manifest["taken"]}
@@ -212,6 +200,26 @@ class LearnerCheckpointer:
         progress.offsets = {int(number): offset for number, offset in manifest["offsets"]}
         self._named = manifest["pieces"]
         return learner
+
+    def _joined(self, name: str, named: Mapping[str, Any], latest: Mapping[str, bytes]) -> bytes:
+        """Return a piece from its parts, verified."""
+        if any(key not in latest for key in named["keys"]):
+            what = f"The learner's checkpoint names {name}, which is not on {self._settings.topics.learner}."
+            raise CorruptError(what, REBUILD)
+        body = b"".join(latest[key] for key in named["keys"])
+        if hashlib.sha256(body).hexdigest() != named["sha256"]:
+            what = f"Piece {name} of the learner's checkpoint fails its checksum."
+            raise CorruptError(what, REBUILD)
+        return body
+
+
+def _cut(name: str, body: bytes) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Return the records of a piece by key, and its entry in a manifest."""
+    parts = {
+        f"{name}/{number}": body[start : start + PIECE_BYTES]
+        for number, start in enumerate(range(0, len(body), PIECE_BYTES))
+    }
+    return parts, {"keys": list(parts), "sha256": hashlib.sha256(body).hexdigest()}
 
 
 def made_with(settings: Settings) -> dict[str, Any]:

@@ -10,11 +10,14 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+from pydantic import ValidationError
 
+from clickhouse.store import Store
 from ebb import __version__
 from ebb.contracts.examples import ChampionRequest
 from ebb.contracts.features import SCHEMA_HASH
 from ebb.contracts.models import FROZEN, SERVED, ModelSnapshot, Target
+from ebb.kafka.reader import read_to_end
 from ebb.metrics import CHAMPION, MODEL_HELD, MODEL_VERSION
 from ebb.settings import Settings
 from online_ml.evaluation.segments import ARM
@@ -87,6 +90,25 @@ def with_arms(rolling: ByCandidate, found: Iterable[SegmentMeasures]) -> ByCandi
 def held_name(target: Target) -> str:
     """Return the name under which a frozen version of a target is published."""
     return f"{target}.{FROZEN}"
+
+
+def last_versions(settings: Settings, store: Store) -> dict[Target, int]:
+    """Return the last version ever published of each target, for a learner that must begin again to count on from.
+
+    Raises
+    ------
+    UnavailableError
+        If the broker or ClickHouse does not answer.
+    """
+    found: dict[Target, int] = {row["target"]: row["version"] for row in store.query("last_versions")}
+    for message in read_to_end(settings, settings.topics.models, [0]):
+        try:
+            # Of any schema: a version that this code cannot read is taken all the same.
+            one = ModelSnapshot.model_validate_json(message.value() or b"")
+        except ValidationError:
+            continue
+        found[one.target] = max(found.get(one.target, 0), one.version)
+    return found
 
 
 def model_config(target: Target, settings: Settings) -> dict[str, Any]:

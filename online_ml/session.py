@@ -5,7 +5,10 @@ records be acked. A crash anywhere repeats the work since the last checkpoint, a
 under the same keys and the same versions of the same models.
 """
 
+import os
+import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,16 +19,16 @@ from clickhouse.store import Store
 from ebb.clock import DAY
 from ebb.contracts.erasures import ErasurePart, ErasurePartReport, key_of, partition_of
 from ebb.contracts.examples import REQUEST_PARTITION, ChampionRequest, Close, decode, is_request
-from ebb.contracts.models import FROZEN, SERVED, Target
+from ebb.contracts.models import FROZEN, SERVED, ModelSnapshot, Target
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.admin import end_offsets
-from ebb.kafka.producer import Publisher
+from ebb.kafka.fenced_writer import FencedRecord, FencedWriter
 from ebb.log import get_logger
 from ebb.metrics import BLOCKS_REFUSED, LEARN_SECONDS, LEARNER_CLOSED
-from ebb.settings import Settings
+from ebb.settings import PlaceSettings, Settings
 from online_ml import registry, reporting
 from online_ml.candidates import PREFERRED
-from online_ml.checkpoint import LearnerCheckpointer
+from online_ml.checkpoint import OWNER, LearnerCheckpointer
 from online_ml.evaluation.decisions import Policy
 from online_ml.evaluation.validation import Validator
 from online_ml.learning.learner import Learner, Step
@@ -69,21 +72,31 @@ class LearnerSession:
     ----------
     settings
         Topics, database, partitions.
-    store, publisher
-        Where effects go.
+    store
+        Where rows go.
+    writer
+        Writes models and checkpoints; it owns the learner's topic until another learner does (`own`).
+
+    Raises
+    ------
+    FencedError
+        If another learner owns the topic now. `make_durable` raises it too.
     """
 
-    def __init__(self, settings: Settings, *, store: Store, publisher: Publisher) -> None:
+    def __init__(self, settings: Settings, *, store: Store, writer: FencedWriter) -> None:
         self.settings = settings
         self._store = store
-        self._publisher = publisher
+        self._writer = writer
+        self._claim()  # from here on the former owner can add nothing to what is read next
         self._checkpointer = LearnerCheckpointer(settings)
         try:
             self.learner = self._checkpointer.restore()
         except (SchemaMismatchError, CorruptError) as error:
             log.error("checkpoint cannot be used", reason=error.what, hint=error.hint)
-            self._checkpointer = LearnerCheckpointer(settings)
             self.learner = Learner(settings)
+        if self.learner.boundary is None:
+            for target, version in registry.last_versions(settings, store).items():
+                self.learner.targets[target].begun_at = version
         self.positions = dict(self.learner.progress.offsets)
         """By partition, the last offset taken in."""
         self.durable = dict(self.learner.progress.offsets)
@@ -99,7 +112,7 @@ class LearnerSession:
         """Targets about which a request was decided, and whose models are not published since."""
         self._ends = end_offsets(settings, settings.topics.examples, range(settings.partitions))
         """Where the topic ended when the session began: before that, models are those of a past day."""
-        self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.version}
+        self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.boundaries}
         self._unmeasured: dict[Target, int] = dict.fromkeys(self.learner.targets, 0)
         self._refusing: set[tuple[Target, str]] = set()
         """Targets whose last label blocks did not fit, and why: said once."""
@@ -259,10 +272,13 @@ class LearnerSession:
         UnavailableError
             If Kafka does not take the records, or ClickHouse is away while the process stops. The session must not be
             used further: a new one takes up from the last checkpoint.
+        FencedError
+            If another learner owns the topic now.
         """
+        self._claim()
         effects, self.effects = self.effects, LearnerEffects()
         requests = self.learner.requests
-        models, segments = [], []
+        models, segments = list[ModelSnapshot](), []
         self._changed |= effects.decided
         # What begins anew must not publish, under old numbers, models that have hardly learned.
         publishing = set(self._changed) if self.caught_up else set[Target]()
@@ -291,22 +307,8 @@ class LearnerSession:
         if models:
             self._store.insert("segment_metrics", pa.concat_tables(segments))
             self._store.insert("models", registry.model_rows(models))
-        topic = self.settings.topics.models
-        for model in models:
-            self._publisher.send(topic, key=model.name, value=model.encode(), partition=0)
-        for target in self._decided & publishing:
-            if requests.serving(self.learner.targets[target]) != FROZEN:
-                self._publisher.send(topic, key=registry.held_name(target), value=None, partition=0)
-        for erasure_id, withdrawn in effects.withdrawn.items():
-            # Before the checkpoint: if the process dies between the two, it is done and published again.
-            report = ErasurePartReport(at=datetime.now(UTC), details={"rows": withdrawn})
-            self._publisher.send(
-                self.settings.topics.erasures,
-                key=key_of(erasure_id, ErasurePart.LEARNER),
-                value=report.model_dump_json().encode(),
-                partition=partition_of(erasure_id, self.settings.partitions),
-            )
-        self._publisher.flush()
+        if records := [*self._model_records(models, publishing), *self._erasure_records(effects)]:
+            self._writer.write({}, records)
         # The requester of a champion waits for this row, which means that the champion it names is published.
         self._store.insert("promotions", reporting.table("promotions", effects.changes))
         self._changed -= publishing
@@ -314,6 +316,41 @@ class LearnerSession:
         if self.released or not (effects.steps or effects.decided):
             return 0
         capture = self._checkpointer.capture(self.learner)
-        written = self._checkpointer.write(capture, self._publisher)
+        self._writer.write(capture.records)
         self.durable = capture.offsets
-        return written
+        return capture.size
+
+    def _claim(self) -> None:
+        """Prove that this learner still owns its topic, before anything is written that is not fenced itself."""
+        self._writer.write({OWNER: f"{socket.gethostname()} {os.getpid()}".encode()})
+
+    def _model_records(self, models: list[ModelSnapshot], publishing: set[Target]) -> Iterator[FencedRecord]:
+        topic, requests = self.settings.topics.models, self.learner.requests
+        for model in models:
+            yield FencedRecord(topic, 0, model.name, model.encode())
+        for target in sorted(self._decided & publishing):
+            if requests.serving(self.learner.targets[target]) != FROZEN:
+                yield FencedRecord(topic, 0, registry.held_name(target), None)
+
+    def _erasure_records(self, effects: LearnerEffects) -> Iterator[FencedRecord]:
+        # Before the checkpoint: if the process dies between the two, it is done and published again.
+        for erasure_id, withdrawn in effects.withdrawn.items():
+            report = ErasurePartReport(at=datetime.now(UTC), details={"rows": withdrawn})
+            yield FencedRecord(
+                self.settings.topics.erasures,
+                partition_of(erasure_id, self.settings.partitions),
+                key_of(erasure_id, ErasurePart.LEARNER),
+                report.model_dump_json().encode(),
+            )
+
+
+def own(settings: PlaceSettings) -> FencedWriter:
+    """Become the one learner of the namespace: whatever was it before can write nothing more.
+
+    Raises
+    ------
+    UnavailableError
+        If the broker does not answer.
+    """
+    topic = settings.topics.learner
+    return FencedWriter(settings, f"{topic}-0", topic=topic, partition=0)

@@ -1,7 +1,7 @@
 """Writes that only one process at a time can make: one Kafka transaction per write, fenced by the next owner."""
 
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -22,8 +22,17 @@ class FencedError(EbbError):
     """Another process owns what this one was about to write."""
 
 
+class FencedRecord(NamedTuple):
+    """A record for another topic than the writer's own."""
+
+    topic: str
+    partition: int
+    key: str
+    value: bytes | None
+
+
 class FencedWriter:
-    """Writes records to one partition, all of them or none, until another writer of the same name is made.
+    """Writes records, all of them or none, until another writer of the same name is made.
 
     From the moment that a writer is made, no earlier one of its name can write anything more, however long it hung
     whatever it believes; its unfinished write is aborted. Readers see whole writes only (`read_committed`, which is
@@ -59,8 +68,15 @@ class FencedWriter:
         )
         self._do(lambda: self._producer.init_transactions(patience))
 
-    def write(self, records: Mapping[str, bytes | None]) -> None:
+    def write(self, records: Mapping[str, bytes | None], others: Iterable[FencedRecord] = ()) -> None:
         """Write records by key; None deletes. They are durable and visible when this returns.
+
+        Parameters
+        ----------
+        records
+            For the writer's own partition.
+        others
+            For other topics.
 
         Raises
         ------
@@ -72,16 +88,18 @@ class FencedWriter:
 
         def transaction() -> None:
             self._producer.begin_transaction()
+            for record in others:
+                self._produce(record)
             for key, value in records.items():
-                self._produce(key, value)
+                self._produce(FencedRecord(self._topic, self._partition, key, value))
             self._producer.commit_transaction(TRANSACTION_SECONDS)
 
         self._do(transaction)
 
-    def _produce(self, key: str, value: bytes | None) -> None:
+    def _produce(self, record: FencedRecord) -> None:
         while True:
             try:
-                self._producer.produce(self._topic, key=key, value=value, partition=self._partition)
+                self._producer.produce(record.topic, key=record.key, value=record.value, partition=record.partition)
             except BufferError:
                 self._producer.poll(0.1)
             else:

@@ -50,14 +50,21 @@ class TargetLearner:
         self.window = Window()
         self.tallies = [Tally() for _ in self.names]
         self.champion: str | None = None
-        self.version = 0
-        """Boundaries learned from; the version of every model of the target."""
+        self.boundaries = 0
+        """Boundaries learned from."""
+        self.begun_at = 0
+        """Last version published before the first of them, by a learner that had to begin again."""
         self.examples = 0
         """Labels learned."""
         self.trained_until = 0
         """Day number of the last boundary learned from."""
         self.pace = 1
         """How many times as fast as usual the past fades: more after the world has changed (`drift_pace`)."""
+
+    @property
+    def version(self) -> int:
+        """Version of every model of the target: no two states of one have the same."""
+        return self.begun_at + self.boundaries
 
     @property
     def names(self) -> list[str]:
@@ -117,14 +124,14 @@ class TargetLearner:
         self.window.add(part)
         for place, tally in enumerate(self.tallies):
             tally.add(part.probabilities[place], part.labels)
-        days = self.pace * (part.boundary - self.trained_until) if self.version else 0
+        days = self.pace * (part.boundary - self.trained_until) if self.boundaries else 0
         for place, calibration in enumerate(self._calibrations):
             calibration.age(days)
             calibration.learn(part.logits[place], part.labels)
         for candidate in self.full:
             candidate.age(days)
         self._learn(part, features)
-        self.version += 1
+        self.boundaries += 1
         self.examples += len(part.labels)
         self.trained_until = part.boundary
         self.champion = choose(self.champion, self.candidates, self.window, share=self._share)
@@ -148,7 +155,7 @@ class TargetLearner:
         """Return all but the window and the training batches of the slow candidates as arrays."""
         arrays: State = {
             "champion": np.array([-1 if self.champion is None else self.names.index(self.champion)]),
-            "counts": np.array([self.version, self.examples, self.trained_until]),
+            "counts": np.array([self.boundaries, self.examples, self.trained_until]),
             "sample": np.array([self.sample.learned, self.sample.left_out]),
         }
         for full in self.full:
@@ -168,7 +175,7 @@ class TargetLearner:
         """Load saved arrays, the window's parts and the training batches, oldest first, into an untrained learner."""
         champion = int(arrays["champion"][0])
         self.champion = None if champion < 0 else self.names[champion]
-        self.version, self.examples, self.trained_until = (int(value) for value in arrays["counts"])
+        self.boundaries, self.examples, self.trained_until = (int(value) for value in arrays["counts"])
         for full in self.full:
             full.restore(_under(f"candidate.{full.name}", arrays))
         for candidate, calibration in zip(self.candidates, self._calibrations, strict=True):

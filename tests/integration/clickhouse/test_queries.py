@@ -27,6 +27,7 @@ TESTED_QUERIES = {
     "drift_latest",
     "expected_and_realised",
     "labels_by_day",
+    "last_versions",
     "model_version",
     "model_versions",
     "model_versions_page",
@@ -295,6 +296,7 @@ def test_a_version_is_complete_and_the_versions_of_a_model_come_newest_first(sto
     [one] = store.query("model_version", model="churn.logistic", version=2)
     assert (one["examples"], one["config"], one["payload"]) == (20, '{"seed":7}', '{"kind":"linear"}')
     assert store.query("model_version", model="churn.logistic", version=9) == []
+    assert store.query("last_versions") == [{"target": "churn", "version": 3}]
 
 
 def test_promotions_come_newest_first(store: Store) -> None:

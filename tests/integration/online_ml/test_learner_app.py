@@ -4,7 +4,10 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
+import psutil
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -141,13 +144,15 @@ def test_a_learner_killed_at_any_time_ends_as_an_uninterrupted_one(
         for candidate, calibration in zip(learned.candidates, learned.calibrations, strict=True):
             model = published[f"{target}.{candidate.name}"]
             assert model.payload == candidate.payload(calibration)
-            assert model.version == learned.version
+            assert model.version >= learned.version
             assert (model.role == "champion") == (candidate.name == learned.champion)
 
     select = "SELECT target, customer_id, toInt32(snapshot_day), candidate, label FROM v_outcomes"
     stored = rows(learner_settings, select)
     assert len(stored) == len(set(stored))
     assert set(stored) == expected_outcomes(expected, WORLD, learner_settings)
+    taken_twice = "SELECT name, version FROM models GROUP BY ALL HAVING uniqExact(trained_until) > 1"
+    assert rows(learner_settings, taken_twice) == []
     windows = {row[0] for row in rows(learner_settings, "SELECT DISTINCT window FROM v_model_metrics")}
     assert windows == {"day", "rolling", "all"}
 
@@ -186,6 +191,29 @@ def test_a_lost_checkpoint_is_rebuilt_from_the_first_block(learner_settings: Set
     again = run_part(learner(learner_settings))
     wait_until(lambda: restored(learner_settings) == uninterrupted(learner_settings, world).digest())
     again.stop()
+
+
+def test_of_two_learners_the_one_that_started_first_says_so_and_leaves(
+    learner_settings: Settings, run_part: RunPart, tmp_path: Path
+) -> None:
+    """As at a rolling update; and the one that stays learns on, alone."""
+    world = World(partitions=4, days=8, rows=20)
+    produce(learner_settings, world, range(FIRST_DAY, FIRST_DAY + 5))
+    first = run_part(replace(learner(learner_settings), name="first"))
+    wait_until(lambda: trained_until(learner_settings) == FIRST_DAY + 4)
+    second = run_part(replace(learner(learner_settings), name="second"))
+    wait_until(lambda: not running(first.pid("first")))
+    assert "another learner has started; this one leaves" in (tmp_path / "logs/first.log").read_text()
+    produce(learner_settings, world, range(FIRST_DAY + 5, FIRST_DAY + 8))
+    wait_until(lambda: trained_until(learner_settings) == FIRST_DAY + 7)
+    assert running(second.pid("second"))
+    assert "leaves" not in (tmp_path / "logs/second.log").read_text()
+    wait_until(lambda: restored(learner_settings) == uninterrupted(learner_settings, world).digest())
+
+
+def running(pid: int | None) -> bool:
+    """Return whether a process runs; one that has ended stays a zombie until its supervisor looks."""
+    return pid is not None and psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def restored(settings: Settings) -> str:

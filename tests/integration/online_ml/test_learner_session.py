@@ -9,14 +9,16 @@ import pytest
 
 from clickhouse.client import connect
 from clickhouse.store import Store
-from ebb.contracts.examples import ChampionRequest, encode
+from ebb.contracts.examples import ChampionRequest, decode, encode, is_request
 from ebb.contracts.models import ModelSnapshot
 from ebb.errors import UnavailableError
+from ebb.kafka.fenced_writer import FencedError, FencedRecord, FencedWriter
 from ebb.kafka.producer import Publisher
 from ebb.kafka.reader import read_to_end
 from ebb.metrics import TREE_LABELS
 from ebb.settings import Settings
 from online_ml import session as session_module
+from online_ml.checkpoint import MANIFEST
 from online_ml.learning.learner import Learner
 from online_ml.session import LearnerSession
 from tests.support.examples import World
@@ -25,19 +27,23 @@ WORLD = World(partitions=2, days=11, rows=70)
 Records = list[list[bytes]]
 
 
-class Failing(Publisher):
-    """A publisher that dies after some records, as its process would."""
+class Dying(FencedWriter):
+    """A writer that dies after some records, as its process would."""
 
     left = 10**9
 
-    def send(  # type: ignore[no-untyped-def]
-        self, topic, *, key, value, partition=None, headers=None
-    ) -> None:
-        """Send, or die."""
+    def _produce(self, record: FencedRecord) -> None:
         self.left -= 1
         if self.left < 0:
             raise UnavailableError("The process ended here.")  # noqa: EM101
-        super().send(topic, key=key, value=value, partition=partition, headers=headers)
+        super()._produce(record)
+
+
+def begin(settings: Settings, store: Store) -> tuple[LearnerSession, Dying]:
+    """Return the session of a process that has just started, and its writer."""
+    topic = settings.topics.learner
+    writer = Dying(settings, f"{topic}-0", topic=topic, partition=0)
+    return LearnerSession(settings, store=store, writer=writer), writer
 
 
 @pytest.fixture
@@ -78,9 +84,16 @@ def take_all(session: LearnerSession, topic: Records) -> None:
 
 
 def uninterrupted(settings: Settings, topic: Records) -> Learner:
-    session = LearnerSession(settings, store=Store(settings), publisher=Publisher(settings))
-    take_all(session, topic)
-    return session.learner
+    learner = Learner(settings)
+    for bodies in topic:
+        for offset, body in enumerate(bodies):
+            if is_request(body):
+                learner.requests.add(ChampionRequest.decode(body), offset, learner.progress)
+            else:
+                learner.add(decode(body), offset)
+    while learner.advance() is not None:
+        pass
+    return learner
 
 
 def test_a_session_stopped_between_any_two_blocks_restores_the_same_learner_bit_for_bit(
@@ -89,8 +102,7 @@ def test_a_session_stopped_between_any_two_blocks_restores_the_same_learner_bit_
     topic = records()
     straight = uninterrupted(learner_settings, topic)
     rng = random.Random(5)  # noqa: S311
-    publisher = Failing(learner_settings)
-    session = LearnerSession(learner_settings, store=store, publisher=publisher)
+    session, writer = begin(learner_settings, store)
     ends = 0
     while any(session.position(number) + 1 < len(bodies) for number, bodies in enumerate(topic)):
         number = rng.choice([n for n in range(2) if session.position(n) + 1 < len(topic[n])])
@@ -100,21 +112,20 @@ def test_a_session_stopped_between_any_two_blocks_restores_the_same_learner_bit_
             pass
         fate = rng.random()
         if fate < 0.4 and session.pending:
-            publisher.left = rng.choice([rng.randrange(24), 10**9, 10**9])
+            writer.left = rng.choice([rng.randrange(24), 10**9, 10**9])
             try:
                 session.make_durable()
             except UnavailableError:
                 fate = 1.0
-            publisher.left = 10**9
-            publisher.flush()
+            writer.left = 10**9
         if fate > 0.9:
             ends += 1
-            session = LearnerSession(learner_settings, store=store, publisher=publisher)
+            session, writer = begin(learner_settings, store)
     session.make_durable()
     assert ends > 15
 
     assert session.learner.digest() == straight.digest()
-    assert LearnerSession(learner_settings, store=store, publisher=publisher).learner.digest() == straight.digest()
+    assert begin(learner_settings, store)[0].learner.digest() == straight.digest()
     client = connect(learner_settings)
     labels = client.query("SELECT count(), uniqExact(target, candidate, snapshot_day, customer_id) FROM v_outcomes")
     row_count, distinct = labels.result_rows[0]
@@ -142,7 +153,7 @@ def test_labels_that_the_trees_leave_out_are_counted_and_logged_once_in_a_while(
     monkeypatch.setattr(session_module, "LEFT_OUT_EVERY", 5)
     label_sets = [(target, result) for target in ("churn", "purchase") for result in ("learned", "left_out")]
     before = {label_set: TREE_LABELS.labels(*label_set)._value.get() for label_set in label_sets}
-    session = LearnerSession(learner_settings, store=store, publisher=Publisher(learner_settings))
+    session, _ = begin(learner_settings, store)
     take_all(session, records())
     rows = WORLD.partitions * WORLD.rows
     counted = {label_set: TREE_LABELS.labels(*label_set)._value.get() - before[label_set] for label_set in label_sets}
@@ -168,8 +179,8 @@ def published(settings: Settings) -> dict[str, ModelSnapshot]:
 def test_a_frozen_version_serves_until_it_is_released_and_is_then_removed_from_the_topic(
     learner_settings: Settings, store: Store
 ) -> None:
-    topic, publisher = records(), Publisher(learner_settings)
-    session = LearnerSession(learner_settings, store=store, publisher=publisher)
+    topic = records()
+    session, _ = begin(learner_settings, store)
     take_all(session, topic)
     session.make_durable()
     old = published(learner_settings)["churn.recency"]
@@ -186,7 +197,7 @@ def test_a_frozen_version_serves_until_it_is_released_and_is_then_removed_from_t
     ]
     assert frozen_models["churn.held"].payload == old.payload
 
-    again = LearnerSession(learner_settings, store=store, publisher=publisher)
+    again, _ = begin(learner_settings, store)
     assert not again.take(0, end, frozen.encode())  # it is after the last closing, so it is read again
     assert again.take(0, end + 1, ChampionRequest(target="churn", action="release", asked_at=now).encode())
     again.advance()
@@ -201,7 +212,7 @@ def test_a_frozen_version_serves_until_it_is_released_and_is_then_removed_from_t
 
 
 def test_a_request_outside_its_partition_is_refused_and_dead_lettered(learner_settings: Settings, store: Store) -> None:
-    session = LearnerSession(learner_settings, store=store, publisher=Publisher(learner_settings))
+    session, _ = begin(learner_settings, store)
     now = datetime(2026, 1, 2, tzinfo=UTC)
     assert not session.take(1, 0, ChampionRequest(target="churn", action="release", asked_at=now).encode())
     assert not session.take(0, 0, b'{"request_id": "x"}')
@@ -218,7 +229,7 @@ def test_a_learner_that_begins_anew_publishes_nothing_before_it_has_caught_up(
         for body in bodies:
             publisher.send(learner_settings.topics.examples, key=None, value=body, partition=number)
     publisher.flush()
-    session = LearnerSession(learner_settings, store=store, publisher=publisher)
+    session, _ = begin(learner_settings, store)
     half = [bodies[: len(bodies) // 2] for bodies in topic]
     take_all(session, half)
     assert session.learner.targets["churn"].version > 0
@@ -227,7 +238,7 @@ def test_a_learner_that_begins_anew_publishes_nothing_before_it_has_caught_up(
     assert not session.pending
 
     # Restarted on the way, it is still behind.
-    session = LearnerSession(learner_settings, store=store, publisher=publisher)
+    session, _ = begin(learner_settings, store)
     take_all(session, [bodies[:-1] for bodies in topic])
     session.make_durable()
     assert published(learner_settings) == {}
@@ -235,3 +246,49 @@ def test_a_learner_that_begins_anew_publishes_nothing_before_it_has_caught_up(
     session.make_durable()
     assert published(learner_settings)["churn.count"].version == session.learner.targets["churn"].version
     assert not session.pending
+
+
+def test_a_learner_that_begins_again_takes_no_version_twice(learner_settings: Settings, store: Store) -> None:
+    topic = records()
+    session, writer = begin(learner_settings, store)
+    take_all(session, topic)
+    session.make_durable()
+    before = published(learner_settings)["churn.count"]
+    writer.write({MANIFEST: b"damaged"})
+
+    again, writer = begin(learner_settings, store)
+    assert again.learner.boundary is None
+    take_all(again, topic)
+    again.make_durable()
+    after = published(learner_settings)["churn.count"]
+    assert again.learner.digest() == session.learner.digest()
+    assert (after.payload, after.version) == (before.payload, 2 * before.version)
+    # The models topic is lost: the registry still knows.
+    writer.write(
+        {MANIFEST: b"damaged"},
+        [FencedRecord(learner_settings.topics.models, 0, name, None) for name in published(learner_settings)],
+    )
+    third, _ = begin(learner_settings, store)
+    assert third.learner.targets["churn"].begun_at == after.version
+
+
+def test_a_learner_that_another_has_followed_writes_nothing_more(learner_settings: Settings, store: Store) -> None:
+    topic = records()
+    former, writer = begin(learner_settings, store)
+    take_all(former, [bodies[:-3] for bodies in topic])
+    former.make_durable()
+    at_handover = published(learner_settings)
+    take_all(former, topic)
+    owner, _ = begin(learner_settings, store)
+    with pytest.raises(FencedError, match="Another process owns"):
+        former.make_durable()
+    with pytest.raises(FencedError):
+        LearnerSession(learner_settings, store=store, writer=writer)
+    assert published(learner_settings) == at_handover
+    client = connect(learner_settings)
+    matured = "SELECT toInt32(max(matured_day)) FROM outcomes"
+    before = client.query(matured).result_rows[0][0]
+    take_all(owner, topic)
+    owner.make_durable()
+    assert client.query(matured).result_rows[0][0] > before, "the fenced one had written rows"
+    client.close()

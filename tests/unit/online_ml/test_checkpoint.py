@@ -9,9 +9,11 @@ import pytest
 
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.settings import Settings
-from online_ml.checkpoint import MANIFEST, PIECE_BYTES, LearnerCapture, LearnerCheckpointer, pack, unpack
+from online_ml import checkpoint
+from online_ml.checkpoint import MANIFEST, OWNER, PIECE_BYTES, LearnerCheckpointer, pack, unpack
 from online_ml.learning import sample
 from online_ml.learning.learner import Learner
+from tests.support.checkpoints import compact
 from tests.support.examples import FIRST_DAY, World
 
 WORLD = World(partitions=1, days=8, rows=30)
@@ -32,20 +34,14 @@ def learner(days: int = 8, settings: Settings = SETTINGS) -> Learner:
 def stored() -> dict[str, bytes]:
     """The topic after one checkpoint; a test that damages it takes a copy."""
     topic: dict[str, bytes] = {}
-    apply(topic, LearnerCheckpointer(SETTINGS).capture(learner()))
+    compact(topic, LearnerCheckpointer(SETTINGS).capture(learner()))
     return topic
-
-
-def apply(topic: dict[str, bytes], capture: LearnerCapture) -> None:
-    topic |= dict(capture.records) | {MANIFEST: capture.manifest}
-    for key in capture.stale:
-        del topic[key]
 
 
 def test_a_checkpoint_read_back_is_the_same_learner() -> None:
     topic: dict[str, bytes] = {}
     made = learner()
-    apply(topic, LearnerCheckpointer(SETTINGS).capture(made))
+    compact(topic, LearnerCheckpointer(SETTINGS).capture(made))
     restored = LearnerCheckpointer(SETTINGS).rebuild(topic)
     assert restored.digest() == made.digest()
     assert restored.progress.offsets == made.progress.offsets
@@ -57,30 +53,49 @@ def test_without_a_manifest_learning_begins_from_scratch() -> None:
     assert LearnerCheckpointer(SETTINGS).rebuild({"core/0/0": b"left over"}).boundary is None
 
 
-def test_a_crash_before_the_manifest_leaves_the_last_checkpoint_intact() -> None:
-    topic: dict[str, bytes] = {}
-    # Trees are trained again at each of the restarts below.
-    few = SETTINGS.model_copy(update={"tree_labels": 5})
-    checkpointer, early = LearnerCheckpointer(few), learner(5, few)
-    apply(topic, checkpointer.capture(early))
-    unchanged = early.digest()
-    late = learner(8, few)
-    capture = checkpointer.capture(late)
-    for key, body in capture.records:
-        topic[key] = body
-        assert LearnerCheckpointer(few).rebuild(topic).digest() == unchanged
-    topic[MANIFEST] = capture.manifest
-    assert LearnerCheckpointer(few).rebuild(topic).digest() == late.digest()
-
-
 def test_immutable_pieces_are_written_once_and_removed_when_obsolete() -> None:
     checkpointer = LearnerCheckpointer(SETTINGS)
-    first = {key for key, _ in checkpointer.capture(learner(6)).records}
-    second = checkpointer.capture(learner(8))
-    again = {key for key, _ in second.records} & first
-    assert again == set()
-    assert any(key.startswith(f"pending/{FIRST_DAY + 3}/") for key in second.stale)
-    assert not any(key.startswith(f"pending/{FIRST_DAY + 5}/") for key in second.stale)
+    first = checkpointer.capture(learner(6)).records
+    second = checkpointer.capture(learner(8)).records
+    written, stale = ({key for key in second if (second[key] is None) == gone} for gone in (False, True))
+    assert {key.split("/")[0] for key in written & first.keys()} == {"core", MANIFEST}
+    assert any(key.startswith(f"pending/{FIRST_DAY + 3}/") for key in stale)
+    assert not any(key.startswith(f"pending/{FIRST_DAY + 5}/") for key in stale)
+
+
+def test_pieces_of_a_checkpoint_that_was_refused_are_removed_by_the_next_one(stored: dict[str, bytes]) -> None:
+    topic = {**stored, OWNER: b"somebody", "core/0/0": b"of a former layout"}
+    changed = SETTINGS.model_copy(update={"seed": 8})
+    checkpointer = LearnerCheckpointer(changed)
+    with pytest.raises(SchemaMismatchError):
+        checkpointer.rebuild(topic)
+    compact(topic, checkpointer.capture(Learner(changed)))
+    assert topic.keys() == {OWNER, MANIFEST, "core/0"}
+
+
+def test_a_manifest_that_names_very_many_pieces_is_cut_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "PIECE_BYTES", 500)
+    topic: dict[str, bytes] = {}
+    checkpointer, made = LearnerCheckpointer(SETTINGS), learner(6)
+    compact(topic, checkpointer.capture(made))
+    parts = {key for key in topic if key.startswith(f"{MANIFEST}/")}
+    assert len(parts) > 3
+    assert LearnerCheckpointer(SETTINGS).rebuild(topic).digest() == made.digest()
+    again = LearnerCheckpointer(SETTINGS)
+    again.rebuild(topic)
+    monkeypatch.setattr(checkpoint, "PIECE_BYTES", 10**6)
+    compact(topic, again.capture(made))
+    assert not topic.keys() & parts
+    assert LearnerCheckpointer(SETTINGS).rebuild(topic).digest() == made.digest()
+
+
+def test_versions_count_on_after_a_restart_from_those_published_before() -> None:
+    made = learner(6)
+    made.targets["churn"].begun_at = 117
+    version = made.targets["churn"].version
+    restored = LearnerCheckpointer(SETTINGS).rebuild(compact({}, LearnerCheckpointer(SETTINGS).capture(made)))
+    assert restored.targets["churn"].version == version == 117 + made.targets["churn"].boundaries
+    assert restored.digest() == made.digest() == learner(6).digest(), "numbers are no part of what was learned"
 
 
 @pytest.mark.parametrize("piece", ["core", "pending", "window", "lesson"])
@@ -154,13 +169,13 @@ def test_a_boundarys_training_batch_is_written_once_and_removed_when_its_generat
 ) -> None:
     monkeypatch.setattr(sample, "GENERATION", 60)
     checkpointer = LearnerCheckpointer(SETTINGS)
-    first = {key for key, _ in checkpointer.capture(learner(6)).records if key.startswith("lesson/churn")}
-    capture = checkpointer.capture(learner(8))
-    second = {key for key, _ in capture.records if key.startswith("lesson/churn")}
+    first = {key for key in checkpointer.capture(learner(6)).records if key.startswith("lesson/churn")}
+    records = checkpointer.capture(learner(8)).records
+    second = {key for key, body in records.items() if body is not None and key.startswith("lesson/churn")}
     assert first == {f"lesson/churn/{FIRST_DAY + day}/0" for day in (3, 4, 5)}
     assert second == {f"lesson/churn/{FIRST_DAY + day}/0" for day in (6, 7)}
     # The first two days made the generation that was relieved when the next two had made another.
-    assert {key for key in capture.stale if key.startswith("lesson/churn")} == {
+    assert {key for key, body in records.items() if body is None and key.startswith("lesson/churn")} == {
         f"lesson/churn/{FIRST_DAY + day}/0" for day in (3, 4)
     }
 
@@ -170,7 +185,7 @@ def test_large_pieces_are_cut_into_records_below_a_megabyte() -> None:
     noise = np.random.default_rng(0).integers(0, 1 << 60, 400_000)
     made.targets["churn"].tallies[0]._cells = noise
     topic: dict[str, bytes] = {}
-    apply(topic, LearnerCheckpointer(SETTINGS).capture(made))
+    compact(topic, LearnerCheckpointer(SETTINGS).capture(made))
     assert max(len(body) for body in topic.values()) <= PIECE_BYTES
     assert sum(key.startswith("core/") for key in topic) > 2
     restored = LearnerCheckpointer(SETTINGS).rebuild(topic)

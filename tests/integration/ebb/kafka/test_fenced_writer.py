@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ebb.errors import UnavailableError
-from ebb.kafka.fenced_writer import FencedError, FencedWriter
+from ebb.kafka.fenced_writer import FencedError, FencedRecord, FencedWriter
 from ebb.kafka.producer import Publisher
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
@@ -56,7 +56,7 @@ def test_an_unfinished_transaction_is_never_visible(space: Settings) -> None:
     hung = writer(space)
     hung.write({"a": b"1"})
     hung._producer.begin_transaction()
-    hung._produce("a", b"half")
+    hung._produce(FencedRecord(space.topics.state, 1, "a", b"half"))
     hung._producer.flush(10)
     assert stored(space) == {"a": b"1"}, "an open transaction must not be visible"
     writer(space).write({"b": b"2"})

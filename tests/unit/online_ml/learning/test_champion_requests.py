@@ -15,6 +15,7 @@ from online_ml.checkpoint import LearnerCheckpointer
 from online_ml.learning.champion_requests import Decision
 from online_ml.learning.learner import Learner
 from online_ml.registry import held_name, model_config, request_rows, rule_rows, snapshots
+from tests.support.checkpoints import compact
 from tests.support.examples import World
 
 WORLD = World(partitions=2, days=14, rows=60)
@@ -104,7 +105,7 @@ def test_after_a_crash_anywhere_the_request_is_applied_once() -> None:
         # Partition 1 is ahead; partition 0 gets as far as the crash.
         made = feed(learner, items, order=[1] * 80 + [0] * crash)
         capture = checkpointer.capture(learner)
-        again = LearnerCheckpointer(SETTINGS).rebuild(dict(capture.records) | {"manifest": capture.manifest})
+        again = LearnerCheckpointer(SETTINGS).rebuild(compact({}, capture))
         made += feed(again, items)
         assert len(made) == 1
         assert again.digest() == straight.digest()
@@ -133,7 +134,7 @@ def test_a_frozen_version_is_published_under_its_own_name_as_the_only_champion()
     assert frozen.candidate == "recency"
     assert model(learner).version > old.version
     restored = LearnerCheckpointer(SETTINGS).capture(learner)
-    again = LearnerCheckpointer(SETTINGS).rebuild(dict(restored.records) | {"manifest": restored.manifest})
+    again = LearnerCheckpointer(SETTINGS).rebuild(compact({}, restored))
     assert again.requests.held == learner.requests.held
     assert held_name("churn") == "churn.held"
 
@@ -212,7 +213,7 @@ def test_a_split_gives_its_challenger_a_share_until_it_is_ended_and_survives_a_r
     ]
     assert made[-1].role == "champion"
     capture = LearnerCheckpointer(SETTINGS).capture(learner)
-    again = LearnerCheckpointer(SETTINGS).rebuild(dict(capture.records) | {"manifest": capture.manifest})
+    again = LearnerCheckpointer(SETTINGS).rebuild(compact({}, capture))
     assert again.digest() == learner.digest()
     assert again.requests.splits == learner.requests.splits
     again.requests.add(champion_request("unsplit"), 10_000, again.progress)

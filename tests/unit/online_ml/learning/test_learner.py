@@ -27,6 +27,7 @@ from online_ml.learning.calibration import IDENTITY, Calibration
 from online_ml.learning.learner import Learner, Step
 from online_ml.scoring.inputs import design
 from online_ml.scoring.scorer import sigmoid
+from tests.support.checkpoints import compact
 from tests.support.examples import FIRST_DAY, World
 from tests.support.project import ROOT
 
@@ -80,11 +81,7 @@ def restarted(
     learner: Learner, settings: Settings, topic: dict[str, bytes], checkpointer: LearnerCheckpointer
 ) -> Learner:
     """Write a checkpoint as records of a compacted topic, and return what another process makes of them."""
-    capture = checkpointer.capture(learner)
-    topic |= dict(capture.records) | {"manifest": capture.manifest}
-    for key in capture.stale:
-        topic.pop(key, None)
-    return LearnerCheckpointer(settings).rebuild(topic)
+    return LearnerCheckpointer(settings).rebuild(compact(topic, checkpointer.capture(learner)))
 
 
 WORLDS = st.builds(
