@@ -3,7 +3,7 @@
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -113,13 +113,7 @@ class Stream:
             added = block
             if self.shuffled is not None and isinstance(block, Labels):
                 rng = np.random.default_rng([self.shuffled, block.boundary, block.partition, len(block.target)])
-                added = Labels(
-                    block.partition,
-                    block.boundary,
-                    block.target,
-                    block.snapshot_boundary,
-                    rng.permutation(block.labels),
-                )
+                added = replace(block, labels=rng.permutation(block.labels))
             self.learner.add(added, self._blocks[result.partition])
             self._blocks[result.partition] += 1
 

@@ -65,6 +65,11 @@ ERROR_DRIFT = Gauge(
     "ebb_error_drift_timestamp_seconds", "Boundary at which ADWIN last found the error changed", ["target"]
 )
 ERROR_SHIFT = Gauge("ebb_error_drift_shift", "Mean squared error after that change less before", ["target"])
+MODELS_WITHHELD = Counter(
+    "ebb_models_withheld_total",
+    "Versions not published, since they know less than the prior rate",
+    ["target", "candidate"],
+)
 MODEL_HELD = Gauge("ebb_model_held", "1 while a request, not the rule, decides what serves", ["target"])
 MODEL_VERSION = Gauge("ebb_model_version", "Latest published version", ["target", "candidate"])
 CHAMPION = Gauge("ebb_model_champion", "1 for the champion of a target", ["target", "candidate"])

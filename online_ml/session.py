@@ -24,7 +24,7 @@ from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.admin import end_offsets
 from ebb.kafka.fenced_writer import FencedRecord, FencedWriter
 from ebb.log import get_logger
-from ebb.metrics import BLOCKS_REFUSED, LEARN_SECONDS, LEARNER_CLOSED
+from ebb.metrics import BLOCKS_REFUSED, LEARN_SECONDS, LEARNER_CLOSED, MODELS_WITHHELD
 from ebb.settings import PlaceSettings, Settings
 from online_ml import registry, reporting
 from online_ml.candidates import PREFERRED
@@ -290,7 +290,8 @@ class LearnerSession:
             by_segment = self._validators[target].by_segment(learned.window, learned.names, self._followed(learned))
             segments.append(reporting.segment_rows(learned, by_segment))
             metrics = registry.with_arms(rolling, by_segment)
-            models += registry.snapshots(learned, metrics, requests, registry.model_config(target, self.settings))
+            made = registry.snapshots(learned, metrics, requests, registry.model_config(target, self.settings))
+            models += self._fit(learned, made)
             reporting.show_rolling(learned, rolling)
             reporting.show_segments(learned, by_segment, requests.serving(learned))
             registry.show_models(learned, requests)
@@ -319,6 +320,29 @@ class LearnerSession:
         self._writer.write(capture.records)
         self.durable = capture.offsets
         return capture.size
+
+    def _fit(self, learned: TargetLearner, made: list[ModelSnapshot]) -> list[ModelSnapshot]:
+        """Return the models that are fit to be published: none if that which serves is not, so that the roles agree.
+
+        What is not published leaves the version before in use.
+        """
+        unfit = [
+            model
+            for model in made
+            if model.candidate in learned.unfit and model.name == f"{model.target}.{model.candidate}"
+        ]
+        for model in unfit:
+            MODELS_WITHHELD.labels(model.target, model.candidate).inc()
+            log.error(
+                "model withheld: it knows less of the newest labels than the prior rate",
+                model=model.name,
+                version=model.version,
+                role=model.role,
+                hint="The version published before stays in use; `ebb models promote` has another candidate serve.",
+            )
+        if any(model.role == "champion" or model.share for model in unfit):
+            return []
+        return [model for model in made if model not in unfit]
 
     def _claim(self) -> None:
         """Prove that this learner still owns its topic, before anything is written that is not fenced itself."""

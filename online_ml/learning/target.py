@@ -1,23 +1,28 @@
 """The learning of one target: its candidates, their calibration, their metrics, the champion."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from ebb.contracts.models import SERVED, Target
+from ebb.contracts.models import PRIOR, SERVED, Target
 from online_ml.candidates import Candidate, candidates, sampled
+from online_ml.evaluation.metrics import log_losses
 from online_ml.evaluation.tally import Tally
 from online_ml.evaluation.window import MaturedPredictions, Window
 from online_ml.learning.calibration import Calibration
-from online_ml.learning.champion import choose
+from online_ml.learning.champion import EVIDENCE, choose
 from online_ml.learning.sample import Sample, TrainingBatch
 from online_ml.scoring.inputs import design
 from online_ml.scoring.scorer import sigmoid
-from online_ml.types import Inputs, SavedState, State
+from online_ml.types import Floats, Inputs, Outcomes, SavedState, State
 
 DESIGN_ROWS = 4_096
 """Labels learned at a time: a Newton step each, and a boundary of any size needs little memory."""
+MARGIN = 0.05
+"""Log-loss by which a candidate must be worse than the prior rate to be unfit. A diverged one is by several units, one
+that is new, or meets a label that hardly anybody has, by a few thousandths."""
 
 
 class TargetLearner:
@@ -58,6 +63,8 @@ class TargetLearner:
         """Labels learned."""
         self.trained_until = 0
         """Day number of the last boundary learned from."""
+        self.unfit: frozenset[str] = frozenset()
+        """Candidates that say less of the newest labels, which they have just learned, than the prior rate does."""
         self.pace = 1
         """How many times as fast as usual the past fades: more after the world has changed (`drift_pace`)."""
 
@@ -135,6 +142,8 @@ class TargetLearner:
         self.examples += len(part.labels)
         self.trained_until = part.boundary
         self.champion = choose(self.champion, self.candidates, self.window, share=self._share)
+        if self.champion is None:  # too early to tell, and nothing of it serves
+            self.unfit = frozenset()
 
     def _learn(self, part: MaturedPredictions, features: npt.NDArray[np.float32]) -> None:
         # A shuffle per boundary: rows come sorted by partition and age of the customer, and steps on batches of like
@@ -145,7 +154,25 @@ class TargetLearner:
             inputs = np.ascontiguousarray(design(features[rows]), dtype=np.float64)
             for candidate in self.full:
                 candidate.learn_many(inputs, part.labels[rows])
+        self.unfit = self._find_unfit(inputs, part.labels[rows])
         self.sample.follow(part.boundary, order, features, part.labels)
+
+    def _find_unfit(self, inputs: Floats, labels: Outcomes) -> frozenset[str]:
+        """Return the candidates whose log-loss is above the prior rate's, by more than chance explains and `MARGIN`.
+
+        What a model has just learned it must know better than one that knows nothing; if not, it has diverged.
+        """
+        losses = {
+            candidate.name: log_losses(sigmoid(slope * candidate.logits(inputs) + offset), labels)
+            for candidate, (slope, offset) in zip(self.full, self.calibrations, strict=False)
+        }
+
+        def knows_something(name: str) -> bool:
+            worse = losses[name] - losses[PRIOR]
+            return float(worse.mean()) <= max(EVIDENCE * float(worse.std()) / math.sqrt(len(worse)), MARGIN)
+
+        # A loss that is no number is not below anything.
+        return frozenset(name for name in losses if not knows_something(name))
 
     def overall(self) -> dict[str, tuple[dict[str, float], int]]:
         """Return the measures over all labels and their number, by name of candidate."""
@@ -156,6 +183,7 @@ class TargetLearner:
         arrays: State = {
             "champion": np.array([-1 if self.champion is None else self.names.index(self.champion)]),
             "counts": np.array([self.boundaries, self.examples, self.trained_until]),
+            "unfit": np.array([candidate.name in self.unfit for candidate in self.full]),
             "sample": np.array([self.sample.learned, self.sample.left_out]),
         }
         for full in self.full:
@@ -176,6 +204,8 @@ class TargetLearner:
         champion = int(arrays["champion"][0])
         self.champion = None if champion < 0 else self.names[champion]
         self.boundaries, self.examples, self.trained_until = (int(value) for value in arrays["counts"])
+        unfit = arrays.get("unfit", np.zeros(len(self.full), np.bool_)).tolist()
+        self.unfit = frozenset(full.name for full, one in zip(self.full, unfit, strict=True) if one)
         for full in self.full:
             full.restore(_under(f"candidate.{full.name}", arrays))
         for candidate, calibration in zip(self.candidates, self._calibrations, strict=True):

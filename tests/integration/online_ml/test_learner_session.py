@@ -292,3 +292,31 @@ def test_a_learner_that_another_has_followed_writes_nothing_more(learner_setting
     owner.make_durable()
     assert client.query(matured).result_rows[0][0] > before, "the fenced one had written rows"
     client.close()
+
+
+def test_a_model_that_has_diverged_is_not_published(
+    learner_settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version before stays, of all candidates if it is the champion that diverged, so that the roles agree."""
+    topic = records()
+    session, _ = begin(learner_settings, store)
+    take_all(session, [bodies[:-6] for bodies in topic])
+    session.make_durable()
+    before = published(learner_settings)
+    churn, purchase = (session.learner.targets[target] for target in ("churn", "purchase"))
+    assert purchase.champion == "logistic"
+    assert session.learner.requests.serving(churn) == "count"  # held by request
+    for learned in (churn, purchase):
+        logits = learned.full[0].logits
+        monkeypatch.setattr(learned.full[0], "logits", lambda inputs, logits=logits: -20 * logits(inputs))
+    take_all(session, topic)
+    assert churn.unfit == purchase.unfit == {"logistic"}
+    session.make_durable()
+    after = published(learner_settings)
+    assert {name for name in after if after[name].version == before[name].version} == {
+        "churn.logistic",
+        *(name for name in after if after[name].target == "purchase"),
+    }
+    assert not session.pending
+    again, _ = begin(learner_settings, store)
+    assert again.learner.targets["churn"].unfit == {"logistic"}
