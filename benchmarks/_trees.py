@@ -90,7 +90,7 @@ class Trees:
                 for sample in self._samples:
                     sample.follow(step.boundary, order, judged.features, judged.part.labels)
         if step.boundary in self.tested:
-            names = [name for chunk in step.taken for name in chunk.snapshot.customer_ids]
+            names = [name for chunk in step.taken for name in chunk.snapshot.customer_ids.to_pylist()]
             inputs = np.concatenate([design(chunk.snapshot.features) for chunk in step.taken])
             self.predictions[step.boundary] = {
                 tree.name: dict(zip(names, sigmoid(tree.logits(inputs)).tolist(), strict=True))

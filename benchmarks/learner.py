@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from river import compose, linear_model, optim, preprocessing
 
 from ebb.contracts.examples import SNAPSHOT_ROWS, Block, Close, Labels, Snapshot
@@ -78,13 +79,13 @@ def _boundary(day: int) -> Iterator[Block]:
             yield Labels(0, day, target, day - horizon, _labels(_features(day - horizon), horizon))
             labels += 1
     features, served = _features(day), np.full(ROWS, 0.3, np.float32)
-    ids = [f"c{number:07d}" for number in range(ROWS)]
+    ids = pa.array([f"c{number:07d}" for number in range(ROWS)])
+    countries, channels = pa.array(["DE"] * ROWS), pa.array(["web"] * ROWS)
     starts = range(0, ROWS, SNAPSHOT_ROWS)
     for chunk, start in enumerate(starts):
         part = slice(start, start + SNAPSHOT_ROWS)
-        rows = len(ids[part])
         yield Snapshot(
-            0, day, chunk, ids[part], ["DE"] * rows, ["web"] * rows, features[part], served[part], served[part]
+            0, day, chunk, ids[part], countries[part], channels[part], features[part], served[part], served[part]
         )
     yield Close(0, day, chunks=len(starts), labels=labels)
 

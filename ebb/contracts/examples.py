@@ -54,15 +54,16 @@ class Snapshot:
     boundary: int
     """Day number `D`; the features know only what occurred before it began (UTC)."""
     chunk: int
-    customer_ids: list[str]
-    countries: list[str | None]
-    channels: list[str | None]
+    customer_ids: pa.StringArray
+    """Texts are Arrow's, a fifth of what as many Python strings take: the learner keeps snapshots for weeks."""
+    countries: pa.StringArray
+    channels: pa.StringArray
     features: npt.NDArray[np.float32]
     """Shape (rows, `features.WIDTH`)."""
     served_churn: npt.NDArray[np.float32]
     """Shape (rows,): the champion's calibrated probability in use in the worker at the crossing."""
     served_purchase: npt.NDArray[np.float32]
-    arms: Mapping[Target, list[str]] = field(default_factory=dict)
+    arms: Mapping[Target, pa.StringArray] = field(default_factory=dict)
     """Candidate that scored each row, of targets whose customers are split between two."""
 
 
@@ -126,6 +127,10 @@ _SNAPSHOT_FIELDS = [
     ("served_churn", pa.float32()),
     ("served_purchase", pa.float32()),
 ]
+_LABEL_FIELDS = [("label", pa.uint8())]
+_WITHDRAW_FIELDS = [("snapshot", pa.int32()), ("place", pa.int32())]
+_ARM_FIELDS = [(_ARM + target, pa.utf8()) for target in TARGETS]
+_FIELDS = [*_SNAPSHOT_FIELDS, *_LABEL_FIELDS, *_WITHDRAW_FIELDS, *_ARM_FIELDS]
 
 
 def encode(block: Block) -> bytes:
@@ -139,13 +144,13 @@ def encode(block: Block) -> bytes:
             fields = [*_SNAPSHOT_FIELDS, *((_ARM + target, pa.utf8()) for target in block.arms)]
             flat = pa.array(np.ascontiguousarray(block.features, dtype=np.float32).reshape(-1))
             arrays = [
-                pa.array(block.customer_ids, pa.utf8()),
-                pa.array(block.countries, pa.utf8()),
-                pa.array(block.channels, pa.utf8()),
+                block.customer_ids,
+                block.countries,
+                block.channels,
                 pa.FixedSizeListArray.from_arrays(flat, WIDTH),
                 pa.array(block.served_churn, pa.float32()),
                 pa.array(block.served_purchase, pa.float32()),
-                *(pa.array(names, pa.utf8()) for names in block.arms.values()),
+                *block.arms.values(),
             ]
         case Labels():
             meta |= {
@@ -155,13 +160,13 @@ def encode(block: Block) -> bytes:
                 "definition": block.definition,
                 "customers": block.customers,
             }
-            fields = [("label", pa.uint8())]
+            fields = _LABEL_FIELDS
             arrays = [pa.array(block.labels, pa.uint8())]
         case Close():
             meta |= {"kind": BlockKind.CLOSE, "chunks": str(block.chunks), "labels": str(block.labels)}
         case Withdraw():
             meta |= {"kind": BlockKind.WITHDRAW, "erasure": block.erasure_id}
-            fields = [("snapshot", pa.int32()), ("place", pa.int32())]
+            fields = _WITHDRAW_FIELDS
             arrays = [pa.array(block.snapshots, pa.int32()), pa.array(block.places, pa.int32())]
     schema = pa.schema(fields, metadata=meta)
     sink = pa.BufferOutputStream()
@@ -184,29 +189,38 @@ def decode(body: bytes) -> Block:
     try:
         reader = pa.ipc.open_stream(body)
         meta = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
-        kind = BlockKind(meta["kind"])
-        partition, boundary = int(meta["partition"]), int(meta["boundary"])
-        table = reader.read_all()
-    except (pa.ArrowException, KeyError, ValueError) as error:
+        batches = list(reader)
+        if meta["schema_hash"] != SCHEMA_HASH:
+            what = f"A block was written for feature schema {meta['schema_hash']}; this code has {SCHEMA_HASH}."
+            raise SchemaMismatchError(what, "Replay the activity topic into a new namespace to rebuild the examples.")
+        return _block(meta, batches[0] if batches else pa.record_batch([], schema=pa.schema([])))
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, OverflowError) as error:
         what = f"A record of the examples topic is not a block: {error}."
         raise CorruptError(what) from error
-    if meta["schema_hash"] != SCHEMA_HASH:
-        what = f"A block was written for feature schema {meta['schema_hash']}; this code has {SCHEMA_HASH}."
-        raise SchemaMismatchError(what, "Replay the activity topic into a new namespace to rebuild the examples.")
-    match kind:
+
+
+def _block(meta: Mapping[str, str], batch: pa.RecordBatch) -> Block:
+    """Return the block of a batch, whose memory it shares: a copy would double what the learner keeps."""
+    batch.validate(full=True)
+    for name, kind in _FIELDS:
+        if name in batch.schema.names and batch.schema.field(name).type != kind:
+            message = f"column {name} is of type {batch.schema.field(name).type}"
+            raise ValueError(message)
+    partition, boundary = int(meta["partition"]), int(meta["boundary"])
+    match BlockKind(meta["kind"]):
         case BlockKind.SNAPSHOT:
-            flat = table.column("features").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            flat = batch.column("features").flatten().to_numpy(zero_copy_only=False)
             return Snapshot(
                 partition=partition,
                 boundary=boundary,
                 chunk=int(meta["chunk"]),
-                customer_ids=table.column("customer_id").to_pylist(),
-                countries=table.column("country").to_pylist(),
-                channels=table.column("channel").to_pylist(),
-                features=flat.reshape(-1, WIDTH),
-                served_churn=table.column("served_churn").to_numpy(),
-                served_purchase=table.column("served_purchase").to_numpy(),
-                arms={t: table.column(_ARM + t).to_pylist() for t in TARGETS if _ARM + t in table.column_names},
+                customer_ids=batch.column("customer_id"),
+                countries=batch.column("country"),
+                channels=batch.column("channel"),
+                features=flat.reshape(batch.num_rows, WIDTH),
+                served_churn=batch.column("served_churn").to_numpy(zero_copy_only=False),
+                served_purchase=batch.column("served_purchase").to_numpy(zero_copy_only=False),
+                arms={t: batch.column(_ARM + t) for t in TARGETS if _ARM + t in batch.schema.names},
             )
         case BlockKind.LABELS:
             return Labels(
@@ -214,7 +228,7 @@ def decode(body: bytes) -> Block:
                 boundary=boundary,
                 target=meta["target"],
                 snapshot_boundary=int(meta["snapshot_boundary"]),
-                labels=table.column("label").to_numpy(),
+                labels=batch.column("label").to_numpy(),
                 definition=meta.get("definition", ""),
                 customers=meta.get("customers", ""),
             )
@@ -223,8 +237,8 @@ def decode(body: bytes) -> Block:
                 partition=partition,
                 boundary=boundary,
                 erasure_id=meta["erasure"],
-                snapshots=table.column("snapshot").to_numpy(),
-                places=table.column("place").to_numpy(),
+                snapshots=batch.column("snapshot").to_numpy(),
+                places=batch.column("place").to_numpy(),
             )
         case BlockKind.CLOSE:
             return Close(partition=partition, boundary=boundary, chunks=int(meta["chunks"]), labels=int(meta["labels"]))

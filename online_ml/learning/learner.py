@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from ebb.contracts.examples import WITHDRAWN, Block, Labels, customers_digest
 from ebb.contracts.models import TARGETS, Target
@@ -165,10 +166,10 @@ class Learner:
             return "definition"
         if block.definition and block.definition != self._definitions[target]:
             return "definition"
-        ids = [one for chunk in chunks for one in chunk.snapshot.customer_ids]
+        ids = _joined([chunk.snapshot.customer_ids for chunk in chunks])
         if len(ids) != len(block.labels):
             return "customers"
-        kept = [one for one, label in zip(ids, block.labels.tolist(), strict=True) if label != WITHDRAWN]
+        kept = ids.filter(pa.array(block.labels != WITHDRAWN)).to_pylist()
         return "customers" if block.customers and block.customers != customers_digest(kept) else None
 
     def _watch(self, judged: MaturedLabels, step: Step) -> None:
@@ -182,7 +183,10 @@ class Learner:
 
     def _predict(self, bundles: list[BoundaryBlocks], step: Step) -> None:
         snapshots = [
-            snapshot for bundle in bundles for _, snapshot in sorted(bundle.snapshots.items()) if snapshot.customer_ids
+            snapshot
+            for bundle in bundles
+            for _, snapshot in sorted(bundle.snapshots.items())
+            if len(snapshot.customer_ids)
         ]
         sizes = [len(snapshot.customer_ids) for snapshot in snapshots]
         some = draw_sample(sizes, self._tree_labels, seed=self._seed, boundary=step.boundary)
@@ -232,7 +236,7 @@ class Learner:
             found.update(f"{key}{array.dtype}{array.shape}".encode())
             found.update(np.ascontiguousarray(array).tobytes())
         for chunk in self.pending:
-            found.update(repr((chunk.key, chunk.snapshot.customer_ids)).encode())
+            found.update(repr((chunk.key, chunk.snapshot.customer_ids.to_pylist())).encode())
             for target in TARGETS:
                 found.update(np.ascontiguousarray(chunk.logits[target]).tobytes())
                 found.update(np.ascontiguousarray(chunk.probabilities[target]).tobytes())
@@ -244,13 +248,18 @@ def _gather(target: Target, boundary: int, found: list[tuple[Pending, Outcomes]]
     kept = [(chunk, labels, np.flatnonzero(labels != WITHDRAWN)) for chunk, labels in found]
     if not any(len(rows) for _, _, rows in kept):
         return None
-    ids = [chunk.snapshot.customer_ids[row] for chunk, _, rows in kept for row in rows.tolist()]
-    countries = [chunk.snapshot.countries[row] for chunk, _, rows in kept for row in rows.tolist()]
-    channels = [chunk.snapshot.channels[row] for chunk, _, rows in kept for row in rows.tolist()]
+    ids, countries, channels = (
+        _joined([getattr(chunk.snapshot, name).take(pa.array(rows)) for chunk, _, rows in kept]).to_pylist()
+        for name in ("customer_ids", "countries", "channels")
+    )
     arms = [
-        chunk.snapshot.arms[target][row] if target in chunk.snapshot.arms else UNSPLIT
+        arm
         for chunk, _, rows in kept
-        for row in rows.tolist()
+        for arm in (
+            chunk.snapshot.arms[target].take(pa.array(rows)).to_pylist()
+            if target in chunk.snapshot.arms
+            else [UNSPLIT] * len(rows)
+        )
     ]
     features = np.concatenate([chunk.snapshot.features[rows] for chunk, _, rows in kept])
     part = MaturedPredictions(
@@ -262,3 +271,7 @@ def _gather(target: Target, boundary: int, found: list[tuple[Pending, Outcomes]]
     )
     days = np.concatenate([np.full(len(rows), c.snapshot.boundary, dtype=np.int32) for c, _, rows in kept])
     return MaturedLabels(target, part, ids, countries, channels, days, features)
+
+
+def _joined(texts: list[pa.StringArray]) -> pa.StringArray:
+    return pa.concat_arrays([pa.array([], pa.utf8()), *texts])

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ebb.contracts.examples import Snapshot, Withdraw
 from ebb.contracts.models import Target
@@ -73,23 +75,27 @@ class PendingStore:
 
 def _without(chunk: Pending, rows: list[int]) -> Pending:
     """Return a chunk of which some rows hold nothing."""
-    gone = set(rows)
     snapshot = chunk.snapshot
+    gone = np.zeros(len(snapshot.customer_ids), np.bool_)
+    gone[rows] = True
 
     def blank(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
         cleared = array.copy()
         cleared[(slice(None),) * axis + (rows,)] = 0
         return cleared
 
+    def without(texts: pa.StringArray, filler: str | None) -> pa.StringArray:
+        return pc.if_else(pa.array(gone), pa.scalar(filler, pa.utf8()), texts)
+
     cleared = replace(
         snapshot,
-        customer_ids=["" if row in gone else one for row, one in enumerate(snapshot.customer_ids)],
-        countries=[None if row in gone else one for row, one in enumerate(snapshot.countries)],
-        channels=[None if row in gone else one for row, one in enumerate(snapshot.channels)],
+        customer_ids=without(snapshot.customer_ids, ""),
+        countries=without(snapshot.countries, None),
+        channels=without(snapshot.channels, None),
         features=blank(snapshot.features, 0),
         served_churn=blank(snapshot.served_churn, 0),
         served_purchase=blank(snapshot.served_purchase, 0),
-        arms={t: ["" if row in gone else arm for row, arm in enumerate(arms)] for t, arms in snapshot.arms.items()},
+        arms={target: without(arms, "") for target, arms in snapshot.arms.items()},
     )
     logits = {target: blank(array, 1) for target, array in chunk.logits.items()}
     probabilities = {target: blank(array, 1) for target, array in chunk.probabilities.items()}

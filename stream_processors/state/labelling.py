@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from ebb.contracts.examples import SNAPSHOT_ROWS, WITHDRAWN, Block, Close, Labels, Snapshot, customers_digest
 from ebb.contracts.features import EventKind
@@ -59,19 +60,21 @@ class BoundaryResult:
         """
         blocks: list[Block] = list(self.labels)
         parts = self._parts()
+        ids, countries, channels = (pa.array(texts, pa.utf8()) for texts in (self.ids, self.countries, self.channels))
+        assigned = {target: pa.array(names, pa.utf8()) for target, names in (arms or {}).items()}
         for chunk, part in enumerate(parts):
             blocks.append(
                 Snapshot(
                     self.partition,
                     self.boundary,
                     chunk,
-                    self.ids[part],
-                    self.countries[part],
-                    self.channels[part],
+                    ids[part],
+                    countries[part],
+                    channels[part],
                     self.features[part],
                     served_churn[part],
                     served_purchase[part],
-                    {target: names[part] for target, names in (arms or {}).items()},
+                    {target: names[part] for target, names in assigned.items()},
                 )
             )
         blocks.append(Close(self.partition, self.boundary, chunks=len(parts), labels=len(self.labels)))

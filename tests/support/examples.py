@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from ebb.contracts.examples import Block, Close, Labels, Snapshot, customers_digest
 from ebb.contracts.features import INDEX, WIDTH
@@ -86,9 +87,9 @@ class World:
             number,
             day,
             chunk,
-            [f"c{number}-{row}" for row in rows],
-            ["DE" if row % 3 else None for row in rows],
-            [None for _ in rows],
+            pa.array([f"c{number}-{row}" for row in rows], pa.utf8()),
+            pa.array(["DE" if row % 3 else None for row in rows], pa.utf8()),
+            pa.nulls(len(rows), pa.utf8()),
             features[part],
             served,
             served,

@@ -141,7 +141,7 @@ def _published_labels(settings: Settings) -> Labels:
         block = blocks.decode(message.value() or b"")
         if isinstance(block, blocks.Snapshot):
             chunks = customers[block.partition, block.boundary]
-            assert chunks.setdefault(block.chunk, block.customer_ids) == block.customer_ids
+            assert chunks.setdefault(block.chunk, named := block.customer_ids.to_pylist()) == named
         elif isinstance(block, blocks.Labels):
             chunks = customers[block.partition, block.snapshot_boundary]
             ids = [customer for number in sorted(chunks) for customer in chunks[number]]

@@ -132,7 +132,9 @@ def test_events_become_features_scores_labels_and_a_silent_customer_rises_in_ris
     for partition in range(settings.partitions):
         closed = [b.boundary for b in records if isinstance(b, blocks.Close) and b.partition == partition]
         assert closed == sorted(set(closed))
-    snapshots = {(b.boundary, b.partition): b.customer_ids for b in records if isinstance(b, blocks.Snapshot)}
+    snapshots = {
+        (b.boundary, b.partition): b.customer_ids.to_pylist() for b in records if isinstance(b, blocks.Snapshot)
+    }
     churned = {
         customer
         for b in records

@@ -29,7 +29,7 @@ def test_a_snapshot_of_long_ids_is_cut_so_that_each_block_fits_a_message(letter:
     made = result.blocks(served, served)
     assert max(len(blocks.encode(block)) for block in made) < MAX_MESSAGE_BYTES
     snapshots = [block for block in made if isinstance(block, blocks.Snapshot)]
-    assert [customer for block in snapshots for customer in block.customer_ids] == result.ids
+    assert [customer for block in snapshots for customer in block.customer_ids.to_pylist()] == result.ids
     assert [block.chunk for block in snapshots] == list(range(len(snapshots)))
     assert made[-1] == blocks.Close(0, 19_700, chunks=len(snapshots), labels=0)
 
