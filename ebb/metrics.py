@@ -78,6 +78,9 @@ LEARNER_CLOSED = Gauge(
     "ebb_learner_closed_timestamp_seconds", "Boundary up to which a partition has written its blocks", ["partition"]
 )
 """The partition with the lowest one holds back learning."""
+LEARNER_WAITING = Gauge(
+    "ebb_learner_waiting_rows", "Rows of blocks held for boundaries that some partition has not closed"
+)
 BLOCKS_REFUSED = Counter(
     "ebb_blocks_refused_total", "Records of the examples topic that the learner passed over", ["reason"]
 )

@@ -164,6 +164,9 @@ class LabelSettings(_Section):
     tree_labels: Annotated[int, Field(ge=0, le=4_000)] = 40
     """Most labels of a boundary and target that River's tree and forest learn, a millisecond each; 0: neither is there.
     Another number makes the learner start again from the first label."""
+    waiting_rows: Annotated[int, Field(ge=1)] = 500_000
+    """Rows of snapshots and labels, some 250 bytes each, that the learner holds while a partition lags behind; then it
+    reads no further in those that are two boundaries ahead."""
     kinds: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_KINDS))
     """Event type to kind, as a JSON object; a type that is not listed counts as activity of kind `other`."""
     minor_units: Annotated[int, Field(ge=1)] = 100

@@ -19,7 +19,7 @@ from ebb.kafka.faust_app import guarded, make_app
 from ebb.kafka.faust_transport import CheckpointTransport
 from ebb.kafka.fenced_writer import FencedError, FencedWriter
 from ebb.log import get_logger
-from ebb.metrics import CHECKPOINT_BYTES, CHECKPOINT_SECONDS, LAG_EVENTS
+from ebb.metrics import CHECKPOINT_BYTES, CHECKPOINT_SECONDS, LAG_EVENTS, LEARNER_WAITING
 from ebb.settings import Settings
 from online_ml.session import LearnerSession, own
 
@@ -69,7 +69,8 @@ class LearnerApp:
             broker_session_timeout=10.0,
             broker_heartbeat_interval=2.0,
         )
-        self.app.transport = CheckpointTransport(self.app.conf.broker_consumer, self.app, begin=self._begin)
+        self._transport = CheckpointTransport(self.app.conf.broker_consumer, self.app, begin=self._begin)
+        self.app.transport = self._transport
         self._wire(self.app)
 
     def _wire(self, app: faust.App) -> None:
@@ -101,6 +102,7 @@ class LearnerApp:
             self._session.released = True
         self._session = None
         self._unacked.clear()
+        self._transport.held_back = frozenset()
 
     async def _begin(self, assigned: set[TP]) -> dict[TP, int]:
         """Restore the newest checkpoint; return the offsets from which to resume."""
@@ -165,6 +167,12 @@ class LearnerApp:
             while await asyncio.to_thread(session.advance) is not None:
                 if session.effects.rows >= HELD_ROWS or self._due():
                     await self._make_durable(session)
+            self._hold_back(session)
+
+    def _hold_back(self, session: LearnerSession) -> None:
+        """Stop reading partitions that are too far ahead of the others; read on those that no longer are."""
+        ahead = session.learner.progress.too_far_ahead(self.settings.waiting_rows)
+        self._transport.held_back = frozenset(TP(self.settings.topics.examples, partition) for partition in ahead)
 
     def _due(self) -> bool:
         return time.monotonic() - self._durable_at >= self.settings.checkpoint_seconds
@@ -190,6 +198,7 @@ class LearnerApp:
                 return
             if session.pending and self._due():
                 await self._make_durable(session)
+            LEARNER_WAITING.set(session.learner.progress.rows_waiting)
             topic = self.settings.topics.examples
             for partition in range(self.settings.partitions):
                 high = self.app.consumer.highwater(TP(topic, partition)) or 0

@@ -4,6 +4,7 @@ A part whose state lives in checkpoints must read on from what its checkpoint in
 trail behind that and show others how far the part is; the part itself never relies on them.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, cast
 
@@ -34,6 +35,19 @@ class CheckpointThread(driver.AIOKafkaConsumerThread):
         # A producer may send in transactions; what it aborts was never sent.
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def _fetch_records(
+        self, consumer: AIOKafkaConsumer, active_partitions: set[TP], *args: Any, **options: Any
+    ) -> Any:
+        """Take what was fetched, but nothing of the partitions held back.
+
+        Faust's own `pause_partitions` drops the records on their way to the stream, and reads on behind them.
+        """
+        held = cast(CheckpointTransport, self.transport).held_back
+        if held and active_partitions <= held:
+            await asyncio.sleep(FETCH_WAIT_MS / 1000)
+            return {}
+        return await super()._fetch_records(consumer, active_partitions - held, *args, **options)
 
 
 class CheckpointConsumer(driver.Consumer):
@@ -66,3 +80,5 @@ class CheckpointTransport(driver.Transport):
     def __init__(self, *args: Any, begin: Begin, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.begin = begin
+        self.held_back: frozenset[TP] = frozenset()
+        """Partitions of which no more is taken at present; what was taken already still reaches the stream."""

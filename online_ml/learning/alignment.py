@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 from ebb.contracts.examples import Block, Close, Labels, Snapshot, Withdraw
 
+AHEAD = 2
+"""Boundaries that a partition may always be ahead of the others."""
+
 
 @dataclass
 class BoundaryBlocks:
@@ -51,6 +54,8 @@ class BoundaryAligner:
         self.offsets: dict[int, int] = {}
         """By partition, the offset up to which (itself included) `take` has returned everything."""
         self.duplicates = 0
+        self.rows_waiting = 0
+        """Rows of snapshots and labels that are held for boundaries not taken yet."""
         self._waiting: dict[int, dict[int, BoundaryBlocks]] = {number: {} for number in range(partitions)}
 
     def add(self, block: Block, offset: int) -> bool:
@@ -66,10 +71,12 @@ class BoundaryAligner:
                 # A worker that crashed midway writes the boundary again; what it wrote first is what was served.
                 fresh = block.chunk not in bundle.snapshots
                 bundle.snapshots.setdefault(block.chunk, block)
+                self.rows_waiting += len(block.customer_ids) if fresh else 0
             case Labels():
                 key = (block.target, block.snapshot_boundary)
                 fresh = key not in bundle.labels
                 bundle.labels.setdefault(key, block)
+                self.rows_waiting += len(block.labels) if fresh else 0
             case Withdraw():
                 fresh = block.erasure_id not in bundle.withdrawn
                 bundle.withdrawn.setdefault(block.erasure_id, block)
@@ -95,9 +102,22 @@ class BoundaryAligner:
             bundle = self._waiting[number].pop(boundary, None)
             if bundle is not None:
                 bundles.append(bundle)
+                self.rows_waiting -= sum(len(one.customer_ids) for one in bundle.snapshots.values())
+                self.rows_waiting -= sum(len(one.labels) for one in bundle.labels.values())
                 self.taken[number] = boundary
                 self.offsets[number] = max(self.offsets.get(number, -1), bundle.offset)
         return bundles
+
+    def too_far_ahead(self, limit: int) -> set[int]:
+        """Return the partitions that are not to be read further at present.
+
+        Those that have closed `AHEAD` boundaries or more beyond what could be taken, while more than `limit` rows wait.
+        The slowest partition is never among them: what it closes can be taken.
+        """
+        if self.rows_waiting <= limit:
+            return set()
+        closed = {number: sum(one.close is not None for one in own.values()) for number, own in self._waiting.items()}
+        return {number for number, boundaries in closed.items() if boundaries >= AHEAD}
 
     def waiting_for(self) -> list[int]:
         """Return the partitions that hold back blocks of others, those furthest behind first."""

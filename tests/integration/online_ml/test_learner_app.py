@@ -1,19 +1,21 @@
 """The learner against a real broker and a real ClickHouse engine: killed anywhere, it becomes what it would have."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from clickhouse.client import connect
-from ebb.contracts.examples import Close, encode
+from ebb.contracts.examples import Close, Labels, encode
 from ebb.contracts.models import SERVED, ModelSnapshot
 from ebb.errors import CorruptError
 from ebb.kafka.producer import Publisher
@@ -209,6 +211,42 @@ def test_of_two_learners_the_one_that_started_first_says_so_and_leaves(
     assert running(second.pid("second"))
     assert "leaves" not in (tmp_path / "logs/second.log").read_text()
     wait_until(lambda: restored(learner_settings) == uninterrupted(learner_settings, world).digest())
+
+
+def test_partitions_that_are_far_ahead_are_not_read_on_until_the_others_come(
+    learner_settings: Settings, run_part: RunPart
+) -> None:
+    """A partition stalls for ten days of another's large snapshots: what waits for it stays bounded."""
+    world = World(partitions=4, days=12, rows=3_000)
+    few = learner_settings.model_copy(update={"waiting_rows": 6_000})
+    ahead = list(world.partition(0))
+    publisher = Publisher(few)
+    for block in ahead:
+        publisher.send(few.topics.examples, key=None, value=encode(block), partition=0)
+    publisher.flush()
+    part = learner(few)
+    run_part(part)
+    waiting = sampled_metric(part, "ebb_learner_waiting_rows", seconds=8)
+    assert waiting[-1] > few.waiting_rows
+    rows = sum(len(block.labels) for block in ahead if isinstance(block, Labels)) + world.days * world.rows
+    assert max(waiting) < rows / 2
+    for number in range(1, world.partitions):
+        for block in world.partition(number):
+            publisher.send(few.topics.examples, key=None, value=encode(block), partition=number)
+    publisher.flush()
+    wait_until(lambda: restored(few) == uninterrupted(few, world).digest())
+    assert sampled_metric(part, "ebb_learner_waiting_rows", seconds=1)[-1] == 0
+
+
+def sampled_metric(part: ManagedProcess, name: str, *, seconds: float) -> list[float]:
+    """Return the values of a gauge of a part, ten a second."""
+    values, deadline = [], time.monotonic() + seconds
+    url = f"http://127.0.0.1:{part.environment['EBB_METRICS_PORT']}/metrics"
+    while time.monotonic() < deadline:
+        found = re.search(rf"^{name} (\S+)$", httpx.get(url).text, re.MULTILINE)
+        values.append(float(found[1]) if found else 0.0)
+        time.sleep(0.1)
+    return values
 
 
 def running(pid: int | None) -> bool:

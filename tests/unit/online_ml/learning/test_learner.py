@@ -457,3 +457,26 @@ def test_recency_is_what_the_test_world_is_made_of() -> None:
     world = World(rows=2_000)
     silence = world.features(0, FIRST_DAY)[:, INDEX["recency_days"]]
     assert np.corrcoef(np.argsort(np.argsort(silence)), world.chance("churn", 0, FIRST_DAY))[0, 1] > 0.9
+
+
+def test_a_partition_is_too_far_ahead_when_many_rows_wait_for_another() -> None:
+    world = World(partitions=2, days=8, rows=10)
+    learner = Learner(configured(world))
+    blocks = [list(enumerate(world.partition(number))) for number in range(2)]
+    held_at: list[int] = []
+    for offset, block in blocks[0]:
+        learner.add(block, offset)
+        assert learner.advance() is None
+        if learner.progress.too_far_ahead(55):
+            held_at.append(block.boundary)
+    assert (
+        held_at[0] == FIRST_DAY + 3
+    )  # three snapshots, two label blocks and more: 60 rows, and more than two closings
+    assert learner.progress.rows_waiting == 8 * 10 + 5 * 10 + 6 * 10
+    for offset, block in blocks[1]:
+        learner.add(block, offset)
+        assert 1 not in learner.progress.too_far_ahead(0), "the slowest partition is always read on"
+        while learner.advance() is not None:
+            pass
+    assert learner.progress.rows_waiting == 0
+    assert learner.progress.too_far_ahead(0) == set()
