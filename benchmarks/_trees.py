@@ -36,9 +36,9 @@ class _Timed:
         self.payload = candidate.payload
         self._candidate = candidate
 
-    def learn_many(self, inputs: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8]) -> None:
+    def learn_matrix(self, inputs: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8]) -> None:
         began = time.process_time()
-        self._candidate.learn_many(inputs, labels)
+        self._candidate.learn_matrix(inputs, labels)
         self.seconds += time.process_time() - began
 
 
