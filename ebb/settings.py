@@ -161,9 +161,10 @@ class LabelSettings(_Section):
     """What churn is: no activity within the horizon, or an explicit cancellation within it."""
     drift_pace: Annotated[int, Field(ge=1, le=16)] = 1
     """How many times as fast the past fades, for 14 boundaries after a model's error rose; 1: as ever."""
-    tree_labels: Annotated[int, Field(ge=0, le=4_000)] = 40
-    """Most labels of a boundary and target that River's tree and forest learn, a millisecond each; 0: neither is there.
-    Another number makes the learner start again from the first label."""
+    tree_labels: Annotated[int, Field(ge=0, le=4_000)] = 0
+    """Most labels of a boundary and target that River's tree and forest learn, a millisecond each, to be judged and
+    never served; 0: neither is there. Fewer than 200 tell little (docs/adr/0028). Another number makes the
+    learner start again from the first label."""
     kinds: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_KINDS))
     """Event type to kind, as a JSON object; a type that is not listed counts as activity of kind `other`."""
     minor_units: Annotated[int, Field(ge=1)] = 100

@@ -38,6 +38,7 @@ def namespaced(space: Settings) -> Settings:
             "horizon_days": WORLD.churn_horizon,
             "purchase_horizon_days": WORLD.purchase_horizon,
             "checkpoint_seconds": 0.3,
+            "tree_labels": 40,
         }
     )
 
