@@ -1,7 +1,7 @@
 """River's trees on a recorded log: do they, or their mean with the champion, rank customers better?
 
 The learner's own tree and forest follow the same labels at the same boundaries as the other candidates, through the
-same sample (`online_ml.learning.sample`): with the learner's default number of labels a boundary, and with many more.
+same sample (`online_ml.learning.sample`): with few labels a boundary, and with many more.
 Unlike in the learner they predict every customer of the tested snapshots, so that all are judged on the same pairs.
 """
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ebb.settings import Settings
 from online_ml.candidates import SampledCandidate, sampled
 from online_ml.learning.learner import Step
 from online_ml.learning.sample import Sample
 from online_ml.scoring.inputs import design
 from online_ml.scoring.scorer import sigmoid
 
+FEW = 40
 MANY = 200
 """Labels of a boundary that the second pair learns, in some 0.15 seconds."""
 Floats = npt.NDArray[np.float64]
@@ -36,9 +36,9 @@ class _Timed:
         self.payload = candidate.payload
         self._candidate = candidate
 
-    def learn_many(self, inputs: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8]) -> None:
+    def learn_matrix(self, inputs: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8]) -> None:
         began = time.process_time()
-        self._candidate.learn_many(inputs, labels)
+        self._candidate.learn_matrix(inputs, labels)
         self.seconds += time.process_time() - began
 
 
@@ -58,10 +58,9 @@ class Trees:
     """By day and name of model, the probability by customer."""
 
     def __post_init__(self) -> None:
-        few = Settings().tree_labels
         self._samples = [
             Sample([_Timed(tree, f"{tree.name}, {limit} a day") for tree in sampled("churn", self.seed)], limit)
-            for limit in (few, MANY)
+            for limit in (FEW, MANY)
         ]
 
     @property

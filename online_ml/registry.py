@@ -20,6 +20,7 @@ from ebb.contracts.models import FROZEN, SERVED, ModelSnapshot, Target
 from ebb.kafka.reader import read_to_end
 from ebb.metrics import CHAMPION, MODEL_HELD, MODEL_VERSION
 from ebb.settings import Settings
+from online_ml.candidates import SAMPLED
 from online_ml.evaluation.segments import ARM
 from online_ml.evaluation.validation import SegmentMeasures
 from online_ml.learning.champion import evidence
@@ -90,6 +91,11 @@ def with_arms(rolling: ByCandidate, found: Iterable[SegmentMeasures]) -> ByCandi
 def held_name(target: Target) -> str:
     """Return the name under which a frozen version of a target is published."""
     return f"{target}.{FROZEN}"
+
+
+def absent_names(learner: TargetLearner) -> list[str]:
+    """Return the names under which a learner with trees may have published, if this one has none."""
+    return [f"{learner.target}.{name}" for name in SAMPLED if name not in learner.names]
 
 
 def last_versions(settings: Settings, store: Store) -> dict[Target, int]:

@@ -352,6 +352,9 @@ class LearnerSession:
         topic, requests = self.settings.topics.models, self.learner.requests
         for model in models:
             yield FencedRecord(topic, 0, model.name, model.encode())
+        for target in sorted(publishing):
+            for name in registry.absent_names(self.learner.targets[target]):
+                yield FencedRecord(topic, 0, name, None)
         for target in sorted(self._decided & publishing):
             if requests.serving(self.learner.targets[target]) != FROZEN:
                 yield FencedRecord(topic, 0, registry.held_name(target), None)

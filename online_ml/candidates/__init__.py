@@ -4,15 +4,20 @@ from ebb.contracts.models import Target
 from online_ml.candidates.adam import AdamLogistic
 from online_ml.candidates.base import Candidate, FullCandidate, SampledCandidate
 from online_ml.candidates.baselines import PriorRate, count, recency
+from online_ml.candidates.forest import NAME as FOREST
 from online_ml.candidates.forest import adaptive_forest
+from online_ml.candidates.hoeffding import NAME as TREE
 from online_ml.candidates.hoeffding import hoeffding_tree
 from online_ml.candidates.logistic import Logistic
 from online_ml.scoring.inputs import INPUTS
 
-__all__ = ["PREFERRED", "Candidate", "FullCandidate", "SampledCandidate", "candidates", "sampled"]
+__all__ = ["PREFERRED", "SAMPLED", "Candidate", "FullCandidate", "SampledCandidate", "candidates", "sampled"]
 
 PREFERRED = "logistic"
 """The first champion once there is evidence, and what stays champion while nothing beats it."""
+
+SAMPLED = (TREE, FOREST)
+"""Names of the candidates that learn a sample, where there are any (`EBB_TREE_LABELS`)."""
 
 BRIEF_HORIZONS = 0.5
 """Memory of the candidate for a world that has changed: it forgets four times as fast, is less accurate while nothing

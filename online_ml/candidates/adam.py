@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from river import linear_model, optim, utils
 
-from online_ml.candidates.base import ColumnSelector
+from online_ml.candidates.estimator import MatrixClassifier
 from online_ml.scoring.scorer import payload
 from online_ml.types import Floats, Inputs, Outcomes, SavedState, State
 
@@ -72,8 +71,12 @@ class Standardiser:
         self.mean = state["mean"].astype(np.float64)
         self.variance = state["variance"].astype(np.float64)
 
+    def widen(self, count: int) -> None:
+        """Add inputs that have been 0 until now."""
+        self.mean, self.variance = (np.append(moment, np.zeros(count)) for moment in (self.mean, self.variance))
 
-class AdamLogistic:
+
+class AdamLogistic(MatrixClassifier):
     """Scaled logistic regression on the inputs named; its steps do not fade with time, they are outweighed.
 
     Parameters
@@ -81,52 +84,42 @@ class AdamLogistic:
     name
         Name of the candidate.
     inputs
-        Names of the inputs it sees, out of `online_ml.scoring.inputs.INPUTS`.
+        Names of the inputs it sees; see `MatrixClassifier`.
     learning_rate
         Step of Adam (Kingma and Ba 2014).
     """
 
     servable = True
 
-    def __init__(self, name: str, inputs: Sequence[str], *, learning_rate: float = LEARNING_RATE) -> None:
+    def __init__(
+        self, name: str = "adam", inputs: Sequence[str] | None = None, *, learning_rate: float = LEARNING_RATE
+    ) -> None:
+        super().__init__(inputs)
         self.name = name
-        self.inputs = list(inputs)
-        self._names = set(self.inputs)
-        self._chosen = ColumnSelector(inputs)
-        self._standardiser = Standardiser(len(self.inputs))
+        self.learning_rate = learning_rate
+        self._names = set(self._columns.names)
+        self._standardiser = Standardiser(len(self._names))
         self._model = linear_model.LogisticRegression(
             optimizer=optim.Adam(learning_rate), intercept_lr=INTERCEPT_RATE, l2=L2
         )
 
-    def _select(self, inputs: Inputs) -> Floats:
-        return np.ascontiguousarray(self._chosen.of(inputs), dtype=np.float64)
-
-    def _frame(self, inputs: Inputs) -> pd.DataFrame:
-        return pd.DataFrame(self._standardiser.transform(self._select(inputs)), columns=self.inputs, copy=False)
-
     @property
     def weights(self) -> Floats:
-        """Weights over the standardised inputs, in the order of `inputs`."""
+        """Weights over the standardised inputs, in the order of their names."""
         known = self._model._weights  # River's public `weights` copies into a dictionary at each call
-        return np.array([known.get(item, 0.0) for item in self.inputs], dtype=np.float64)
+        return np.array([known.get(item, 0.0) for item in self._columns.names], dtype=np.float64)
 
-    def logits(self, inputs: Inputs) -> Floats:
-        """Return uncalibrated logits; see `Candidate.logits`."""
+    def _logits(self, chosen: Inputs) -> Floats:
         slopes = self.weights / self._standardiser.scale
-        chosen = self._select(inputs)
-        return chosen @ slopes + (float(self._model.intercept) - float(self._standardiser.mean @ slopes))
-
-    def probabilities(self, inputs: Inputs) -> Floats:
-        """Return River's own uncalibrated probabilities; `logits` must agree with them."""
-        both: Any = self._model.predict_proba_many(self._frame(inputs))
-        return np.asarray(both[True], dtype=np.float64)
+        matrix = np.ascontiguousarray(chosen, dtype=np.float64)
+        return matrix @ slopes + (float(self._model.intercept) - float(self._standardiser.mean @ slopes))
 
     def age(self, days: float) -> None:
         """Do nothing."""
 
-    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
-        """Take a step on every `BATCH` labels; see `Candidate.learn_many`."""
-        whole = self._select(inputs)
+    def _learn(self, chosen: Inputs, labels: Outcomes) -> None:
+        """Take a step on every `BATCH` labels."""
+        whole = np.ascontiguousarray(chosen, dtype=np.float64)
         for start in range(0, len(labels), BATCH):
             self._step(whole[start : start + BATCH], labels[start : start + BATCH])
 
@@ -139,14 +132,22 @@ class AdamLogistic:
         weights = model._enter_learn_mode(self._names)
         try:
             gradient = functools.partial(model._eval_gradient_many, scaled)
-            model._fit(x=self.inputs, y=labels.astype(np.float64), w=1.0, get_grad=gradient)
+            model._fit(x=self._columns.names, y=labels.astype(np.float64), w=1.0, get_grad=gradient)
         finally:
             model._exit_learn_mode(weights)
+
+    def _widen(self, count: int) -> None:
+        self._names = set(self._columns.names)
+        self._standardiser.widen(count)
+
+    def _unit_test_skips(self) -> set[str]:
+        # A mini-batch is one step along its mean gradient, as in River's own logistic regression, which it is.
+        return {"check_learn_many_matches_learn_one"}
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:
         """Return the model as plain JSON; see `Candidate.payload`."""
         return payload(
-            self.inputs,
+            self._columns.names,
             weights=self.weights,
             mean=self._standardiser.mean,
             scale=self._standardiser.scale,
@@ -167,15 +168,19 @@ class AdamLogistic:
         }
 
     def restore(self, state: SavedState) -> None:
-        """Load saved arrays; see `Candidate.restore`."""
+        """Load saved arrays; see `FullCandidate.restore`."""
+        self._require_named()
         prefix = "inputs_"
         self._standardiser.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
         adam = self._model.optimizer
         adam.n_iterations = int(state["steps"])
         self._model.intercept = float(state["intercept"])
         if adam.n_iterations:
-            self._model._weights = utils.VectorDict(dict(zip(self.inputs, state["weights"].tolist(), strict=True)))
-            adam.m, adam.v = (dict(zip(self.inputs, state[key].tolist(), strict=True)) for key in ("first", "second"))
+            weights, adam.m, adam.v = (
+                dict(zip(self._columns.names, state[key].tolist(), strict=True))
+                for key in ("weights", "first", "second")
+            )
+            self._model._weights = utils.VectorDict(weights)
 
-    def _moments(self, kept: Mapping[str, float] | None) -> Floats:
-        return np.array([kept[item] if kept else 0.0 for item in self.inputs], dtype=np.float64)
+    def _moments(self, kept: Mapping[Any, float] | None) -> Floats:
+        return np.array([kept[item] if kept else 0.0 for item in self._columns.names], dtype=np.float64)

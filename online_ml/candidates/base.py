@@ -1,11 +1,11 @@
-"""The protocols of candidates: those that learn every label, and those that learn a sample; and their columns."""
+"""The protocols of candidates: those that learn every label, and those that learn a sample.
 
-from collections.abc import Sequence
+They are what the learner needs, which has matrices. Every candidate is a River estimator besides: it learns from
+dictionaries and data frames what it would learn from a matrix of the same rows (`online_ml.candidates.estimator`).
+"""
+
 from typing import Any, Protocol
 
-import numpy as np
-
-from online_ml.scoring.inputs import POSITION
 from online_ml.types import Floats, Inputs, Outcomes, SavedState, State
 
 
@@ -30,7 +30,7 @@ class Candidate(Protocol):
         """Return uncalibrated logits, shape (n,), of inputs of shape (n, `len(INPUTS)`)."""
         ...
 
-    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
+    def learn_matrix(self, inputs: Inputs, labels: Outcomes) -> None:
         """Learn a batch: inputs of shape (n, `len(INPUTS)`), labels 0 or 1 of shape (n,), n ≥ 1."""
         ...
 
@@ -71,20 +71,3 @@ class SampledCandidate(Candidate, Protocol):
         The first call changes no prediction: it only marks the point from which the next one counts.
         """
         ...
-
-
-class ColumnSelector:
-    """The columns of named inputs.
-
-    Parameters
-    ----------
-    names
-        Out of `online_ml.scoring.inputs.INPUTS`; if they are all of them, in that order.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._columns = np.array([POSITION[name] for name in names], dtype=np.intp)
-
-    def of(self, inputs: Inputs) -> Inputs:
-        """Return these columns of a design matrix: the matrix itself if they are all."""
-        return inputs if len(self._columns) == inputs.shape[1] else inputs[:, self._columns]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ebb.contracts.models import COUNT, PRIOR, RECENCY, Target
+from online_ml.candidates.estimator import MatrixClassifier
 from online_ml.candidates.logistic import Logistic
 from online_ml.scoring.scorer import payload
 from online_ml.types import Floats, Inputs, Outcomes, SavedState, State
@@ -25,30 +26,32 @@ def count(target: Target, *, horizon_days: float = 14, every_days: float = 1) ->
     return Logistic(COUNT, [which], horizon_days=horizon_days, every_days=every_days)
 
 
-class PriorRate:
+class PriorRate(MatrixClassifier):
     """The share of labels that were 1 so far, for every customer alike."""
 
     name = PRIOR
     servable = False
 
     def __init__(self) -> None:
+        super().__init__(())
         self.positives = 0
         self.labels = 0
 
     def _logit(self) -> float:
         return float(np.log((self.positives + SMOOTHING) / (self.labels - self.positives + SMOOTHING)))
 
-    def logits(self, inputs: Inputs) -> Floats:
-        """Return the same logit for every row."""
-        return np.full(len(inputs), self._logit())
+    def _logits(self, chosen: Inputs) -> Floats:
+        return np.full(len(chosen), self._logit())
 
     def age(self, days: float) -> None:
         """Do nothing: the share is of all labels ever."""
 
-    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
-        """Count the labels."""
+    def _learn(self, chosen: Inputs, labels: Outcomes) -> None:
         self.positives += int(labels.sum())
-        self.labels += len(inputs)
+        self.labels += len(chosen)
+
+    def _widen(self, count: int) -> None:
+        """Do nothing: no input is used."""
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:
         """Return a linear model without inputs."""

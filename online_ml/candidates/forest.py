@@ -3,6 +3,9 @@
 Gomes and others, "Adaptive random forests for evolving data stream classification", Machine Learning 106, 2017.
 """
 
+from collections.abc import Sequence
+from functools import partial
+
 from river import forest
 
 from online_ml.candidates.sampled import RenewingModel, RowModel
@@ -45,6 +48,22 @@ def forest_model(seed: int) -> RowModel:
     )
 
 
-def adaptive_forest(seed: int) -> RenewingModel:
+class AdaptiveForest(RenewingModel):
+    """The forest, which a successor replaces from time to time.
+
+    Parameters
+    ----------
+    inputs
+        Names of the inputs it sees; see `RenewingModel`.
+    seed
+        Of all that is random in it.
+    """
+
+    def __init__(self, inputs: Sequence[str] | None = None, seed: int = 7) -> None:
+        super().__init__(NAME, inputs, partial(forest_model, seed))
+        self.seed = seed
+
+
+def adaptive_forest(seed: int) -> AdaptiveForest:
     """Return the forest as a candidate of any target: the same inputs serve all."""
-    return RenewingModel(NAME, INPUTS, lambda: forest_model(seed))
+    return AdaptiveForest(INPUTS, seed)

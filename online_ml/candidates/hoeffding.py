@@ -1,5 +1,8 @@
 """River's Hoeffding adaptive tree (Bifet and Gavalda, "Adaptive Learning from Evolving Data Streams", IDA 2009)."""
 
+from collections.abc import Sequence
+from functools import partial
+
 from river import tree
 
 from ebb.contracts.models import Target
@@ -40,6 +43,22 @@ def tree_model(seed: int) -> RowModel:
     )
 
 
-def hoeffding_tree(target: Target, seed: int) -> RenewingModel:
+class HoeffdingTree(RenewingModel):
+    """The tree, which a successor replaces from time to time.
+
+    Parameters
+    ----------
+    inputs
+        Names of the inputs it sees; see `RenewingModel`.
+    seed
+        Of all that is random in it.
+    """
+
+    def __init__(self, inputs: Sequence[str] | None = None, seed: int = 7) -> None:
+        super().__init__(NAME, inputs, partial(tree_model, seed))
+        self.seed = seed
+
+
+def hoeffding_tree(target: Target, seed: int) -> HoeffdingTree:
     """Return the tree as a candidate of a target."""
-    return RenewingModel(NAME, INPUTS[target], lambda: tree_model(seed))
+    return HoeffdingTree(INPUTS[target], seed)

@@ -43,6 +43,21 @@ class Newton:
         self._curvature *= kept
         self._moment *= kept
 
+    def widen(self, count: int, pull: float) -> None:
+        """Insert columns before the last one, drawn to 0: the same as if they had been there from the start, all 0.
+
+        Parameters
+        ----------
+        pull
+            Strength with which each new weight is drawn to 0, above 0.
+        """
+        new = [len(self.weights) - 1] * count
+        self.weights, self._drawn, self._moment = (
+            np.insert(vector, new, 0.0) for vector in (self.weights, self._drawn, self._moment)
+        )
+        self._pull = np.insert(self._pull, new, pull)
+        self._curvature = np.insert(np.insert(self._curvature, new, 0.0, axis=0), new, 0.0, axis=1)
+
     def learn(self, inputs: Floats, labels: Outcomes, weight: float = 1.0) -> None:
         """Take one Newton step on all that is remembered and these labels; more, damped, where one would overshoot.
 

@@ -1,12 +1,13 @@
 """A slow model as a candidate: judged beside the others on a sample, renewed from time to time, never served."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from river.base import Classifier
+from river.base.typing import ClfTarget, FeatureName
 
-from online_ml.candidates.base import ColumnSelector
+from online_ml.candidates.columns import ColumnSelector
 from online_ml.scoring.scorer import JUDGED
 from online_ml.types import Floats, Inputs, Outcomes
 
@@ -30,56 +31,82 @@ class RowModel:
 
     def predict(self, inputs: Inputs) -> Floats:
         """Return P(1) of each row, shape (n,)."""
-        predicted = [self._classifier.predict_proba_one(row) for row in _rows(inputs)]
-        # A forest none of whose trees has earned a vote yet gives no class a chance: it knows nothing.
-        chances = [(one.get(0, 0.0), one.get(1, 0.0)) for one in predicted]
-        return np.array([one / (none + one) if none + one > 0 else UNKNOWN for none, one in chances], dtype=np.float64)
+        return np.array([self.predict_row(row) for row in _rows(inputs)], dtype=np.float64)
 
     def learn(self, inputs: Inputs, labels: Outcomes) -> None:
         """Learn the rows in their order."""
         for row, label in zip(_rows(inputs), labels.tolist(), strict=True):
-            self._classifier.learn_one(row, label)
+            self.learn_row(row, label)
+
+    def predict_row(self, row: dict[Any, Any]) -> float:
+        """Return P(1) of features as River takes them."""
+        predicted = self._classifier.predict_proba_one(row)
+        none, one = predicted.get(0, 0.0), predicted.get(1, 0.0)
+        # A forest none of whose trees has earned a vote yet gives no class a chance: it knows nothing.
+        return float(one / (none + one)) if none + one > 0 else UNKNOWN
+
+    def learn_row(self, row: dict[Any, Any], label: int) -> None:
+        """Learn features as River takes them, and their label, 0 or 1."""
+        self._classifier.learn_one(row, label)
 
 
 def _rows(inputs: Inputs) -> Iterator[dict[int, float]]:
     return (dict(enumerate(row)) for row in inputs.tolist())
 
 
-class RenewingModel:
+class RenewingModel(Classifier):
     """A row model and its successor, which learns beside it until it takes its place.
+
+    It is a River estimator of labels that are true or false (1 or 0): rows by name teach it what the same rows in a
+    matrix would.
 
     Parameters
     ----------
     name
         Name of the candidate.
     inputs
-        Names of the inputs it sees, out of `online_ml.scoring.inputs.INPUTS`.
+        Names of the inputs it sees. What is missing of them counts as 0, other names are ignored. None: River's model
+        sees what comes, and there is no matrix to learn from.
     make
         Returns an untrained model, the same each time.
     """
 
     servable = False
 
-    def __init__(self, name: str, inputs: Sequence[str], make: Callable[[], RowModel]) -> None:
+    def __init__(self, name: str, inputs: Sequence[str] | None, make: Callable[[], RowModel]) -> None:
         self.name = name
-        self.inputs = list(inputs)
-        self._chosen = ColumnSelector(inputs)
+        self.inputs = None if inputs is None else list(inputs)
+        self._columns = ColumnSelector(inputs)
         self._make = make
         self._current = make()
         self._successor: RowModel | None = None
 
     def logits(self, inputs: Inputs) -> Floats:
         """Return uncalibrated logits; see `Candidate.logits`."""
-        chances = np.clip(self._current.predict(self._chosen.of(inputs)), CERTAIN, 1 - CERTAIN)
+        chances = np.clip(self._current.predict(self._columns.of(inputs)), CERTAIN, 1 - CERTAIN)
         logits: Floats = np.log(chances / (1 - chances))
         return logits
 
-    def learn_many(self, inputs: Inputs, labels: Outcomes) -> None:
-        """Learn row by row; see `Candidate.learn_many`."""
-        chosen = self._chosen.of(inputs)
-        self._current.learn(chosen, labels)
-        if self._successor is not None:
-            self._successor.learn(chosen, labels)
+    def learn_matrix(self, inputs: Inputs, labels: Outcomes) -> None:
+        """Learn row by row; see `Candidate.learn_matrix`."""
+        chosen = self._columns.of(inputs)
+        for model in self._models():
+            model.learn(chosen, labels)
+
+    def learn_one(self, x: Mapping[FeatureName, Any], y: ClfTarget) -> None:
+        """Learn one row, inputs by name, and its label."""
+        row = self._columns.numbered(x)
+        for model in self._models():
+            model.learn_row(row, int(bool(y)))
+
+    def predict_proba_one(
+        self,
+        x: Mapping[FeatureName, Any],
+        **kwargs: Any,  # noqa: ARG002 - River's signature
+    ) -> dict[ClfTarget, float]:
+        """Return the probability of False and of True."""
+        chance = min(max(self._current.predict_row(self._columns.numbered(x)), CERTAIN), 1 - CERTAIN)
+        return {False: 1 - chance, True: chance}
 
     def renew(self) -> None:
         """Replace the model by its successor; see `SampledCandidate.renew`."""
@@ -89,4 +116,13 @@ class RenewingModel:
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:
         """Return a payload that marks the model as judged only: no form of it can score."""
-        return {"kind": JUDGED, "inputs": self.inputs, "calibration": [float(value) for value in calibration]}
+        return {
+            "kind": JUDGED,
+            "inputs": self._columns.names,
+            "calibration": [float(value) for value in calibration],
+        }
+
+    def _models(self) -> Iterator[RowModel]:
+        yield self._current
+        if self._successor is not None:
+            yield self._successor

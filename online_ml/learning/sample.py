@@ -102,7 +102,7 @@ class Sample:
 
     def _train(self, batch: TrainingBatch) -> None:
         for candidate in self.candidates:
-            candidate.learn_many(batch.inputs, batch.labels)
+            candidate.learn_matrix(batch.inputs, batch.labels)
         self._latest.append(batch)
         # When to renew follows from the batches kept, so that training again renews at the same point.
         if sum(len(one.labels) for one in self._latest) >= GENERATION:

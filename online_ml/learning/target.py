@@ -153,7 +153,7 @@ class TargetLearner:
             rows = order[start : start + DESIGN_ROWS]
             inputs = np.ascontiguousarray(design(features[rows]), dtype=np.float64)
             for candidate in self.full:
-                candidate.learn_many(inputs, part.labels[rows])
+                candidate.learn_matrix(inputs, part.labels[rows])
         self.unfit = self._find_unfit(inputs, part.labels[rows])
         self.sample.follow(part.boundary, order, features, part.labels)
 

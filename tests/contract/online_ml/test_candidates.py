@@ -1,5 +1,7 @@
 """What every candidate must hold, run over each of them."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,8 +52,8 @@ def test_an_untrained_candidate_predicts_one_half(name: str) -> None:
 def test_a_restored_candidate_continues_bit_for_bit(name: str) -> None:
     straight, first, second = fresh(name), fresh(name), fresh(name)
     for index, (inputs, labels) in enumerate(batches(8)):
-        straight.learn_many(inputs, labels)
-        (first if index < 4 else second).learn_many(inputs, labels)
+        straight.learn_matrix(inputs, labels)
+        (first if index < 4 else second).learn_matrix(inputs, labels)
         if index == 3:
             second.restore(first.state())
     assert {key: value.tobytes() for key, value in second.state().items()} == {
@@ -64,10 +66,10 @@ def test_a_restored_candidate_continues_bit_for_bit(name: str) -> None:
 def test_a_state_is_numeric_and_is_not_changed_by_later_learning(name: str) -> None:
     candidate = fresh(name)
     (inputs, labels), (more, others) = batches(2)
-    candidate.learn_many(inputs, labels)
+    candidate.learn_matrix(inputs, labels)
     state = candidate.state()
     before = {key: value.tobytes() for key, value in state.items()}
-    candidate.learn_many(more, others)
+    candidate.learn_matrix(more, others)
     assert {key: value.tobytes() for key, value in state.items()} == before
     assert all(value.dtype.kind in "iuf" for value in state.values())
 
@@ -76,7 +78,7 @@ def test_a_state_is_numeric_and_is_not_changed_by_later_learning(name: str) -> N
 def test_a_payload_scores_as_the_candidate_does(name: str) -> None:
     candidate = fresh(name)
     for inputs, labels in batches(6):
-        candidate.learn_many(inputs, labels)
+        candidate.learn_matrix(inputs, labels)
     scorer = Scorer.from_payload(candidate.payload((0.7, 0.2)), name=name, candidate=name, target="churn", version=1)
     expected = sigmoid(0.7 * candidate.logits(inputs) + 0.2)
     assert np.abs(scorer.predict(WORLD.features(0, FIRST_DAY + 5)) - expected).max() < 1e-4  # single precision
@@ -87,8 +89,8 @@ def test_an_extreme_customer_leaves_a_candidate_finite(name: str) -> None:
     candidate = candidate_named(name)
     extreme = np.ascontiguousarray(design(np.full((2, WORLD.features(0, 0).shape[1]), 3e38, np.float32)))
     for inputs, labels in batches(2):
-        candidate.learn_many(inputs, labels)
-        candidate.learn_many(extreme, np.array([0, 1], np.uint8))
+        candidate.learn_matrix(inputs, labels)
+        candidate.learn_matrix(extreme, np.array([0, 1], np.uint8))
     assert np.isfinite(candidate.logits(inputs)).all()
     assert np.isfinite(candidate.logits(extreme)).all()
 
@@ -98,7 +100,7 @@ def test_the_step_without_a_data_frame_is_rivers_step() -> None:
     ours, rivers = AdamLogistic("adam", names), AdamLogistic("adam", names)
     for inputs, labels in batches(5):
         inputs, labels = inputs[:BATCH].astype(np.float64), labels[:BATCH]  # noqa: PLW2901 - one step a day
-        ours.learn_many(inputs, labels)
+        ours.learn_matrix(inputs, labels)
         rivers._standardiser.learn_many(inputs)
         frame = pd.DataFrame(rivers._standardiser.transform(inputs), columns=names)
         rivers._model.learn_many(frame, pd.Series(labels.astype(np.float64)))
@@ -110,14 +112,16 @@ def test_the_step_without_a_data_frame_is_rivers_step() -> None:
 def test_logits_are_those_of_rivers_own_probabilities() -> None:
     model = AdamLogistic("adam", [item.name for item in INPUTS])
     for inputs, labels in batches(5):
-        model.learn_many(inputs, labels)
-    assert np.abs(sigmoid(model.logits(inputs)) - model.probabilities(inputs)).max() < 1e-9
+        model.learn_matrix(inputs, labels)
+    frame = pd.DataFrame(model._standardiser.transform(inputs.astype(np.float64)), columns=model.inputs)
+    rivers: Any = model._model.predict_proba_many(frame)
+    assert np.abs(sigmoid(model.logits(inputs)) - rivers[True]).max() < 1e-9
 
 
 def test_the_prior_rate_is_the_share_of_ones_and_may_not_serve() -> None:
     prior = fresh("prior")
     [(inputs, _)] = batches(1)
-    prior.learn_many(inputs[:98], np.array([1] * 24 + [0] * 74, np.uint8))
+    prior.learn_matrix(inputs[:98], np.array([1] * 24 + [0] * 74, np.uint8))
     assert sigmoid(prior.logits(inputs[:1]))[0] == pytest.approx(0.25)
     assert not prior.servable
 
@@ -143,7 +147,7 @@ def test_an_input_that_hardly_varies_is_not_scaled_up() -> None:
 def test_a_sampled_candidate_learns_the_signal_and_may_not_serve(target: Target, index: int) -> None:
     candidate = sampled(target, 7)[index]
     for inputs, labels in batches(12, target):
-        candidate.learn_many(inputs, labels)
+        candidate.learn_matrix(inputs, labels)
     area = roc_auc(
         candidate.logits(np.ascontiguousarray(design(WORLD.features(1, FIRST_DAY)))), WORLD.labels(target, 1, FIRST_DAY)
     )
@@ -163,9 +167,9 @@ def test_a_renewed_candidate_learned_only_the_batches_of_its_generation(index: i
     renewed, later = sampled("churn", 7)[index], sampled("churn", 7)[index]
     all_batches = batches(9)
     for number, (inputs, labels) in enumerate(all_batches):
-        renewed.learn_many(inputs, labels)
+        renewed.learn_matrix(inputs, labels)
         if number >= 3:
-            later.learn_many(inputs, labels)
+            later.learn_matrix(inputs, labels)
         if number in {2, 5}:
             logits = renewed.logits(inputs)
             renewed.renew()

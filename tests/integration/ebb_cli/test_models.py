@@ -10,12 +10,14 @@ import pytest
 
 from ebb.contracts.examples import encode
 from ebb.contracts.models import ModelSnapshot
+from ebb.errors import SchemaMismatchError
 from ebb.kafka.producer import Publisher
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
 from ebb_cli import main
 from ebb_cli.local.parts import learner
 from online_ml.candidates import candidates, sampled
+from online_ml.exported import load_estimator
 from tests.conftest import RunPart
 from tests.support.examples import FIRST_DAY, World
 
@@ -36,6 +38,7 @@ def namespaced(space: Settings) -> Settings:
             "horizon_days": WORLD.churn_horizon,
             "purchase_horizon_days": WORLD.purchase_horizon,
             "checkpoint_seconds": 0.3,
+            "tree_labels": 40,
         }
     )
 
@@ -95,6 +98,9 @@ def test_models_are_listed_shown_exported_held_and_released(
     assert exported.version == versions[0]
     older = json.loads(ebb("export", "churn.recency", "--version", str(versions[-1])))
     assert older["version"] == versions[-1]
+    assert load_estimator(file).inputs == load_estimator(older).inputs == ["log_recency_days"]
+    with pytest.raises(SchemaMismatchError, match="judged beside the others"):
+        load_estimator(json.loads(ebb("export", "churn.forest")))
 
     held = ebb("promote", "churn.recency", "--why", "a broken input")
     assert "recency serves churn, by request, in the place of logistic" in held

@@ -137,6 +137,17 @@ def test_a_session_stopped_between_any_two_blocks_restores_the_same_learner_bit_
     assert published(learner_settings)["churn.count"].role == "champion"
 
 
+def test_trees_that_are_given_up_leave_the_list_of_models(learner_settings: Settings, store: Store) -> None:
+    trees = {f"{target}.{name}" for target in ("churn", "purchase") for name in ("tree", "forest")}
+    for tree_labels, expected in ((15, trees), (0, set())):
+        session, _ = begin(learner_settings.model_copy(update={"tree_labels": tree_labels}), store)
+        take_all(session, records())
+        session.make_durable()
+        names = published(learner_settings).keys()
+        assert trees & names == expected
+        assert "churn.logistic" in names
+
+
 def test_labels_that_the_trees_leave_out_are_counted_and_logged_once_in_a_while(
     learner_settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from tests.support.checkpoints import compact
 from tests.support.examples import FIRST_DAY, World
 
 WORLD = World(partitions=1, days=8, rows=30)
-SETTINGS = Settings(partitions=1, horizon_days=3, purchase_horizon_days=2)
+SETTINGS = Settings(partitions=1, horizon_days=3, purchase_horizon_days=2, tree_labels=40)
 
 
 def learner(days: int = 8, settings: Settings = SETTINGS) -> Learner:

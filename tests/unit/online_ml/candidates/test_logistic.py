@@ -22,7 +22,7 @@ def labelled(rows: int, *, seed: int = 0, offset: float = 0.4, law: np.ndarray =
 
 def in_batches(model: Logistic, inputs: np.ndarray, labels: np.ndarray, size: int = 250) -> Logistic:
     for start in range(0, len(labels), size):
-        model.learn_many(inputs[start : start + size], labels[start : start + size])
+        model.learn_matrix(inputs[start : start + size], labels[start : start + size])
     return model
 
 
@@ -65,7 +65,7 @@ def test_a_turned_law_is_followed_within_two_horizons_and_not_without_forgetting
         for model in (forgetting, remembering):
             if model is forgetting and number:
                 model.age(1)
-            model.learn_many(*batch)
+            model.learn_matrix(*batch)
     test, _ = labelled(2_000, seed=999)
     truth = test[:, :6] @ turned
 
@@ -92,11 +92,11 @@ def test_a_batch_that_pushes_far_does_not_overshoot(every: int) -> None:
     for turn in range(12):
         far, said = labelled(4_000, seed=turn, law=LAW * (-4) ** (turn % 2), offset=3.0 * (-1) ** turn)
         model.age(every)
-        model.learn_many(far * 8, said)
+        model.learn_matrix(far * 8, said)
     model.age(60)
     for seed in range(3):
         inputs, labels = labelled(4_000, seed=100 + seed)
-        model.learn_many(inputs, labels)
+        model.learn_matrix(inputs, labels)
     inputs, labels = labelled(4_000, seed=200)
     logits = model.logits(inputs)
     loss = float(np.mean(np.logaddexp(0, logits) - labels * logits))

@@ -129,7 +129,7 @@ def recomputed(world: World, settings: Settings) -> dict[str, dict[tuple[str, in
                 line.age(passed)
                 line.learn(np.array(past, np.float32)[:, place], truth)
                 model.age(passed)
-                model.learn_many(np.ascontiguousarray(design(matrix[order])), truth[order])
+                model.learn_matrix(np.ascontiguousarray(design(matrix[order])), truth[order])
             learned_until[target] = day
         for target in TARGETS:
             for number in range(world.partitions):

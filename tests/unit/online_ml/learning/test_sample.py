@@ -23,7 +23,7 @@ class Remembering:
     def logits(self, inputs: Inputs) -> Floats:
         return np.full(len(inputs), float(len(self.elder)))
 
-    def learn_many(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
+    def learn_matrix(self, inputs: Inputs, labels: npt.NDArray[np.uint8]) -> None:
         assert len(inputs) == len(labels)
         self.elder += inputs[:, 0].tolist()
         if self.younger is not None:

@@ -53,7 +53,7 @@ def learned(target: Target) -> list[tuple[str, ModelSnapshot, np.ndarray]]:
     customers = []
     for candidate in candidates(target):
         for start in range(0, 640, 64):
-            candidate.learn_many(inputs[start : start + 64], labels[start : start + 64])
+            candidate.learn_matrix(inputs[start : start + 64], labels[start : start + 64])
         body = snapshot(target, candidate.name, candidate.payload(CALIBRATION)).encode()
         logits = candidate.logits(design(features(50)))
         customers.append(
