@@ -175,7 +175,7 @@ RESTARTS = st.lists(st.integers(0, 199), min_size=1, max_size=4).map(frozenset)
 
 @THOROUGH
 @given(WORLDS, st.integers(0, 99), RESTARTS)
-@example(World(partitions=2, days=4, rows=6, churn_horizon=2, purchase_horizon=1), 0, frozenset(range(200)))
+@example(World(partitions=2, days=3, rows=6, churn_horizon=2, purchase_horizon=1), 0, frozenset(range(200)))
 def test_restarts_and_interleaving_change_nothing(world: World, mixing: int, restarts: frozenset[int]) -> None:
     settings = configured(world)
     straight, _ = learned(world)
