@@ -55,15 +55,6 @@ class DictionaryColumn:
     numbers: RowIndices
     values: pa.StringArray
 
-    @classmethod
-    def of(cls, column: pa.ChunkedArray) -> "DictionaryColumn":
-        """Encode a column, its values in order of appearance."""
-        coded = column.combine_chunks().dictionary_encode()
-        if isinstance(coded, pa.ChunkedArray):
-            coded = coded.chunk(0)
-        indices = coded.indices.fill_null(-1) if coded.indices.null_count else coded.indices
-        return cls(indices.to_numpy().astype(np.intp), coded.dictionary)
-
     def __getitem__(self, rows: slice) -> "DictionaryColumn":
         """Return a slice of rows; the values stay whole."""
         return DictionaryColumn(self.numbers[rows], self.values)

@@ -19,6 +19,7 @@ from stream_processors.batch import TICK, Batch, DeadLetter, DictionaryColumn, E
 from stream_processors.ingest.event_table import COLUMNS, from_activities, read_events
 from stream_processors.ingest.record_batches import FetchedBatch
 from stream_processors.ingest.records import Records, unpack
+from stream_processors.native.dictionary import codes_and_values
 from stream_processors.native.hashing import hash_texts
 from stream_processors.native.murmur2 import partitions_of
 from stream_processors.types import AnyArray, Flags, Float64Array, Int8Array, Int64Array, RowIndices
@@ -183,13 +184,13 @@ class Decoder:
             discounted=_filled(events["discount"]) != 0,
             event_hashes=hash_texts(events["event_id"].combine_chunks()),
             events=events,
-            customers=DictionaryColumn.of(events["customer_id"]),
-            countries=DictionaryColumn.of(events["country"]),
-            channels=DictionaryColumn.of(events["channel"]),
+            customers=_encoded(events["customer_id"]),
+            countries=_encoded(events["country"]),
+            channels=_encoded(events["channel"]),
         )
 
     def _kinds_of(self, types: pa.ChunkedArray) -> Int8Array:
-        coded = DictionaryColumn.of(types)
+        coded = _encoded(types)
         kinds = [self._kinds.get(name, int(EventKind.OTHER)) for name in coded.values.to_pylist()]
         found: Int8Array = np.array(kinds, np.int8)[coded.numbers]
         return found
@@ -246,6 +247,10 @@ def _filled(column: pa.ChunkedArray) -> Float64Array:
     """Return the numbers of a column, 0 where there is none."""
     found: Float64Array = (column.fill_null(0) if column.null_count else column).to_numpy()
     return found
+
+
+def _encoded(column: pa.ChunkedArray) -> DictionaryColumn:
+    return DictionaryColumn(*codes_and_values(column.combine_chunks()))
 
 
 def _dead_letter(record: Record, error: InvalidEventError) -> DeadLetter:

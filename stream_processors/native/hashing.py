@@ -12,11 +12,11 @@ from stream_processors.types import ByteArray, Hashes, Int32Array
 State = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
 KEY = np.frombuffer(b"0123456789123456", np.uint64)
-"""Any key would do; this one, pandas' own, is in the hashes that checkpoints keep."""
-_BEGIN = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
-_V0, _V1, _V2, _V3 = (KEY[number % 2] ^ np.uint64(value) for number, value in enumerate(_BEGIN))
+"""Any key would do; this one, pandas' own, is in the hashes that checkpoints keep. Tables place them by `secret`."""
+BEGIN = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
+_V0, _V1, _V2, _V3 = (KEY[number % 2] ^ np.uint64(value) for number, value in enumerate(BEGIN))
 _WORD = 8
-_LAST_BYTE, _END = np.uint64(56), np.uint64(0xFF)
+_LAST_BYTE, END = np.uint64(56), np.uint64(0xFF)
 _ROUNDS, _LAST_ROUNDS = 2, 4
 
 
@@ -51,7 +51,8 @@ def _turned(value: np.uint64, bits: int) -> np.uint64:
 
 
 @native_inline
-def _mixed(state: State) -> State:
+def sip_round(state: State) -> State:
+    """Return the state after one of SipHash's rounds."""
     v0, v1, v2, v3 = state
     v0 += v1
     v2 += v3
@@ -82,11 +83,11 @@ def _hash(data: ByteArray, offsets: Int32Array, count: int, found: Hashes) -> in
             at += left
             state = (state[0], state[1], state[2], state[3] ^ value)
             for _ in range(_ROUNDS):
-                state = _mixed(state)
+                state = sip_round(state)
             state = (state[0] ^ value, state[1], state[2], state[3])
-        state = (state[0], state[1], state[2] ^ _END, state[3])
+        state = (state[0], state[1], state[2] ^ END, state[3])
         for _ in range(_LAST_ROUNDS):
-            state = _mixed(state)
+            state = sip_round(state)
         found[number] = _finished(state[0] ^ state[1] ^ state[2] ^ state[3])
     return count
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from stream_processors.native.compile import native
 from stream_processors.native.hashing import hash_ids
+from stream_processors.native.secret import home_slots
 from stream_processors.native.strings import are_same, string_buffers
 from stream_processors.state.table import SHARD_ROWS, Table, allocate
 from stream_processors.types import AnyArray, ByteArray, Hashes, Int32Array, Int64Array, RowIndices
@@ -25,8 +26,9 @@ FULLEST = 0.7
 class Ids:
     """Ids by row, and rows by id.
 
-    The ids are stored one after another in `_data`; `_ends` holds the end of each row's. Look-up is by open addressing:
-    `_slots` hold row + 1, or 0. An erased customer's id is empty, which no other id is.
+    The ids are stored one after another in `_data`; `_ends` holds the end of each row's. Look-up is by open addressing,
+    from a slot that a secret decides (`home_slots`): `_slots` hold row + 1, or 0. An erased customer's id is empty,
+    which no other id is.
 
     Parameters
     ----------
@@ -79,7 +81,7 @@ class Ids:
         """
         rows = np.empty(len(texts), np.intp)
         _find(
-            *(*string_buffers(texts), np.ascontiguousarray(hashes), len(texts)),
+            *(*string_buffers(texts), np.ascontiguousarray(hashes), home_slots(hashes, len(self._slots)), len(texts)),
             *(self._data, self._ends, self._table["id_hash"], self._slots, len(self._slots), rows),
         )
         return rows
@@ -98,7 +100,8 @@ class Ids:
         if rows > FULLEST * len(self._slots):
             self._slots = allocate((1 << int(rows / FULLEST).bit_length(),), np.dtype(np.int32))
             first = 0
-        _fill(first, rows, self._ends, self._table["id_hash"], self._slots, len(self._slots))
+        homes = home_slots(self._table["id_hash"][first:rows], len(self._slots))
+        _fill(first, rows, self._ends, homes, self._slots, len(self._slots))
 
     def erase(self, row: int) -> None:
         """Remove a row's id, leaving no byte of it; the caller clears its hash."""
@@ -118,11 +121,12 @@ def _with_room(array: AnyArray, used: int, wanted: int) -> AnyArray:
     return larger
 
 
-@native(np.uint8, np.int32, np.uint64, None, np.uint8, np.int64, np.uint64, np.int32, None, np.intp)
+@native(np.uint8, np.int32, np.uint64, np.int32, None, np.uint8, np.int64, np.uint64, np.int32, None, np.intp)
 def _find(  # noqa: PLR0917 - machine code is called by position
     wanted: ByteArray,
     wanted_ends: Int32Array,
     wanted_hashes: Hashes,
+    homes: Int32Array,
     count: int,
     letters: ByteArray,
     ends: Int64Array,
@@ -134,7 +138,7 @@ def _find(  # noqa: PLR0917 - machine code is called by position
     for number in range(count):
         value, begin = wanted_hashes[number], wanted_ends[number]
         size = wanted_ends[number + 1] - begin
-        slot = np.int64(value) & (slot_count - 1)
+        slot = np.int64(homes[number])
         found = -1
         while slots[slot] != 0 and found < 0:
             row = slots[slot] - 1
@@ -146,11 +150,11 @@ def _find(  # noqa: PLR0917 - machine code is called by position
     return count
 
 
-@native(None, None, np.int64, np.uint64, np.int32, None)
-def _fill(first: int, stop: int, ends: Int64Array, hashes: Hashes, slots: Int32Array, slot_count: int) -> int:  # noqa: PLR0917
+@native(None, None, np.int64, np.int32, np.int32, None)
+def _fill(first: int, stop: int, ends: Int64Array, homes: Int32Array, slots: Int32Array, slot_count: int) -> int:  # noqa: PLR0917
     for row in range(first, stop):
         if ends[row + 1] > ends[row]:
-            slot = np.int64(hashes[row]) & (slot_count - 1)
+            slot = np.int64(homes[row - first])
             while slots[slot] != 0:
                 slot = (slot + 1) & (slot_count - 1)
             slots[slot] = row + 1

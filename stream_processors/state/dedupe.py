@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_processors.native.compile import native
+from stream_processors.native.secret import home_slots
 from stream_processors.types import Flags, Hashes, Int32Array, Int64Array
 
 STEP = 32_768
@@ -19,8 +20,8 @@ class DuplicateWindow:
     """Remembers the hashes of the last `size` accepted events of a partition that came within the last `days`.
 
     Each event remembered has a number, counted from 0, and is stored at index number % size of `ring`, which is
-    what checkpoints keep. A hash is looked up by open addressing: `_slots` hold index + 1, or 0; an index that another
-    event has overwritten since is skipped.
+    what checkpoints keep. A hash is looked up by open addressing, from a slot that a secret decides (`home_slots`):
+    `_slots` hold index + 1, or 0; an index that another event has overwritten since is skipped.
 
     Parameters
     ----------
@@ -94,9 +95,9 @@ class DuplicateWindow:
         if self._used + len(hashes) > FULLEST * len(self._slots):
             kept = min(self.seen, self.size)
             self._make_slots(kept, kept + len(hashes))
-        before = self.seen
+        before, homes = self.seen, home_slots(hashes, len(self._slots))
         self.seen = _admit(
-            *(np.ascontiguousarray(hashes), len(hashes), self._oldest(), before),
+            *(np.ascontiguousarray(hashes), homes, len(hashes), self._oldest(), before),
             *(self.ring, self.size, self._slots, len(self._slots), fresh.view(np.uint8)),
         )
         self._used += self.seen - before
@@ -106,12 +107,14 @@ class DuplicateWindow:
         count = max(LEAST_SLOTS, 1 << int(wanted / FULLNESS).bit_length())
         self._slots = np.zeros(count, np.int32)
         self._used = kept
-        _fill(self.seen - kept, self.seen, self.ring, self.size, self._slots, count)
+        homes = home_slots(self.ring[: self.seen], count)
+        _fill(self.seen - kept, self.seen, self.ring, self.size, homes, self._slots, count)
 
 
-@native(np.uint64, None, None, None, np.uint64, None, np.int32, None, np.uint8)
+@native(np.uint64, np.int32, None, None, None, np.uint64, None, np.int32, None, np.uint8)
 def _admit(  # noqa: PLR0917 - machine code is called by position
     hashes: Hashes,
+    homes: Int32Array,
     count: int,
     oldest: int,
     seen: int,
@@ -123,7 +126,7 @@ def _admit(  # noqa: PLR0917 - machine code is called by position
 ) -> int:
     for number in range(count):
         value = hashes[number]
-        slot = np.int64(value) & (slot_count - 1)
+        slot = np.int64(homes[number])
         known = False
         while slots[slot] != 0 and not known:
             place = slots[slot] - 1
@@ -139,13 +142,13 @@ def _admit(  # noqa: PLR0917 - machine code is called by position
     return seen
 
 
-@native(None, None, np.uint64, None, np.int32, None)
+@native(None, None, np.uint64, None, np.int32, np.int32, None)
 def _fill(  # noqa: PLR0917 - as above
-    first: int, stop: int, ring: Hashes, size: int, slots: Int32Array, slot_count: int
+    first: int, stop: int, ring: Hashes, size: int, homes: Int32Array, slots: Int32Array, slot_count: int
 ) -> int:
     for number in range(first, stop):
         place = number % size
-        slot = np.int64(ring[place]) & (slot_count - 1)
+        slot = np.int64(homes[place])
         # The newest of equal hashes is enough. A window that has grown holds many: zeros that no event has overwritten.
         while slots[slot] != 0 and ring[slots[slot] - 1] != ring[place]:
             slot = (slot + 1) & (slot_count - 1)

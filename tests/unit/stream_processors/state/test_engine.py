@@ -23,33 +23,47 @@ from tests.support.oracle import describe as describe_slowly
 HOUR_MS = 3_600_000
 SETTINGS = Settings(allowed_lateness_seconds=3_600)
 
-kinds = st.sampled_from(["view", "login", "add_to_cart", "purchase", "support", "other thing", "cancel"])
+DISORDER_MS = 3 * HOUR_MS
+# Drawn from for each event. A strategy is made once, since making and checking one takes longer than drawing from it.
+BEGINS = st.integers(0, DAY_MS)
+SIZES = st.integers(1, 60)
+STEPS = st.one_of(st.integers(0, 2 * HOUR_MS), st.integers(0, 45 * DAY_MS // 8))
+DELAYS = st.one_of(st.just(0), st.integers(0, DISORDER_MS))
+CUSTOMERS = st.integers(0, 5)
+KINDS = st.sampled_from(["view", "login", "add_to_cart", "purchase", "support", "other thing", "cancel"])
+AMOUNTS = st.one_of(st.none(), st.integers(-500, 9_999).map(lambda cents: cents / 100))
+DISCOUNTS = st.one_of(st.none(), st.just(1.5))
+COUNTRIES = st.sampled_from([None, "NL", "DE"])
+ONE_IN_TEN, ONE_IN_FIFTEEN = (st.integers(0, last).map(lambda number: number == 0) for last in (9, 14))
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, disorder_ms: int = 3 * HOUR_MS, days: int = 45) -> list[Event | Tick]:
+def logs(draw: st.DrawFn) -> list[Event | Tick]:
     """Draw a log whose time advances by jumps, some of many days, with disorder, repeats and ticks."""
     items: list[Event | Tick] = []
-    clock = draw(st.integers(0, DAY_MS))
-    for number in range(draw(st.integers(1, 60))):
-        clock += draw(st.one_of(st.integers(0, 2 * HOUR_MS), st.integers(0, days * DAY_MS // 8)))
-        at = max(clock - draw(st.one_of(st.just(0), st.integers(0, disorder_ms))), 0)
-        if draw(st.integers(0, 9)) == 0:
+    clock = draw(BEGINS)
+    for number in range(draw(SIZES)):
+        clock += draw(STEPS)
+        at = max(clock - draw(DELAYS), 0)
+        if draw(ONE_IN_TEN):
             items.append(Tick(clock // 1000 * 1000))
             continue
-        repeat = number > 3 and draw(st.integers(0, 14)) == 0
+        repeat = number > 3 and draw(ONE_IN_FIFTEEN)
         items.append(
             Event(
-                customer=f"c{draw(st.integers(0, 5))}",
+                customer=f"c{draw(CUSTOMERS)}",
                 at=at,
-                kind=draw(kinds),
-                amount=draw(st.one_of(st.none(), st.integers(-500, 9_999).map(lambda cents: cents / 100))),
-                discount=draw(st.one_of(st.none(), st.just(1.5))),
-                country=draw(st.sampled_from([None, "NL", "DE"])),
+                kind=draw(KINDS),
+                amount=draw(AMOUNTS),
+                discount=draw(DISCOUNTS),
+                country=draw(COUNTRIES),
                 id=f"repeated{number % 2}" if repeat else None,
             )
         )
     return items
+
+
+LOGS = logs()
 
 
 def disordered(seed: int) -> list[Event | Tick]:
@@ -84,11 +98,16 @@ class Counts(NamedTuple):
 
 
 def run(items: Sequence[Event | Tick], cuts: Sequence[int] = ()) -> tuple[Engine, list[BoundaryResult], Counts]:
+    """Process items as `run_log` does."""
+    return run_log(Log.of(items), cuts)
+
+
+def run_log(log: Log, cuts: Sequence[int] = ()) -> tuple[Engine, list[BoundaryResult], Counts]:
     """Process a log cut into polls; return the engine, the boundaries, and what was counted."""
     engine, decoder = Engine(0, SETTINGS), Decoder(SETTINGS)
     boundaries: list[BoundaryResult] = []
     counts = Counts()
-    for poll in Log.of(items).cut(cuts):
+    for poll in log.cut(cuts):
         effects = engine.process(decoder.decode(poll))
         boundaries.extend(effects.boundaries)
         now = Counts(int(effects.late.sum()), effects.duplicates, effects.delayed, effects.contradicted)
@@ -97,10 +116,11 @@ def run(items: Sequence[Event | Tick], cuts: Sequence[int] = ()) -> tuple[Engine
 
 
 @settings(max_examples=60)
-@given(st.one_of(logs(), st.integers(0, 2**32).map(disordered)), st.lists(st.integers(0, 120), max_size=8))
+@given(st.one_of(LOGS, st.integers(0, 2**32).map(disordered)), st.lists(st.integers(0, 120), max_size=8))
 def test_state_is_the_same_however_batches_cut_the_log(items: list[Event | Tick], cuts: list[int]) -> None:
-    whole, whole_crossings, whole_counts = run(items)
-    cut, cut_crossings, cut_counts = run(items, [min(index, len(items)) for index in cuts])
+    log = Log.of(items)
+    whole, whole_crossings, whole_counts = run_log(log)
+    cut, cut_crossings, cut_counts = run_log(log, [min(index, len(items)) for index in cuts])
     assert cut_counts == whole_counts
     assert cut.state.digest() == whole.state.digest()
     assert [crossing.boundary for crossing in cut_crossings] == [crossing.boundary for crossing in whole_crossings]
@@ -111,7 +131,7 @@ def test_state_is_the_same_however_batches_cut_the_log(items: list[Event | Tick]
 
 
 @settings(max_examples=60)
-@given(st.one_of(logs(), st.integers(0, 2**32).map(disordered)))
+@given(st.one_of(LOGS, st.integers(0, 2**32).map(disordered)))
 def test_features_labels_and_counts_equal_a_linear_recomputation(items: list[Event | Tick]) -> None:
     oracle = Oracle().run(items)
     engine, boundaries, counts = run(items)
@@ -154,7 +174,7 @@ def _same(vector: np.ndarray, expected: dict[str, float]) -> None:
 @settings(max_examples=60)
 @given(st.data())
 def test_order_within_the_lateness_changes_nothing(data: st.DataObject) -> None:
-    events = sorted((item for item in data.draw(logs()) if isinstance(item, Event)), key=lambda event: event.at)
+    events = sorted((item for item in data.draw(LOGS) if isinstance(item, Event)), key=lambda event: event.at)
     named = [
         Event(event.customer, event.at, event.kind, event.amount, event.discount, f"n{number}")
         for number, event in enumerate(events)
@@ -335,8 +355,9 @@ def test_later_events_do_not_change_a_snapshot() -> None:
 def test_a_day_of_any_size_is_counted_exactly() -> None:
     many: list[Event | Tick] = [Event("a", n, id=f"m{n}") for n in range(66_000)]
     many += [Event("b", 70_000, "purchase", amount=amount) for amount in (5e9, -4e9, 123.45)]
-    engine, _, _ = run(many, cuts=[200, 20_000, 40_000, 60_000, 66_001])
-    other, _, _ = run(many, cuts=[])
+    log = Log.of(many)
+    engine, _, _ = run_log(log, cuts=[200, 20_000, 40_000, 60_000, 66_001])
+    other, _, _ = run_log(log)
     assert engine.state.digest() == other.state.digest()
     a, b = describe(engine.state, np.array([0, 1]), START * DAY_MS + HOUR_MS, minor_units=100)
     assert a[INDEX["events_1d"]] == a[INDEX["events_total"]] == 66_000
