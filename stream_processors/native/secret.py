@@ -1,4 +1,4 @@
-"""Where in a hash table an id is looked up: by a key that nobody knows who can choose ids (docs/adr/0028)."""
+"""Where in a hash table an id is looked up: by a key that nobody knows who can choose ids (docs/adr/0029)."""
 
 import os
 
