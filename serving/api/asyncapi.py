@@ -61,8 +61,8 @@ def document() -> dict[str, Any]:
             }
         },
         "operations": {
-            "say": {"action": "receive", "summary": "What a client may send.", **_in_stream(received)},
-            "tell": {"action": "send", "summary": "What the server sends.", **_in_stream(sent)},
+            "receive": {"action": "receive", "summary": "What a client may send.", **_in_stream(received)},
+            "send": {"action": "send", "summary": "What the server sends.", **_in_stream(sent)},
         },
         "components": {
             "messages": {name: _message(name, model) for name, model in {**received, **sent}.items()},

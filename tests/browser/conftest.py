@@ -8,9 +8,8 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from clickhouse.store import Store
 from ebb.settings import Settings
-from tests.support.serving import Api, fresh, serving
-from tests.support.teller import (
-    Teller,
+from tests.support.sender import (
+    TopicSender,
     day_metric,
     make_alert,
     make_model,
@@ -19,6 +18,7 @@ from tests.support.teller import (
     past_scores,
     promised,
 )
+from tests.support.serving import Api, fresh, serving
 from tests.support.watched import Watched
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -50,13 +50,13 @@ def browser() -> Iterator[Browser]:
 def api(stack: Settings) -> Iterator[Api]:
     """An API with 100 customers, an alert, a champion and matured labels."""
     settings = fresh(stack)
-    teller = Teller(settings)
+    sender = TopicSender(settings)
     for index in range(100):
-        teller.score(make_score(f"c-{index:02}", index / 100, trend_7d=(index - 50) / 100))
-    teller.score(make_score("<b>bold</b>", 0.99, trend_7d=0.9))
-    teller.alert(make_alert("c-90", alert_id="of-before"))
-    teller.model(make_model())
-    teller.flush()
+        sender.score(make_score(f"c-{index:02}", index / 100, trend_7d=(index - 50) / 100))
+    sender.score(make_score("<b>bold</b>", 0.99, trend_7d=0.9))
+    sender.alert(make_alert("c-90", alert_id="of-before"))
+    sender.model(make_model())
+    sender.flush()
     store = Store(settings)
     for day in (20_150, 20_151):
         store.insert("outcomes", outcomes(day, "served", [0.4, 0.8] * 20, [0, 1] * 20))

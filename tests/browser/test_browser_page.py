@@ -8,8 +8,8 @@ from playwright.sync_api import Browser, Route, expect
 
 from ebb.settings import Settings
 from tests.support.flow import wait_for
+from tests.support.sender import make_alert, make_score
 from tests.support.serving import Api, fresh, serving
-from tests.support.teller import make_alert, make_score
 from tests.support.watched import Watched
 
 ALERTS = "**/v1/alerts?page_size=60"
@@ -26,7 +26,7 @@ def test_page_shows_every_panel_without_errors_and_requests_no_other_host(watche
     expect(page.locator("#down li").first).to_contain_text("\N{MINUS SIGN}50 points")
     expect(page.locator("#health")).to_contain_text("Events arriving")
     assert watched.complaints == []
-    assert watched.asked == {f"127.0.0.1:{api.settings.api_port}"}
+    assert watched.hosts == {f"127.0.0.1:{api.settings.api_port}"}
 
 
 def test_text_of_a_customer_is_shown_as_text(watched: Watched) -> None:
@@ -39,8 +39,8 @@ def test_alert_appears_on_the_page_the_moment_it_is_raised(watched: Watched, api
     page = watched.page
     expect(page.locator("#link")).to_have_text("Live")
     expect(page.locator("[data-alert=of-before]")).to_be_visible()
-    api.teller.alert(make_alert("c-42", alert_id="arriving", why="Risk rose: a test says so."))
-    api.teller.flush()
+    api.sender.alert(make_alert("c-42", alert_id="arriving", why="Risk rose: a test says so."))
+    api.sender.flush()
     row = page.locator("#alerts li").first
     expect(row).to_have_attribute("data-alert", "arriving")
     expect(row).to_contain_text("a test says so")
@@ -50,8 +50,8 @@ def test_paused_alerts_wait_and_come_with_resume(watched: Watched, api: Api) -> 
     page = watched.page
     expect(page.locator("#link")).to_have_text("Live")
     page.get_by_role("button", name="Pause").click()
-    api.teller.alert(make_alert("c-43", alert_id="held-back"))
-    api.teller.flush()
+    api.sender.alert(make_alert("c-43", alert_id="held-back"))
+    api.sender.flush()
     resume = page.get_by_role("button", name="Resume (1 new)")
     expect(resume).to_be_visible()
     assert page.locator("[data-alert=held-back]").count() == 0
@@ -62,8 +62,8 @@ def test_paused_alerts_wait_and_come_with_resume(watched: Watched, api: Api) -> 
 def test_alert_raised_while_the_page_opens_is_there_once_it_is_live(browser: Browser, api: Api) -> None:
     def late(route: Route) -> None:
         answer = route.fetch()
-        api.teller.alert(make_alert("c-44", alert_id="in-between"))
-        api.teller.flush()
+        api.sender.alert(make_alert("c-44", alert_id="in-between"))
+        api.sender.flush()
         wait_for("the alert at the API", lambda: "in-between" in api.get("/v1/alerts").text)
         route.fulfill(response=answer)
 
@@ -80,8 +80,8 @@ def test_alert_that_arrives_during_a_refetch_stays(browser: Browser, api: Api) -
         answer = route.fetch()
         body = answer.json()
         body["alerts"][0]["why"] = "As answered."
-        api.teller.alert(make_alert("c-45", alert_id="meanwhile"))
-        api.teller.flush()
+        api.sender.alert(make_alert("c-45", alert_id="meanwhile"))
+        api.sender.flush()
         expect(page.locator("[data-alert=meanwhile]")).to_be_visible()
         route.fulfill(response=answer, json=body)
 
@@ -121,8 +121,8 @@ def test_look_up_by_keyboard_shows_score_reasons_and_follows_it(watched: Watched
     expect(dialog.locator(".big")).to_have_text("77 %")
     expect(dialog).to_contain_text("No activity for 12 days; usually every 3 days")
     later = datetime(2025, 3, 20, tzinfo=UTC)
-    api.teller.score(make_score("c-77", 0.31, as_of=later, scored_at=datetime.now(UTC) + timedelta(seconds=1)))
-    api.teller.flush()
+    api.sender.score(make_score("c-77", 0.31, as_of=later, scored_at=datetime.now(UTC) + timedelta(seconds=1)))
+    api.sender.flush()
     expect(dialog.locator(".big")).to_have_text("31 %")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
@@ -198,8 +198,8 @@ def test_page_reconnects_after_the_server_was_down(browser: Browser, stack: Sett
     expect(page.locator("#notice")).to_contain_text("stands still")
     with serving(settings) as second:
         expect(page.locator("#link")).to_have_text("Live", timeout=60_000)
-        second.teller.alert(make_alert("c-1", alert_id="after-the-gap"))
-        second.teller.flush()
+        second.sender.alert(make_alert("c-1", alert_id="after-the-gap"))
+        second.sender.flush()
         expect(page.locator("[data-alert=after-the-gap]")).to_be_visible()
         expect(page.locator("#notice")).to_be_hidden()
         watched.context.close()

@@ -6,8 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
+from tests.support.sender import make_alert
 from tests.support.serving import Api
-from tests.support.teller import make_alert
 from tests.support.watched import Watched
 
 # The ratio of contrast of WCAG 2 of every visible text, that of the charts included, which axe leaves out.
@@ -123,8 +123,8 @@ def test_flood_of_alerts_is_announced_in_few_sentences_and_counted_in_the_title(
         }"""
     )
     for index in range(12):
-        api.teller.alert(make_alert(f"c-{index + 10}", alert_id=f"flood-{index}"))
-    api.teller.flush()
+        api.sender.alert(make_alert(f"c-{index + 10}", alert_id=f"flood-{index}"))
+    api.sender.flush()
     expect(page.locator("[data-alert^=flood]")).to_have_count(12)
     expect(page).to_have_title("(12 critical) Ebb")
     expect(page.locator("#announce")).to_contain_text("critical")
@@ -133,8 +133,8 @@ def test_flood_of_alerts_is_announced_in_few_sentences_and_counted_in_the_title(
 
 def test_alert_is_acknowledged_snoozed_and_closed(watched: Watched, api: Api) -> None:
     page = watched.page
-    api.teller.alert(make_alert("c-91", alert_id="to-handle"))
-    api.teller.flush()
+    api.sender.alert(make_alert("c-91", alert_id="to-handle"))
+    api.sender.flush()
     row = page.locator("[data-alert=to-handle]")
     row.get_by_role("button", name="Acknowledge").click()
     expect(row).to_contain_text("Acknowledged")

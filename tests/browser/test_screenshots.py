@@ -16,10 +16,9 @@ from playwright.sync_api import Browser, expect
 from clickhouse.store import Store
 from ebb.contracts.scores import Reason
 from ebb.settings import Settings
-from tests.support.serving import Api, fresh, serving
-from tests.support.teller import (
+from tests.support.sender import (
     AS_OF,
-    Teller,
+    TopicSender,
     band_of,
     day_metric,
     make_alert,
@@ -29,6 +28,7 @@ from tests.support.teller import (
     past_scores,
     promised,
 )
+from tests.support.serving import Api, fresh, serving
 
 CUSTOMERS = 400
 DAYS = 28
@@ -54,7 +54,7 @@ def _reasons(rng: np.random.Generator, churn: float) -> list[Reason]:
 
 def _fill(settings: Settings) -> None:
     """Publish scores and alerts, and store the history of a shop."""
-    rng, teller, store = np.random.default_rng(7), Teller(settings), Store(settings)
+    rng, sender, store = np.random.default_rng(7), TopicSender(settings), Store(settings)
     chances = rng.beta(1.1, 2.4, CUSTOMERS)
     past = []
     for number, churn in enumerate(chances.tolist()):
@@ -71,7 +71,7 @@ def _fill(settings: Settings) -> None:
             country=str(rng.choice(["DE", "FR", "NL", "US"])),
             channel=str(rng.choice(["web", "app", "store"])),
         )
-        teller.score(score)
+        sender.score(score)
         line = np.linspace(max(before - 0.2, 0.02), churn, DAYS) + rng.normal(0, 0.02, DAYS)
         days = [(TODAY - DAYS + day, float(np.clip(line[day], 0.01, 0.99))) for day in range(0, DAYS, 3)]
         past.append(past_scores(customer, days))
@@ -85,9 +85,9 @@ def _fill(settings: Settings) -> None:
                 value_at_risk=score.value_at_risk,
                 raised_at=datetime.now(UTC) - timedelta(minutes=3 * (CUSTOMERS - number)),
             )
-            teller.alert(alert)
-    teller.model(make_model(trained_until=TODAY, examples=18_204, metrics={"roc_auc": 0.871, "log_loss": 0.402}))
-    teller.flush()
+            sender.alert(alert)
+    sender.model(make_model(trained_until=TODAY, examples=18_204, metrics={"roc_auc": 0.871, "log_loss": 0.402}))
+    sender.flush()
     store.insert("scores", pa.concat_tables(past))
     for day in range(TODAY - DAYS, TODAY):
         chance = rng.beta(1.1, 2.4, 120)

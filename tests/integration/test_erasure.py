@@ -18,8 +18,8 @@ from ebb_cli.local import parts
 from stream_processors.checkpoint import restore
 from tests.support.flow import Source, activity_records, linear_replay, wait_for
 from tests.support.rows import table_rows
+from tests.support.sender import make_alert, make_score
 from tests.support.serving import Api, Listener, fresh, serving
-from tests.support.teller import make_alert, make_score
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +61,11 @@ def test_customer_is_erased_everywhere_and_the_report_proves_it(api: Api) -> Non
     settings, store = api.settings, Store(api.settings)
     before = api.subscribed()
     for customer in ("leaving", "staying"):
-        api.teller.score(make_score(customer))
-        api.teller.alert(make_alert(customer))
+        api.sender.score(make_score(customer))
+        api.sender.alert(make_alert(customer))
         store.insert("events", table_rows("events", [{"customer_id": customer, "event_id": "1"}]))
         store.insert("scores", table_rows("scores", [{"customer_id": customer}]))
-    api.teller.flush()
+    api.sender.flush()
     wait_for("the scores", lambda: api.get("/v1/customers/leaving/score").status_code == 200)
     wait_for("the alerts", lambda: len(api.get("/v1/alerts").json()["alerts"]) == 2)
 
@@ -91,8 +91,8 @@ def test_customer_is_erased_everywhere_and_the_report_proves_it(api: Api) -> Non
 
     # The worker still had a row when it met the record; then it reports, and so does the learner.
     store.insert("scores", table_rows("scores", [{"customer_id": "leaving"}]))
-    api.teller.erase("leaving")
-    api.teller.flush()
+    api.sender.erase("leaving")
+    api.sender.flush()
     part_report = ErasurePartReport(
         at=datetime.now(UTC), customer_id="leaving", details={"partition": 0, "offset": 9, "event_time_ms": 2**42}
     )
@@ -121,8 +121,8 @@ def test_customer_is_erased_everywhere_and_the_report_proves_it(api: Api) -> Non
     connection.send(json.dumps({"type": "resume", "topics": ["alerts"], **since}))
     again = Listener(connection)
     assert again.answer["type"] == "subscribed"
-    api.teller.alert(make_alert("third"))
-    api.teller.flush()
+    api.sender.alert(make_alert("third"))
+    api.sender.flush()
     resumed = [again.next()["data"]["customer_id"] for _ in range(2)]
     assert resumed == ["staying", "third"], "nothing buffered about the erased customer is sent again"
 
@@ -132,8 +132,8 @@ def test_customer_is_erased_everywhere_and_the_report_proves_it(api: Api) -> Non
         assert listed == {"staying", "third"}, "alerts of the erased one are on the topic still, and not shown"
         assert fresh_replica.get(f"/v1/erasures/{identity}").json()["status"] == "done"
 
-    api.teller.score(make_score("leaving", 0.2))
-    api.teller.flush()
+    api.sender.score(make_score("leaving", 0.2))
+    api.sender.flush()
     wait_for("who comes back to be known", lambda: api.get("/v1/customers/leaving/score").status_code == 200)
     client = connect(settings)
     acts = client.query("SELECT action, subject, details FROM v_audit").result_rows

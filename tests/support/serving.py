@@ -18,7 +18,7 @@ from ebb.settings import Settings
 from ebb_cli.local.parts import api, api_url
 from ebb_cli.local.ports import free_port
 from ebb_cli.local.supervisor import Supervisor
-from tests.support.teller import Teller
+from tests.support.sender import TopicSender
 
 ANSWER_SECONDS = 30.0
 """Longest wait for an answer or a message: a busy machine stalls for seconds."""
@@ -31,7 +31,7 @@ class Api:
     """A running API and the means to feed and ask it."""
 
     settings: Settings
-    teller: Teller
+    sender: TopicSender
     client: httpx.Client
     supervisor: Supervisor
     sockets: ExitStack
@@ -106,7 +106,7 @@ def serving(settings: Settings) -> Iterator[Api]:
                 ) as client,
                 ExitStack() as sockets,
             ):
-                yield Api(settings, Teller(settings), client, supervisor, sockets)
+                yield Api(settings, TopicSender(settings), client, supervisor, sockets)
         finally:
             supervisor.stop()
     assert not [line for line in said if " ended (" in line]

@@ -12,11 +12,11 @@ class Watched:
         self.context = browser.new_context(**options)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
-        self.asked: set[str] = set()
+        self.hosts: set[str] = set()
         self.refused: list[str] = []
         self.page.on("console", lambda said: self.complaints.append(said.text) if said.type != "log" else None)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.asked.add(request.url.split("/")[2]))
+        self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
         self.page.on("response", lambda answer: self.refused.append(answer.url) if answer.status >= 400 else None)
-        self.page.on("websocket", lambda opened: self.asked.add(opened.url.split("/")[2]))
+        self.page.on("websocket", lambda opened: self.hosts.add(opened.url.split("/")[2]))
         self.page.goto(url)

@@ -30,7 +30,7 @@ from serving.context import Context
 from serving.http.problem_types import KINDS
 from serving.http.problems import Problem
 from serving.projections.scores import ScoreFields
-from tests.support.teller import make_alert, make_model, make_score
+from tests.support.sender import make_alert, make_model, make_score
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from ebb_cli.local.ports import free_port
 from tests.support.cutter import Cutter
 from tests.support.flow import wait_for
 from tests.support.project import ROOT
+from tests.support.sender import make_alert, make_score
 from tests.support.serving import Api, fresh, serving
-from tests.support.teller import make_alert, make_score
 
 CUTS = 50
 
@@ -81,8 +81,8 @@ def soon_back(monkeypatch: pytest.MonkeyPatch) -> None:
 async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool) -> Told:
     """Write alerts while a client's connection is cut again and again; return what it was told of them."""
     for number in range(5):
-        api.teller.alert(make_alert(customer, alert_id=f"{customer}-before-{number}"))
-    api.teller.flush()
+        api.sender.alert(make_alert(customer, alert_id=f"{customer}-before-{number}"))
+    api.sender.flush()
     wait_for("the first alerts", lambda: customer in api.get("/v1/alerts", customer_id=customer).text)
     expected: list[str] = []
     async with Cutter(ports, CUTS) as cutter:
@@ -93,7 +93,7 @@ async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool)
         async def write(count: int) -> None:
             for _ in range(count):
                 expected.append(f"{customer}-{len(expected)}")
-                api.teller.alert(make_alert(customer, alert_id=expected[-1]))
+                api.sender.alert(make_alert(customer, alert_id=expected[-1]))
                 await asyncio.sleep(0.02)
             # Who stays away for long can be told of the newest alone, and a restart may take long.
             await until("what was missed", lambda: len(expected) - len(told.alerts) < ALERTS_HELD // 2)
@@ -106,7 +106,7 @@ async def cut_often(api: Api, ports: list[int], customer: str, *, restart: bool)
         if restarting is not None:
             await restarting
         await write(20)
-        api.teller.flush()
+        api.sender.flush()
         await until("the last alert", lambda: told.alerts and told.alerts[-1] == expected[-1])
         await asyncio.sleep(1.2)  # a heartbeat more, after which alerts are looked up once again
         await told.stop()
@@ -137,13 +137,13 @@ async def test_scores_that_pass_the_filter_are_told_and_a_gap_where_some_may_be_
         told = Told(Stream(cutter.url, topics=["scores"], customers=["cl-3"], minimum=0.4))
         await until("the subscription", lambda: told.stream.position is not None)
         for number in range(200):
-            api.teller.score(make_score("cl-3", 0.9 if number % 2 else 0.1))
-        api.teller.flush()
+            api.sender.score(make_score("cl-3", 0.9 if number % 2 else 0.1))
+        api.sender.flush()
         await until("the cut", lambda: told.gaps)
 
         def told_again() -> bool:
             # Again and again: where the machine stands still for longer than the heartbeats, there is another gap.
-            api.teller.score(make_score("cl-3", 0.5))
+            api.sender.score(make_score("cl-3", 0.5))
             return 0.5 in told.scores
 
         await until("the last score", told_again)
@@ -161,12 +161,12 @@ async def test_silent_peer_is_left_and_another_connection_made(api: Api) -> None
 
         def cut() -> bool:
             # Until enough has passed: a client that lost its connection is told of the latest score alone.
-            api.teller.score(make_score("cl-4", next(rising)))
+            api.sender.score(make_score("cl-4", next(rising)))
             return cutter.cuts == 1
 
         await until("the cut", cut)
-        api.teller.score(make_score("cl-4", 1.0))
-        api.teller.flush()
+        api.sender.score(make_score("cl-4", 1.0))
+        api.sender.flush()
         await until("the last score", lambda: told.scores and told.scores[-1] == 1.0)
         await told.stop()
     assert told.scores == sorted(told.scores)
@@ -210,8 +210,8 @@ def test_example_of_the_docs_runs(api: Api, tmp_path: Path) -> None:
         said = ""
         for number in range(200):
             # Again and again: nothing says when the example has subscribed.
-            api.teller.alert(make_alert("cl-8", alert_id=f"example-{number}"))
-            api.teller.flush()
+            api.sender.alert(make_alert("cl-8", alert_id=f"example-{number}"))
+            api.sender.flush()
             readable, _, _ = select.select([running.stdout], [], [], 0.5)
             if readable:
                 said = running.stdout.readline()
@@ -228,8 +228,8 @@ def test_watch_prints_alerts_of_the_bands_asked_for_and_leaves_after_so_many(api
         assert watching.stdout is not None
         assert "Watching" in watching.stdout.readline()
         for number, churn in enumerate((0.9, 0.7, 0.85)):
-            api.teller.alert(make_alert(f"cl-{5 + number}", churn))
-        api.teller.flush()
+            api.sender.alert(make_alert(f"cl-{5 + number}", churn))
+        api.sender.flush()
         try:
             assert watching.wait(60) == 0
         finally:

@@ -19,8 +19,8 @@ from serving.api.alerts import Alerts, HandledAlert
 from tests.integration.test_erasure import publish_report
 from tests.support.flow import wait_for
 from tests.support.rows import table_rows
+from tests.support.sender import make_alert
 from tests.support.serving import Api, fresh, serving
-from tests.support.teller import make_alert
 
 KEYS = {"X-API-Key": "root"}
 NOW = datetime.now(UTC)
@@ -54,8 +54,8 @@ def settings(stack: Settings) -> Settings:
 def api(settings: Settings) -> Iterator[Api]:
     with serving(settings) as running:
         for name in ("acknowledged", "snoozed", "closed", "open", "brief", "leaving"):
-            running.teller.alert(make_alert(f"c-{name}", alert_id=name))
-        running.teller.flush()
+            running.sender.alert(make_alert(f"c-{name}", alert_id=name))
+        running.sender.flush()
         wait_for("the alerts", lambda: len(listed(running)) == 6)
         yield running
 

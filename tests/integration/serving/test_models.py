@@ -22,8 +22,8 @@ from serving.api.predictions import Predicted
 from stream_processors.state.features import describe
 from tests.support.flow import Source, linear_replay, wait_for
 from tests.support.rows import table_rows
+from tests.support.sender import TopicSender, make_model
 from tests.support.serving import Api, fresh, serving
-from tests.support.teller import Teller, make_model
 
 DAY = 86_400
 T0 = 19_700 * DAY
@@ -91,10 +91,10 @@ def test_prediction_for_the_features_of_a_customer_is_the_score_that_the_worker_
                 assert [reason.contribution for reason in response.reasons] == pytest.approx(shares, abs=2e-4)
 
         agree(wait_for("scores of the cold start", lambda: scores(0)), 0)
-        teller = Teller(settings)
+        sender = TopicSender(settings)
         for target in ("purchase", "churn"):
-            teller.model(learned(target, 7, seed=len(target)))
-        teller.flush()
+            sender.model(learned(target, 7, seed=len(target)))
+        sender.flush()
         after = wait_for("scores of the champion", lambda: scores(7))
         assert len({score["churn"] for score in after.values()}) > 6
         agree(after, 7)
@@ -155,10 +155,10 @@ def api(stack: Settings) -> Iterator[Api]:
     change = {"cause": "rule", "champion": "logistic", "version": 5, "outcome": "done", "why": "lower loss"}
     store.insert("promotions", table_rows("promotions", [{"target": "churn", **change}]))
     store.close()
-    teller = Teller(settings)
+    sender = TopicSender(settings)
     for snapshot in (*published, make_model("recency", role="challenger")):
-        teller.model(snapshot)
-    teller.flush()
+        sender.model(snapshot)
+    sender.flush()
     with serving(settings) as running:
         yield running
 

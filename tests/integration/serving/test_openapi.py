@@ -21,8 +21,8 @@ from ebb.settings import Settings
 from online_ml.registry import model_rows
 from serving.api.types import EXAMPLE_ALERT
 from serving.app import create_app
+from tests.support.sender import TopicSender, make_alert, make_model, make_score
 from tests.support.serving import ANSWER_SECONDS, Api, fresh, serving
-from tests.support.teller import Teller, make_alert, make_model, make_score
 
 KEY = {"X-API-Key": "root"}
 CHECKS = [
@@ -45,13 +45,13 @@ def api(stack: Settings) -> Iterator[Api]:
     store = Store(settings)
     store.insert("models", model_rows([model.sealed()]))
     store.close()
-    teller = Teller(settings)
+    sender = TopicSender(settings)
     for name in ("c-1042", "c-7", "c-8"):
-        teller.score(make_score(name, 0.83, trend_7d=0.34, previous=0.71))
+        sender.score(make_score(name, 0.83, trend_7d=0.34, previous=0.71))
     for name in ("c-1042", "c-7"):
-        teller.alert(make_alert(name, alert_id=EXAMPLE_ALERT["alert_id"] if name == "c-1042" else f"alert-{name}"))
-    teller.model(model)
-    teller.flush()
+        sender.alert(make_alert(name, alert_id=EXAMPLE_ALERT["alert_id"] if name == "c-1042" else f"alert-{name}"))
+    sender.model(model)
+    sender.flush()
     with serving(settings) as running:
         yield running
 

@@ -20,8 +20,8 @@ from ebb_cli.local.parts import api as api_part
 from ebb_cli.local.parts import api_url
 from ebb_cli.local.ports import free_port
 from tests.support.flow import wait_for
+from tests.support.sender import TopicSender, make_alert, make_score
 from tests.support.serving import fresh, serving
-from tests.support.teller import Teller, make_alert, make_score
 
 CUSTOMERS = 20_000
 """So many that a replica which starts can be seen reading them."""
@@ -48,14 +48,14 @@ def test_replicas_answer_the_same_and_one_that_starts_is_ready_only_when_it_has_
 ) -> None:
     settings = fresh(stack)
     later = settings.model_copy(update={"api_port": free_port()})
-    teller = Teller(settings)
+    sender = TopicSender(settings)
     for number in range(1_200):
         # Of one partition, so that the newest thousand all lie there.
-        teller.alert(make_alert("r-1", alert_id=f"r-{number}"))
+        sender.alert(make_alert("r-1", alert_id=f"r-{number}"))
     with serving(settings) as first:
         for number in range(CUSTOMERS):
-            teller.score(make_score(f"r-{number}", number / CUSTOMERS))
-        teller.flush()
+            sender.score(make_score(f"r-{number}", number / CUSTOMERS))
+        sender.flush()
         started = replica(later, tmp_path)
         try:
             not_ready = 0
@@ -108,10 +108,10 @@ def alerts(client: httpx.Client) -> list[str]:
 
 def test_replica_that_still_reads_asks_streams_to_reconnect(stack: Settings, tmp_path: Path) -> None:
     settings = fresh(stack)
-    teller = Teller(settings)
+    sender = TopicSender(settings)
     for number in range(30_000):
-        teller.score(make_score(f"r-{number}"))
-    teller.flush()
+        sender.score(make_score(f"r-{number}"))
+    sender.flush()
     started = replica(settings, tmp_path)
     try:
         address = f"{api_url(settings).replace('http', 'ws', 1)}/v1/stream"
@@ -143,7 +143,7 @@ def test_sigterm_ends_readiness_first_then_streams_and_answers_pending_requests(
 ) -> None:
     # Time enough to see what is served meanwhile, and no heartbeat between the messages.
     settings = fresh(stack, drain_seconds=10.0, heartbeat_seconds=120.0)
-    teller = Teller(settings)
+    sender = TopicSender(settings)
     running = replica(settings, tmp_path)
     try:
         wait_for("the API", lambda: (readiness(settings) or (0,))[0] == 200)
@@ -163,8 +163,8 @@ def test_sigterm_ends_readiness_first_then_streams_and_answers_pending_requests(
             assert httpx.get(f"{url}/v1/alerts", trust_env=False, timeout=30).status_code == 200, (
                 "all is served while it drains"
             )
-            teller.alert(make_alert("r-1", alert_id="while-it-drains"))
-            teller.flush()
+            sender.alert(make_alert("r-1", alert_id="while-it-drains"))
+            sender.flush()
             message = json.loads(stream.recv(timeout=30))
             assert message["data"]["alert_id"] == "while-it-drains"
             with pytest.raises(ConnectionClosed) as closed:

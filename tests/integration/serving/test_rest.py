@@ -18,10 +18,9 @@ from serving.api.customers import Customers, History
 from serving.api.models import Models
 from serving.api.summary import Summary
 from serving.api.trends import Trends
-from tests.support.serving import Api, fresh, serving
-from tests.support.teller import (
+from tests.support.sender import (
     AS_OF,
-    Teller,
+    TopicSender,
     day_metric,
     days_later,
     make_alert,
@@ -31,23 +30,24 @@ from tests.support.teller import (
     past_scores,
     promised,
 )
+from tests.support.serving import Api, fresh, serving
 
 
 @pytest.fixture(scope="module")
 def api(stack: Settings) -> Iterator[Api]:
     """An API that finds 300 scores, an erased customer, two models and some alerts at its start."""
     settings = fresh(stack)
-    teller = Teller(settings)
-    teller.score(make_score("erased", 0.99))
+    sender = TopicSender(settings)
+    sender.score(make_score("erased", 0.99))
     for index in range(300):
         # Written twice: the view must keep the later one, as compaction does.
-        teller.score(make_score(f"c-{index:03}", 0.5))
-        teller.score(make_score(f"c-{index:03}", index / 300, trend_7d=(index - 150) / 300, country="FR"))
-    teller.erase("erased")
-    teller.alert(make_alert("c-299"))
-    teller.model(make_model())
-    teller.model(make_model("recency", role="challenger"))
-    teller.flush()
+        sender.score(make_score(f"c-{index:03}", 0.5))
+        sender.score(make_score(f"c-{index:03}", index / 300, trend_7d=(index - 150) / 300, country="FR"))
+    sender.erase("erased")
+    sender.alert(make_alert("c-299"))
+    sender.model(make_model())
+    sender.model(make_model("recency", role="challenger"))
+    sender.flush()
     with serving(settings) as running:
         yield running
 
@@ -85,20 +85,20 @@ def test_pages_at_risk_cover_all_customers_exactly_once(api: Api) -> None:
 
 
 def test_new_score_and_tombstone_are_seen_within_a_moment(api: Api) -> None:
-    api.teller.score(make_score("arriving", 0.7, country="XX"))
-    api.teller.flush()
+    api.sender.score(make_score("arriving", 0.7, country="XX"))
+    api.sender.flush()
     eventually(lambda: api.get("/v1/customers/arriving/score").status_code == 200)
-    api.teller.erase("arriving")
-    api.teller.flush()
+    api.sender.erase("arriving")
+    api.sender.flush()
     eventually(lambda: api.get("/v1/customers/arriving/score").status_code == 404)
 
 
 def test_record_that_is_no_score_does_not_stop_the_flow(api: Api) -> None:
-    api.teller.raw(api.settings.topics.scores, "odd", b"{not json")
-    api.teller.raw(api.settings.topics.alerts, "odd", b"{not json")
-    api.teller.raw(api.settings.topics.models, "odd", b"{not json")
-    api.teller.score(make_score("after-the-odd", 0.2, country="XX"))
-    api.teller.flush()
+    api.sender.raw(api.settings.topics.scores, "odd", b"{not json")
+    api.sender.raw(api.settings.topics.alerts, "odd", b"{not json")
+    api.sender.raw(api.settings.topics.models, "odd", b"{not json")
+    api.sender.score(make_score("after-the-odd", 0.2, country="XX"))
+    api.sender.flush()
     eventually(lambda: api.get("/v1/customers/after-the-odd/score").status_code == 200)
     assert api.get("/v1/customers/odd/score").status_code == 404
 
@@ -236,9 +236,9 @@ def test_first_labels_are_announced_from_the_first_event_on(stack: Settings) -> 
 
 def test_while_clickhouse_is_down_scores_are_served_and_the_rest_names_what_is_missing(stack: Settings) -> None:
     settings = fresh(stack)
-    teller = Teller(settings)
-    teller.score(make_score("c-1", 0.7))
-    teller.flush()
+    sender = TopicSender(settings)
+    sender.score(make_score("c-1", 0.7))
+    sender.flush()
     with serving(settings.model_copy(update={"clickhouse_url": "http://127.0.0.1:9"})) as api:
         assert api.get("/v1/customers/c-1/score").json()["churn"] == 0.7
         summary = Summary.model_validate_json(api.get("/v1/summary").content)
@@ -285,9 +285,9 @@ def test_api_that_cannot_reach_kafka_lives_but_is_not_ready(stack: Settings) -> 
 
 def test_trends_have_bands_by_day_expected_accuracy_and_countries_to_filter_by(stack: Settings) -> None:
     settings = fresh(stack)
-    teller = Teller(settings)
-    teller.score(make_score("ann", 0.9, country="JP"))
-    teller.flush()
+    sender = TopicSender(settings)
+    sender.score(make_score("ann", 0.9, country="JP"))
+    sender.flush()
     store = Store(settings)
     store.insert("scores", past_scores("ann", [(20_150, 0.1), (20_152, 0.9)]))
     store.insert("scores", past_scores("bob", [(20_151, 0.4)]))

@@ -18,8 +18,8 @@ from ebb.contracts.scores import Alert, Score
 from ebb.contracts.stream import MAX_CLIENT_BYTES, MESSAGES_PER_10_SECONDS, CloseCode
 from ebb.settings import Settings
 from tests.support.flow import wait_for
+from tests.support.sender import make_alert, make_score
 from tests.support.serving import Api, Listener, fresh, serving
-from tests.support.teller import make_alert, make_score
 
 STREAMS = 8
 """Streams of the guarded API: more than a test leaves behind, for they are counted out a moment after their close."""
@@ -53,9 +53,9 @@ def test_subscriber_gets_scores_and_alerts_as_they_are_on_the_topics(api: Api) -
     listener = api.subscribed()
     assert listener.answer["type"] == "subscribed"
     score, alert = make_score("ws-1", 0.85), make_alert("ws-1")
-    api.teller.score(score)
-    api.teller.alert(alert)
-    api.teller.flush()
+    api.sender.score(score)
+    api.sender.alert(alert)
+    api.sender.flush()
     received = {message["type"]: message for message in (listener.next(), listener.next())}
     assert Score.model_validate(received["score"]["data"]) == score
     assert Alert.model_validate(received["alert"]["data"]) == alert
@@ -69,8 +69,8 @@ def test_subscriber_gets_scores_and_alerts_as_they_are_on_the_topics(api: Api) -
 def test_filter_by_bands_at_the_top_level_lets_only_these_through(api: Api) -> None:
     listener = api.subscribed(bands=["high"])
     for churn in (0.1, 0.9, 0.7, 0.4, 0.65):
-        api.teller.score(make_score("ws-2", churn))
-    api.teller.flush()
+        api.sender.score(make_score("ws-2", churn))
+    api.sender.flush()
     assert [listener.next()["data"]["churn"] for _ in range(2)] == [0.7, 0.65]
     listener.socket.close()
 
@@ -78,15 +78,15 @@ def test_filter_by_bands_at_the_top_level_lets_only_these_through(api: Api) -> N
 def test_filter_by_customer_country_minimum_and_topic(api: Api) -> None:
     criteria = {"customers": ["ws-3", "ws-4"], "countries": ["FR"], "minimum": 0.5}
     listener = api.subscribed(filter=criteria, topics=["scores"])
-    api.teller.alert(make_alert("ws-3", country="FR", alert_id="not-wanted"))
+    api.sender.alert(make_alert("ws-3", country="FR", alert_id="not-wanted"))
     for customer, churn, country in (
         ("ws-3", 0.9, "DE"),
         ("ws-3", 0.4, "FR"),
         ("ws-5", 0.9, "FR"),
         ("ws-3", 0.6, "FR"),
     ):
-        api.teller.score(make_score(customer, churn, country=country))
-    api.teller.flush()
+        api.sender.score(make_score(customer, churn, country=country))
+    api.sender.flush()
     message = listener.next()
     assert (message["type"], message["data"]["customer_id"], message["data"]["churn"]) == ("score", "ws-3", 0.6)
     listener.socket.close()
@@ -96,9 +96,9 @@ def test_second_subscribe_replaces_the_first(api: Api) -> None:
     listener = api.subscribed(filter={"customers": ["ws-6"]})
     listener.socket.send(json.dumps({"type": "subscribe", "filter": {"customers": ["ws-7"]}}))
     assert listener.next()["type"] == "subscribed"
-    api.teller.score(make_score("ws-6", 0.5))
-    api.teller.score(make_score("ws-7", 0.5))
-    api.teller.flush()
+    api.sender.score(make_score("ws-6", 0.5))
+    api.sender.score(make_score("ws-7", 0.5))
+    api.sender.flush()
     assert listener.next()["data"]["customer_id"] == "ws-7"
     listener.socket.close()
 
@@ -112,8 +112,8 @@ def heartbeat(listener: Listener) -> dict[str, Any]:
 
 def test_heartbeats_come_and_carry_the_sequence_to_resume_from(api: Api) -> None:
     listener = api.subscribed(filter={"customers": ["nobody-at-all"]})
-    api.teller.score(make_score("ws-8", 0.5))
-    api.teller.flush()
+    api.sender.score(make_score("ws-8", 0.5))
+    api.sender.flush()
     wait_for("a greater sequence", lambda: heartbeat(listener)["sequence"] > listener.answer["sequence"])
     assert heartbeat(listener)["data"]["event_time"]
     listener.socket.close()
@@ -122,8 +122,8 @@ def test_heartbeats_come_and_carry_the_sequence_to_resume_from(api: Api) -> None
 def test_alert_written_twice_is_sent_once(api: Api) -> None:
     listener = api.subscribed(topics=["alerts"], filter={"customers": ["ws-9"]})
     for name in ("same", "same", "other"):
-        api.teller.alert(make_alert("ws-9", alert_id=name))
-    api.teller.flush()
+        api.sender.alert(make_alert("ws-9", alert_id=name))
+    api.sender.flush()
     assert [listener.next()["data"]["alert_id"] for _ in range(2)] == ["same", "other"]
     listener.socket.close()
 
@@ -136,8 +136,8 @@ def test_resume_sends_each_missed_alert_exactly_once_over_many_disconnects(api: 
     for cut in range(8):
         listener.socket.close()
         for number in range(3):
-            api.teller.alert(make_alert("ws-10", alert_id=f"{cut}-{number}"))
-        api.teller.flush()
+            api.sender.alert(make_alert("ws-10", alert_id=f"{cut}-{number}"))
+        api.sender.flush()
         connection = api.socket()
         connection.send(json.dumps({"type": "resume", "epoch": epoch, "sequence": sequence, **request}))
         listener = Listener(connection)
@@ -165,8 +165,8 @@ def test_resume_from_another_run_is_unrecoverable_and_continues_from_now(api: Ap
     assert listener.answer["type"] == "unrecoverable"
     assert listener.answer["hint"] == "refetch"
     assert listener.answer["epoch"] != "of-long-ago"
-    api.teller.score(make_score("ws-11", 0.5))
-    api.teller.flush()
+    api.sender.score(make_score("ws-11", 0.5))
+    api.sender.flush()
     assert listener.next()["data"]["customer_id"] == "ws-11"
     connection.close()
 
@@ -274,10 +274,10 @@ def test_stalled_client_is_cut_off_and_others_lose_nothing(api: Api) -> None:
     thread = threading.Thread(target=listen)
     thread.start()
     for number in range(4_000):
-        api.teller.alert(make_alert("ws-12", alert_id=f"flood-{number}", why=long))
+        api.sender.alert(make_alert("ws-12", alert_id=f"flood-{number}", why=long))
         if number % 1_000 == 999:
             # At the pace of the reading client, however busy the machine is: only the queue of the other one grows.
-            api.teller.flush()
+            api.sender.flush()
             wait_for("the client who reads", lambda until=number: len(seen) > until)  # type: ignore[misc]
     thread.join(60)
     assert seen == [f"flood-{number}" for number in range(4_000)]
@@ -319,8 +319,8 @@ def test_server_sent_events_carry_the_same_messages_and_resume_by_their_id(api: 
                     events.append((fields.get("event", ""), fields.get("id", ""), json.loads(fields["data"])))
                     if fields["event"] == "subscribed" and not headers:
                         for number in range(2):
-                            api.teller.alert(make_alert("sse-1", alert_id=f"sse-{number}"))
-                        api.teller.flush()
+                            api.sender.alert(make_alert("sse-1", alert_id=f"sse-{number}"))
+                        api.sender.flush()
                 fields = {}
                 if len(events) == count:
                     break

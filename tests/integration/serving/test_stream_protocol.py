@@ -19,8 +19,8 @@ from ebb.contracts.stream import MAX_CLIENT_BYTES, MAX_SUBSCRIPTIONS, CloseCode
 from ebb.settings import Settings
 from tests.support.flow import wait_for
 from tests.support.raw_socket import RawSocket
+from tests.support.sender import make_alert, make_score
 from tests.support.serving import Api, Listener, fresh, serving
-from tests.support.teller import make_alert, make_score
 
 DOCUMENTED = {int(code) for code in CloseCode} | {1002, 1007, 1009}
 """Codes with which a server may close, as docs/serving.md has them."""
@@ -44,8 +44,8 @@ def test_messages_name_the_subscriptions_that_they_are_of(api: Api) -> None:
     )
     assert listener.next()["id"] == "high"
     for customer, churn in (("sp-1", 0.1), ("sp-1", 0.7), ("sp-2", 0.1), ("sp-2", 0.9)):
-        api.teller.score(make_score(customer, churn))
-        api.teller.flush()
+        api.sender.score(make_score(customer, churn))
+        api.sender.flush()
     received = [listener.next() for _ in range(3)]
     named = {
         (message["data"]["customer_id"], message["data"]["churn"]): sorted(message["subscriptions"])
@@ -62,9 +62,9 @@ def test_subscription_ends_by_its_name_and_the_others_continue(api: Api) -> None
     send(listener, type="unsubscribe", id="a")
     answer = listener.next()
     assert (answer["type"], answer["id"]) == ("unsubscribed", "a")
-    api.teller.alert(make_alert("sp-3"))
-    api.teller.alert(make_alert("sp-4"))
-    api.teller.flush()
+    api.sender.alert(make_alert("sp-3"))
+    api.sender.alert(make_alert("sp-4"))
+    api.sender.flush()
     message = listener.next()
     assert (message["data"]["customer_id"], message["subscriptions"]) == ("sp-4", ["b"])
     send(listener, type="ping")
@@ -82,8 +82,8 @@ def test_each_subscription_resumes_by_itself(api: Api) -> None:
     both: dict[str, Any] = {"topics": ["alerts"], "filter": {"customers": ["sp-5", "sp-6"]}}
     witness = api.subscribed(**both)
     for customer in ("sp-5", "sp-6"):
-        api.teller.alert(make_alert(customer))
-    api.teller.flush()
+        api.sender.alert(make_alert(customer))
+    api.sender.flush()
     assert {witness.next()["data"]["customer_id"] for _ in range(2)} == {"sp-5", "sp-6"}, "no message is pending"
     witness.socket.close()
     fresh_one = api.subscribed(**both)
@@ -138,9 +138,9 @@ def test_every_message_of_a_live_session_matches_the_served_document(api: Api) -
             received.setdefault(message["type"], []).append(message)
 
     listener = api.subscribed(id="a", filter={"customers": ["sp-7"]})
-    api.teller.score(make_score("sp-7", previous=0.2, trend_7d=-0.1))
-    api.teller.alert(make_alert("sp-7"))
-    api.teller.flush()
+    api.sender.score(make_score("sp-7", previous=0.2, trend_7d=-0.1))
+    api.sender.alert(make_alert("sp-7"))
+    api.sender.flush()
     # Of two topics: either may arrive first, and a heartbeat before both.
     listen(listener, "score")
     if "alert" not in received:
@@ -148,8 +148,8 @@ def test_every_message_of_a_live_session_matches_the_served_document(api: Api) -
     listen(listener, "heartbeat")
     send(listener, type="resume", epoch="of-long-ago", sequence=1)
     listen(listener, "unrecoverable")
-    api.teller.score(make_score("sp-7", country=None, channel=None))
-    api.teller.flush()
+    api.sender.score(make_score("sp-7", country=None, channel=None))
+    api.sender.flush()
     listen(listener, "score")
     send(listener, type="ping")
     listen(listener, "pong")
@@ -157,7 +157,7 @@ def test_every_message_of_a_live_session_matches_the_served_document(api: Api) -
     listen(listener, "unsubscribed")
     send(listener, type="nonsense")
     listen(listener, "error")
-    message_names = {message["$ref"].rpartition("/")[2] for message in document["operations"]["tell"]["messages"]}
+    message_names = {message["$ref"].rpartition("/")[2] for message in document["operations"]["send"]["messages"]}
     assert set(received) == message_names, "a type of message was not seen, or is not in the document"
     for kind, messages in received.items():
         payload = document["components"]["messages"][kind]["payload"]
@@ -277,12 +277,12 @@ def test_no_frames_crash_the_server_or_lose_another_client_a_message(api: Api) -
                 if not connection.send(frame):
                     break
             written.append(f"fuzzed-{len(written)}")
-            api.teller.alert(make_alert("sp-8", alert_id=written[-1]))
+            api.sender.alert(make_alert("sp-8", alert_id=written[-1]))
             codes.add(connection.end(0.3))
 
     fuzz()
-    api.teller.alert(make_alert("sp-8", alert_id="the end"))
-    api.teller.flush()
+    api.sender.alert(make_alert("sp-8", alert_id="the end"))
+    api.sender.flush()
     witness.thread.join(60)
     assert witness.received == [*written, "the end"]
     witness.listener.socket.close()

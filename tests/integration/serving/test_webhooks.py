@@ -19,7 +19,7 @@ from serving.background import webhook_dispatcher
 from serving.background.webhook_dispatcher import WebhookDispatchers
 from tests.support.flow import wait_for
 from tests.support.receiver import Receiver, receiving
-from tests.support.teller import Teller, make_alert
+from tests.support.sender import TopicSender, make_alert
 
 
 @pytest.fixture
@@ -80,18 +80,18 @@ class Working:
 def test_alerts_are_delivered_once_signed_and_by_band_over_a_restart(space: Settings, receiver: Receiver) -> None:
     secret = make_secret()
     settings = with_hooks(space, Webhook(name="crm", url=receiver.url, secret=secret))
-    teller = Teller(settings)
-    teller.alert(make_alert("before", alert_id="before"))
-    teller.flush()
+    sender = TopicSender(settings)
+    sender.alert(make_alert("before", alert_id="before"))
+    sender.flush()
     with Working(settings):
-        teller.alert(make_alert("c-1", 0.9, alert_id="a-1"))
-        teller.alert(make_alert("c-2", 0.1, alert_id="a-2"))
-        teller.raw(settings.topics.alerts, "odd", b"{not json")
-        teller.alert(make_alert("c-3", 0.7, alert_id="a-3"))
-        teller.flush()
+        sender.alert(make_alert("c-1", 0.9, alert_id="a-1"))
+        sender.alert(make_alert("c-2", 0.1, alert_id="a-2"))
+        sender.raw(settings.topics.alerts, "odd", b"{not json")
+        sender.alert(make_alert("c-3", 0.7, alert_id="a-3"))
+        sender.flush()
         wait_for("two alerts", lambda: len(receiver.heard) == 2)
-    teller.alert(make_alert("c-4", 0.9, alert_id="while-none-runs"))
-    teller.flush()
+    sender.alert(make_alert("c-4", 0.9, alert_id="while-none-runs"))
+    sender.flush()
     with Working(settings):
         wait_for("the third", lambda: len(receiver.heard) == 3)
         time.sleep(0.5)
@@ -112,12 +112,12 @@ def test_failing_receiver_is_retried_then_dead_lettered_and_delays_no_other(
             Webhook(name="failing", url=failing.url, secret=make_secret()),
             Webhook(name="slack", url=receiver.url, kind="slack"),
         )
-        teller = Teller(settings)
+        sender = TopicSender(settings)
         with Working(settings):
             for number in range(4):
                 # One customer: one partition, so that the order is known.
-                teller.alert(make_alert("c-1", alert_id=f"a-{number}"))
-            teller.flush()
+                sender.alert(make_alert("c-1", alert_id=f"a-{number}"))
+            sender.flush()
             wait_for("the line", lambda: len(receiver.heard) == 4)
             wait_for("the failing one", lambda: len(failing.heard) == 8)
         assert ids(failing) == ["a-0"] * 3 + ["a-1"] * 3 + ["a-2", "a-3"]
@@ -135,10 +135,10 @@ def test_alert_pending_when_the_process_ends_is_delivered_by_the_next(
     monkeypatch.setattr(webhook_dispatcher, "LONGEST_WAIT_SECONDS", 60.0)
     receiver.answers = [500]
     settings = with_hooks(space, Webhook(name="crm", url=receiver.url, secret=make_secret()))
-    teller = Teller(settings)
+    sender = TopicSender(settings)
     with Working(settings):
-        teller.alert(make_alert("c-1", alert_id="a-1"))
-        teller.flush()
+        sender.alert(make_alert("c-1", alert_id="a-1"))
+        sender.flush()
         wait_for("the first attempt", lambda: len(receiver.heard) == 1)
     with Working(settings):
         wait_for("the second", lambda: len(receiver.heard) == 2)
@@ -147,11 +147,11 @@ def test_alert_pending_when_the_process_ends_is_delivered_by_the_next(
 
 def test_alert_of_a_customer_who_was_erased_is_not_sent(space: Settings, receiver: Receiver) -> None:
     settings = with_hooks(space, Webhook(name="crm", url=receiver.url, secret=make_secret()))
-    teller = Teller(settings)
+    sender = TopicSender(settings)
     with Working(settings, is_erased=lambda customer, _: customer == "gone"):
-        teller.alert(make_alert("gone", alert_id="a-1"))
-        teller.alert(make_alert("here", alert_id="a-2"))
-        teller.flush()
+        sender.alert(make_alert("gone", alert_id="a-1"))
+        sender.alert(make_alert("here", alert_id="a-2"))
+        sender.flush()
         wait_for("the other's", lambda: receiver.heard)
         time.sleep(0.5)
     assert ids(receiver) == ["a-2"]

@@ -13,7 +13,7 @@ from serving.background.pipeline_monitor import KEPT_SECONDS, LagMeter
 from serving.cached_queries import DOWN_SECONDS, CachedQueries, Rows
 from serving.projections.alerts import RecentAlerts
 from serving.projections.models import ModelView, model_view
-from tests.support.teller import AS_OF, make_alert, make_model
+from tests.support.sender import AS_OF, make_alert, make_model
 
 
 def test_lag_counts_events_and_the_age_of_the_oldest() -> None:

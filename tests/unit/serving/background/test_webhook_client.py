@@ -16,7 +16,7 @@ from ebb.errors import SettingsError
 from ebb.settings import Settings, read_settings
 from serving.background.webhook_client import NotDeliveredError, WebhookClient, is_public
 from tests.support.receiver import receiving
-from tests.support.teller import make_alert
+from tests.support.sender import make_alert
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - an example
 """The secret of the example in the specification of Standard Webhooks."""

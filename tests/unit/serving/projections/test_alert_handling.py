@@ -6,7 +6,7 @@ from typing import Any
 
 from ebb.contracts.alert_handling import Act, HandlingRecord, Outcome, Status, key_of
 from serving.projections.alert_handling import AlertHandlingView
-from tests.support.teller import AS_OF
+from tests.support.sender import AS_OF
 
 
 def record(act: Act, minutes: int, **more: Any) -> tuple[bytes, bytes]:

@@ -12,7 +12,7 @@ from serving.projections.scores import ScoreChange, ScoreFields
 from serving.streaming.hub import Hub
 from serving.streaming.message import StreamMessage
 from serving.streaming.subscriptions import Subscription
-from tests.support.teller import make_alert, make_score
+from tests.support.sender import make_alert, make_score
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Record = tuple[bytes, bytes]

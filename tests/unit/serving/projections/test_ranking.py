@@ -10,7 +10,7 @@ from serving.http.page_tokens import page_token, read_token
 from serving.http.problems import ProblemError
 from serving.projections.ranking import CustomerFilter, Sort, at_risk, movers
 from serving.projections.scores import ScoreView
-from tests.support.teller import make_score
+from tests.support.sender import make_score
 
 
 def view_of(*scores: object) -> ScoreView:

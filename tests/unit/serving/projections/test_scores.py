@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serving.projections.scores import NO_BAND, ScoreView
-from tests.support.teller import days_later, make_score
+from tests.support.sender import days_later, make_score
 
 
 def record(customer: str, churn: float, **fields: object) -> tuple[bytes, bytes]:

@@ -81,7 +81,7 @@ def make_model(
     return ModelSnapshot.model_validate({**values, **fields})
 
 
-class Teller:
+class TopicSender:
     """Produces to the topics of some settings; `flush` waits until the broker has it."""
 
     def __init__(self, settings: Settings) -> None:
