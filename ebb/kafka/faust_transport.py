@@ -47,7 +47,9 @@ class CheckpointThread(driver.AIOKafkaConsumerThread):
         if held and active_partitions <= held:
             await asyncio.sleep(FETCH_WAIT_MS / 1000)
             return {}
-        return await super()._fetch_records(consumer, active_partitions - held, *args, **options)
+        # Otherwise the set itself: Faust changes it while the fetch waits.
+        wanted = active_partitions - held if held else active_partitions
+        return await super()._fetch_records(consumer, wanted, *args, **options)
 
 
 class CheckpointConsumer(driver.Consumer):
