@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import fcntl
+import itertools
 import os
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Awaitable
-from typing import Any
+from typing import IO, Any
 
 import faust
 from faust.types import TP, EventT
@@ -17,7 +20,7 @@ from ebb.clock import DAY
 from ebb.contracts.scores import utc
 from ebb.kafka.faust_app import guarded, make_app
 from ebb.kafka.faust_transport import CheckpointTransport
-from ebb.kafka.fenced_writer import FencedError, FencedWriter
+from ebb.kafka.fenced_writer import FencedError
 from ebb.log import get_logger
 from ebb.metrics import CHECKPOINT_BYTES, CHECKPOINT_SECONDS, LAG_EVENTS, LEARNER_WAITING
 from ebb.settings import Settings
@@ -38,6 +41,23 @@ HANDOVER_SECONDS = 10.0
 """How long a checkpoint may take when partitions are revoked; past it the work since the last one is repeated."""
 
 
+def _membership(settings: Settings) -> tuple[str, IO[bytes]]:
+    """Return a name in the consumer group that no other live process of this home has, and the lock that keeps it.
+
+    Under its name of before, a learner that was killed has its partitions again at once; under another it would wait
+    until the group misses the old one. Two processes under one name would throw each other out of the group.
+    """
+    folder = settings.home / "faust" / settings.group("learner")
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count():
+        lock = (folder / f"member-{number}.lock").open("wb")
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return f"learner-{socket.gethostname()}-{number}", lock
+        lock.close()
+    raise AssertionError
+
+
 class LearnerApp:
     """All that the learner process does; `app` is the Faust app to run.
 
@@ -51,8 +71,9 @@ class LearnerApp:
         self.settings = settings
         self._stopping = False
         self._store = Store(settings, stopping=lambda: self._stopping)
-        self._writer: FencedWriter | None = None
-        """Made once: a learner that finds itself fenced leaves, or two would fence each other for ever."""
+        # Made once, before the group is joined: a learner that finds itself fenced leaves, or two would fence each
+        # other for ever; and whoever was the learner finds it out at the rebalance that follows.
+        self._writer = own(settings)
         self._session: LearnerSession | None = None
         self._unacked: dict[int, deque[tuple[int, EventT[Any]]]] = {}
         self._busy = asyncio.Lock()
@@ -61,11 +82,12 @@ class LearnerApp:
         self._last_boundary: int | None = None
         """Boundary last processed; no other has been since `_unchanged_since`."""
         self._unchanged_since = 0.0
+        member, self._lock = _membership(settings)
         self.app = make_app(
             settings,
             "learner",
             broker_max_poll_records=64,
-            consumer_group_instance_id="learner",
+            consumer_group_instance_id=member,
             broker_session_timeout=10.0,
             broker_heartbeat_interval=2.0,
         )
@@ -124,8 +146,6 @@ class LearnerApp:
             return {tp: self._session.position(tp.partition) + 1 for tp in mine}
 
     def _open(self) -> LearnerSession:
-        if self._writer is None:
-            self._writer = own(self.settings)
         return LearnerSession(self.settings, store=self._store, writer=self._writer)
 
     async def _guarded(self, work: Awaitable[None]) -> None:
@@ -200,9 +220,10 @@ class LearnerApp:
                 await self._make_durable(session)
             LEARNER_WAITING.set(session.learner.progress.rows_waiting)
             topic = self.settings.topics.examples
-            for partition in range(self.settings.partitions):
-                high = self.app.consumer.highwater(TP(topic, partition)) or 0
-                LAG_EVENTS.labels(topic, str(partition)).set(max(high - 1 - session.position(partition), 0))
+            for tp in self.app.consumer.assignment():
+                if tp.topic == topic:
+                    lag = (self.app.consumer.highwater(tp) or 0) - 1 - session.position(tp.partition)
+                    LAG_EVENTS.labels(topic, str(tp.partition)).set(max(lag, 0))
             self._warn_of_lagging_partitions(session)
 
     def _warn_of_lagging_partitions(self, session: LearnerSession) -> None:

@@ -204,12 +204,15 @@ def test_of_two_learners_the_one_that_started_first_says_so_and_leaves(
     first = run_part(replace(learner(learner_settings), name="first"))
     wait_until(lambda: trained_until(learner_settings) == FIRST_DAY + 4)
     second = run_part(replace(learner(learner_settings), name="second"))
-    wait_until(lambda: not running(first.pid("first")))
-    assert "another learner has started; this one leaves" in (tmp_path / "logs/first.log").read_text()
+    pid = first.pid("first")
+    wait_until(lambda: not running(pid))
+    log = (tmp_path / "logs/first.log").read_text()
+    assert "another learner has started; this one leaves" in log
+    assert "crash" not in log
     produce(learner_settings, world, range(FIRST_DAY + 5, FIRST_DAY + 8))
     wait_until(lambda: trained_until(learner_settings) == FIRST_DAY + 7)
     assert running(second.pid("second"))
-    assert "leaves" not in (tmp_path / "logs/second.log").read_text()
+    assert "this one leaves" not in (tmp_path / "logs/second.log").read_text()
     wait_until(lambda: restored(learner_settings) == uninterrupted(learner_settings, world).digest())
 
 

@@ -41,6 +41,7 @@ def still(now: float) -> None:
     for target in TARGETS:
         metrics.MODEL_IN_USE.labels(target, "logistic").set(4)
     metrics.LEARNER_BOUNDARY.set(now - 90_000)
+    metrics.LEARNER_WAITING.set(1_000)
     metrics.WS_CLIENTS.set(3)
     metrics.SCORES_HELD.set(5_000)
     metrics.ERASURES_OPEN.set(1)
@@ -56,6 +57,7 @@ def move() -> None:
     for band in BANDS:
         metrics.ALERTS.labels(band.value).inc()
     metrics.BLOCKS_REFUSED.labels("corrupt").inc()
+    metrics.MODELS_WITHHELD.labels("churn", "nimble").inc()
     metrics.CHECKPOINT_BYTES.inc(1_000)
     for table in TABLES:
         metrics.INSERT_SECONDS.labels(table).observe(0.01)
