@@ -115,6 +115,6 @@ def forget_partition(partition: int) -> None:
 
 
 def serve_metrics(settings: Settings) -> None:
-    """Serve `/metrics` of this process on loopback if a port is set."""
+    """Serve `/metrics` of this process if a port is set."""
     if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr="0.0.0.0" if settings.api_keys else "127.0.0.1")  # noqa: S104
+        start_http_server(settings.metrics_port, addr=settings.metrics_host)

@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ebb.clock import DAY, Clock
 from ebb.contracts.models import Target, label_definition
@@ -52,6 +52,20 @@ Days = Annotated[int, Field(ge=1, le=120)]
 """Whole days; at most 120, the width of the activity bitmaps less the days still open to late events."""
 
 
+LEAST_KEY = 16
+"""Least characters of a key in `api_keys`."""
+
+
+def _parted(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_parted), PlainSerializer(",".join, return_type=str)
+]
+"""Texts that the environment holds in one, with commas between; blanks around them and empty ones are left out."""
+
+
 class _Section(BaseSettings):
     """Base of the sections."""
 
@@ -87,6 +101,8 @@ class PlaceSettings(_Section):
     """Port of the API and of the live page."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port on which a worker or the learner serves `/metrics`; 0 serves none."""
+    metrics_host: str = "127.0.0.1"
+    """Address on which it does: whoever reaches it may read, without a key."""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 8
     """Partitions of the topics, fixed when they are created: the most workers that can share the work."""
     replication: Annotated[int, Field(ge=1, le=7)] = 1
@@ -246,18 +262,18 @@ class ScoreSettings(_Section):
 class ServingSettings(_Section):
     """The API, its streams and its webhooks."""
 
-    api_keys: str = ""
-    """Comma-separated keys that may do everything; none means that the API listens on loopback only."""
+    api_keys: CommaSeparated = ()
+    """Comma-separated keys that may do everything, of 16 characters or more; none: the API listens on loopback only."""
     require_key: bool = False
     """Ask for a key though `api_keys` is empty: one made by `ebb keys create`, as any beside `api_keys` may be."""
     rate_limit_requests: Annotated[int, Field(ge=1)] = 60_000
     """Requests a minute that one API process takes from one key."""
     rate_limit_events: Annotated[int, Field(ge=1)] = 600_000
     """Events a minute that the collector of one API process takes with one key."""
-    collect_calls: str = "track,identify,page,screen,group"
+    collect_calls: CommaSeparated = ("track", "identify", "page", "screen", "group")
     """Calls to the collector that become events, comma-separated. Where servers send `identify` for all customers at
     night, leave it out: it would keep them all alive."""
-    allowed_origins: str = ""
+    allowed_origins: CommaSeparated = ()
     """Comma-separated origins whose pages may use the API and open the WebSocket, beside the API's own."""
     stream_clients: Annotated[int, Field(ge=1)] = 5_000
     """Most WebSocket and event-stream clients of one API process at once."""
@@ -274,6 +290,22 @@ class ServingSettings(_Section):
     webhook_attempts: Annotated[int, Field(ge=1, le=15)] = 8
     """Attempts at an alert before a webhook's receiver counts as dead for it; waits double from 1 s to 300 s."""
 
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _says_a_key(cls, value: object) -> object:
+        if isinstance(value, str) and value and not _parted(value):
+            message = "api_keys holds no key, only commas or blanks; leave it empty, or set a key"
+            raise ValueError(message)
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _long_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if short := sum(len(key) < LEAST_KEY for key in value):
+            message = f"{short} of the keys in api_keys is shorter than {LEAST_KEY} characters, and could be guessed"
+            raise ValueError(message)
+        return value
+
     @field_validator("webhooks")
     @classmethod
     def _named_once(cls, value: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
@@ -284,9 +316,9 @@ class ServingSettings(_Section):
 
     @field_validator("collect_calls")
     @classmethod
-    def _known_calls(cls, value: str) -> str:
+    def _known_calls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         known = ["track", "identify", "page", "screen", "group"]
-        if wrong := set(value.split(",")) - set(known):
+        if wrong := set(value) - set(known):
             message = f"collect_calls names {sorted(wrong)}; the calls are {known}"
             raise ValueError(message)
         return value

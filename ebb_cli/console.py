@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -10,9 +11,13 @@ from ebb_cli.local import jars
 
 
 def console() -> Console:
-    """Return the console of a command; without a terminal it is 120 columns wide, so that addresses fit on a line."""
-    screen = Console(highlight=False)
-    return screen if screen.is_terminal else Console(highlight=False, width=120)
+    """Return the console of a command; without a terminal it is 120 columns wide, so that addresses fit on a line.
+
+    Nothing that it prints is markup or the name of an emoji: names, reasons and files come from people.
+    """
+    plain = partial(Console, highlight=False, markup=False, emoji=False)
+    screen = plain()
+    return screen if screen.is_terminal else plain(width=120)
 
 
 @contextmanager

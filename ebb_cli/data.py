@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ebb.settings import read_settings
-from ebb_cli.console import fetching
+from ebb_cli.console import console, fetching
 from ebb_cli.local import jars
 from ebb_cli.local.home import HomeLock
 
@@ -21,7 +20,7 @@ def fetch() -> None:
     SetupError
         If a jar cannot be downloaded, or is not the one that was pinned.
     """
-    with fetching(Console()) as progress:
+    with fetching(console()) as progress:
         jars.classpath(read_settings().lib, progress=progress)
 
 

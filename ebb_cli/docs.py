@@ -255,6 +255,8 @@ def _holds(schema: dict[str, Any]) -> str:
         "array": "JSON array",
         "object": "JSON object",
     }
+    if schema["type"] == "array" and schema.get("items", {}).get("type") == "string":
+        return "texts, with commas between"
     bounds = [
         f"{word} {schema[key]:,}"
         for key, word in (
@@ -273,9 +275,10 @@ def _holds(schema: dict[str, Any]) -> str:
 def _default(value: object) -> str:
     if value == DEFAULT_KINDS:
         return "see below"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not all(isinstance(one, str) for one in value):
         return f"`{list(value)}`"
-    text = f"{value:.10g}" if isinstance(value, float) else str(value)
+    plain = ",".join(value) if isinstance(value, tuple) else str(value)
+    text = f"{value:.10g}" if isinstance(value, float) else plain
     return f"`{text}`" if text else "empty"
 
 

@@ -44,8 +44,7 @@ def fetch_summary(base: str, settings: Settings) -> dict[str, Any] | None:
 
 def headers(settings: Settings) -> dict[str, str]:
     """Return the header that carries the first API key, where keys are set."""
-    key = settings.api_keys.split(",")[0].strip()
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    return {"Authorization": f"Bearer {settings.api_keys[0]}"} if settings.api_keys else {}
 
 
 def line(summary: dict[str, Any]) -> str:

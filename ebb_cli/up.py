@@ -124,7 +124,7 @@ class _Run:
     def report(self, text: str) -> None:
         """Print a line; a closed terminal must not keep the parts from being stopped."""
         with contextlib.suppress(OSError):
-            self.screen.print(text, markup=False, soft_wrap=True)
+            self.screen.print(text, soft_wrap=True)
 
     def publish_addresses(self) -> None:
         """Print the addresses, and write them to `run.json` for other commands."""
@@ -137,9 +137,9 @@ class _Run:
             took = time.monotonic() - self.began
             self.screen.print(address_table(self.system.addresses, f"Ebb runs, after {took:.0f} s"))
             self.screen.print("\nTry, in another terminal:")
-            self.screen.print(f"  curl -s {key}'{base}/v1/customers/at-risk?page_size=3'", markup=False)
-            self.screen.print(f"  {variable}{_ebb()} watch", markup=False)
-            self.screen.print(f"\nLogs: {logs(self.settings)}. Ctrl-C stops everything.\n", markup=False)
+            self.screen.print(f"  curl -s {key}'{base}/v1/customers/at-risk?page_size=3'")
+            self.screen.print(f"  {variable}{_ebb()} watch")
+            self.screen.print(f"\nLogs: {logs(self.settings)}. Ctrl-C stops everything.\n")
 
     def supervise(self, supervisor: Supervisor, stop: StopSignal) -> None:
         """Keep the parts running, save event time, and report progress until the stop signal."""

@@ -34,7 +34,7 @@ def watch(
         If it refuses the stream or the key.
     """
     settings = home.attach(read_settings())
-    key = settings.api_keys.split(",")[0].strip() or None
+    key = next(iter(settings.api_keys), None)
     screen = console()
     stream = Stream(
         api_url(settings),

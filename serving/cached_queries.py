@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from clickhouse.errors import RefusedError
 from ebb.errors import EbbError, UnavailableError
 from ebb.log import get_logger
 
@@ -12,6 +13,7 @@ FRESH_SECONDS = 2.0
 """However many pages are open, each query is sent once in this time."""
 DOWN_SECONDS = 2.0
 """For this long after a failure, calls fail at once instead of waiting for ClickHouse."""
+_AWAY = "ClickHouse does not answer."
 _log = get_logger(__name__)
 
 Rows = list[dict[str, Any]]
@@ -52,7 +54,7 @@ class CachedQueries:
         Raises
         ------
         UnavailableError
-            If ClickHouse does not answer.
+            If ClickHouse does not answer, or refuses this query. The address and its words are in the log only.
         """
         key = (name, *sorted(parameters.items()))
         with self._lock:
@@ -66,17 +68,19 @@ class CachedQueries:
             if now - answered_at < fresh_seconds:
                 return rows
             if now < self._down_until:
-                what = f"ClickHouse does not answer: {self.trouble}"
-                raise UnavailableError(what, "Ask again in a moment.")
+                raise UnavailableError(_AWAY, "Ask again in a moment.")
             try:
                 rows = self._open().query(name, **parameters)
+            except RefusedError as error:  # it answers; what is wrong is this query, and others go on
+                _log.error("query refused by clickhouse", query=name, error=str(error))
+                what = "This cannot be answered: ClickHouse refused the query."
+                raise UnavailableError(what, "The API's log has the reason.") from error
             except EbbError as error:
                 if self.trouble is None:
                     _log.warning("clickhouse does not answer", query=name, error=str(error))
                 self.trouble = str(error)
                 self._down_until = time.monotonic() + DOWN_SECONDS
-                what = f"ClickHouse does not answer: {self.trouble}"
-                raise UnavailableError(what, "Ask again in a moment.") from error
+                raise UnavailableError(_AWAY, "Ask again in a moment.") from error
             self.trouble = None
             self._answers[key] = (time.monotonic(), rows)
             return rows

@@ -171,7 +171,7 @@ def show(screen: Console, report: EvaluationReport, folder: Path, record: dict[s
         table.add_row(name, *(f"{metrics[key]:.4f}" for key in SHOWN))
     screen.print(table)
     for column, why in record["columns_left_out"].items():
-        screen.print(f"Column {column} was left out: it {why}.", markup=False)
+        screen.print(f"Column {column} was left out: it {why}.")
     if record["rows_without_label"]:
         screen.print(f"{record['rows_without_label']:,} rows without a label were left out.")
     if record["rows_broken"]:
@@ -179,4 +179,4 @@ def show(screen: Console, report: EvaluationReport, folder: Path, record: dict[s
     for name, skipped in report.runs[0].skipped.items():
         if skipped:
             screen.print(f"The {name} is too slow for all rows: it learned all but {skipped:,} of each pass.")
-    screen.print(f"The report is in {folder}.", markup=False)
+    screen.print(f"The report is in {folder}.")

@@ -77,10 +77,15 @@ def metrics_url(part: ManagedProcess) -> str:
     return f"http://{LOOPBACK}:{port}/metrics" if port != "0" else ""
 
 
+def _without_secrets(settings: Settings) -> Settings:
+    """Return settings without what only the API needs: its address, its keys, the receivers of its webhooks."""
+    return settings.model_copy(update={"api_host": LOOPBACK, "api_keys": (), "require_key": False, "webhooks": ()})
+
+
 def _with_metrics(
     name: str, settings: Settings, command: tuple[str, ...], after: tuple[str, ...] = ()
 ) -> ManagedProcess:
-    own = settings.model_copy(update={"metrics_port": free_port()})
+    own = _without_secrets(settings).model_copy(update={"metrics_port": free_port(), "metrics_host": LOOPBACK})
     url = f"http://{LOOPBACK}:{own.metrics_port}/metrics"
     return ManagedProcess(name, command, environment(own), lambda: responds(url), after=after)
 
@@ -112,6 +117,5 @@ def simulator(settings: Settings, *arguments: str, after: tuple[str, ...] = ()) 
 def clickhouse(settings: Settings) -> ManagedProcess:
     """Describe the embedded ClickHouse server; it keeps its data in `settings.home/clickhouse`."""
     url = f"{settings.clickhouse_url}/ping"
-    return ManagedProcess(
-        "clickhouse", module("clickhouse.embedded"), environment(settings), lambda: responds(url), grace=30
-    )
+    own = environment(_without_secrets(settings))
+    return ManagedProcess("clickhouse", module("clickhouse.embedded"), own, lambda: responds(url), grace=30)

@@ -4,13 +4,13 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from clickhouse.client import connect
 from ebb.errors import SettingsError, SourceError
@@ -80,10 +80,10 @@ def replay(
         lookback_days=lookback_days,
         partitions=partitions,
     )
-    with screen.status(f"Reading {file.name} …"):
+    with screen.status(Text(f"Reading {file.name} …")):
         rows = _read(file, known, mapping or [], zone=zone, time_format=time_format, space=space)
     with StopSignal() as stop, ExitStack() as stack:
-        report_line = partial(screen.print, markup=False)
+        report_line = screen.print
         if home.read(settings.home) is None:
             screen.print("Starting Kafka and ClickHouse for this replay …")
             running = stack.enter_context(services(settings, report=report_line))

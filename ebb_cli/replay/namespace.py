@@ -12,7 +12,7 @@ from tenacity import retry, retry_if_exception, retry_if_result, stop_after_dela
 from clickhouse.client import connect
 from clickhouse.migrations import migrate
 from ebb.errors import SettingsError, SetupError, UnavailableError
-from ebb.kafka.admin import create_topics
+from ebb.kafka.admin import create_topics, topic_specs
 from ebb.kafka.config import client_config
 from ebb.settings import DEFAULT_KINDS, Settings
 from producers.replay.presets import Preset
@@ -106,7 +106,9 @@ def prepare(space: Settings, *, fresh: bool) -> None:
 
 def _topics(admin: AdminClient, space: Settings) -> list[str]:
     try:
-        return [name for name in admin.list_topics(timeout=15).topics if name.startswith(space.topics.prefix)]
+        # By their full names: those of a namespace called `activity` begin as the live dead-letter topic does.
+        own = {spec.topic for spec in topic_specs(space.topics, space.partitions, space.replication)}
+        return [name for name in admin.list_topics(timeout=15).topics if name in own]
     except KafkaException as error:
         what = f"Kafka at {space.kafka_bootstrap} does not answer: {error.args[0]}."
         raise UnavailableError(what, "Check that it runs and that EBB_KAFKA_BOOTSTRAP names it.") from error

@@ -76,7 +76,7 @@ def _read(text: str, pattern: str | None) -> datetime | float:
         if pattern is not None:
             return datetime.strptime(text, pattern)  # noqa: DTZ007 - the caller states or refuses the zone
         # Eight digits are a date; more are seconds.
-        if len(text) > 8 and text.replace(".", "", 1).isdigit():
+        if len(text) > 8 and text.isascii() and text.replace(".", "", 1).isdigit():
             return float(text)
         return datetime.fromisoformat(text)
     except ValueError:

@@ -90,7 +90,7 @@ def main() -> int:
     try:
         oracle = read_oracle(truth_folder(settings()))
     except EbbError as error:
-        Console(stderr=True).print(str(error))
+        Console(stderr=True, markup=False, emoji=False).print(str(error))
         return 1
     table = Table(title=f"{len(oracle.label):,} matured labels, base rate {oracle.label.mean():.3f}")
     table.add_column("score")

@@ -37,7 +37,7 @@ class Shift:
             If it is not of that form or the kind is unknown.
         """
         day, _, kind = text.partition(":")
-        if not day.isdigit() or kind not in KINDS:
+        if not (day.isascii() and day.isdigit() and len(day) < 6) or kind not in KINDS:
             what = f"--shift {text} is not of the form day:kind, such as 90:price."
             raise SettingsError(what, f"The kinds are {', '.join(KINDS)}; days count from the start of the history.")
         return cls(int(day), kind)

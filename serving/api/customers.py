@@ -206,7 +206,7 @@ def customer_history(
     """Return past scores of a customer."""
     query = ["history", customer_id]
     after = read_token(query, page_token_)
-    before = int(after[0]) if after else _END_OF_TIME
+    before = min(max(int(after[0]), 0), _END_OF_TIME) if after else _END_OF_TIME
     rows = context.queries.rows("score_history_page", customer=customer_id, before=before, limit=page_size + 1)
     if not rows and context.feed.scores.score(customer_id) is None:
         raise _without_score(context, customer_id)

@@ -69,7 +69,7 @@ async def _events(
         return
     try:
         epoch, _, sequence = (last_event_id or "").rpartition(":")
-        missed = hub.missed(epoch, int(sequence) if sequence.isdigit() else -1, subscription) if last_event_id else []
+        missed = hub.missed(epoch, _number(sequence), subscription) if last_event_id else []
         for message in missed or ():
             queue.put(message)
         hub.add(subscription)
@@ -95,3 +95,8 @@ def _event(kind: str, epoch: str, sequence: int) -> ServerSentEvent:
     if sequence < 0:
         return ServerSentEvent("{}", event=kind, sep="\n")
     return ServerSentEvent("{}", event=kind, id=f"{epoch}:{sequence}", sep="\n")
+
+
+def _number(text: str) -> int:
+    """Return a sequence number, -1 if it is none; `isdigit` alone takes `²`, and `int` no 5,000 digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1

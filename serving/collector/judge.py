@@ -51,7 +51,7 @@ class Collector:
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._collected = frozenset(settings.collect_calls.split(","))
+        self._collected = frozenset(settings.collect_calls)
         self._clock = clock
         self._mapper = CallMapper(
             settings.kinds,

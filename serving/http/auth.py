@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 from ebb.contracts.api_keys import Scope, split_key
 from ebb.errors import UnavailableError
 from ebb.loopback import LOOPBACK
-from ebb.settings import ServingSettings
+from ebb.settings import Settings
 from serving.http.problems import ProblemError
 from serving.http.rate_limit import Quota, RateLimiter
 from serving.projections.api_keys import ApiKeyView
@@ -31,10 +31,6 @@ PRINCIPAL, QUOTAS = "ebb.principal", "ebb.quotas"
 _bearer = HTTPBearer(auto_error=False, description="The API key, as a bearer token.")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The API key.")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ebb"'}
-
-
-def _comma_separated(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 _GRANTED_BY: dict[Scope, frozenset[Scope]] = {
@@ -77,16 +73,17 @@ class Authenticator:
 
     def __init__(
         self,
-        settings: ServingSettings,
+        settings: Settings,
         api_keys: ApiKeyView | None = None,
         *,
         complete: Callable[[], bool] = lambda: True,
     ) -> None:
         self.api_keys = api_keys or ApiKeyView()
         self._complete = complete
-        self._digests = [hashlib.sha256(key.encode()).digest() for key in _comma_separated(settings.api_keys)]
-        self._needs_key = bool(self._digests) or settings.require_key
-        self._origins = frozenset(origin.rstrip("/").lower() for origin in _comma_separated(settings.allowed_origins))
+        self._digests = [hashlib.sha256(key.encode()).digest() for key in settings.api_keys]
+        # Settings refuse to leave loopback without keys; were they made otherwise, nobody would be admitted.
+        self._needs_key = bool(self._digests) or settings.require_key or settings.api_host not in LOOPBACK
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allowed_origins)
         self._hosts = LOOPBACK | {urlsplit(origin).hostname or "" for origin in self._origins}
         self._requests = RateLimiter("requests", settings.rate_limit_requests)
         self._events = RateLimiter("events", settings.rate_limit_events)

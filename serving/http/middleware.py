@@ -72,7 +72,7 @@ class RequestMiddleware:
             what = f"Pages of {(origin or '')[:80]!r} may not change anything here."
             return problem_response("origin-refused", scope["path"], what, hint="Name it in EBB_ALLOWED_ORIGINS.")
         length = _header(scope, b"content-length") or "0"
-        if length.isdigit() and len(length) < 20 and int(length) > MAX_BODY_BYTES:
+        if length.isascii() and length.isdigit() and len(length) < 20 and int(length) > MAX_BODY_BYTES:
             return _too_large(scope["path"], length)
         return None
 

@@ -175,15 +175,15 @@ def test_empty_system_shows_what_it_waits_for(browser: Browser, stack: Settings)
 
 
 def test_page_asks_for_the_key_and_opens_with_it(browser: Browser, stack: Settings) -> None:
-    with serving(fresh(stack, api_keys="open-sesame")) as guarded:
+    with serving(fresh(stack, api_keys="open-sesame-and-more")) as guarded:
         watched = Watched(browser, guarded.url)
         page = watched.page
         expect(page.locator("#key")).to_be_visible()
-        page.get_by_label("API key").fill("open-sesame")
+        page.get_by_label("API key").fill("open-sesame-and-more")
         page.get_by_role("button", name="Open").click()
         expect(page.locator("#link")).to_have_text("Live")
         expect(page.locator(".band[data-band]")).to_have_count(4)
-        assert "open-sesame" not in page.url
+        assert "open-sesame-and-more" not in page.url
         watched.context.close()
 
 

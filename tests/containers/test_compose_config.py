@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.project import ROOT
 
-SECRETS = {"EBB_API_KEYS": "k", "EBB_CLICKHOUSE_PASSWORD": "c", "GRAFANA_PASSWORD": "g"}
+SECRETS = {"EBB_API_KEYS": "k" * 32, "EBB_CLICKHOUSE_PASSWORD": "c", "GRAFANA_PASSWORD": "g"}
 
 
 def _compose(*arguments: str, secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -207,11 +207,11 @@ def _port() -> int:
 
 
 def test_erasing_requires_an_admin_and_a_writable_audit_log(stack: Settings) -> None:
-    settings = fresh(stack, api_keys="root").model_copy(update={"clickhouse_url": "http://127.0.0.1:9"})
+    settings = fresh(stack, api_keys="root-key-of-tests").model_copy(update={"clickhouse_url": "http://127.0.0.1:9"})
     with serving(settings) as guarded:
         assert guarded.client.delete("/v1/customers/c-1").status_code == 401
         assert guarded.client.get("/v1/erasures/x").status_code == 401
-        headers = {"X-API-Key": "root"}
+        headers = {"X-API-Key": "root-key-of-tests"}
         refused = guarded.client.delete("/v1/customers/c-1", headers=headers, timeout=30)
         assert refused.status_code == 503, "no action without its audit record"
         assert guarded.client.get("/v1/erasures/x", headers=headers).json()["type"] == "/problems/unknown-erasure"

@@ -83,7 +83,7 @@ class Listener:
 def fresh(stack: Settings, **changes: Any) -> Settings:
     """Return settings of a new namespace with its topics and database."""
     values = {"namespace": f"s{secrets.token_hex(4)}", "partitions": 4, "api_port": free_port(), **changes}
-    settings = stack.model_copy(update=values)
+    settings = Settings(**{**stack.model_dump(), **values})
     create_topics(settings)
     migrate(settings)
     return settings

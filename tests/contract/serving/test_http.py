@@ -248,16 +248,18 @@ async def test_host_that_is_not_loopback_is_refused_without_keys(client: httpx.A
 
 
 async def test_keys_guard_the_data_and_not_the_health() -> None:
-    transport = ASGITransport(create_app(Settings(api_keys="alpha,beta")))
+    transport = ASGITransport(create_app(Settings(api_keys="alpha-long-enough,beta-is-long-enough")))
     async with httpx.AsyncClient(transport=transport, base_url="http://shop.example") as client:
         response = await client.get("/v1/models")
         is_problem(response, "no-key")
         assert response.headers["www-authenticate"].startswith("Bearer")
         for path in ("/v1/models", "/v1/alerts", "/v1/customers/c/score", "/v1/stream/sse"):
             is_problem(await client.get(path, headers={"X-API-Key": "gamma"}), "wrong-key")
-        assert (await client.get("/v1/models", headers={"X-API-Key": "beta"})).status_code == 200
-        assert (await client.get("/v1/models", headers={"Authorization": "Bearer alpha"})).status_code == 200
-        is_problem(await client.get("/v1/models?api_key=alpha"), "no-key")
+        assert (await client.get("/v1/models", headers={"X-API-Key": "beta-is-long-enough"})).status_code == 200
+        assert (
+            await client.get("/v1/models", headers={"Authorization": "Bearer alpha-long-enough"})
+        ).status_code == 200
+        is_problem(await client.get("/v1/models?api_key=alpha-long-enough"), "no-key")
         for path in ("/", "/metrics", "/problems/no-key"):
             assert (await client.get(path)).status_code == 200
 
@@ -379,17 +381,17 @@ def test_every_import_of_the_page_is_a_file_of_the_page() -> None:
 
 
 async def test_a_look_up_is_let_in_and_refused_as_every_other_request() -> None:
-    app = create_app(Settings(api_keys="alpha"))
+    app = create_app(Settings(api_keys="alpha-long-enough"))
     hold(app, make_score("c-1"))
     shown: list[dict[str, str]] = [
         {},
-        {"X-API-Key": "alpha"},
+        {"X-API-Key": "alpha-long-enough"},
         {"X-API-Key": "gamma"},
-        {"Authorization": "Bearer alpha"},
-        {"Authorization": "bearer alpha"},
-        {"Authorization": "Bearer gamma", "X-API-Key": "alpha"},
-        {"Authorization": "Bearer", "X-API-Key": "alpha"},
-        {"Authorization": "Basic YWxwaGE=", "X-API-Key": "alpha"},
+        {"Authorization": "Bearer alpha-long-enough"},
+        {"Authorization": "bearer alpha-long-enough"},
+        {"Authorization": "Bearer gamma", "X-API-Key": "alpha-long-enough"},
+        {"Authorization": "Bearer", "X-API-Key": "alpha-long-enough"},
+        {"Authorization": "Basic YWxwaGE=", "X-API-Key": "alpha-long-enough"},
         {"Authorization": "Basic YWxwaGE="},
     ]
     async with httpx.AsyncClient(transport=ASGITransport(app), base_url="http://shop.example") as client:
@@ -399,7 +401,7 @@ async def test_a_look_up_is_let_in_and_refused_as_every_other_request() -> None:
             assert look_up.status_code == other.status_code, headers
             if look_up.is_error:
                 assert look_up.json()["type"] == other.json()["type"], headers
-        right = {"X-API-Key": "alpha"}
+        right = {"X-API-Key": "alpha-long-enough"}
         assert (await client.get("/v1/customers/c-1/score", headers=right)).headers["ratelimit"]
         long = await client.get(f"/v1/customers/{'x' * 257}/score", headers=right)
         other = await client.get(f"/v1/customers/{'x' * 257}/history", headers=right)

@@ -26,6 +26,8 @@ from tests.support.serving import Api, fresh, serving
 
 CUTS = 50
 
+KEY = "the-right-key-of-all"
+
 
 @pytest.fixture(scope="module")
 def api(stack: Settings) -> Iterator[Api]:
@@ -177,7 +179,7 @@ async def test_silent_peer_is_left_and_another_connection_made(api: Api) -> None
 
 
 async def test_client_that_is_refused_says_why_and_does_not_come_back(stack: Settings) -> None:
-    with serving(fresh(stack, api_keys="right", allowed_origins="https://shop.example")) as guarded:
+    with serving(fresh(stack, api_keys=KEY, allowed_origins="https://shop.example")) as guarded:
         for key in (None, "wrong"):
             with pytest.raises(KeyRefusedError, match="refuses the key") as refused:
                 await anext(aiter(Stream(guarded.url, api_key=key, topics=["scores"])))
@@ -185,13 +187,13 @@ async def test_client_that_is_refused_says_why_and_does_not_come_back(stack: Set
             with pytest.raises(KeyRefusedError):
                 await anext(aiter(Stream(guarded.url, api_key=key, topics=["alerts"])))
         seen = asyncio.Event()
-        stream = Stream(guarded.url, api_key="right", topics=["scores"], report=lambda _: seen.set())
+        stream = Stream(guarded.url, api_key=KEY, topics=["scores"], report=lambda _: seen.set())
         told = Told(stream)
         await asyncio.wait_for(seen.wait(), 60)
         await told.stop()
         too_many = [str(number) * 100 for number in range(999)]
         with pytest.raises(StreamRefusedError, match="1009") as refused_size:
-            await anext(aiter(Stream(guarded.url, api_key="right", topics=["scores"], customers=too_many)))
+            await anext(aiter(Stream(guarded.url, api_key=KEY, topics=["scores"], customers=too_many)))
         assert refused_size.value.code == 1009
 
 

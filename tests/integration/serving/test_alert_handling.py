@@ -22,7 +22,7 @@ from tests.support.rows import table_rows
 from tests.support.sender import make_alert
 from tests.support.serving import Api, fresh, serving
 
-KEYS = {"X-API-Key": "root"}
+KEYS = {"X-API-Key": "root-key-of-tests"}
 NOW = datetime.now(UTC)
 
 
@@ -47,7 +47,7 @@ def listed(api: Api, **query: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def settings(stack: Settings) -> Settings:
-    return fresh(stack, api_keys="root")
+    return fresh(stack, api_keys="root-key-of-tests")
 
 
 @pytest.fixture(scope="module")

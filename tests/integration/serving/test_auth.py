@@ -110,7 +110,7 @@ def test_streams_require_a_key_that_may_read(api: Api, keys: dict[str, str]) -> 
 
 
 def test_key_made_and_revoked_by_the_command_line_opens_and_ends_streams_and_is_in_the_audit_log(api: Api) -> None:
-    key = ebb(api.settings, "keys", "create", "a page", "--scope=read", "--days=1").splitlines()[-1]
+    key = ebb(api.settings, "keys", "create", "a page [/y] :+1:", "--scope=read", "--days=1").splitlines()[-1]
     identity, secret = key.split("_", 2)[1:]
     wait_until_known(api, key)
     listener = api.subscribed(api_key=key)
@@ -120,7 +120,7 @@ def test_key_made_and_revoked_by_the_command_line_opens_and_ends_streams_and_is_
         httpx.Client(base_url=api.url, trust_env=False, timeout=60) as client,
         client.stream("GET", "/v1/stream/sse", headers=headers) as events,
     ):
-        assert f"Key {identity} (a page) is revoked" in ebb(api.settings, "keys", "revoke", identity)
+        assert f"Key {identity} (a page [/y] :+1:) is revoked" in ebb(api.settings, "keys", "revoke", identity)
         assert "subscribed" in "".join(events.iter_text()), "the event stream ends by itself"
     assert closed(listener) == CloseCode.KEY_ENDED
     assert api.client.get("/v1/models", headers=headers).json()["type"] == "/problems/ended-key"
@@ -129,6 +129,7 @@ def test_key_made_and_revoked_by_the_command_line_opens_and_ends_streams_and_is_
     assert json.loads(again.recv(timeout=30))["data"]["code"] == str(int(CloseCode.NO_KEY))
     listed = ebb(api.settings, "keys", "list")
     assert identity in listed
+    assert "a page [/y] :+1:" in listed
     assert secret not in listed
     client_ = connect(api.settings)
     text = "SELECT action, actor, details FROM v_audit WHERE subject = {subject:String} ORDER BY acted_at"
@@ -136,7 +137,7 @@ def test_key_made_and_revoked_by_the_command_line_opens_and_ends_streams_and_is_
     client_.close()
     assert [row[0] for row in rows] == ["key.create", "key.revoke"]
     assert all(row[1].startswith("cli:") for row in rows)
-    assert json.loads(rows[0][2]) == {"name": "a page", "scopes": ["read"]}
+    assert json.loads(rows[0][2]) == {"name": "a page [/y] :+1:", "scopes": ["read"]}
     assert secret not in str(rows)
 
 

@@ -24,7 +24,7 @@ from serving.app import create_app
 from tests.support.sender import TopicSender, make_alert, make_model, make_score
 from tests.support.serving import ANSWER_SECONDS, Api, fresh, serving
 
-KEY = {"X-API-Key": "root"}
+KEY = {"X-API-Key": "root-key-of-tests"}
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -40,7 +40,7 @@ SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path="/v1/stream/sse")
 @pytest.fixture(scope="module")
 def api(stack: Settings) -> Iterator[Api]:
     """An API that holds what the examples of the document ask for."""
-    settings = fresh(stack, api_keys="root")
+    settings = fresh(stack, api_keys="root-key-of-tests")
     model = make_model(version=12)
     store = Store(settings)
     store.insert("models", model_rows([model.sealed()]))

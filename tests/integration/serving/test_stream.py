@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -34,7 +34,7 @@ def api(stack: Settings) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def guarded(stack: Settings) -> Iterator[Api]:
     """An API that requires a key, allows one further origin, and accepts a few streams."""
-    changes = {"api_keys": "right", "allowed_origins": "https://shop.example", "stream_clients": STREAMS}
+    changes = {"api_keys": "the-right-key-of-all", "allowed_origins": "https://shop.example", "stream_clients": STREAMS}
     with serving(fresh(stack, **changes)) as running:
         yield running
 
@@ -222,8 +222,8 @@ def test_stream_without_or_with_a_wrong_key_is_closed_and_with_the_right_one_ope
         connection.send(json.dumps({"type": "subscribe", **message}))
         code, received = closed(connection)
         assert code == CloseCode.NO_KEY
-        assert "right" not in json.dumps(received)
-    listener = guarded.subscribed(api_key="right")
+        assert "the-right-key-of-all" not in json.dumps(received)
+    listener = guarded.subscribed(api_key="the-right-key-of-all")
     assert listener.answer["type"] == "subscribed"
     listener.socket.close()
 
@@ -233,7 +233,7 @@ def test_origin_decides_whether_a_page_may_open_the_stream(guarded: Api) -> None
         assert closed(guarded.socket(origin=wrong))[0] == CloseCode.ORIGIN
     for right in ("https://shop.example", guarded.url):
         connection = guarded.socket(origin=right)
-        connection.send(json.dumps({"type": "subscribe", "api_key": "right"}))
+        connection.send(json.dumps({"type": "subscribe", "api_key": "the-right-key-of-all"}))
         assert Listener(connection).answer["type"] == "subscribed"
         connection.close()
 
@@ -247,11 +247,11 @@ def test_dns_rebinding_opens_no_stream_without_keys(api: Api) -> None:
 
 def test_streams_above_the_limit_are_closed_with_try_again_later(guarded: Api) -> None:
     until_streams(guarded, 0)
-    held = [guarded.subscribed(api_key="right") for _ in range(STREAMS)]
+    held = [guarded.subscribed(api_key="the-right-key-of-all") for _ in range(STREAMS)]
     assert closed(guarded.socket())[0] == CloseCode.FULL
     held.pop().socket.close()
     until_streams(guarded, STREAMS - 1)
-    again = guarded.subscribed(api_key="right")
+    again = guarded.subscribed(api_key="the-right-key-of-all")
     for listener in (*held, again):
         listener.socket.close()
 
@@ -304,7 +304,7 @@ def stalled_client(api: Api) -> socket.socket:
 
 
 def test_server_sent_events_carry_the_same_messages_and_resume_by_their_id(api: Api) -> None:
-    def read(headers: dict[str, str], count: int) -> list[tuple[str, str, dict[str, Any]]]:
+    def read(headers: Mapping[str, str], count: int) -> list[tuple[str, str, dict[str, Any]]]:
         events: list[tuple[str, str, dict[str, Any]]] = []
         fields: dict[str, str] = {}
         query = {"topics": "alerts", "customer": "sse-1"}
@@ -332,7 +332,8 @@ def test_server_sent_events_carry_the_same_messages_and_resume_by_their_id(api: 
     second = read({"Last-Event-ID": first[1][1]}, 2)
     assert [event for event, _, _ in second] == ["subscribed", "alert"]
     assert second[1][2]["alert_id"] == "sse-1"
-    assert read({"Last-Event-ID": "other:1"}, 1)[0][0] == "unrecoverable"
+    for unknown in ("other:1", "x:²", "1" * 5_000, ":", "x:-1"):  # ² is a digit that is no number
+        assert read(httpx.Headers({"Last-Event-ID": unknown}, encoding="latin-1"), 1)[0][0] == "unrecoverable"
 
 
 def test_sigterm_closes_streams_with_a_code_to_reconnect_and_ends_the_process(stack: Settings) -> None:

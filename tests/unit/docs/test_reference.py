@@ -60,7 +60,8 @@ def test_docs_give_bounds_choices_and_defaults_of_settings(written: dict[str, st
     assert "| `EBB_API_PORT` | whole number, at least 1, at most 65,535 | `8000` |" in page
     assert "| `EBB_CHURN_LABEL` | `silence` or `cancel` | `silence` |" in page
     assert "| `EBB_DAY_SECONDS` | number, above 0 | `86400` |" in page
-    assert "| `EBB_API_KEYS` | text | empty |" in page
+    assert "| `EBB_API_KEYS` | texts, with commas between | empty |" in page
+    assert "| `EBB_COLLECT_CALLS` | texts, with commas between | `track,identify,page,screen,group` |" in page
     assert "| `EBB_BAND_THRESHOLDS` | JSON array | `[0.3, 0.6, 0.8]` |" in page
 
 

@@ -46,16 +46,16 @@ import sys
 import psutil
 from ebb.metrics import serve_metrics
 from ebb.settings import Settings
-serve_metrics(Settings(metrics_port=int(sys.argv[1]), api_keys=sys.argv[2]))
+serve_metrics(Settings(metrics_port=int(sys.argv[1]), **{"metrics_host": host for host in sys.argv[2:]}))
 print(*(c.laddr.ip for c in psutil.Process().net_connections("tcp") if c.status == "LISTEN"))
 """
 
 
 @pytest.mark.parametrize(
-    ("on", "keys", "address"),
-    [(False, "", ""), (True, "", "127.0.0.1"), (True, "key", "0.0.0.0")],  # noqa: S104 - what is tested
+    ("on", "hosts", "address"),
+    [(False, [], ""), (True, [], "127.0.0.1"), (True, ["0.0.0.0"], "0.0.0.0")],  # noqa: S104 - what is tested
 )
-def test_metrics_listen_beyond_loopback_only_where_keys_are_set(on: bool, keys: str, address: str) -> None:
+def test_metrics_listen_beyond_loopback_only_where_a_setting_says_so(on: bool, hosts: list[str], address: str) -> None:
     port = str(free_port()) if on else "0"
-    run = subprocess.run([sys.executable, "-c", LISTENING, port, keys], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", LISTENING, port, *hosts], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == address

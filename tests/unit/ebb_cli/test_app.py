@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import pytest
+from rich.table import Table
 
 from ebb_cli import main
 from ebb_cli.app import COMMANDS
+from ebb_cli.console import console
 from ebb_cli.local.home import HomeLock
 from ebb_cli.status import line, realised_auc
 
@@ -52,6 +54,26 @@ def test_help_names_every_command(ebb: Ebb) -> None:
     for name, command in COMMANDS.items():
         assert name in run.stdout
         assert command.summary in run.stdout
+
+
+TEXT = "[/y] [red]x[/red] :smile: 100% [link=https://a.example]"
+"""What people may call a key, a file or a customer."""
+
+
+def test_text_from_people_is_never_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    screen, table = console(), Table(title=TEXT, box=None)
+    table.add_column(TEXT)
+    table.add_row(TEXT)
+    screen.print(TEXT, style="yellow")
+    screen.print(table)
+    assert capsys.readouterr().out.count(TEXT) == 4
+
+
+def test_a_file_may_be_called_anything(ebb: Ebb) -> None:
+    run = ebb("replay", "[/x].csv", COLUMNS="200")
+    assert run.returncode == 1
+    assert "[/x].csv" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_help_imports_no_part_of_the_system() -> None:

@@ -4,9 +4,11 @@ import threading
 import time
 from datetime import timedelta
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
+from clickhouse.errors import RefusedError
 from ebb.errors import UnavailableError
 from ebb.settings import Settings
 from serving.background.pipeline_monitor import KEPT_SECONDS, LagMeter
@@ -172,8 +174,9 @@ def test_while_clickhouse_is_down_no_caller_waits_and_it_is_queried_again_later(
     store = Counting()
     store.down = True
     analytics = CachedQueries(lambda: store)
-    with pytest.raises(UnavailableError, match="It is away"):
+    with pytest.raises(UnavailableError, match=r"ClickHouse does not answer\. Ask"):
         analytics.rows("one")
+    assert analytics.trouble == "It is away."
     assert analytics.rows_or_none("two") is None
     assert store.queries == 1
     assert not analytics.answers()
@@ -181,6 +184,20 @@ def test_while_clickhouse_is_down_no_caller_waits_and_it_is_queried_again_later(
     at += DOWN_SECONDS
     assert analytics.rows("one") == [{"name": "one"}]
     assert analytics.answers()
+    assert analytics.trouble is None
+
+
+def test_a_query_that_clickhouse_refuses_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Counting()
+    analytics = CachedQueries(lambda: store)
+    with monkeypatch.context() as patched:
+        refusal = RefusedError("Code: 321, at http://10.0.0.7:8123.")
+        patched.setattr(store, "query", Mock(side_effect=refusal))
+        with pytest.raises(UnavailableError, match="refused the query") as refused:
+            analytics.rows("one")
+        assert "10.0.0.7" not in str(refused.value)
+        assert analytics.rows_or_none("one") is None
+    assert analytics.rows("two") == [{"name": "two"}]
     assert analytics.trouble is None
 
 

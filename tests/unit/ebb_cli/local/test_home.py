@@ -10,11 +10,18 @@ import pytest
 from ebb.settings import Settings
 from ebb_cli.local import home
 
+API_KEY = "a-secret-of-twenty"
+
 
 @pytest.fixture
 def running(tmp_path: Path) -> Settings:
     settings = Settings(
-        home=tmp_path, kafka_bootstrap="127.0.0.1:5", api_port=7777, partitions=3, day_seconds=2, api_keys="secret"
+        home=tmp_path,
+        kafka_bootstrap="127.0.0.1:5",
+        api_port=7777,
+        partitions=3,
+        day_seconds=2,
+        api_keys=API_KEY,
     )
     home.write(settings, {"Live page": "http://127.0.0.1:7777"})
     return settings
@@ -35,7 +42,7 @@ def test_what_was_given_to_the_command_stays(running: Settings) -> None:
 
 
 def test_no_key_is_written(running: Settings) -> None:
-    assert "secret" not in home.path(running.home).read_text()
+    assert API_KEY not in home.path(running.home).read_text()
 
 
 def test_nothing_runs_on_an_empty_home(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from serving.http.problems import ProblemError
 from serving.http.rate_limit import RateLimiter
 from serving.projections.api_keys import ApiKeyView
 
+ONE, TWO = "one-long-enough-key", "two-long-enough-key"
+
 
 def authenticator(view: ApiKeyView | None = None, **settings: Any) -> Authenticator:
     return Authenticator(Settings(**settings), view)
@@ -34,6 +36,13 @@ def now(**later: float) -> datetime:
     return datetime.now(UTC) + timedelta(**later)
 
 
+def test_beyond_loopback_nobody_is_admitted_without_a_key_however_the_settings_were_made() -> None:
+    auth = Authenticator(Settings().model_copy(update={"api_host": "0.0.0.0"}))  # noqa: S104 - compared, not bound
+    assert auth.needs_key
+    assert refused(auth, None) == "no-key"
+    assert refused(auth, "anything at all to try") == "wrong-key"
+
+
 def test_authenticator_without_keys_accepts_any_caller() -> None:
     assert not authenticator().needs_key
     assert authenticator().authenticate(None, Scope.ADMIN) is LOCAL_PRINCIPAL
@@ -41,12 +50,12 @@ def test_authenticator_without_keys_accepts_any_caller() -> None:
 
 
 def test_authenticator_with_keys_accepts_each_of_them_alone() -> None:
-    auth = authenticator(api_keys="one, two,")
+    auth = authenticator(api_keys=f"{ONE}, {TWO},")
     assert auth.needs_key
     for scope in Scope:
-        assert auth.authenticate("one", scope).allows(scope)
-        assert auth.authenticate("two", scope).id != auth.authenticate("one", scope).id
-    for wrong in ("on", "one ", "ONE", "one,two", "é"):
+        assert auth.authenticate(ONE, scope).allows(scope)
+        assert auth.authenticate(TWO, scope).id != auth.authenticate(ONE, scope).id
+    for wrong in (ONE[:-1], f"{ONE} ", ONE.upper(), f"{ONE},{TWO}", "é"):
         assert refused(auth, wrong) == "wrong-key"
     for none in (None, ""):
         assert refused(auth, none) == "no-key"
@@ -111,10 +120,10 @@ def test_record_that_is_no_key_authenticates_nothing_and_stops_nothing() -> None
 
 def test_while_keys_are_read_an_unknown_one_is_unavailable_and_a_known_one_is_accepted() -> None:
     api_keys = ApiKeyView()
-    auth = Authenticator(Settings(require_key=True, api_keys="mine"), api_keys, complete=lambda: False)
+    auth = Authenticator(Settings(require_key=True, api_keys=ONE), api_keys, complete=lambda: False)
     with pytest.raises(UnavailableError):
         auth.authenticate("ebb_000000000000_x", Scope.READ)
-    auth.authenticate("mine", Scope.READ)
+    auth.authenticate(ONE, Scope.READ)
     assert refused(auth, None) == "no-key"
 
 
@@ -138,17 +147,17 @@ async def test_stream_is_notified_of_its_keys_revocation_and_expiry() -> None:
 
 
 def test_caller_with_many_wrong_keys_waits_and_one_with_a_right_key_does_not() -> None:
-    auth = authenticator(api_keys="right")
+    auth = authenticator(api_keys="the-right-key-of-all")
     # One is refilled each second meanwhile.
     kinds = [refused(auth, "wrong") for _ in range(2 * REFUSALS_A_MINUTE)]
     assert kinds[:REFUSALS_A_MINUTE] == ["wrong-key"] * REFUSALS_A_MINUTE
     assert kinds[-1] == "too-many-requests"
-    auth.authenticate("right", Scope.READ)
+    auth.authenticate("the-right-key-of-all", Scope.READ)
 
 
 def test_requests_are_counted_by_key() -> None:
-    auth = authenticator(api_keys="one,two", rate_limit_requests=2)
-    one, two = auth.authenticate("one", Scope.READ), auth.authenticate("two", Scope.READ)
+    auth = authenticator(api_keys=f"{ONE},{TWO}", rate_limit_requests=2)
+    one, two = auth.authenticate(ONE, Scope.READ), auth.authenticate(TWO, Scope.READ)
     assert [auth.count_request(one)[0][1].remaining for _ in range(2)] == [1, 0]
     with pytest.raises(ProblemError) as caught:
         auth.count_request(one)
@@ -201,7 +210,7 @@ def test_authenticator_without_keys_serves_loopback_names(host: str) -> None:
 @pytest.mark.parametrize("host", [None, "", "evil.example", "127.0.0.1.evil.example", "evil.example:8000", "[::1"])
 def test_authenticator_without_keys_refuses_other_names(host: str | None) -> None:
     assert not authenticator().serves_host(host)
-    assert authenticator(api_keys="k").serves_host(host)
+    assert authenticator(api_keys=ONE).serves_host(host)
 
 
 def test_authenticator_serves_the_hosts_of_the_configured_origins() -> None:
