@@ -20,11 +20,11 @@ from ebb.clock import DAY
 from ebb.contracts.scores import utc
 from ebb.kafka.faust_app import guarded, make_app
 from ebb.kafka.faust_transport import CheckpointTransport
-from ebb.kafka.fenced_writer import FencedError
+from ebb.kafka.fenced_writer import FencedError, FencedWriter
 from ebb.log import get_logger
 from ebb.metrics import CHECKPOINT_BYTES, CHECKPOINT_SECONDS, LAG_EVENTS, LEARNER_WAITING
 from ebb.settings import Settings
-from online_ml.session import LearnerSession, own
+from online_ml.session import LearnerSession
 
 log = get_logger(__name__)
 
@@ -73,7 +73,7 @@ class LearnerApp:
         self._store = Store(settings, stopping=lambda: self._stopping)
         # Made once, before the group is joined: a learner that finds itself fenced leaves, or two would fence each
         # other for ever; and whoever was the learner finds it out at the rebalance that follows.
-        self._writer = own(settings)
+        self._writer = FencedWriter(settings, settings.topics.learner, 0)
         self._session: LearnerSession | None = None
         self._unacked: dict[int, deque[tuple[int, EventT[Any]]]] = {}
         self._busy = asyncio.Lock()
@@ -139,14 +139,13 @@ class LearnerApp:
         async with self._busy:
             if self._session is None:
                 try:
-                    self._session = await asyncio.to_thread(self._open)
+                    self._session = await asyncio.to_thread(
+                        LearnerSession, self.settings, store=self._store, writer=self._writer
+                    )
                 except FencedError as error:
                     self._leave(error)
                     return {}
             return {tp: self._session.position(tp.partition) + 1 for tp in mine}
-
-    def _open(self) -> LearnerSession:
-        return LearnerSession(self.settings, store=self._store, writer=self._writer)
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """Await work of the app; if another learner has come, leave, and if it fails otherwise, crash the app."""

@@ -25,7 +25,7 @@ from ebb.kafka.admin import end_offsets
 from ebb.kafka.fenced_writer import FencedRecord, FencedWriter
 from ebb.log import get_logger
 from ebb.metrics import BLOCKS_REFUSED, LEARN_SECONDS, LEARNER_CLOSED, MODELS_WITHHELD
-from ebb.settings import PlaceSettings, Settings
+from ebb.settings import Settings
 from online_ml import registry, reporting
 from online_ml.candidates import PREFERRED
 from online_ml.checkpoint import OWNER, LearnerCheckpointer
@@ -75,7 +75,7 @@ class LearnerSession:
     store
         Where rows go.
     writer
-        Writes models and checkpoints; it owns the learner's topic until another learner does (`own`).
+        Writes models and checkpoints; it owns the learner's topic until another learner makes one.
 
     Raises
     ------
@@ -369,15 +369,3 @@ class LearnerSession:
                 key_of(erasure_id, ErasurePart.LEARNER),
                 report.model_dump_json().encode(),
             )
-
-
-def own(settings: PlaceSettings) -> FencedWriter:
-    """Become the one learner of the namespace: whatever was it before can write nothing more.
-
-    Raises
-    ------
-    UnavailableError
-        If the broker does not answer.
-    """
-    topic = settings.topics.learner
-    return FencedWriter(settings, f"{topic}-0", topic=topic, partition=0)

@@ -20,7 +20,7 @@ from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.fenced_writer import FencedWriter
 from ebb.kafka.reader import read_to_end
 from ebb.log import get_logger
-from ebb.settings import PlaceSettings, Settings
+from ebb.settings import Settings
 from stream_processors.scoring.history import ScoreHistory
 from stream_processors.shard import LENGTH, pack_rows, unpack_rows
 from stream_processors.state.customers import Names
@@ -132,18 +132,6 @@ class PartitionCheckpointer:
         self.offset = manifest["offset"]
         self._window_seen = 0 if resized else manifest["window"]["seen"]
         self._snapshots = set(manifest["snapshots"])
-
-
-def own(settings: PlaceSettings, partition: int) -> FencedWriter:
-    """Become the only writer of a partition's checkpoints; the former writer is fenced.
-
-    Raises
-    ------
-    UnavailableError
-        If the broker does not answer.
-    """
-    topic = settings.topics.state
-    return FencedWriter(settings, f"{topic}-{partition}", topic=topic, partition=partition)
 
 
 def write(capture: PartitionCapture, writer: FencedWriter) -> int:

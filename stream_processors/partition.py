@@ -12,11 +12,12 @@ from ebb.contracts.activity import TICK_HEADER
 from ebb.contracts.erasures import ErasurePart, ErasurePartReport, key_of, partition_of
 from ebb.contracts.models import TARGETS, Target
 from ebb.contracts.scores import BANDS
+from ebb.kafka.fenced_writer import FencedWriter
 from ebb.kafka.producer import Publisher
 from ebb.metrics import CONTRADICTED, CUSTOMERS, CUSTOMERS_BY_BAND, DEAD_LETTERS, DELAYED, EVENTS, WATERMARK
 from ebb.settings import Settings
 from stream_processors.batch import TICK, Batch, DeadLetter, ErasureRecord
-from stream_processors.checkpoint import ActivityTopic, PartitionCapture, new, own, restore
+from stream_processors.checkpoint import ActivityTopic, PartitionCapture, new, restore
 from stream_processors.dead_letters import dead_letter_columns, dead_letter_record
 from stream_processors.intake_clock import IntakeClock
 from stream_processors.scoring.publisher import SLICE_ROWS
@@ -77,7 +78,7 @@ class PartitionWorker:
         self._undescribed: list[RowIndices] = []
         """Rows touched since their features were last kept."""
         self._unscored: list[RowIndices] = []
-        self.writer = own(settings, partition)
+        self.writer = FencedWriter(settings, settings.topics.state, partition)
         """Writes its checkpoints. Opened before they are read, so that the former owner can add no more."""
         begin = new if from_scratch else restore
         self.engine, self.history, self._checkpointer = begin(settings, partition, topic)

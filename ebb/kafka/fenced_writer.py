@@ -32,16 +32,16 @@ class FencedRecord(NamedTuple):
 
 
 class FencedWriter:
-    """Writes records, all of them or none, until another writer of the same name is made.
+    """Writes records, all of them or none, until another writer of the same partition is made.
 
-    From the moment that a writer is made, no earlier one of its name can write anything more, however long it hung
+    From the moment that a writer is made, no earlier one of its partition can write anything more, however long it hung
     whatever it believes; its unfinished write is aborted. Readers see whole writes only (`read_committed`, which is
     librdkafka's default).
 
     Parameters
     ----------
-    name
-        What is owned: the transactional id.
+    topic, partition
+        What is owned; the transactional id names both.
     patience
         Seconds to wait for the broker.
 
@@ -51,14 +51,14 @@ class FencedWriter:
         If the broker does not answer.
     """
 
-    def __init__(self, settings: PlaceSettings, name: str, *, topic: str, partition: int, patience: float = 60) -> None:
-        self._name, self._topic, self._partition = name, topic, partition
+    def __init__(self, settings: PlaceSettings, topic: str, partition: int, *, patience: float = 60) -> None:
+        self._name, self._topic, self._partition = f"{topic}-{partition}", topic, partition
         self._bootstrap = settings.kafka_bootstrap
         self._fenced = False
         self._producer = Producer(
             client_config(
                 settings,
-                transactional_id=name,
+                transactional_id=self._name,
                 transaction_timeout_ms=TRANSACTION_SECONDS * 1000,
                 linger_ms=20,
                 message_max_bytes=MAX_MESSAGE_BYTES,
@@ -81,7 +81,7 @@ class FencedWriter:
         Raises
         ------
         FencedError
-            If another writer of this name was made; nothing was written.
+            If another writer of this partition was made; nothing was written.
         UnavailableError
             If the broker does not accept them; nothing was written.
         """

@@ -41,8 +41,7 @@ class Dying(FencedWriter):
 
 def begin(settings: Settings, store: Store) -> tuple[LearnerSession, Dying]:
     """Return the session of a process that has just started, and its writer."""
-    topic = settings.topics.learner
-    writer = Dying(settings, f"{topic}-0", topic=topic, partition=0)
+    writer = Dying(settings, settings.topics.learner, 0)
     return LearnerSession(settings, store=store, writer=writer), writer
 
 

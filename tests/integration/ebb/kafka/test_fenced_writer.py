@@ -13,8 +13,7 @@ from ebb.settings import Settings
 
 
 def writer(settings: Settings) -> FencedWriter:
-    topic = settings.topics.state
-    return FencedWriter(settings, f"{topic}-1", topic=topic, partition=1)
+    return FencedWriter(settings, settings.topics.state, 1)
 
 
 def stored(settings: Settings) -> dict[str, bytes | None]:
@@ -75,4 +74,4 @@ def test_a_topic_is_read_to_its_end_whatever_its_last_records(space: Settings) -
 def test_an_unreachable_broker_is_reported(space: Settings) -> None:
     away = space.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1"):
-        FencedWriter(away, "x", topic="x", partition=0, patience=2)
+        FencedWriter(away, "x", 0, patience=2)
