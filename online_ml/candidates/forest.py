@@ -3,9 +3,6 @@
 Gomes and others, "Adaptive random forests for evolving data stream classification", Machine Learning 106, 2017.
 """
 
-from collections.abc import Sequence
-from functools import partial
-
 from river import forest
 
 from online_ml.candidates.sampled import RenewingModel, RowModel
@@ -49,19 +46,12 @@ def forest_model(seed: int) -> RowModel:
 
 
 class AdaptiveForest(RenewingModel):
-    """The forest, which a successor replaces from time to time.
+    """The forest, which a successor replaces from time to time; see `RenewingModel`."""
 
-    Parameters
-    ----------
-    inputs
-        Names of the inputs it sees; see `RenewingModel`.
-    seed
-        Of all that is random in it.
-    """
+    name = NAME
 
-    def __init__(self, inputs: Sequence[str] | None = None, seed: int = 7) -> None:
-        super().__init__(NAME, inputs, partial(forest_model, seed))
-        self.seed = seed
+    def _untrained(self) -> RowModel:
+        return forest_model(self.seed)
 
 
 def adaptive_forest(seed: int) -> AdaptiveForest:

@@ -1,8 +1,5 @@
 """River's Hoeffding adaptive tree (Bifet and Gavalda, "Adaptive Learning from Evolving Data Streams", IDA 2009)."""
 
-from collections.abc import Sequence
-from functools import partial
-
 from river import tree
 
 from ebb.contracts.models import Target
@@ -44,19 +41,12 @@ def tree_model(seed: int) -> RowModel:
 
 
 class HoeffdingTree(RenewingModel):
-    """The tree, which a successor replaces from time to time.
+    """The tree, which a successor replaces from time to time; see `RenewingModel`."""
 
-    Parameters
-    ----------
-    inputs
-        Names of the inputs it sees; see `RenewingModel`.
-    seed
-        Of all that is random in it.
-    """
+    name = NAME
 
-    def __init__(self, inputs: Sequence[str] | None = None, seed: int = 7) -> None:
-        super().__init__(NAME, inputs, partial(tree_model, seed))
-        self.seed = seed
+    def _untrained(self) -> RowModel:
+        return tree_model(self.seed)
 
 
 def hoeffding_tree(target: Target, seed: int) -> HoeffdingTree:

@@ -1,7 +1,8 @@
 """A slow model as a candidate: judged beside the others on a sample, renewed from time to time, never served."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+import abc
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from river.base import Classifier
@@ -62,24 +63,27 @@ class RenewingModel(Classifier):
 
     Parameters
     ----------
-    name
-        Name of the candidate.
     inputs
         Names of the inputs it sees. What is missing of them counts as 0, other names are ignored. None: River's model
         sees what comes, and there is no matrix to learn from.
-    make
-        Returns an untrained model, the same each time.
+    seed
+        Of all that is random in it.
     """
 
+    name: ClassVar[str]
+    """Name of the candidate."""
     servable = False
 
-    def __init__(self, name: str, inputs: Sequence[str] | None, make: Callable[[], RowModel]) -> None:
-        self.name = name
+    def __init__(self, inputs: Sequence[str] | None = None, seed: int = 7) -> None:
+        self.seed = seed
         self.inputs = None if inputs is None else list(inputs)
         self._columns = ColumnSelector(inputs)
-        self._make = make
-        self._current = make()
+        self._current = self._untrained()
         self._successor: RowModel | None = None
+
+    @abc.abstractmethod
+    def _untrained(self) -> RowModel:
+        """Return an untrained model, the same each time."""
 
     def logits(self, inputs: Inputs) -> Floats:
         """Return uncalibrated logits; see `Candidate.logits`."""
@@ -112,7 +116,7 @@ class RenewingModel(Classifier):
         """Replace the model by its successor; see `SampledCandidate.renew`."""
         if self._successor is not None:
             self._current = self._successor
-        self._successor = self._make()
+        self._successor = self._untrained()
 
     def payload(self, calibration: tuple[float, float]) -> dict[str, Any]:
         """Return a payload that marks the model as judged only: no form of it can score."""
