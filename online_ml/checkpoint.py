@@ -173,8 +173,7 @@ class LearnerCheckpointer:
             raise SchemaMismatchError(what, REBUILD)
 
         def piece(name: str) -> State:
-            named = manifest["pieces"].get(name)
-            return unpack(self._joined(name, named or {"keys": [""]}, latest))
+            return unpack(self._joined(name, manifest["pieces"].get(name), latest))
 
         core = piece("core")
         for target in TARGETS:
@@ -201,9 +200,9 @@ class LearnerCheckpointer:
         self._named = manifest["pieces"]
         return learner
 
-    def _joined(self, name: str, named: Mapping[str, Any], latest: Mapping[str, bytes]) -> bytes:
+    def _joined(self, name: str, named: Mapping[str, Any] | None, latest: Mapping[str, bytes]) -> bytes:
         """Return a piece from its parts, verified."""
-        if any(key not in latest for key in named["keys"]):
+        if named is None or any(key not in latest for key in named["keys"]):
             what = f"The learner's checkpoint names {name}, which is not on {self._settings.topics.learner}."
             raise CorruptError(what, REBUILD)
         body = b"".join(latest[key] for key in named["keys"])

@@ -83,17 +83,16 @@ def replay(
     with screen.status(Text(f"Reading {file.name} …")):
         rows = _read(file, known, mapping or [], zone=zone, time_format=time_format, space=space)
     with StopSignal() as stop, ExitStack() as stack:
-        report_line = screen.print
         if home.read(settings.home) is None:
             screen.print("Starting Kafka and ClickHouse for this replay …")
-            running = stack.enter_context(services(settings, report=report_line))
+            running = stack.enter_context(services(settings, report=screen.print))
             addresses = ("home", "lib", "kafka_port", "kafka_bootstrap", "clickhouse_port", "clickhouse_url")
             space = space.model_copy(update={name: getattr(running, name) for name in addresses})
         prepare(space, fresh=fresh)
         supervisor = Supervisor(
             [parts.worker(space), parts.learner(space)],
             logs=logs(space) / f"replay-{space.namespace}",
-            report=report_line,
+            report=screen.print,
             stopping=stop,
         )
         stack.enter_context(supervisor)

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ebb.contracts.features import FEATURES, INDEX, SCHEMA_HASH, WIDTH
+from ebb.contracts.features import FEATURES, INDEX, WIDTH
 from ebb.contracts.models import ModelSnapshot
 from online_ml.candidates.logistic import Logistic
 from online_ml.scoring.inputs import INPUTS, design
 from online_ml.scoring.scorer import load
 from tests.support.project import ROOT
+from tests.support.sender import make_model
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +24,7 @@ def snapshot() -> ModelSnapshot:
     features = np.random.default_rng(1).gamma(1, 5, (400, WIDTH)).astype(np.float32)
     labels = (features[:, INDEX["recency_days"]] > 4).astype(np.uint8)
     model.learn_matrix(design(features).astype(np.float64), labels)
-    return ModelSnapshot(
-        name="churn.logistic",
-        target="churn",
-        candidate="logistic",
-        version=1,
-        role="champion",
-        schema_hash=SCHEMA_HASH,
-        trained_until=20_000,
-        examples=400,
-        metrics={},
-        payload=model.payload((0.9, 0.1)),
-    ).sealed()
+    return make_model(payload=model.payload((0.9, 0.1))).sealed()
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 from river import base, checks, preprocessing
 
-from ebb.contracts.features import NAMES, SCHEMA_HASH, WIDTH
+from ebb.contracts.features import NAMES, WIDTH
 from ebb.contracts.models import TARGETS, ModelSnapshot, Target
 from ebb.errors import CorruptError, EbbError, SchemaMismatchError, SourceError
 from online_ml.candidates import candidates, sampled
 from online_ml.exported import PULL, DesignInputs, ExportedLogistic, load_estimator
 from online_ml.scoring.inputs import INPUTS, design
 from online_ml.scoring.scorer import load
+from tests.support.sender import make_model
 
 CALIBRATION = (0.8, -0.3)
 
@@ -33,18 +34,8 @@ def exported(name: str, target: Target = "churn") -> ModelSnapshot:
     labels = (inputs[:, 0] + np.random.default_rng(2).normal(size=640) > 1.5).astype(np.uint8)
     for start in range(0, 640, 64):
         candidate.learn_matrix(inputs[start : start + 64], labels[start : start + 64])
-    return ModelSnapshot(
-        name=f"{target}.{name}",
-        target=target,
-        candidate=name,
-        version=3,
-        role="champion",
-        schema_hash=SCHEMA_HASH,
-        trained_until=20_000,
-        examples=640,
-        metrics={},
-        payload=candidate.payload(CALIBRATION),
-    ).sealed()
+    payload = candidate.payload(CALIBRATION)
+    return make_model(name, name=f"{target}.{name}", target=target, payload=payload).sealed()
 
 
 @pytest.fixture

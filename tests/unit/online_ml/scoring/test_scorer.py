@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ebb.contracts.features import INDEX, SCHEMA_HASH, WIDTH
+from ebb.contracts.features import INDEX, WIDTH
 from ebb.contracts.models import TARGETS, ModelSnapshot, Target
 from ebb.contracts.scores import Reason
 from ebb.errors import SchemaMismatchError
@@ -16,12 +16,22 @@ from online_ml.scoring.cold_start import cold_start
 from online_ml.scoring.inputs import GROUPS, POSITION, design
 from online_ml.scoring.reasons import WORDS, days, explain
 from online_ml.scoring.scorer import CHUNK_ROWS, load, sigmoid
+from tests.support.sender import make_model
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=5,
 )
+PAYLOAD: dict[str, object] = {
+    "kind": "linear",
+    "inputs": ["log_recency_days", "log_events_total"],
+    "weights": [1.0, -1.0],
+    "mean": [0.0, 0.0],
+    "scale": [1.0, 1.0],
+    "intercept": 0.0,
+    "calibration": [1.0, 0.0],
+}
 CALIBRATION = (0.8, -0.3)
 SINGLE_PRECISION = 1e-4
 """Scores are sums of a hundred products in single precision."""
@@ -32,18 +42,7 @@ def features(rows: int, seed: int = 0) -> np.ndarray:
 
 
 def snapshot(target: Target, candidate: str, payload: dict[str, object]) -> ModelSnapshot:
-    return ModelSnapshot(
-        name=f"{target}.{candidate}",
-        target=target,
-        candidate=candidate,
-        version=3,
-        role="champion",
-        schema_hash=SCHEMA_HASH,
-        trained_until=20_000,
-        examples=640,
-        metrics={},
-        payload=payload,
-    )
+    return make_model(candidate, name=f"{target}.{candidate}", target=target, payload=payload)
 
 
 def learned(target: Target) -> list[tuple[str, ModelSnapshot, np.ndarray]]:
@@ -115,18 +114,9 @@ def test_a_payload_of_an_unknown_kind_is_refused() -> None:
     ],
 )
 def test_a_payload_that_does_not_fit_is_refused(change: dict[str, object]) -> None:
-    payload: dict[str, object] = {
-        "kind": "linear",
-        "inputs": ["log_recency_days", "log_events_total"],
-        "weights": [1.0, -1.0],
-        "mean": [0.0, 0.0],
-        "scale": [1.0, 1.0],
-        "intercept": 0.0,
-        "calibration": [1.0, 0.0],
-    }
-    load(snapshot("churn", "logistic", payload))
+    load(snapshot("churn", "logistic", PAYLOAD))
     with pytest.raises(SchemaMismatchError, match=r"churn\.logistic"):
-        load(snapshot("churn", "logistic", payload | change))
+        load(snapshot("churn", "logistic", PAYLOAD | change))
 
 
 @given(
@@ -146,17 +136,8 @@ def test_a_payload_that_does_not_fit_is_refused(change: dict[str, object]) -> No
 def test_whatever_a_payload_holds_it_is_refused_or_scores_in_numbers(
     changes: dict[str, object], rows: np.ndarray
 ) -> None:
-    payload: dict[str, object] = {
-        "kind": "linear",
-        "inputs": ["log_recency_days", "log_events_total"],
-        "weights": [1.0, -1.0],
-        "mean": [0.0, 0.0],
-        "scale": [1.0, 1.0],
-        "intercept": 0.0,
-        "calibration": [1.0, 0.0],
-    }
     try:
-        scorer = load(snapshot("churn", "logistic", payload | changes))
+        scorer = load(snapshot("churn", "logistic", PAYLOAD | changes))
     except SchemaMismatchError:
         return
     with np.errstate(all="ignore"):
