@@ -1,8 +1,8 @@
-"""Would the trees tell that the linear candidates miss something? Laws that no sum of inputs draws, labels by the day.
+"""Do the trees show that the linear candidates miss something? Laws that no sum of inputs draws, labels by the day.
 
 Customers are random, their labels follow a known law of recency, activity and tenure. Every day, all models predict the
 customers, then learns; from day `JUDGED_FROM` on they are judged, all on the same rows. Where the truth ranks much
-better than `logistic`, there is something to tell, and a tree or forest that ranks better than `logistic` tells it.
+better than `logistic`, there is something to find, and a tree or forest that ranks better than `logistic` finds it.
 """
 
 import json

@@ -179,7 +179,7 @@ class LabelSettings(_Section):
     """How many times as fast the past fades, for 14 boundaries after a model's error rose; 1: as ever."""
     tree_labels: Annotated[int, Field(ge=0, le=4_000)] = 0
     """Most labels of a boundary and target that River's tree and forest learn, a millisecond each, to be judged and
-    never served; 0: neither is there. Fewer than 200 tell little (docs/adr/0028). Another number makes the
+    never served; 0: neither is there. Fewer than 200 show little (docs/adr/0028). Another number makes the
     learner start again from the first label."""
     waiting_rows: Annotated[int, Field(ge=1)] = 500_000
     """Rows of snapshots and labels, some 250 bytes each, that the learner holds while a partition lags behind; then it
