@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -139,23 +140,22 @@ def test_assigned_partitions_are_read_from_their_offsets_to_the_end(space: Setti
 
 def test_handler_that_sleeps_is_interrupted_by_the_stop_and_its_record_stays(space: Settings) -> None:
     handled: list[str] = []
-    interrupted = False
+    begun, interrupted = threading.Event(), threading.Event()
 
     def handle(records: Sequence[Message]) -> None:
-        nonlocal interrupted
         if records:
+            begun.set()
             try:
                 running.sleep(60)
             except ShutdownError:
-                interrupted = True
+                interrupted.set()
                 raise
             handled.extend(values(records))
 
     send(space, "a")
     with following(space, handle) as running:
-        wait_for("the assignment", lambda: running.trouble is None)
-        time.sleep(3)
-    assert interrupted
+        wait_for("the record in the handler", begun.is_set)
+    assert interrupted.is_set()
     assert handled == []
     with following(space, lambda records: handled.extend(values(records))):
         wait_for("the record", lambda: handled == ["a"])
