@@ -49,6 +49,8 @@ LEAST_HOLD_SECONDS = 10.0
 """Real seconds for which nothing must have come, however compressed time is: a busy machine may pause for some."""
 Positive = Annotated[float, Field(gt=0)]
 Days = Annotated[int, Field(ge=1, le=120)]
+MAX_LABEL_DELAY_DAYS = 5
+"""The engine remembers 128 days: the longest horizon, the days still open, and so many more."""
 """Whole days; at most 120, the width of the activity bitmaps less the days still open to late events."""
 
 
@@ -164,9 +166,11 @@ class LabelSettings(_Section):
     """What a label and a feature are."""
 
     horizon_days: Days = 14
-    """Days without activity after a snapshot that make its customer one who left: a churn label matures then."""
+    """Days without activity after a snapshot that make its customer one who left."""
     purchase_horizon_days: Days = 7
-    """Days after a snapshot within which a purchase counts: a purchase label matures then."""
+    """Days after a snapshot within which a purchase counts."""
+    label_delay_days: Annotated[int, Field(ge=0, le=MAX_LABEL_DELAY_DAYS)] = 0
+    """Days that a label waits after its horizon, beyond the lateness, for events that come late (docs/time.md)."""
     lookback_days: Days = 60
     """Only customers active within this many days are snapshotted."""
     snapshot_every_days: Annotated[int, Field(ge=1, le=60)] = 1

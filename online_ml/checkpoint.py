@@ -103,6 +103,7 @@ class LearnerCheckpointer:
             "versions": {target: learned.begun_at for target, learned in learner.targets.items()},
             "taken": sorted(progress.taken.items()),
             "offsets": sorted(progress.offsets.items()),
+            "labelled": [(*key, day) for key, day in sorted(learner.pending.labelled.items())],
             "requests": learner.requests.state(),
             "windows": {t: [part.boundary for part in lt.window.parts] for t, lt in learner.targets.items()},
             "lessons": {t: [one.boundary for one in lt.sample.batches] for t, lt in learner.targets.items()},
@@ -189,6 +190,7 @@ class LearnerCheckpointer:
         for name in sorted(manifest["pieces"]):
             if name.startswith("pending/"):
                 learner.pending.add(_pending_chunk(piece(name), int(name.split("/")[4])))
+        learner.pending.labelled = {(target, number): day for target, number, day in manifest.get("labelled", [])}
         learner.boundary = manifest["boundary"]
         for target, begun_at in manifest.get("versions", {}).items():
             learner.targets[target].begun_at = begun_at

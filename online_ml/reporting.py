@@ -196,7 +196,7 @@ def expected_rows(step: Step, learner: Learner, policy: Policy) -> list[dict[str
                         "target": target,
                         "candidate": name,
                         "snapshot_day": step.boundary,
-                        "due_day": step.boundary + learner.horizons[target],
+                        "due_day": step.boundary + learner.horizons[target] + learner.label_delay_days,
                         "metric": metric,
                         "value": value,
                         "customers": count,

@@ -1,11 +1,10 @@
 """Blocks on `ebb.examples`: snapshots of features, the labels that mature for them, and boundary closings.
 
 A worker that crosses day boundary `D` in a partition writes, in this order: the labels that mature at `D` (one block
-per target, for the snapshots taken at `D - horizon`), the snapshot taken at `D` (cut into chunks), one closing. Labels
-are in the order of the rows of their snapshot, and name what label they are and, by a digest, whose: what does not fit
-the snapshot is not learned. All of it follows from the partition's events alone, except
-`served_*`, so a block that is written again after a crash carries the same rows; the learner drops what belongs to a
-closed boundary.
+per target, for the snapshots taken at `D - horizon - delay`), the snapshot taken at `D` (cut into chunks), one closing.
+Labels are in the order of the rows of their snapshot, and name what label they are and, by a digest, whose: what does
+not fit the snapshot is not learned. All of it follows from the partition's events alone, except `served_*`, so a block
+that is written again after a crash carries the same rows; the learner drops what belongs to a closed boundary.
 """
 
 import hashlib
@@ -73,7 +72,7 @@ class Labels:
 
     partition: int
     boundary: int
-    """Day number at which they matured: `snapshot_boundary` + the target's horizon."""
+    """Day number at which they matured: `snapshot_boundary` + the target's horizon + `EBB_LABEL_DELAY_DAYS`."""
     target: str
     """`churn` or `purchase`."""
     snapshot_boundary: int

@@ -52,6 +52,7 @@ def replay_settings(base: Settings, preset: Preset, namespace: str, **given: int
         "clock_origin_wall": 0.0,
         "clock_origin_event": 0.0,
         "allowed_lateness_seconds": 0.0,
+        "label_delay_days": 0,
         "idle_after_seconds": 0.0,
         "metrics_port": 0,
         "kinds": DEFAULT_KINDS | dict(preset.kinds),

@@ -17,7 +17,7 @@ import pyarrow as pa
 from ebb.contracts.examples import WITHDRAWN, Block, Labels, customers_digest
 from ebb.contracts.models import TARGETS, Target
 from ebb.log import get_logger
-from ebb.settings import Settings
+from ebb.settings import MAX_LABEL_DELAY_DAYS, Settings
 from online_ml.evaluation.segments import UNSPLIT, LabelContext
 from online_ml.evaluation.window import MaturedPredictions
 from online_ml.learning.alignment import BoundaryAligner, BoundaryBlocks
@@ -82,6 +82,7 @@ class Learner:
             "churn": settings.horizon_days,
             "purchase": settings.purchase_horizon_days,
         }
+        self.label_delay_days = settings.label_delay_days
         self._definitions = settings.label_definitions
         self.progress = BoundaryAligner(settings.partitions)
         self.pending = PendingStore()
@@ -127,7 +128,7 @@ class Learner:
             self._mature(target, bundles, step)
         for block in (block for bundle in bundles for _, block in sorted(bundle.withdrawn.items())):
             step.withdrawn[block.erasure_id] = self.pending.withdraw(block)
-        self.pending.drop_until(boundary - max(self.horizons.values()))
+        self.pending.drop(boundary - max(self.horizons.values()) - MAX_LABEL_DELAY_DAYS)
         self._predict(bundles, step)
         self.boundary = boundary
         self.requests.apply(self.progress, self.targets, self.boundary)
@@ -140,6 +141,7 @@ class Learner:
                 if name != target:
                     continue
                 chunks = self.pending.of(taken_at, bundle.partition)
+                self.pending.label(target, bundle.partition, taken_at)
                 if (reason := self._misfit(target, block, chunks)) is not None:
                     step.refused[target, reason] += 1
                     continue
@@ -162,9 +164,9 @@ class Learner:
 
     def _misfit(self, target: Target, block: Labels, chunks: list[Pending]) -> RefusalReason | None:
         """Return why labels are not those of a snapshot; None if they are, as far as they tell."""
-        if block.boundary - block.snapshot_boundary != self.horizons[target]:
-            return "definition"
-        if block.definition and block.definition != self._definitions[target]:
+        # Labels from before they were named came when their horizon had passed.
+        unnamed = not block.definition and block.boundary - block.snapshot_boundary == self.horizons[target]
+        if not unnamed and block.definition != self._definitions[target]:
             return "definition"
         ids = _joined([chunk.snapshot.customer_ids for chunk in chunks])
         if len(ids) != len(block.labels):
@@ -210,7 +212,7 @@ class Learner:
 
     def labels_pending(self, target: Target) -> int:
         """Return how many snapshot rows still wait for the label of a target."""
-        return 0 if self.boundary is None else self.pending.rows_after(self.boundary - self.horizons[target])
+        return self.pending.rows_waiting(target)
 
     def digest(self) -> str:
         """Return a hash of all that was learned: equal digests mean the same models, records and pending predictions.

@@ -1,4 +1,4 @@
-"""Predictions that wait for their label: made once at the snapshot, kept until its longest horizon has passed."""
+"""Predictions that wait for their labels: made once at the snapshot, kept until all have come."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ebb.contracts.examples import Snapshot, Withdraw
-from ebb.contracts.models import Target
+from ebb.contracts.models import TARGETS, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,8 @@ class PendingStore:
 
     def __init__(self) -> None:
         self._chunks: dict[tuple[int, int, int], Pending] = {}
+        self.labelled: dict[tuple[Target, int], int] = {}
+        """By target and partition, the newest snapshot whose labels have come; they come in order."""
 
     def add(self, chunk: Pending) -> None:
         """Keep a chunk."""
@@ -60,14 +62,26 @@ class PendingStore:
                     found += len(here)
         return found
 
-    def drop_until(self, boundary: int) -> None:
-        """Drop snapshots taken at or before a boundary."""
-        for key in [key for key in self._chunks if key[0] <= boundary]:
-            del self._chunks[key]
+    def label(self, target: Target, partition: int, boundary: int) -> None:
+        """Note that the labels of a partition's snapshot have come."""
+        self.labelled[target, partition] = max(boundary, self._newest(target, partition))
 
-    def rows_after(self, boundary: int) -> int:
-        """Return how many rows belong to snapshots taken after a boundary."""
-        return sum(len(chunk.snapshot.customer_ids) for key, chunk in self._chunks.items() if key[0] > boundary)
+    def drop(self, until: int) -> None:
+        """Drop snapshots that have all their labels, and those taken at or before a boundary, which get none."""
+        for key in list(self._chunks):
+            if key[0] <= max(until, min(self._newest(target, key[1]) for target in TARGETS)):
+                del self._chunks[key]
+
+    def rows_waiting(self, target: Target) -> int:
+        """Return how many rows have no label of a target yet."""
+        return sum(
+            len(chunk.snapshot.customer_ids)
+            for (boundary, partition, _), chunk in self._chunks.items()
+            if boundary > self._newest(target, partition)
+        )
+
+    def _newest(self, target: Target, partition: int) -> int:
+        return self.labelled.get((target, partition), -1)
 
     def __iter__(self) -> Iterator[Pending]:
         return iter(self._chunks[key] for key in sorted(self._chunks))

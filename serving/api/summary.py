@@ -223,8 +223,9 @@ class CachedSummary:
         pending = None if totals is None else sum(int(row["pending"]) for row in totals)
         due = None
         if not matured and pipeline and pipeline.first_event is not None:
+            days = settings.horizon_days + settings.label_delay_days
             first_snapshot = (pipeline.first_event // DAY + 1) * DAY
-            due = max(0.0, clock.wall(first_snapshot + settings.horizon_days * DAY) - time.time())
+            due = max(0.0, clock.wall(first_snapshot + days * DAY) - time.time())
         return {
             "matured": matured,
             "pending": pending,

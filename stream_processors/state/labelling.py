@@ -111,14 +111,15 @@ def _have_left(state: CustomerState, rows: RowIndices) -> npt.NDArray[np.bool_]:
 class Labeller:
     """Takes snapshots at boundaries and reads their labels from the bitmaps when they have matured.
 
-    Both classes of a label mature at the end of its horizon, never before, or early negatives would bias the rate.
+    Both classes of a label mature at the end of its horizon, never before, or early negatives would bias the rate; and
+    some days later, so that events which come late are in it.
 
     Parameters
     ----------
     partition
         Number of the partition.
     settings
-        Horizons, look-back, definition of churn, sampling.
+        Horizons, delay of labels, look-back, definition of churn, sampling.
     """
 
     def __init__(self, partition: int, settings: LabelSettings) -> None:
@@ -131,11 +132,12 @@ class Labeller:
         self.definitions = settings.label_definitions
         """By target, what its label is."""
         self.labelled_from: dict[Target, int] = {}
-        """By target whose label was another one before, the first snapshot that gets the present one."""
+        """By target, the first snapshot that may still get a label."""
         self._horizons: dict[Target, int] = {
             "churn": settings.horizon_days,
             "purchase": settings.purchase_horizon_days,
         }
+        self._delay = settings.label_delay_days
         self._every = settings.snapshot_every_days
         self._limit = settings.snapshot_limit
         self._by_cancellation = settings.churn_label == "cancel"
@@ -143,13 +145,14 @@ class Labeller:
 
     def close_boundary(self, state: CustomerState, boundary: int) -> BoundaryResult:
         """Return the snapshot and the matured labels of the boundary that `state` has just closed."""
-        labels = [
-            self._labels(state, target, taken, boundary)
-            for target, horizon in self._horizons.items()
-            for taken in [boundary - horizon]
-            if taken in self.pending and taken >= self.labelled_from.get(target, taken)
-        ]
-        for taken in [taken for taken in self.pending if taken <= boundary - max(self._horizons.values())]:
+        labels: list[Labels] = []
+        for target, horizon in self._horizons.items():
+            # One a boundary; several after the delay was made shorter, none for some after it was made longer.
+            due, begin = boundary - horizon - self._delay, self.labelled_from.get(target, 0)
+            mature = sorted(taken for taken in self.pending if begin <= taken <= due)
+            labels += [self._labels(state, target, taken, boundary) for taken in mature]
+            self.labelled_from[target] = max(begin, due + 1)
+        for taken in [taken for taken in self.pending if taken < min(self.labelled_from.values())]:
             del self.pending[taken]
         if boundary % self._every:
             return BoundaryResult(self.partition, boundary, labels)
@@ -181,6 +184,9 @@ class Labeller:
             The last boundary closed.
         """
         changed: list[Target] = [one for one, definition in former.items() if definition != self.definitions[one]]
+        for target, horizon in self._horizons.items():
+            # Where it is not known, labels did not wait.
+            self.labelled_from.setdefault(target, closed - horizon + 1)
         self.labelled_from |= dict.fromkeys(changed, closed + 1)
         return changed
 
@@ -207,9 +213,10 @@ class Labeller:
                 state.table["active_days"],
                 state.table[column],
                 Late(late.rows, days, counted, late.kinds != EventKind.CANCEL),
-                Published(horizon, self.lookback_days, self._every, (state.closed or 0) - horizon, state.opened),
+                Published(horizon, self.lookback_days, self._every, last, state.opened),
             )
             for target, horizon in self._horizons.items()
+            for last in [(state.closed or 0) - horizon - self._delay]
             for column, counted in [self._what_counts(target, late)]
         )
 

@@ -24,6 +24,8 @@ class Oracle:
     lateness: int = 3_600_000
     lookback: int = 60
     remembered_days: int = 7
+    delay: int = 0
+    """Days that labels wait after their horizon."""
     horizons: dict[str, int] = field(default_factory=lambda: {"churn": 14, "purchase": 7})
     events: list[Event] = field(default_factory=list)
     late: int = 0
@@ -77,10 +79,10 @@ class Oracle:
 
     def _cross(self, boundary: int) -> None:
         for target, horizon in self.horizons.items():
-            taken = boundary - horizon
+            taken = boundary - horizon - self.delay
             if taken in self.snapshots:
                 self.labels[target, taken] = [
-                    self._label(target, customer, taken, boundary) for customer in self.snapshots[taken]
+                    self._label(target, customer, taken, taken + horizon) for customer in self.snapshots[taken]
                 ]
         active = {
             event.customer
@@ -116,7 +118,7 @@ class Oracle:
             if target == "purchase" and KINDS.get(item.kind) != "purchase":
                 continue
             marked = active if target == "churn" else bought
-            for taken in range(day - horizon + 1, min(day, self._closed - horizon) + 1):
+            for taken in range(day - horizon + 1, min(day, self._closed - horizon - self.delay) + 1):
                 known = not active.isdisjoint(range(taken - self.lookback, taken))
                 self.contradicted += known and marked.isdisjoint(range(taken, taken + horizon))
 

@@ -159,6 +159,7 @@ def _expected_labels(settings: Settings) -> Labels:
         oracle = Oracle(
             lateness=int(settings.allowed_lateness_seconds * 1000),
             lookback=settings.lookback_days,
+            delay=settings.label_delay_days,
             horizons={"churn": settings.horizon_days, "purchase": settings.purchase_horizon_days},
         ).run(items)
         for (target, taken), labels in oracle.labels.items():

@@ -1,5 +1,6 @@
 """Checkpoints: what is read back is what was captured, whatever was lost on the way."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from ebb.contracts.examples import customers_digest
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.settings import Settings
+from online_ml.learning.learner import Learner
 from stream_processors.checkpoint import (
     MANIFEST,
     UNNAMED,
@@ -315,6 +317,39 @@ def test_after_a_change_of_the_label_only_snapshots_taken_for_it_get_one(
     for target, horizon in horizons.items():
         matured = {boundary - horizon for boundary in range(10, 20)}
         assert found[target] == {taken for taken in matured if taken >= 10 or target not in changed}
+
+
+@pytest.mark.parametrize("delays", [(0, 2), (2, 0), (3, 1), (5, 5)])
+def test_after_a_change_of_the_delay_each_snapshot_gets_its_labels_once(delays: tuple[int, int]) -> None:
+    before, after = (
+        Settings(horizon_days=5, purchase_horizon_days=3, allowed_lateness_seconds=0, label_delay_days=days)
+        for days in delays
+    )
+    visits: list[Event | Tick] = [Event(name, day * DAY_MS + 9) for day in range(10) for name in "abc"]
+    log = Log.of([*visits, *(Tick(day * DAY_MS) for day in range(10, 20))]).records
+    topic: Topic = {}
+    found: list[tuple[str, int]] = []
+    learner = Learner(after.model_copy(update={"partitions": 1}))
+    offsets = itertools.count()
+    for configuration, part in ((before, log[:30]), (after, log[30:])):
+        engine, board, checkpointer = rebuild(configuration, 0, topic)
+        for result in engine.process(Decoder(configuration).decode(part)).boundaries:
+            found += [(block.target, block.snapshot_boundary - START) for block in result.labels]
+            served = np.zeros(len(result.rows), np.float32)
+            for written in result.blocks(served, served):
+                learner.add(written, next(offsets))
+            while (step := learner.advance()) is not None:
+                assert not step.refused
+        capture = checkpointer.capture(engine, board)
+        assert capture is not None
+        keep(topic, capture)
+    assert sorted(found) == [
+        *(("churn", taken) for taken in range(1, 20 - 5 - delays[1])),
+        *(("purchase", taken) for taken in range(1, 20 - 3 - delays[1])),
+    ]
+    # Those that wait are those without labels.
+    assert {chunk.snapshot.boundary - START for chunk in learner.pending} == set(range(20 - 5 - delays[1], 20))
+    assert learner.labels_pending("purchase") == 3 * (3 + delays[1])
 
 
 def test_texts_without_end_do_not_make_a_checkpoint_without_end() -> None:

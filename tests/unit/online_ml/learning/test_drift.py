@@ -246,7 +246,7 @@ def test_no_predictions_have_no_expected_metrics() -> None:
 
 def test_what_leaves_the_learner_is_dated_and_named() -> None:
     world = World(partitions=1, days=WARM_UP + 2, rows=200)
-    learner = Learner(Settings(partitions=1, horizon_days=3, purchase_horizon_days=2))
+    learner = Learner(Settings(partitions=1, horizon_days=3, purchase_horizon_days=2, label_delay_days=1))
     steps: list[Step] = []
     for offset, block in enumerate(world.partition(0)):
         learner.add(block, offset)
@@ -256,7 +256,7 @@ def test_what_leaves_the_learner_is_dated_and_named() -> None:
     rows = expected_rows(last, learner, Policy(0.6, 0.15, 5.0, 90.0))
     areas = [row for row in rows if row["target"] == "churn" and row["metric"] == "roc_auc"]
     [one] = [row for row in areas if row["candidate"] == "logistic"]
-    assert (one["snapshot_day"], one["due_day"], one["customers"]) == (last.boundary, last.boundary + 3, 200)
+    assert (one["snapshot_day"], one["due_day"], one["customers"]) == (last.boundary, last.boundary + 3 + 1, 200)
     assert {row["customers"] for row in rows if row["candidate"] == "served"} == {100}
     drifted = drift_rows(last, learner)
     assert [row["name"] for row in drifted if row["kind"] == "feature"] == list(NAMES)

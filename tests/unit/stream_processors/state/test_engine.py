@@ -97,14 +97,17 @@ class Counts(NamedTuple):
     contradicted: int = 0
 
 
-def run(items: Sequence[Event | Tick], cuts: Sequence[int] = ()) -> tuple[Engine, list[BoundaryResult], Counts]:
+def run(
+    items: Sequence[Event | Tick], cuts: Sequence[int] = (), *, delay: int = 0
+) -> tuple[Engine, list[BoundaryResult], Counts]:
     """Process items as `run_log` does."""
-    return run_log(Log.of(items), cuts)
+    return run_log(Log.of(items), cuts, delay=delay)
 
 
-def run_log(log: Log, cuts: Sequence[int] = ()) -> tuple[Engine, list[BoundaryResult], Counts]:
-    """Process a log cut into polls; return the engine, the boundaries, and what was counted."""
-    engine, decoder = Engine(0, SETTINGS), Decoder(SETTINGS)
+def run_log(log: Log, cuts: Sequence[int] = (), *, delay: int = 0) -> tuple[Engine, list[BoundaryResult], Counts]:
+    """Process a log cut into polls, with labels that wait `delay` days; return engine, boundaries, and counts."""
+    configuration = SETTINGS.model_copy(update={"label_delay_days": delay})
+    engine, decoder = Engine(0, configuration), Decoder(configuration)
     boundaries: list[BoundaryResult] = []
     counts = Counts()
     for poll in log.cut(cuts):
@@ -131,10 +134,10 @@ def test_state_is_the_same_however_batches_cut_the_log(items: list[Event | Tick]
 
 
 @settings(max_examples=60)
-@given(st.one_of(LOGS, st.integers(0, 2**32).map(disordered)))
-def test_features_labels_and_counts_equal_a_linear_recomputation(items: list[Event | Tick]) -> None:
-    oracle = Oracle().run(items)
-    engine, boundaries, counts = run(items)
+@given(st.one_of(LOGS, st.integers(0, 2**32).map(disordered)), st.sampled_from([0, 0, 1, 3, 5]))
+def test_features_labels_and_counts_equal_a_linear_recomputation(items: list[Event | Tick], delay: int) -> None:
+    oracle = Oracle(delay=delay).run(items)
+    engine, boundaries, counts = run(items, delay=delay)
     assert counts == (oracle.late, oracle.duplicates, oracle.delayed, oracle.contradicted)
 
     snapshots = {crossing.boundary - START: crossing for crossing in boundaries if len(crossing.rows)}
@@ -264,6 +267,29 @@ def test_both_classes_of_a_label_mature_at_the_horizon_and_not_before() -> None:
     (labels,) = [label for c in boundaries for label in c.labels if label.target == "churn"]
     assert labels.snapshot_boundary == first
     assert labels.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("late_hours", "label"), [(26, 0), (50, 1)])
+def test_an_event_that_comes_while_its_label_waits_is_in_it_and_a_later_one_is_counted(
+    late_hours: int, label: int
+) -> None:
+    # The label of boundary 1 looks at the days 1 to 14. The phone was there on day 14 and sends it hours later.
+    visit = 14 * DAY_MS + HOUR_MS
+    others: list[Event | Tick] = [Event("other", n * DAY_MS + 2 * HOUR_MS) for n in range(18)]
+    items = sorted(
+        [(item.at, item) for item in [Event("phone", 0), *others]]
+        + [(visit + late_hours * HOUR_MS, Event("phone", visit, id="late"))],
+        key=lambda pair: pair[0],
+    )
+    _, boundaries, counts = run([item for _, item in items], delay=1)
+    assert counts.delayed == 1
+    found = {
+        (block.target, block.snapshot_boundary - START): block.labels.tolist()
+        for crossing in boundaries
+        for block in crossing.labels
+    }
+    assert found["churn", 1] == [label, 0]
+    assert counts.contradicted == label
 
 
 @pytest.mark.parametrize(("day", "label"), [(0, 1), (1, 0), (14, 0), (15, 1)])
