@@ -18,6 +18,7 @@ from ebb.contracts.topics import Topics
 from ebb.contracts.webhooks import Webhook
 from ebb.errors import SettingsError
 from ebb.loopback import LOOPBACK
+from ebb.values.customer_ids import NO_CUSTOMERS
 
 DEFAULT_KINDS: dict[str, str] = {
     "session": "session",
@@ -217,6 +218,9 @@ class EngineSettings(_Section):
     """Event ids remembered per partition to drop duplicates; 0 turns it off."""
     dedupe_days: Annotated[int, Field(ge=1, le=366)] = 7
     """Days of event time for which an event id is remembered, if `dedupe_events` newer ones do not displace it."""
+    no_customers: CommaSeparated = NO_CUSTOMERS
+    """Comma-separated texts, in whatever case, that are no customer's id: programs send them where they know none, and
+    thousands of people would be one. Events with them are refused (docs/values.md); a blank id always is."""
     checkpoint_seconds: Positive = 2.0
     """Real seconds from one checkpoint to the next; a crash replays at most that much."""
     begin_anew: bool = False
@@ -230,6 +234,11 @@ class EngineSettings(_Section):
     """Most rows in one ClickHouse insert."""
     poll_records: Annotated[int, Field(ge=1)] = 20_000
     """Most records in one polled batch of a partition."""
+
+    @property
+    def nobody(self) -> frozenset[str]:
+        """`no_customers` in lower case, as ids are looked up in it."""
+        return frozenset(text.lower() for text in self.no_customers)
 
 
 class ScoreSettings(_Section):
