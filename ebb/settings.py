@@ -282,6 +282,12 @@ class ServingSettings(_Section):
     collect_calls: CommaSeparated = ("track", "identify", "page", "screen", "group")
     """Calls to the collector that become events, comma-separated. Where servers send `identify` for all customers at
     night, leave it out: it would keep them all alive."""
+    collect_email_ids: bool = False
+    """Let the collector take customers whose id is an e-mail address. The address is then on topics, in tables and in
+    what the API shows; False: such calls are refused."""
+    carry_properties: CommaSeparated = ()
+    """Comma-separated names of properties that the collector carries though their names look personal to it
+    (`email_campaign`); what their values look like is judged all the same (docs/collector.md)."""
     allowed_origins: CommaSeparated = ()
     """Comma-separated origins whose pages may use the API and open the WebSocket, beside the API's own."""
     stream_clients: Annotated[int, Field(ge=1)] = 5_000

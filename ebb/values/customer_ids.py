@@ -56,13 +56,13 @@ def read_customer_id(
         lost digits; `wrong_type` for any other type, a control character or more than 256 characters.
     """
     if value is None or value != value:  # noqa: PLR0124 - NaN, of whichever type
-        raise InvalidEventError(reason="no_customer", what=f"`{field}` is not given.")
+        raise InvalidEventError(reason="no_customer", what=f"`{field}` is not given.", field=field)
     text = value.strip().strip(INVISIBLE).strip() if isinstance(value, str) else _digits(field, value)
     if not text:
-        raise InvalidEventError(reason="no_customer", what=f"`{field}` is blank.")
+        raise InvalidEventError(reason="no_customer", what=f"`{field}` is blank.", field=field)
     if len(text) > TEXT_LIMIT:
         what = f"`{field}` has {len(text)} characters; an id has at most {TEXT_LIMIT}."
-        raise InvalidEventError(reason="wrong_type", what=what)
+        raise InvalidEventError(reason="wrong_type", what=what, field=field)
     if _CONTROL.search(text):
         raise wrong_type(field, text, "an id holds no control characters, line breaks or halves of characters")
     if text.endswith(".0") and _WHOLE_FLOAT.fullmatch(text):
@@ -74,7 +74,7 @@ def read_customer_id(
             f"`{field}` is {shown(text)}, which is no customer: programs send it where they know none. Send the id of "
             "the customer, or leave such events out (EBB_NO_CUSTOMERS lists these texts)."
         )
-        raise InvalidEventError(reason="no_customer", what=what)
+        raise InvalidEventError(reason="no_customer", what=what, field=field)
     return text
 
 
@@ -101,4 +101,4 @@ def _inexact(field: str, value: object) -> InvalidEventError:
         f"`{field}` is {shown(value)}: a number of more digits than floating point keeps, so that other customers have "
         "the same one. Send ids as text."
     )
-    return InvalidEventError(reason="inexact_id", what=what)
+    return InvalidEventError(reason="inexact_id", what=what, field=field)

@@ -30,4 +30,4 @@ def shown(value: object) -> str:
 
 def wrong_type(field: str, value: object, rule: str) -> InvalidEventError:
     """Return the refusal of a value that is of another type than its field's."""
-    return InvalidEventError(reason="wrong_type", what=f"`{field}` is {shown(value)}; {rule}.")
+    return InvalidEventError(reason="wrong_type", what=f"`{field}` is {shown(value)}; {rule}.", field=field)

@@ -165,5 +165,5 @@ def _decimal_mark(field: str, given: str, text: str) -> str:
             f"`{field}` is {shown(given)}, which may be {whole}{after} or {whole}.{after}; send a number, or write "
             f"{whole}{after}.00 or {whole}.{after}0."
         )
-        raise InvalidEventError(reason="wrong_type", what=what)
+        raise InvalidEventError(reason="wrong_type", what=what, field=field)
     return ","

@@ -70,25 +70,38 @@ def read_time(field: str, value: object, *, zone: tzinfo | None = None) -> int |
         case date():
             moment = datetime.combine(value, time_of_day())
         case str():
-            text = value.strip().strip(INVISIBLE).strip()
-            if not text:
+            moment = _at_once(value)
+            text = "" if moment else value.strip().strip(INVISIBLE).strip()
+            if not (text or moment):
                 return None
             # Eight digits are a date in the basic form of ISO 8601.
-            if len(text) != _DATE_DIGITS and _NUMERAL.fullmatch(text):
+            if moment is None and len(text) != _DATE_DIGITS and _NUMERAL.fullmatch(text):
                 return _from_number(field, int(text) if "." not in text else Decimal(text))
-            moment = _from_iso(text)
+            moment = moment or _from_iso(text)
     if moment is None:
         what = f"`{field}` is {shown(value)}, which is no time; write times as 2026-03-01T14:05:31.250Z."
-        raise InvalidEventError(reason="bad_time", what=what)
+        raise InvalidEventError(reason="bad_time", what=what, field=field)
     if moment.tzinfo is None:
         if zone is None:
             what = f"`{field}` is {shown(value)}, which states no time zone; end it with Z or an offset such as +01:00."
-            raise InvalidEventError(reason="naive_time", what=what)
+            raise InvalidEventError(reason="naive_time", what=what, field=field)
         moment = moment.replace(tzinfo=zone)
     since: timedelta = moment - _EPOCH
     if since < timedelta(0):
-        raise InvalidEventError(reason="far_past", what=f"`{field}` is {shown(value)}, which is before 1970.")
+        raise InvalidEventError(
+            reason="far_past", what=f"`{field}` is {shown(value)}, which is before 1970.", field=field
+        )
     return since // _MICROSECOND
+
+
+def _at_once(text: str) -> datetime | None:
+    """Read a time as most are written, at once; None for any other."""
+    if text[10:11] != "T" or text[-1] != "Z":
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _from_iso(text: str) -> datetime | None:
@@ -115,7 +128,7 @@ def _from_number(field: str, value: float | Decimal) -> int:
         f"`{field}` is {shown(value)}, which is no Unix time of the years 1980 to 2099{aside}. "
         "Write times as 2026-03-01T14:05:31.250Z."
     )
-    raise InvalidEventError(reason="bad_time", what=what)
+    raise InvalidEventError(reason="bad_time", what=what, field=field)
 
 
 def _readings(value: float | Decimal) -> list[str]:
