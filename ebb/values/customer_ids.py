@@ -13,11 +13,12 @@ from ebb.errors import InvalidEventError
 from ebb.values.messages import shown, wrong_type
 
 NO_CUSTOMERS: tuple[str, ...] = (
-    "null", "(null)", "nil", "none", "undefined", "nan", "na", "n/a", "#n/a", "0", "-1", "true", "false",
-    "[object object]", "00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000",
+    "null", "(null)", "nil", "none", "undefined", "NaN", "NA", "N/A", "#N/A", "0", "-1", "true", "false",
+    "[object Object]", "00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000",
     "anonymous", "guest", "unknown", "not_authenticated", "user_id", "userid", "customer_id", "customerid",
 )  # fmt: skip
 """Texts that programs send where they know no customer: with one of them as id, thousands of people would be one."""
+NOBODY = frozenset(text.lower() for text in NO_CUSTOMERS)
 EXACT_FLOAT = 2**53
 """Whole numbers below this are exact as floating point; above it, neighbours become one."""
 INVISIBLE = "\ufeff\u200b\u2060"
@@ -31,9 +32,7 @@ _SCIENTIFIC = re.compile(r"-?[0-9](?:\.[0-9]+)?[eE]\+[0-9]{2,3}", re.ASCII)
 """How they write one that is too long for it."""
 
 
-def read_customer_id(
-    value: object, *, field: str = "customer_id", nobody: frozenset[str] = frozenset(NO_CUSTOMERS)
-) -> str:
+def read_customer_id(value: object, *, field: str = "customer_id", nobody: frozenset[str] = NOBODY) -> str:
     """Return the id of a customer as Ebb keeps it.
 
     A whole number is written by its digits, however many. Blanks around a text are dropped. A text of a whole number
