@@ -20,7 +20,7 @@ from ebb.contracts.activity import TEXT_LIMIT, decode_activity, encode_activity
 from ebb.errors import InvalidEventError
 from ebb.settings import Settings
 from ebb.values.customer_ids import read_customer_id
-from ebb.values.messages import wrong_type
+from ebb.values.messages import shown, wrong_type
 from ebb.values.times import SECOND_US, read_time
 from serving.collector.personal import MOST_KEPT, clean
 from serving.collector.properties import Remarks, properties_of
@@ -128,7 +128,7 @@ class CallMapper:
                 raise
             customer, field = self._id("anonymousId", anonymous), "anonymousId"
             if user is not None and user != "":
-                remarks.note(f"{error.what.partition(',')[0]}, which is no customer; `anonymousId` was taken.")
+                remarks.note(f"`userId` is {shown(user)}, which is no customer; `anonymousId` was taken.")
         if "@" in customer and not self._email_ids:
             what = (
                 f"`{field}` looks like an e-mail address; customer ids must be opaque. Send an id of your own, or "
