@@ -35,12 +35,15 @@ class InvalidEventError(EbbError):
         Label under which it is counted and dead-lettered.
     customer_id
         Customer that its body names, where that is known and differs from its key.
+    field
+        The field that is wrong, where it is one.
     """
 
-    def __init__(self, *, reason: str, what: str, customer_id: str | None = None) -> None:
+    def __init__(self, *, reason: str, what: str, customer_id: str | None = None, field: str | None = None) -> None:
         super().__init__(what)
         self.reason = reason
         self.customer_id = customer_id
+        self.field = field
 
 
 class IllegalTransitionError(EbbError):

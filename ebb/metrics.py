@@ -96,6 +96,9 @@ WS_CLOSED = Counter("ebb_ws_closed_total", "WebSocket connections closed by the 
 SCORES_HELD = Gauge("ebb_scores_held", "Customers whose score this replica holds")
 COLLECTED = Counter("ebb_collected_total", "Calls to the collector, by what became of them", ["call", "verdict"])
 """`verdict`: accepted, refused, ignored."""
+COLLECT_REFUSED = Counter("ebb_collect_refused_total", "Calls that the collector refused", ["reason"])
+COLLECT_WITHHELD = Counter("ebb_collect_withheld_total", "Values that the collector withheld as personal", ["kind"])
+"""`kind`: name, that of the property; email, phone, card, iban, in the value; url: its user, query or fragment."""
 WEBHOOKS = Counter("ebb_webhooks_total", "Alerts to webhooks, by what became of them", ["endpoint", "result"])
 """`result`: delivered, retried, dead."""
 ERASURES_OPEN = Gauge("ebb_erasures_open", "Erasures requested and not yet done everywhere")

@@ -18,6 +18,7 @@ from ebb.contracts.topics import Topics
 from ebb.contracts.webhooks import Webhook
 from ebb.errors import SettingsError
 from ebb.loopback import LOOPBACK
+from ebb.values.customer_ids import NO_CUSTOMERS
 
 DEFAULT_KINDS: dict[str, str] = {
     "session": "session",
@@ -221,6 +222,9 @@ class EngineSettings(_Section):
     """Event ids remembered per partition to drop duplicates; 0 turns it off."""
     dedupe_days: Annotated[int, Field(ge=1, le=366)] = 7
     """Days of event time for which an event id is remembered, if `dedupe_events` newer ones do not displace it."""
+    no_customers: CommaSeparated = NO_CUSTOMERS
+    """Comma-separated texts, in whatever case, that are no customer's id: programs send them where they know none, and
+    thousands of people would be one. Events with them are refused (docs/values.md); a blank id always is."""
     checkpoint_seconds: Positive = 2.0
     """Real seconds from one checkpoint to the next; a crash replays at most that much."""
     begin_anew: bool = False
@@ -234,6 +238,11 @@ class EngineSettings(_Section):
     """Most rows in one ClickHouse insert."""
     poll_records: Annotated[int, Field(ge=1)] = 20_000
     """Most records in one polled batch of a partition."""
+
+    @property
+    def nobody(self) -> frozenset[str]:
+        """`no_customers` in lower case, as ids are looked up in it."""
+        return frozenset(text.lower() for text in self.no_customers)
 
 
 class ScoreSettings(_Section):
@@ -277,6 +286,12 @@ class ServingSettings(_Section):
     collect_calls: CommaSeparated = ("track", "identify", "page", "screen", "group")
     """Calls to the collector that become events, comma-separated. Where servers send `identify` for all customers at
     night, leave it out: it would keep them all alive."""
+    collect_email_ids: bool = False
+    """Let the collector take customers whose id is an e-mail address. The address is then on topics, in tables and in
+    what the API shows; False: such calls are refused."""
+    carry_properties: CommaSeparated = ()
+    """Comma-separated names of properties that the collector carries though their names look personal to it
+    (`email_campaign`); what their values look like is judged all the same (docs/collector.md)."""
     allowed_origins: CommaSeparated = ()
     """Comma-separated origins whose pages may use the API and open the WebSocket, beside the API's own."""
     stream_clients: Annotated[int, Field(ge=1)] = 5_000

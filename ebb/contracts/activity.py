@@ -114,7 +114,7 @@ def decode_activity(body: bytes | None, *, latest: float, max_bytes: int) -> tup
         reason = "missing_field" if "missing required" in text else "wrong_type"
         if "timezone component" in text:
             reason = "naive_time"
-        raise InvalidEventError(reason=reason, what=text) from None
+        raise InvalidEventError(reason=reason, what=text, field=_field_of(text)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidEventError(reason="bad_json", what=str(error)) from None
     except RecursionError:
@@ -126,3 +126,9 @@ def decode_activity(body: bytes | None, *, latest: float, max_bytes: int) -> tup
         what = f"occurred_at {event.occurred_at.isoformat()} is ahead of the clock."
         raise InvalidEventError(reason="far_future", what=what)
     return event, properties
+
+
+def _field_of(text: str) -> str | None:
+    """Return the field that a message of msgspec is about (`… - at `$.amount``), None if it names none."""
+    _, _, path = text.partition(" - at `$.")
+    return path.rstrip("`") or None

@@ -9,7 +9,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from ebb.contracts.api_keys import Scope
-from serving.collector.judge import MalformedError, Verdict, calls_of, read_body, write_key
+from serving.collector.json_calls import MalformedError
+from serving.collector.judge import Verdict, calls_of, read_body, write_key
 from serving.context import Context
 from serving.http.auth import QUOTAS
 from serving.http.problems import ProblemError, problem_response
@@ -33,7 +34,17 @@ EXAMPLE_COLLECTED: dict[str, Any] = {
     "accepted": 1,
     "refused": 0,
     "ignored": 0,
-    "verdicts": [{"message_id": "ajs-5f0c2e", "status": "accepted", "reason": None, "detail": None}],
+    "verdicts": [
+        {
+            "index": 0,
+            "message_id": "ajs-5f0c2e",
+            "status": "accepted",
+            "reason": None,
+            "field": None,
+            "detail": None,
+            "notes": [],
+        }
+    ],
 }
 
 
@@ -108,11 +119,11 @@ async def collect(request: Request, kind: str | None) -> Response:
     await context.producer.deliver(context.settings.topics.activity, records)
     if kind is not None and verdicts[0].status == "refused":
         verdict = verdicts[0]
-        errors = [{"where": kind, "message": verdict.detail or "", "reason": verdict.reason}]
+        errors = [{"where": verdict.field or kind, "message": verdict.detail or "", "reason": verdict.reason}]
         return problem_response("event-refused", request.url.path, verdict.detail or "", errors=errors)
     statuses = [verdict.status for verdict in verdicts]
     counts = {status: statuses.count(status) for status in ("accepted", "refused", "ignored")}
-    answer = {"success": True, **counts, "verdicts": [verdict.model_dump() for verdict in verdicts]}
+    answer = {"success": True, **counts, "verdicts": verdicts}
     return Response(orjson.dumps(answer), media_type="application/json")
 
 

@@ -4,41 +4,41 @@ import base64
 import binascii
 import time
 import zlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import orjson
-from pydantic import BaseModel
-
 from ebb.clock import Clock
-from ebb.errors import EbbError, InvalidEventError
-from ebb.metrics import COLLECTED
+from ebb.errors import InvalidEventError
+from ebb.metrics import COLLECT_REFUSED, COLLECT_WITHHELD, COLLECTED
 from ebb.settings import Settings
-from serving.collector.segment import CALLS, CallMapper, Event, RequestTimes, read_time
+from ebb.values.messages import shown
+from serving.collector.json_calls import MalformedError, UnreadableCall, parse_body
+from serving.collector.segment import CALLS, CallMapper, Event, RequestTimes
 from serving.http.middleware import MAX_BODY_BYTES
 
 
-class Verdict(BaseModel):
+@dataclass(slots=True)
+class Verdict:
     """What became of one call."""
 
+    index: int
+    """Its place among the calls of the request, from 0."""
     message_id: str | None
     status: Literal["accepted", "refused", "ignored"]
     reason: str | None = None
+    field: str | None = None
+    """The field for which it was refused, where it is one."""
     detail: str | None = None
+    notes: Sequence[str] = ()
+    """What was withheld of an accepted call, or read otherwise than its sender may think."""
 
 
 MAX_CALLS = 2_500
 """Calls in one batch."""
 MAX_PLAIN_BYTES = 4 * MAX_BODY_BYTES
 """Largest body after it was decompressed."""
-
-
-class MalformedError(EbbError):
-    """A request that is no call and no batch of calls; `kind` is the type of problem."""
-
-    def __init__(self, what: str, *, kind: str = "invalid-request") -> None:
-        super().__init__(what)
-        self.kind = kind
 
 
 class Collector:
@@ -54,10 +54,9 @@ class Collector:
         self._collected = frozenset(settings.collect_calls)
         self._clock = clock
         self._mapper = CallMapper(
-            settings.kinds,
+            settings,
             # As the workers judge it: by when the record is produced.
             latest=lambda wall: max(clock.at(wall), clock.origin_event) + settings.future_tolerance_seconds,
-            max_bytes=settings.max_event_bytes,
         )
 
     def judge(
@@ -71,46 +70,67 @@ class Collector:
             The body, whose `context` holds for all its calls and whose `sentAt` is the sender's clock.
         kind
             The type of the calls, None if each has its `type`.
-
-        Raises
-        ------
-        MalformedError
-            If `sentAt` is no time.
         """
-        try:
-            sent_at = read_time(request.get("sentAt"))
-        except InvalidEventError as error:
-            raise MalformedError(error.what) from None
-        times = RequestTimes(time.time(), sent_at, self._clock.at)
+        times = RequestTimes(time.time(), request.get("sentAt"), self._clock.at)
         events: list[Event] = []
         verdicts: list[Verdict] = []
-        for call in calls:
-            verdict = self._judge(call, request, kind, times, events)
+        refused: Counter[str] = Counter()
+        counts: Counter[tuple[str, str]] = Counter()
+        for index, call in enumerate(calls):
+            event = None
+            try:
+                event = self._event(call, request, kind, times)
+            except InvalidEventError as error:
+                refused[error.reason] += 1
+                verdict = Verdict(
+                    index=index,
+                    message_id=_message_id(call),
+                    status="refused",
+                    reason=error.reason,
+                    field=error.field,
+                    detail=error.what,
+                )
+            else:
+                if event is None:
+                    verdict = Verdict(
+                        index=index, message_id=_message_id(call), status="ignored", reason="not_collected"
+                    )
+                else:
+                    events.append(event)
+                    notes = event.remarks.notes
+                    verdict = Verdict(index=index, message_id=_message_id(call), status="accepted", notes=notes)
             verdicts.append(verdict)
             name = kind or (call.get("type") if isinstance(call, dict) else None)
-            COLLECTED.labels(name if name in CALLS else "other", verdict.status).inc()
+            counts[name if name in CALLS else "other", verdict.status] += 1
+        for labels, count in counts.items():
+            COLLECTED.labels(*labels).inc(count)
+        for reason, count in refused.items():
+            COLLECT_REFUSED.labels(reason).inc(count)
+        for withheld, count in Counter(kind for event in events for kind in event.remarks.withheld).items():
+            COLLECT_WITHHELD.labels(withheld).inc(count)
         return events, verdicts
 
-    def _judge(
-        self, call: Any, request: Mapping[str, Any], kind: str | None, times: RequestTimes, events: list[Event]
-    ) -> Verdict:
+    def _event(self, call: Any, request: Mapping[str, Any], kind: str | None, times: RequestTimes) -> Event | None:
+        """Return the event of a call, None if such calls are not collected."""
+        if isinstance(call, UnreadableCall):
+            what = f"The call is not JSON: {call.why}. NaN and infinity are no JSON; leave such values out."
+            raise InvalidEventError(reason="bad_json", what=what)
         if not isinstance(call, dict):
-            return Verdict(message_id=None, status="refused", reason="wrong_type", detail="A call is a JSON object.")
-        given = call.get("messageId")
-        message_id = given[:256] if isinstance(given, str) else None
+            raise InvalidEventError(reason="wrong_type", what=f"The call is {shown(call)}; it must be a JSON object.")
         name = kind or call.get("type")
         if name not in CALLS:
-            what = f"{str(name)[:80]!r} is no type of call that can become an event; they are {', '.join(CALLS)}."
-            return Verdict(message_id=message_id, status="refused", reason="unknown_call", detail=what)
+            what = f"`type` is {shown(name)}; the calls that can become an event are {', '.join(CALLS)}."
+            raise InvalidEventError(reason="unknown_call", what=what, field="type")
         if name not in self._collected:
-            return Verdict(message_id=message_id, status="ignored", reason="not_collected")
+            return None
         if "context" not in call and "context" in request:
             call = {**call, "context": request["context"]}
-        try:
-            events.append(self._mapper.event(call, name, times))
-        except InvalidEventError as error:
-            return Verdict(message_id=message_id, status="refused", reason=error.reason, detail=error.what)
-        return Verdict(message_id=message_id, status="accepted")
+        return self._mapper.event(call, name, times)
+
+
+def _message_id(call: Any) -> str | None:
+    given = call.get("messageId") if isinstance(call, dict) else None
+    return given[:256] if isinstance(given, str) else None
 
 
 def read_body(body: bytes, encoding: str) -> dict[str, Any]:
@@ -131,31 +151,29 @@ def read_body(body: bytes, encoding: str) -> dict[str, Any]:
         raise MalformedError(what)
     if encoding.strip().lower() == "gzip":
         body = _decompress(body)
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        what = f"The body is not JSON: {error}."
-        raise MalformedError(what) from None
-    if not isinstance(value, dict):
-        what = "The body is not a JSON object."
-        raise MalformedError(what)
-    return value
+    return parse_body(body)
 
 
 def _decompress(body: bytes) -> bytes:
-    decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        plain = decompressor.decompress(body, MAX_PLAIN_BYTES)
-    except zlib.error as error:
-        what = f"The body is not gzip, as its Content-Encoding says: {error}."
-        raise MalformedError(what) from None
-    if decompressor.unconsumed_tail:
-        what = f"The body has more than {MAX_PLAIN_BYTES} bytes when decompressed."
-        raise MalformedError(what, kind="too-large")
-    if not decompressor.eof:
-        what = "The gzip body ends too early."
-        raise MalformedError(what)
-    return plain
+    """Decompress gzip of one member or several, as `cat a.gz b.gz` makes them."""
+    plain: list[bytes] = []
+    left = MAX_PLAIN_BYTES
+    while body:
+        decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            plain.append(decompressor.decompress(body, left + 1))
+        except zlib.error as error:
+            what = f"The body is not gzip, as its Content-Encoding says: {error}."
+            raise MalformedError(what) from None
+        left -= len(plain[-1])
+        if left < 0:
+            what = f"The body has more than {MAX_PLAIN_BYTES} bytes when decompressed."
+            raise MalformedError(what, kind="too-large")
+        if not decompressor.eof:
+            what = "The gzip body ends too early."
+            raise MalformedError(what)
+        body = decompressor.unused_data
+    return b"".join(plain)
 
 
 def calls_of(body: Mapping[str, Any], kind: str | None) -> list[Any]:

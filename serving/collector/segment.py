@@ -5,47 +5,32 @@ was answered "accepted" is dead-lettered later.
 """
 
 import hashlib
-import math
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 import orjson
 
-from ebb.contracts.activity import Properties, decode_activity, encode_activity
+from ebb.contracts.activity import TEXT_LIMIT, decode_activity, encode_activity
 from ebb.errors import InvalidEventError
+from ebb.settings import Settings
+from ebb.values.customer_ids import read_customer_id
+from ebb.values.messages import shown, wrong_type
+from ebb.values.times import SECOND_US, read_time
+from serving.collector.personal import MOST_KEPT, clean
+from serving.collector.properties import Remarks, properties_of
 
 CALLS: tuple[str, ...] = ("track", "identify", "page", "screen", "group")
 """Calls that can become an event; `alias` cannot, for Ebb never merges two customers."""
-PERSONAL: frozenset[str] = frozenset(
-    {
-        "address",
-        "avatar",
-        "birthday",
-        "email",
-        "emailaddress",
-        "firstname",
-        "fullname",
-        "ip",
-        "ipaddress",
-        "lastname",
-        "mobile",
-        "name",
-        "phone",
-        "phonenumber",
-        "street",
-        "surname",
-        "title",
-        "username",
-    }
-)
-"""Properties that identify a person, without separators: they never reach a topic."""
-_AMOUNTS = ("revenue", "total", "value")
-_LONG_TEXT = 1_024
-"""Characters of a free text that are kept."""
+CLOCK_SLACK_SECONDS = 60.0
+"""How far after its sending a call may claim to have happened: two roundings and a clock that was set in between."""
+MOST_QUEUED_SECONDS = 30 * 86_400.0
+"""How long a call may have waited at its sender, by the sender's clock. What is older counts no more (docs/time.md)."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +40,9 @@ class Event:
     event_id: str
     customer_id: str
     body: bytes
+    remarks: Remarks
 
 
-@dataclass(frozen=True)
 class RequestTimes:
     """The clocks by which the calls of one request are timed.
 
@@ -66,14 +51,27 @@ class RequestTimes:
     received_at
         Wall time at which the request came, Unix seconds.
     sent_at
-        Time of the sender's clock when it sent the request, if given.
+        The request's `sentAt`, as it was sent: the time of the sender's clock.
     event_time
         Wall time to event time, both Unix seconds.
     """
 
-    received_at: float
-    sent_at: float | None
-    event_time: Callable[[float], float]
+    def __init__(self, received_at: float, sent_at: object, event_time: Callable[[float], float]) -> None:
+        self.received_at = received_at
+        self.event_time = event_time
+        self._sent_at = _read_sent_at(sent_at)
+
+    def sent_at(self, own: object) -> tuple[float | None, str]:
+        """Return when a call was sent, Unix seconds by its sender's clock, and why it cannot be read if it cannot."""
+        return self._sent_at if own is None else _read_sent_at(own)
+
+
+def _read_sent_at(value: object) -> tuple[float | None, str]:
+    try:
+        us = read_time("sentAt", value)
+    except InvalidEventError as error:
+        return None, error.what
+    return None if us is None else us / SECOND_US, ""
 
 
 class CallMapper:
@@ -81,207 +79,186 @@ class CallMapper:
 
     Parameters
     ----------
-    kinds
-        Event type to kind, as in the settings: `Order Completed` is looked up as it is, then as `order_completed`.
+    settings
+        Kinds (`Order Completed` is looked up as it is, then as `order_completed`), limits, who is no customer, what is
+        carried though it looks personal.
     latest
         Greatest event time accepted at a wall time, Unix seconds.
-    max_bytes
-        Largest event.
     """
 
-    def __init__(self, kinds: Mapping[str, str], *, latest: Callable[[float], float], max_bytes: int) -> None:
-        self._kinds = kinds
+    def __init__(self, settings: Settings, *, latest: Callable[[float], float]) -> None:
+        self._kinds = settings.kinds
         self._latest = latest
-        self._max_bytes = max_bytes
+        self._max_bytes = settings.max_event_bytes
+        self._nobody = settings.nobody
+        self._email_ids = settings.collect_email_ids
+        self._carried = frozenset(settings.carry_properties)
 
-    def event(self, call: Mapping[str, Any], kind: str, times: RequestTimes) -> Event:
+    def event(self, call: dict[str, Any], kind: str, times: RequestTimes) -> Event:
         """Map one call.
 
         Raises
         ------
         InvalidEventError
-            With the reason under which a worker would have refused it, or one of `no_customer`, `personal_id`,
-            `no_event_name`, `bad_time`.
+            With the reason under which a worker would have refused it, or one of `no_customer`, `inexact_id`,
+            `personal_id`, `personal_data`, `no_event_name`, `bad_time`, `bad_json`.
         """
-        customer = customer_of(call)
-        moment = occurred_at(call, times)
-        event_id = event_id_of(call, customer)
-        properties = properties_of(call)
-        body = encode_activity(event_id, customer, self._type(call, kind), moment, properties)
+        remarks = Remarks()
+        call = _with_objects(call)
+        customer = self._customer(call, remarks)
+        moment = occurred_at(call, times, remarks)
+        event_id = event_id_of(call, customer, remarks)
+        name = self._type(call, kind)
+        purchase = self._kinds.get(name) == "purchase"
+        properties = properties_of(call, remarks, purchase=purchase, carried=self._carried)
+        body = encode_activity(event_id, customer, name, moment, properties)
         decode_activity(body, latest=self._latest(times.received_at), max_bytes=self._max_bytes)
-        return Event(event_id, customer, body)
+        return Event(event_id, customer, body, remarks)
 
-    def _type(self, call: Mapping[str, Any], kind: str) -> str:
+    def _customer(self, call: dict[str, Any], remarks: Remarks) -> str:
+        """Return the customer of a call: `userId`, else `anonymousId`."""
+        user, anonymous = call.get("userId"), call.get("anonymousId")
+        if user is None and anonymous is None:
+            what = "The call has neither `userId` nor `anonymousId`; one of them must name the customer."
+            raise InvalidEventError(reason="no_customer", what=what, field="userId")
+        try:
+            customer, field = self._id("userId", user), "userId"
+        except InvalidEventError as error:
+            if error.reason != "no_customer" or anonymous is None:
+                raise
+            customer, field = self._id("anonymousId", anonymous), "anonymousId"
+            if user is not None and user != "":
+                remarks.note(f"`userId` is {shown(user)}, which is no customer; `anonymousId` was taken.")
+        if "@" in customer and not self._email_ids:
+            what = (
+                f"`{field}` looks like an e-mail address; customer ids must be opaque. Send an id of your own, or "
+                "allow addresses by EBB_COLLECT_EMAIL_IDS."
+            )
+            raise InvalidEventError(reason="personal_id", what=what, field=field)
+        return customer
+
+    def _id(self, field: str, value: object) -> str:
+        return read_customer_id(value, field=field, nobody=self._nobody)
+
+    def _type(self, call: dict[str, Any], kind: str) -> str:
         if kind != "track":
             return kind
         name = call.get("event")
         if not isinstance(name, str) or not name.strip():
-            raise InvalidEventError(reason="no_event_name", what="A track call must have an `event`: its name as text.")
+            what = "A track call must have an `event`: its name as text."
+            raise InvalidEventError(reason="no_event_name", what=what, field="event")
+        if clean(name)[1] not in {None, "url"}:
+            what = (
+                "`event` has an e-mail address, a telephone, card or account number in it; send one name for all "
+                "events of a kind."
+            )
+            raise InvalidEventError(reason="personal_data", what=what, field="event")
+        if len(name) > TEXT_LIMIT:
+            what = f"`event` has {len(name)} characters; a name has at most {TEXT_LIMIT}."
+            raise InvalidEventError(reason="wrong_type", what=what, field="event")
         return name if name in self._kinds else snake_case(name)
+
+
+def _with_objects(call: dict[str, Any]) -> dict[str, Any]:
+    """Return a call whose `properties`, `context` and `traits` are objects; PHP writes an empty one as `[]`."""
+    for field in ("properties", "context", "traits"):
+        value = call.get(field)
+        if value is not None and not isinstance(value, dict):
+            if value != []:
+                raise wrong_type(field, value, "it must be an object")
+            call = {**call, field: {}}
+    return call
 
 
 def snake_case(name: str) -> str:
     """Return `order_completed` for `Order Completed` and for `orderCompleted`."""
+    return _snake_case(name) if len(name) <= MOST_KEPT else _snake_case.__wrapped__(name)
+
+
+@lru_cache(maxsize=4_096)
+def _snake_case(name: str) -> str:
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[\W_]+", "_", parted).strip("_").lower() or name.strip()
 
 
-def customer_of(call: Mapping[str, Any]) -> str:
-    """Return the customer of a call: `userId`, else `anonymousId`.
-
-    Raises
-    ------
-    InvalidEventError
-        If there is neither (`no_customer`), or it is an address of a person (`personal_id`).
-    """
-    for name in ("userId", "anonymousId"):
-        value = call.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if isinstance(value, str) and value:
-            if "@" in value:
-                what = f"`{name}` looks like an e-mail address; customer ids must be opaque. Send an id of your own."
-                raise InvalidEventError(reason="personal_id", what=what)
-            return value
-    raise InvalidEventError(reason="no_customer", what="The call has neither `userId` nor `anonymousId` as text.")
-
-
-def occurred_at(call: Mapping[str, Any], times: RequestTimes) -> datetime:
+def occurred_at(call: dict[str, Any], times: RequestTimes, remarks: Remarks) -> datetime:
     """Return when a call happened, corrected for the sender's clock, in event time.
 
     The sender's clock is wrong by the time it showed at sending less the time ours shows at receiving, so the event
     happened at received - (sent - timestamp). A call with both `originalTimestamp` and `timestamp` comes corrected.
+    Where `sentAt` cannot be the same clock's (the call after its sending, or a month before it) or cannot be read, the
+    call's time stands as it is, which is noted.
 
     Raises
     ------
     InvalidEventError
-        If a time cannot be read (`bad_time`) or has no zone (`naive_time`).
+        If the call's time cannot be read (`bad_time`), has no zone (`naive_time`) or is before 1970 (`far_past`).
     """
     original, timestamp = call.get("originalTimestamp"), call.get("timestamp")
-    device = read_time(original if timestamp is None else timestamp)
-    sent = read_time(call.get("sentAt"))
-    sent = times.sent_at if sent is None else sent
-    if device is None:
+    field = "originalTimestamp" if timestamp is None else "timestamp"
+    given = original if timestamp is None else timestamp
+    if given is None:
         wall = times.received_at
-    elif sent is None or (original is not None and timestamp is not None):
-        wall = device
     else:
-        wall = times.received_at - (sent - device)
+        us = read_time(field, given)
+        if us is None:
+            what = f"`{field}` is blank; leave it out, or write it as 2026-03-01T14:05:31.250Z."
+            raise InvalidEventError(reason="bad_time", what=what, field=field)
+        wall = us / SECOND_US
+        if original is None or timestamp is None:
+            wall = _corrected(wall, call, times, remarks)
     try:
         return datetime.fromtimestamp(round(times.event_time(wall), 3), UTC)
     except (OverflowError, ValueError, OSError):
-        what = "The time of the call is outside the years that can be written."
-        raise InvalidEventError(reason="bad_time", what=what) from None
+        what = f"`{field}` is outside the years that can be written."
+        raise InvalidEventError(reason="bad_time", what=what, field=field) from None
 
 
-def read_time(value: object) -> float | None:
-    """Return an ISO 8601 time as Unix seconds, None if there is none.
+def _corrected(wall: float, call: dict[str, Any], times: RequestTimes, remarks: Remarks) -> float:
+    sent, unreadable = times.sent_at(call.get("sentAt"))
+    if unreadable:
+        remarks.note(f"{unreadable} The call's time was taken as it is.")
+    if sent is None:
+        return wall
+    queued = sent - wall
+    if not -CLOCK_SLACK_SECONDS <= queued <= MOST_QUEUED_SECONDS:
+        remarks.note("`sentAt` and the call's time are not of one clock; the call's time was taken as it is.")
+        return wall
+    return times.received_at - max(queued, 0.0)
+
+
+def event_id_of(call: dict[str, Any], customer: str, remarks: Remarks) -> str:
+    """Return the id of a call: its `messageId`; else, if it has a time, a digest of all but the time of sending.
 
     Raises
     ------
     InvalidEventError
-        With reason `bad_time` or `naive_time`.
+        With reason `wrong_type` if `messageId` is neither text nor a whole number, or too long; `bad_json` if a call
+        without one is nested too deeply.
     """
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None:
-        what = f"{str(value)[:80]!r} is not a time; times are written as 2026-03-01T14:05:31.250Z."
-        raise InvalidEventError(reason="bad_time", what=what)
-    if moment.tzinfo is None:
-        raise InvalidEventError(reason="naive_time", what=f"The time {str(value)[:80]!r} has no zone.")
-    try:
-        return moment.timestamp()
-    except (OverflowError, ValueError):
-        raise InvalidEventError(reason="bad_time", what=f"The time {str(value)[:80]!r} is out of range.") from None
-
-
-def event_id_of(call: Mapping[str, Any], customer: str) -> str:
-    """Return the id of a call: its `messageId`; else, if it has a time, a digest of all but the time of sending."""
     identity = call.get("messageId")
-    if isinstance(identity, str) and identity:
-        return identity
+    if isinstance(identity, int) and not isinstance(identity, bool):
+        identity = str(identity)
+    if identity is not None and not isinstance(identity, str):
+        field = "messageId"
+        raise wrong_type(field, identity, "it must be text")
+    if identity:
+        if len(identity) > TEXT_LIMIT:
+            what = f"`messageId` has {len(identity)} characters; it may have {TEXT_LIMIT}."
+            raise InvalidEventError(reason="wrong_type", what=what, field="messageId")
+        _, kind = clean(identity, key=True)
+        if kind in {None, "url"}:
+            return identity
+        remarks.withhold("messageId", str(kind))
+        return f"call-{hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()}"
     if call.get("timestamp") is None and call.get("originalTimestamp") is None:
         return f"call-{secrets.token_hex(16)}"
     kept = {name: value for name, value in call.items() if name not in {"sentAt", "receivedAt", "writeKey"}}
-    text = orjson.dumps([customer, kept], option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    return f"call-{hashlib.blake2b(text, digest_size=16).hexdigest()}"
-
-
-def properties_of(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties of a call as Ebb names them, without those that identify a person or are no scalars.
-
-    Raises
-    ------
-    InvalidEventError
-        If `amount` or `discount` is given and is not a number.
-    """
-    given = _mapping(call.get("properties"))
-    context, traits = _mapping(call.get("context")), _mapping(call.get("traits"))
-    properties: dict[str, Any] = {}
-    for name, value in given.items():
-        if re.sub(r"[^a-z]", "", name.lower()) in PERSONAL or name in Properties.__struct_fields__:
-            continue
-        if isinstance(value, str):
-            properties[name] = value[:_LONG_TEXT]
-        elif isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
-            properties[name] = value
-    sources: dict[str, tuple[object, ...]] = {
-        "currency": (given.get("currency"),),
-        "channel": (given.get("channel"), call.get("channel")),
-        "country": (
-            given.get("country"),
-            _mapping(context.get("location")).get("country"),
-            _mapping(traits.get("address")).get("country"),
-            _mapping(_mapping(context.get("traits")).get("address")).get("country"),
-        ),
-        "product_id": (given.get("product_id"), given.get("productId"), given.get("sku")),
-        "category": (given.get("category"), call.get("category")),
-        "store": (given.get("store"), given.get("affiliation")),
-        "payment_method": (given.get("payment_method"), given.get("paymentMethod")),
-        "session_id": (given.get("session_id"), context.get("sessionId"), context.get("session_id")),
-    }
-    for name, values in sources.items():
-        text = next((one for value in values if (one := _text(value))), None)
-        if text is not None:
-            properties[name] = text
-    for name in ("amount", "discount"):
-        if given.get(name) is not None:
-            properties[name] = _required_number(name, given[name])
-    if "amount" not in properties:
-        amount = next((number for name in _AMOUNTS if (number := _number(given.get(name))) is not None), None)
-        if amount is not None:
-            properties["amount"] = amount
-    return properties
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return value if isinstance(value, str) and value else None
-
-
-def _number(value: object) -> float | None:
-    """Return a number, also one written as text, as shops do; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
     try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _required_number(name: str, value: object) -> float:
-    number = _number(value)
-    if number is None:
-        what = f"`properties.{name}` is {str(value)[:80]!r}; it must be a number."
-        raise InvalidEventError(reason="wrong_type", what=what)
-    return number
+        text = orjson.dumps([customer, kept], option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # a whole number beyond 64 bits, or hundreds of levels
+        try:
+            text = msgspec.json.encode([customer, kept], order="sorted")
+        except RecursionError:
+            raise InvalidEventError(reason="bad_json", what="The call is nested too deeply.") from None
+    return f"call-{hashlib.blake2b(text, digest_size=16).hexdigest()}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ebb.clock import Clock
 from ebb.contracts.activity import TEXT_LIMIT, TICK_HEADER, Activity, Properties, decode_activity
@@ -80,6 +81,9 @@ class Decoder:
         self._minor = settings.minor_units
         self._partitions = settings.partitions
         self._kinds = {name: int(KIND_BY_NAME[kind]) for name, kind in settings.kinds.items()}
+        # As programs write them: to lower the case of every id would cost more than to look for each writing.
+        spellings = ((text, text.upper(), text.title(), text.capitalize()) for text in settings.no_customers)
+        self._nobody = pa.array(sorted({*(one for four in spellings for one in four), *settings.nobody}), pa.utf8())
 
     def decode(self, records: Sequence[Any]) -> Batch:
         """Decode some records of one partition, each with `offset`, `timestamp`, `key`, `value` and `headers`."""
@@ -103,7 +107,8 @@ class Decoder:
             events[place] = not self._is_signal(place, records[place], signals)
         self._refuse_misplaced(fetched, records, events, signals)
         places, table = self._read_all(records, events, signals.refused)
-        rows = _with_ticks(places, self._batch(records, places, table), signals.ticks)
+        places, batch = self._without_nobody(records, places, self._batch(records, places, table), signals.refused)
+        rows = _with_ticks(places, batch, signals.ticks)
         return list(_cut(fetched, records.counts, *rows, signals))
 
     def _refuse_misplaced(
@@ -123,6 +128,23 @@ class Decoder:
                 (place, _dead_letter(record, InvalidEventError(reason="wrong_partition", what=what)))
             )
             events[place] = False
+
+    def _without_nobody(
+        self, records: Records, places: RowIndices, batch: Batch, refused: list[tuple[int, DeadLetter]]
+    ) -> tuple[RowIndices, Batch]:
+        """Refuse events of ids that programs send where they know no customer: thousands of people would be one."""
+        found = pc.is_in(batch.customers.values, value_set=self._nobody)
+        if not found.true_count:
+            return places, batch
+        kept = ~found.to_numpy(zero_copy_only=False)[batch.customers.numbers]
+        for place in places[~kept].tolist():
+            record = records[place]
+            what = (
+                f"customer_id is {record.key or b''!r:.80}, which is no customer: programs send it where they know "
+                "none (EBB_NO_CUSTOMERS). Leave such events out."
+            )
+            refused.append((place, _dead_letter(record, InvalidEventError(reason="no_customer", what=what))))
+        return places[kept], self._batch(records, places[kept], batch.events.filter(pa.array(kept)))
 
     def _is_signal(self, place: int, record: Record, signals: _Signals) -> bool:
         """Sort out a tick or an erasure record, valid or not."""

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from ebb.kafka import acknowledged_producer
 from ebb.kafka.acknowledged_producer import AcknowledgedProducer, BusyError
+from ebb.metrics import COLLECT_REFUSED, COLLECT_WITHHELD, COLLECTED
 from ebb.settings import Settings
 from serving.api import collector as routes_collector
 from serving.api.collector import EXAMPLE_CALL, EXAMPLE_COLLECTED, Call, Collected
 from serving.app import create_app
+from serving.collector.segment import CALLS
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,125 @@ def test_anything_that_comes_is_answered_and_never_by_a_failure(
         Collected.model_validate_json(answer.content)
     else:
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+NUMBERS = st.sampled_from(
+    [
+        "49,90",
+        "$49.90",
+        "1,249",
+        "NaN",
+        "1_000",
+        True,
+        -0.0,
+        1e308,
+        2**64,
+        10**30,
+        "٤٩",
+        "",
+        [],
+        {},
+        "1e999",
+        20260101,
+        46082,
+    ]
+)
+ANY = JSON | TEXTS | NUMBERS
+PROPERTIES = st.dictionaries(
+    st.sampled_from(["revenue", "amount", "total", "value", "discount", "currency", "category", "sku", "email", "url"])
+    | st.text(),
+    ANY,
+    max_size=5,
+)
+FULL_CALL = st.fixed_dictionaries(
+    {"type": st.sampled_from(["track", "page", "identify"]) | ANY, "userId": st.sampled_from(["c-1", 17]) | ANY},
+    optional={
+        "event": st.just("Order Completed") | ANY,
+        "messageId": ANY,
+        "anonymousId": ANY,
+        "timestamp": ANY,
+        "originalTimestamp": ANY,
+        "sentAt": ANY,
+        "properties": PROPERTIES | ANY,
+        "traits": ANY,
+        "context": PROPERTIES | ANY,
+        "channel": ANY,
+    },
+)
+BROKEN = st.sampled_from(
+    [
+        '{"type":"page","userId":"c","n":NaN}', '{"type":"page","userId":"\\ud800"}', "[" * 3_000 + "]" * 3_000,
+        '{"type":"page","userId":"c","context":' + '{"a":' * 1_500 + "1" + "}" * 1_501, '{"type":[],"userId":"c"}',
+        '{"type":"page","type":"x","userId":"c","userId":"d"}', '{"type":"page","userId":' + "1" * 5_000 + "}",
+        '{"type":"page","userId":"c","timestamp":"2026-03-01T14:00:00Z","a":' + "[" * 600 + "]" * 600 + "}",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    calls=st.lists((FULL_CALL | JSON).map(json.dumps) | BROKEN, min_size=1, max_size=6),
+    sent_at=ANY,
+    context=ANY,
+    bom=st.sampled_from([b"", b"\xef\xbb\xbf"]),
+    members=st.integers(1, 3),
+)
+def test_every_call_of_a_batch_has_its_own_verdict_whatever_the_others_are(
+    app: FastAPI, *, calls: list[str], sent_at: Any, context: Any, bom: bytes, members: int
+) -> None:
+    around = json.dumps({"sentAt": sent_at, "context": context})[:-1]
+    body = bom + f'{around},"batch":[{",".join(calls)}]}}'.encode()
+    step = len(body) // members + 1
+    packed = b"".join(gzip.compress(body[at : at + step]) for at in range(0, len(body), step))
+    answer = ask(app, "/v1/batch", packed, {"Content-Encoding": "gzip"})
+    assert answer.status_code == 200, answer.text
+    collected = Collected.model_validate_json(answer.content)
+    assert [verdict.index for verdict in collected.verdicts] == list(range(len(calls)))
+    assert collected.accepted + collected.refused + collected.ignored == len(calls)
+    for verdict in collected.verdicts:
+        assert verdict.status == "accepted" or (verdict.reason and verdict.detail)
+    alone = ask(app, "/v1/batch", f'{around},"batch":[{calls[0]}]}}'.encode())
+    first = collected.verdicts[0]
+    assert (alone.json()["verdicts"][0]["status"], alone.json()["verdicts"][0]["reason"]) == (
+        first.status,
+        first.reason,
+    )
+
+
+def test_refusal_names_the_call_the_field_and_what_to_do(app: FastAPI) -> None:
+    revenue = {**EXAMPLE_CALL, "properties": {"revenue": "1,249"}}
+    answer = ask(app, "/v1/batch", json.dumps({"batch": [EXAMPLE_CALL, revenue]}).encode()).json()
+    assert (answer["accepted"], answer["refused"]) == (1, 1)
+    verdict = answer["verdicts"][1]
+    assert (verdict["index"], verdict["reason"], verdict["field"]) == (1, "wrong_type", "properties.revenue")
+    assert verdict["detail"] == (
+        "`properties.revenue` is '1,249', which may be 1249 or 1.249; send a number, or write 1249.00 or 1.2490."
+    )
+    alone = ask(app, "/v1/track", json.dumps(revenue).encode())
+    assert alone.status_code == 422
+    assert alone.json()["errors"] == [
+        {"where": "properties.revenue", "message": verdict["detail"], "reason": "wrong_type"}
+    ]
+
+
+def test_labels_of_the_collectors_metrics_are_a_few_words_whatever_is_sent(app: FastAPI) -> None:
+    calls: list[Any] = [{"type": f"t-{n}", "userId": f"{n}"} for n in range(50)]
+    calls += [{**EXAMPLE_CALL, f"x-{n}": 1, "properties": {f"email{n}": "x", "revenue": f"bad-{n}"}} for n in range(50)]
+    calls += [{**EXAMPLE_CALL, "properties": {f"email{n}": "x"}} for n in range(50)]
+    ask(app, "/v1/batch", json.dumps({"batch": calls}).encode())
+    labels = {
+        tuple(sample.labels.values())
+        for metric in (COLLECTED, COLLECT_REFUSED, COLLECT_WITHHELD)
+        for family in metric.collect()
+        for sample in family.samples
+    }
+    known = {
+        "accepted", "refused", "ignored", "other", *CALLS, "no_customer", "inexact_id", "personal_id", "personal_data",
+        "no_event_name", "unknown_call", "wrong_type", "bad_time", "naive_time", "far_past", "far_future", "bad_json",
+        "too_large", "name", "email", "phone", "card", "iban", "url",
+    }  # fmt: skip
+    assert {one for values in labels for one in values} <= known
+    assert {("wrong_type",), ("unknown_call",), ("name",), ("other", "refused")} <= labels
 
 
 def test_kafka_that_is_away_is_503_with_a_time_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,8 @@ def move() -> None:
     metrics.WS_SENT.labels("score").inc()
     metrics.WS_CLOSED.labels("1001").inc()
     metrics.COLLECTED.labels("track", "accepted").inc()
+    metrics.COLLECT_REFUSED.labels("no_customer").inc()
+    metrics.COLLECT_WITHHELD.labels("email").inc()
     metrics.WEBHOOKS.labels("crm", "delivered").inc()
     metrics.PRODUCED.labels("simulator").inc()
     metrics.PRODUCE_FAILURES.labels("simulator").inc()

@@ -14,21 +14,21 @@ from ebb.clock import Clock
 from ebb.contracts.activity import decode_activity
 from ebb.errors import InvalidEventError
 from ebb.settings import DEFAULT_KINDS, Settings
-from serving.collector.judge import Collector, MalformedError, calls_of, read_body, write_key
+from serving.collector.json_calls import MalformedError
+from serving.collector.judge import Collector, calls_of, read_body, write_key
 from serving.collector.segment import CallMapper, Event, RequestTimes, snake_case
 
 NOW = datetime(2026, 3, 1, 14, 5, 33, tzinfo=UTC).timestamp()
 
 
-def frame(sent_at: str | None = None, clock: Clock | None = None) -> RequestTimes:
-    sent = None if sent_at is None else datetime.fromisoformat(sent_at).timestamp()
-    return RequestTimes(NOW, sent, (clock or Clock()).at)
+def frame(sent_at: object = None, clock: Clock | None = None) -> RequestTimes:
+    return RequestTimes(NOW, sent_at, (clock or Clock()).at)
 
 
 def mapped(
     call: dict[str, Any], kind: str = "track", at: RequestTimes | None = None
 ) -> tuple[Event, Any, dict[str, Any]]:
-    mapper = CallMapper(DEFAULT_KINDS, latest=lambda wall: wall + 86_400, max_bytes=65_536)
+    mapper = CallMapper(Settings(), latest=lambda wall: wall + 86_400)
     event = mapper.event({"userId": "c-1", "event": "Order Completed", **call}, kind, at or frame())
     activity, _ = decode_activity(event.body, latest=1e12, max_bytes=65_536)
     return event, activity, orjson.loads(bytes(activity.properties))
@@ -58,7 +58,7 @@ def test_event_names_of_shops_are_mapped_to_their_kind(name: str, kind: str) -> 
 
 
 def test_name_that_the_settings_list_is_left_as_it_is() -> None:
-    mapper = CallMapper({"Buchung Fertig!": "purchase"}, latest=lambda _: 1e12, max_bytes=65_536)
+    mapper = CallMapper(Settings(kinds={"Buchung Fertig!": "purchase"}), latest=lambda _: 1e12)
     event = mapper.event({"userId": "c", "event": "Buchung Fertig!"}, "track", frame())
     assert decode_activity(event.body, latest=1e12, max_bytes=65_536)[0].type == "Buchung Fertig!"
 
@@ -79,7 +79,7 @@ def test_customer_is_the_user_else_the_anonymous_one() -> None:
     assert mapped({"userId": None, "anonymousId": "a-1"})[0].customer_id == "a-1"
     assert mapped({"userId": 17})[0].customer_id == "17"
     assert reason({"userId": ""}) == "no_customer"
-    assert reason({"userId": {"id": 1}}) == "no_customer"
+    assert reason({"userId": {"id": 1}, "anonymousId": "a-1"}) == "wrong_type", "is not passed over in silence"
     assert reason({"userId": "jo@example.com"}) == "personal_id"
 
 
@@ -115,13 +115,26 @@ def test_wall_time_becomes_event_time_where_days_are_compressed() -> None:
     [
         ({"timestamp": "2026-03-01T15:00:00"}, "naive_time"),
         ({"timestamp": "yesterday"}, "bad_time"),
-        ({"timestamp": 1772374000}, "bad_time"),
-        ({"timestamp": "0001-01-01T00:00:00+23:59"}, "bad_time"),
+        ({"timestamp": ""}, "bad_time"),
+        ({"timestamp": True}, "bad_time"),
+        ({"timestamp": 20260301}, "bad_time"),
+        ({"timestamp": 46082}, "bad_time"),
+        ({"timestamp": "0001-01-01T00:00:00+23:59"}, "far_past"),
         ({"timestamp": "2222-01-01T00:00:00Z"}, "far_future"),
         ({"event": ""}, "no_event_name"),
         ({"event": 7}, "no_event_name"),
         ({"event": "n" * 300}, "wrong_type"),
         ({"messageId": "m" * 300}, "wrong_type"),
+        ({"messageId": ["m"]}, "wrong_type"),
+        ({"messageId": True}, "wrong_type"),
+        ({"userId": 1.2345678901234568e22}, "inexact_id"),
+        ({"userId": "a\nb"}, "wrong_type"),
+        ({"properties": "x"}, "wrong_type"),
+        ({"properties": ["x"]}, "wrong_type"),
+        ({"context": 1}, "wrong_type"),
+        ({"traits": True}, "wrong_type"),
+        ({"properties": {"category": "c" * 300}}, "wrong_type"),
+        ({"event": "Mail to jo@example.com"}, "personal_data"),
         ({"properties": {"amount": "ten"}}, "wrong_type"),
         ({"properties": {"amount": 1e13}}, "wrong_type"),
         ({"properties": {f"p{n}": "x" * 1_000 for n in range(100)}}, "too_large"),
@@ -138,13 +151,30 @@ def test_what_a_worker_would_refuse_is_refused_here_with_the_reason(call: dict[s
         ({"total": "12.00", "value": 1}, 12.0),
         ({"value": 3}, 3),
         ({"amount": 4, "revenue": 5}, 4),
-        ({"revenue": "free", "value": 6}, 6),
-        ({"value": True}, None),
-        ({"revenue": "nan"}, None),
+        ({"revenue": None, "total": " ", "value": 6}, 6),
+        ({"revenue": "49,90"}, 49.9),
+        ({"revenue": "$49.90"}, 49.9),
+        ({"total": "1,249.50"}, 1249.5),
+        ({"revenue": "1.249,50 €"}, 1249.5),
+        ({"revenue": ""}, None),
     ],
 )
 def test_amount_is_revenue_else_total_else_value(given_: dict[str, Any], amount: float | None) -> None:
     assert mapped({"properties": given_})[2].get("amount") == amount
+
+
+@pytest.mark.parametrize("name", ["amount", "revenue", "total", "value", "discount"])
+@pytest.mark.parametrize("value", ["free", True, "NaN", "1_000", "1,249", "inf", [49.9], {"EUR": 1}, 1e13])
+def test_amount_of_a_purchase_that_cannot_be_read_is_refused_by_its_name(name: str, value: Any) -> None:
+    with pytest.raises(InvalidEventError, match=f"`properties.{name}`") as caught:
+        mapped({"properties": {name: value}})
+    assert (caught.value.reason, caught.value.field) == ("wrong_type", f"properties.{name}")
+
+
+@pytest.mark.parametrize("name", ["total", "value"])
+def test_total_and_value_of_other_events_may_be_anything(name: str) -> None:
+    assert mapped({"event": "Filter Changed", "properties": {name: "blue"}})[2] == {name: "blue"}
+    assert reason({"event": "Filter Changed", "properties": {"revenue": "blue"}}) == "wrong_type"
 
 
 def test_properties_are_read_from_wherever_sdks_put_them() -> None:
@@ -194,6 +224,109 @@ def test_call_sent_again_is_the_same_event_with_and_without_a_message_id() -> No
     assert mapped({})[0].event_id != mapped({})[0].event_id, "untimed calls look like true repeats"
 
 
+def test_what_programs_send_for_nobody_is_no_customer_and_the_anonymous_id_is_taken_if_there_is_one() -> None:
+    for nobody in ("null", "undefined", "NaN", "None", "0", 0, "[object Object]", "  "):
+        assert reason({"userId": nobody}) == "no_customer"
+        event, _, _ = mapped({"userId": nobody, "anonymousId": "a-1"})
+        assert event.customer_id == "a-1"
+        assert len(event.remarks.notes) == 1, nobody
+        assert "`anonymousId` was taken" in event.remarks.notes[0]
+    assert reason({"userId": "null", "anonymousId": "undefined"}) == "no_customer"
+    mapper = CallMapper(Settings(no_customers="test user"), latest=lambda _: 1e12)
+    with pytest.raises(InvalidEventError, match="EBB_NO_CUSTOMERS"):
+        mapper.event({"userId": "Test User", "event": "x"}, "track", frame())
+    assert mapper.event({"userId": "null", "event": "x"}, "track", frame()).customer_id == "null"
+
+
+def test_one_customer_is_one_however_the_id_is_written() -> None:
+    for value in (17850, 17850.0, "17850", " 17850 ", "17850.0"):
+        assert mapped({"userId": value})[0].customer_id == "17850"
+    ids = {mapped({"userId": 12345678901234567890123 + n})[0].customer_id for n in range(5)}
+    assert ids == {str(12345678901234567890123 + n) for n in range(5)}
+
+
+def test_id_that_is_an_address_is_taken_where_the_settings_say_so() -> None:
+    mapper = CallMapper(Settings(collect_email_ids=True), latest=lambda _: 1e12)
+    assert mapper.event({"userId": "jo@example.com", "event": "x"}, "track", frame()).customer_id == "jo@example.com"
+
+
+@pytest.mark.parametrize(
+    "sent_at",
+    [
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "yesterday",
+        "2026-03-01T15:05:33",
+        20260301,
+        {},
+        [],
+        True,
+        "2026",
+    ],
+)
+def test_sent_at_that_cannot_be_the_same_clocks_moves_nothing_and_is_told(sent_at: object) -> None:
+    call = {"timestamp": "2026-03-01T14:00:00Z"}
+    for event, activity, _ in (mapped(call, at=frame(sent_at)), mapped({**call, "sentAt": sent_at})):
+        assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
+        assert len(event.remarks.notes) == 1
+        assert "sentAt" in event.remarks.notes[0]
+    assert mapped({}, at=frame(sent_at))[1].occurred_at == datetime.fromtimestamp(NOW, UTC)
+
+
+def test_clock_that_was_never_set_is_corrected_too() -> None:
+    call = {"timestamp": "1980-01-01T00:10:00Z", "sentAt": "1980-01-01T00:15:33Z"}
+    event, activity, _ = mapped(call)
+    assert activity.occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
+    assert not event.remarks.notes
+
+
+def test_call_made_a_moment_after_its_sending_happened_when_it_came() -> None:
+    call = {"timestamp": "2026-03-01T14:05:34Z", "sentAt": "2026-03-01T14:05:33.500Z"}
+    assert mapped(call)[1].occurred_at == datetime.fromtimestamp(NOW, UTC)
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    ["2026-03-01t14:00:00z", 1772373600, 1772373600000, "1772373600000", 1772373600000000, "2026-03-01 14:00Z"],
+)
+def test_times_are_read_as_programs_write_them(timestamp: object) -> None:
+    assert mapped({"timestamp": timestamp})[1].occurred_at == datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
+
+
+def test_empty_list_in_place_of_an_object_is_an_empty_object_as_php_writes_it() -> None:
+    assert mapped({"properties": [], "context": [], "traits": []})[2] == {}
+
+
+def test_text_of_another_type_is_left_out_and_told() -> None:
+    event, _, properties = mapped({"properties": {"category": ["a"], "channel": {}, "store": True, "sku": 17.0}})
+    assert properties == {"product_id": "17", "sku": 17.0}
+    assert [note.split("`")[1] for note in event.remarks.notes] == [
+        "properties.channel",
+        "properties.category",
+        "properties.store",
+    ]
+
+
+def test_whole_numbers_beyond_64_bits_are_kept_as_text() -> None:
+    properties = mapped({"properties": {"order_id": 12345678901234567890123, "sku": 2**70, "n": 2**64 - 1}})[2]
+    assert properties == {
+        "order_id": "12345678901234567890123",
+        "sku": str(2**70),
+        "product_id": str(2**70),
+        "n": 2**64 - 1,
+    }
+
+
+def test_call_with_any_number_and_any_depth_has_a_stable_id_or_is_refused() -> None:
+    call = {"timestamp": "2026-03-01T14:00:00Z", "integrations": {"n": 2**100}}
+    assert mapped(call)[0].event_id == mapped(call)[0].event_id
+    deep: Any = []
+    for _ in range(5_000):
+        deep = [deep]
+    assert reason({"timestamp": "2026-03-01T14:00:00Z", "integrations": deep}) == "bad_json"
+    assert mapped({"messageId": "m", "integrations": deep})[0].event_id == "m"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
@@ -220,11 +353,8 @@ CALLS = st.dictionaries(st.sampled_from(FIELDS), JSON | TIMES | NAMES, max_size=
 @given(st.lists(CALLS | JSON, max_size=5), st.dictionaries(st.sampled_from(["sentAt", "context"]), JSON | TIMES))
 def test_any_batch_gets_a_verdict_per_call_and_only_acceptable_events(calls: list[Any], shared: dict[str, Any]) -> None:
     collector = Collector(Settings(), Clock())
-    try:
-        events, verdicts = collector.judge(calls, shared, None)
-    except MalformedError:
-        return
-    assert len(verdicts) == len(calls)
+    events, verdicts = collector.judge(calls, shared, None)
+    assert [verdict.index for verdict in verdicts] == list(range(len(calls)))
     assert sum(verdict.status == "accepted" for verdict in verdicts) == len(events)
     for event in events:
         activity, _ = decode_activity(event.body, latest=1e12, max_bytes=65_536)
@@ -244,6 +374,20 @@ def test_gzip_that_unpacks_to_too_much_or_ends_early_is_refused() -> None:
     assert caught.value.kind == "too-large"
     with pytest.raises(MalformedError, match="ends too early"):
         read_body(gzip.compress(b"{}")[:-4], "gzip")
+
+
+def test_gzip_of_several_members_is_read_as_one_and_bounded_as_one() -> None:
+    text = b'{"batch": [{"type": "page"}]}'
+    assert read_body(gzip.compress(text[:7]) + gzip.compress(b"") + gzip.compress(text[7:]), "gzip") == {
+        "batch": [{"type": "page"}]
+    }
+    with pytest.raises(MalformedError) as caught:
+        read_body(gzip.compress(b'{"x":"' + b"0" * 3_000_000) + gzip.compress(b"0" * 3_000_000 + b'"}'), "gzip")
+    assert caught.value.kind == "too-large"
+    with pytest.raises(MalformedError, match="not gzip"):
+        read_body(gzip.compress(text) + b"more", "gzip")
+    with pytest.raises(MalformedError, match="ends too early"):
+        read_body(gzip.compress(text[:7]) + gzip.compress(text[7:])[:-9], "gzip")
 
 
 def test_batch_must_be_a_list_and_not_too_long() -> None:

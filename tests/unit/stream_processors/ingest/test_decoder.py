@@ -31,11 +31,12 @@ def body(**changes: object) -> bytes:
 
 
 def refused(value: bytes | None, key: bytes | None = b"c1", **limits: int) -> str:
-    """Decode one record beside a good one; return why it was refused."""
-    records = [Record(0, key, value), Record(1, b"c1", body())]
-    batch = Decoder(Settings(**limits)).decode(records)  # type: ignore[arg-type]
-    assert batch.offsets.tolist() == [1], "the good record beside it must be accepted"
-    (item,) = batch.refused
+    """Decode one record beside good ones, a few and many (in columns); return why it was refused."""
+    for many in (1, FEW + 8):
+        records = [Record(0, key, value), *(Record(n, b"c1", body()) for n in range(1, many + 1))]
+        batch = Decoder(Settings(**limits)).decode(records)  # type: ignore[arg-type]
+        assert batch.offsets.tolist() == list(range(1, many + 1)), "the good records beside it must be accepted"
+        (item,) = batch.refused
     assert item.record[:4] == (0, records[0].timestamp, key, value)
     assert item.detail
     return item.reason
@@ -57,6 +58,21 @@ def refused(value: bytes | None, key: bytes | None = b"c1", **limits: int) -> st
         (body(customer_id=17), "wrong_type"),
         (body(customer_id=""), "wrong_type"),
         (body(properties={"amount": "a lot"}), "wrong_type"),
+        (body(properties={"amount": "49.90"}), "wrong_type"),
+        (body(properties={"amount": True}), "wrong_type"),
+        (body(properties={"amount": [49.9]}), "wrong_type"),
+        (body(properties={"discount": False}), "wrong_type"),
+        (body().replace(b"12.34", b"NaN"), "bad_json"),
+        (body().replace(b"12.34", b"-Infinity"), "bad_json"),
+        (body().replace(b"12.34", b"1_000"), "bad_json"),
+        (body().replace(b"12.34", b"1e999"), "wrong_type"),
+        (body().replace(b"12.34", b"1" * 5_000), "wrong_type"),
+        (body().replace(b'"red"', b'"\\ud800"'), "bad_json"),
+        (body().replace(b'"red"', b"[" * 5_000 + b"]" * 5_000), "bad_json"),
+        (body(type=[]), "wrong_type"),
+        (body(type={}), "wrong_type"),
+        (body(event_id=["e"]), "wrong_type"),
+        (body(occurred_at=[]), "wrong_type"),
         (body(properties={"amount": 1e300}), "wrong_type"),
         (body(properties=None), "wrong_type"),
         (body(properties=[]), "wrong_type"),
@@ -69,6 +85,25 @@ def refused(value: bytes | None, key: bytes | None = b"c1", **limits: int) -> st
 )
 def test_a_wrong_record_is_refused_with_its_reason(value: bytes | None, reason: str) -> None:
     assert refused(value) == reason
+
+
+@pytest.mark.parametrize("nobody", ["null", "NULL", "None", "NaN", "undefined", "0", "[object Object]", "Guest"])
+@pytest.mark.parametrize("many", [1, FEW + 8])
+def test_an_id_that_programs_send_for_nobody_is_no_customer(nobody: str, many: int) -> None:
+    wrong = body(customer_id=nobody)
+    records = [Record(0, nobody.encode(), wrong), *(Record(n, b"c1", body()) for n in range(1, many + 1))]
+    records += [Record(many + 1, None, b"", [("ebb-tick", b"1702119600")]), Record(many + 2, nobody.encode(), wrong)]
+    batch = Decoder(Settings()).decode(records)
+    assert batch.offsets.tolist() == list(range(1, many + 2))
+    assert batch.kinds.tolist() == [EventKind.PURCHASE] * many + [TICK]
+    assert batch.amounts.tolist() == [1_234] * many + [0]
+    assert batch.events["customer_id"].to_pylist() == ["c1"] * many
+    assert [(item.record.offset, item.reason, item.customer_id) for item in batch.refused] == [
+        (0, "no_customer", nobody),
+        (many + 2, "no_customer", nobody),
+    ]
+    assert nobody in batch.refused[0].detail
+    assert not Decoder(Settings(no_customers="tester")).decode(records).refused
 
 
 def test_a_record_over_the_size_limit_is_refused() -> None:
