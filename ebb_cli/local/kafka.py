@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import SetupError
 from ebb.settings import Settings
-from ebb_cli.local.parts import ManagedProcess, environment
+from ebb_cli.local.parts import ManagedProcess, foreign_environment
 from ebb_cli.local.ports import LOOPBACK, answers, free_port
 
 JVM = (
@@ -69,7 +69,7 @@ def kafka(settings: Settings, classpath: list[Path]) -> ManagedProcess:
         # Two systems that start at once may choose the same port; the broker that answers must be this one.
         return reachable(settings.kafka_bootstrap, cluster=cluster)
 
-    return ManagedProcess("kafka", command, environment(settings), ready, grace=30)
+    return ManagedProcess("kafka", command, foreign_environment(), ready, grace=30)
 
 
 def _quoted(path: Path) -> str:

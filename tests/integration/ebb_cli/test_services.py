@@ -35,7 +35,8 @@ def test_services_answer_while_they_run_and_leave_no_process_or_port(tmp_path: P
         assert settings.kafka_bootstrap == f"127.0.0.1:{kafka_port}"
         admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
         assert len(admin.list_topics(timeout=30).brokers) == 1
-        answer = httpx.post(settings.clickhouse_url, content="SELECT 20 + 22", trust_env=False, timeout=30)
+        auth = (settings.clickhouse_user, settings.clickhouse_password)
+        answer = httpx.post(settings.clickhouse_url, content="SELECT 20 + 22", auth=auth, trust_env=False, timeout=30)
         assert answer.text.strip() == "42"
         started = [supervisor.pid("kafka"), supervisor.pid("clickhouse")]
         assert all(pid and psutil.pid_exists(pid) for pid in started)
