@@ -7,6 +7,7 @@ import sys
 
 import uvicorn
 
+from clickhouse.embedded.bounded_head import BoundedHeadProtocol
 from clickhouse.embedded.server import BrokenResultFilter, Server
 from ebb.errors import EbbError, SetupError
 from ebb.home_password import home_password
@@ -55,6 +56,8 @@ def main() -> None:
         signal.signal(stop, lambda *_: None)
     options = uvicorn.Config(
         server.app,
+        http=BoundedHeadProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",

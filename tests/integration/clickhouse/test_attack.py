@@ -3,6 +3,7 @@
 Each attack was seen to succeed against a server without the gate, the grants and the vetting.
 """
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -199,6 +200,27 @@ def test_a_stranger_is_refused_before_the_body_is_read(embedded: Embedded) -> No
     answer = connection.getresponse()
     assert (answer.status, answer.headers["connection"]) == (403, "close")
     connection.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /ping HT", b"POST / HTTP/1.1\r\nX: ", b"GET /?a="])
+def test_a_head_that_never_ends_is_cut(embedded: Embedded, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", embedded.settings.clickhouse_port), timeout=120) as connection:
+        connection.sendall(sent)
+        assert connection.recv(1) == b""
+
+
+def test_a_head_without_bounds_is_cut(embedded: Embedded) -> None:
+    with socket.create_connection(("127.0.0.1", embedded.settings.clickhouse_port), timeout=120) as connection:
+        with contextlib.suppress(OSError):
+            connection.sendall(b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 64 * 1024 * 1024)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+
+
+def test_a_url_as_long_as_a_list_of_parameters_is_served(embedded: Embedded) -> None:
+    text = "a" * 100_000
+    parameters = {"query": "SELECT length({a:String})", "param_a": text}
+    assert post(embedded.url, params=parameters, auth=embedded.auth).text == "100000\n"
 
 
 def test_a_body_announced_too_large_is_refused_before_it_is_sent(embedded: Embedded) -> None:
