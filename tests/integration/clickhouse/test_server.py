@@ -96,7 +96,7 @@ def test_errors_carry_clickhouses_code_and_status(
 
 
 def test_a_get_request_changes_nothing(embedded: Embedded) -> None:
-    answer = get(embedded.url, auth=embedded.auth, params={"query": "CREATE DATABASE by_get"})
+    answer = get(embedded.url, auth=embedded.auth, params={"query": "CREATE DATABASE ebb_by_get"})
     assert answer.headers["x-clickhouse-exception-code"] == "164"
 
 
