@@ -91,7 +91,7 @@ class PlaceSettings(_Section):
     clickhouse_user: str = "default"
     """ClickHouse user; it creates the database and its tables."""
     clickhouse_password: str = ""
-    """Password of that user."""
+    """Password of that user; if it is empty, the embedded ClickHouse has that of the home, in `EBB_HOME/password`."""
     kafka_port: Annotated[int, Field(ge=1, le=65535)] = 9092
     """Port of the embedded Kafka."""
     kafka_heap_mb: Annotated[int, Field(ge=128)] = 512

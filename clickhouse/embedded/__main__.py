@@ -7,13 +7,15 @@ import sys
 
 import uvicorn
 
+from clickhouse.embedded.bounded_head import BoundedHeadProtocol
 from clickhouse.embedded.server import BrokenResultFilter, Server
 from ebb.errors import EbbError, SetupError
+from ebb.home_password import home_password
 from ebb.log import configure_logging, get_logger
 from ebb.settings import settings
 
 HOST = "127.0.0.1"
-"""The embedded engine has no user management, so only this machine may connect."""
+"""Only this machine may connect: passwords go over the connection in clear."""
 GRACE_SECONDS = 15
 """Time for running statements to finish when the server stops."""
 
@@ -44,7 +46,8 @@ def main() -> None:
         config = settings()
         configure_logging(config, "clickhouse")
         sock = listen(config.clickhouse_port)
-        server = Server(config.home / "clickhouse", user=config.clickhouse_user, password=config.clickhouse_password)
+        password = config.clickhouse_password or home_password(config.home)
+        server = Server(config.home / "clickhouse", user=config.clickhouse_user, password=password)
     except EbbError as error:
         print(error, file=sys.stderr)  # noqa: T201 - before logging is configured
         sys.exit(1)
@@ -53,6 +56,8 @@ def main() -> None:
         signal.signal(stop, lambda *_: None)
     options = uvicorn.Config(
         server.app,
+        http=BoundedHeadProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",

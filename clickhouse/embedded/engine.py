@@ -15,33 +15,21 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import chdb
 
+from clickhouse.embedded import access
 from clickhouse.embedded.errors import BAD_ARGUMENTS, SYNTAX_ERROR, EngineError
 from clickhouse.embedded.statement import Statement, StatementKind, parse
+from clickhouse.embedded.vetting import Vetting
 from ebb.errors import SetupError
+from ebb.home_password import make_private
 
 DEFAULT_FORMAT = "TabSeparated"
 _STREAMED = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}
 """Formats whose chunks can be concatenated; chDB repeats header and footer in each chunk of the others."""
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-_CONFIG = """\
-<clickhouse>
-    <max_server_memory_usage_to_ram_ratio>0.3</max_server_memory_usage_to_ram_ratio>
-    <mark_cache_size>134217728</mark_cache_size>
-    <background_pool_size>2</background_pool_size>
-    <background_schedule_pool_size>4</background_schedule_pool_size>
-    <merge_tree>
-        <auto_statistics_types></auto_statistics_types>
-    </merge_tree>
-</clickhouse>
-"""
-"""Limits for a small machine that other parts share: a third of the memory, small caches, two merges at a time.
-
-No statistics of columns, which are a tenth of what a merge costs: they help to order joins and conditions, and no query
-here has several of either to choose from."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +79,8 @@ class EmbeddedEngine:
     """
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        make_private(directory)
+        self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -103,8 +91,9 @@ class EmbeddedEngine:
         # Rows that a killed process had not acknowledged.
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir()
-        config = directory / "config.xml"
-        config.write_text(_CONFIG)
+        config, users = directory / "config.xml", directory / "users.xml"
+        users.write_text(access.users_xml())
+        config.write_text(access.SERVER.format(users=escape(str(users.resolve()))))
         self._path = str((directory / "data").resolve())
         try:
             # This connection keeps the engine open between requests.
@@ -113,8 +102,9 @@ class EmbeddedEngine:
             os.close(self._lock)
             what = f"The ClickHouse engine does not open {directory}: {error}."
             raise SetupError(what, "Check disk space and rights; `ebb reset` empties the data.") from error
-        self.version = str(self._keeper.query("SELECT version()", "TSVRaw").bytes(), "ascii").strip()
-        self.timezone = str(self._keeper.query("SELECT timezone()", "TSVRaw").bytes(), "ascii").strip()
+        self.version = self._ask("SELECT version()")
+        self.timezone = self._ask("SELECT timezone()")
+        self._vetting = Vetting(self._ask("SELECT name FROM system.table_functions").split())
 
     def close(self) -> None:
         """Stop the engine; no request may be under way."""
@@ -133,6 +123,7 @@ class EmbeddedEngine:
         if statement.kind is not StatementKind.INSERT_DATA and request.body:
             statement = parse(request.sql + b"\n" + request.body if request.sql else request.body)
             request = replace(request, body=b"")
+        self._vetting.check(statement.text, self._canonical)
         with contextlib.ExitStack() as stack:
             connection = _connect(self._path)
             stack.callback(connection.close)
@@ -149,6 +140,21 @@ class EmbeddedEngine:
                 return _query(connection, request, statement, named)
             except (RuntimeError, chdb.ChdbError) as error:
                 raise EngineError.parse(error) from None
+
+    def _ask(self, sql: str) -> str:
+        return str(self._keeper.query(sql, "TSVRaw").bytes(), "utf-8").strip()
+
+    def _canonical(self, statement: bytes) -> str:
+        """Return a statement in the engine's own words, asked by a connection that has no settings of the request."""
+        with contextlib.closing(_connect(self._path)) as connection:
+            try:
+                result = connection.query(f"SELECT formatQuery({_quote(_text(statement))})", "TSVRaw")
+            except (RuntimeError, chdb.ChdbError) as error:
+                raise EngineError.parse(error) from None
+        text = str(result.bytes(), "utf-8", "replace")
+        if not text.strip():
+            raise EngineError.of(SYNTAX_ERROR, "SYNTAX_ERROR", "The statement is empty.")
+        return text
 
     def _insert(self, connection: Any, request: EngineRequest, statement: Statement) -> EngineAnswer:
         """Insert rows through a file: chDB's streaming insert reports success even if the table refused the rows."""

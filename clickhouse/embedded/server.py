@@ -1,15 +1,13 @@
 """ClickHouse's HTTP interface over the embedded engine, for clickhouse-connect, curl and Grafana alike."""
 
 import asyncio
-import base64
-import binascii
 import json
 import logging
+import re
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
@@ -19,13 +17,13 @@ from starlette.routing import Route
 from clickhouse.embedded import encodings
 from clickhouse.embedded.engine import DEFAULT_FORMAT, EmbeddedEngine, EngineAnswer, EngineRequest
 from clickhouse.embedded.errors import (
-    AUTHENTICATION_FAILED,
     LIMIT_EXCEEDED,
     NOT_IMPLEMENTED,
+    SOCKET_TIMEOUT,
     TOO_MANY_SIMULTANEOUS_QUERIES,
     EngineError,
 )
-from ebb.loopback import LOOPBACK
+from clickhouse.embedded.gate import Gate
 
 BODY_LIMIT = 512 * 1024 * 1024
 """Bytes of one request's body, before and after its encoding is undone."""
@@ -33,6 +31,9 @@ THREADS = 16
 """Statements that run at once, on the engine's own threads."""
 WAITING = 100
 """Statements that may run or wait for a thread before more are refused."""
+PAUSE_SECONDS = 30.0
+"""Longest pause between two pieces of a body."""
+_QUERY_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 _NOT_SETTINGS = {
     "query", "database", "default_format", "session_id", "session_timeout", "session_check", "close_session",
@@ -58,26 +59,25 @@ class Server:
     directory
         The engine's data.
     user, password
-        What a caller must present; the user alone if the password is empty.
+        What a caller must present.
 
     Raises
     ------
     SetupError
-        If another process has the directory.
+        If another process has the directory, or the password is empty.
     """
 
-    def __init__(self, directory: Path, *, user: str = "default", password: str = "") -> None:
-        self._user = user
-        self._password = password
-        self._engine = EmbeddedEngine(directory)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
-        self._running = 0
-        self.app = Starlette(
+    def __init__(self, directory: Path, *, password: str, user: str = "default") -> None:
+        router = Starlette(
             routes=[
                 Route("/ping", self._ping, methods=["GET", "HEAD"]),
                 Route("/", self._statement, methods=["GET", "POST"]),
             ]
         )
+        self.app = Gate(router, user=user, password=password)
+        self._engine = EmbeddedEngine(directory)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
+        self._running = 0
 
     def close(self) -> None:
         """Wait for running statements and stop the engine; what was acknowledged is on disk."""
@@ -88,14 +88,14 @@ class Server:
         return PlainTextResponse("Ok.\n")
 
     async def _statement(self, http: HttpRequest) -> Response:
-        query_id = http.query_params.get("query_id") or str(uuid.uuid4())
+        asked = http.query_params.get("query_id", "")
+        query_id = asked if _QUERY_ID.fullmatch(asked) else str(uuid.uuid4())
         headers = {
             "X-ClickHouse-Server-Display-Name": "ebb",
             "X-ClickHouse-Query-Id": query_id,
             "X-ClickHouse-Timezone": self._engine.timezone,
         }
         try:
-            self._authenticate(http)
             if http.method == "GET" and "query" not in http.query_params and not int(_length(http)):
                 return PlainTextResponse("Ok.\n", headers=headers)
             request = await self._read(http)
@@ -116,31 +116,13 @@ class Server:
     async def _in_thread(self, request: EngineRequest) -> EngineAnswer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._engine.execute, request)
 
-    def _authenticate(self, http: HttpRequest) -> None:
-        """Accept the user of this machine, and not a web page open in a browser on it."""
-        origin = http.headers.get("origin")
-        names = {http.url.hostname, urlsplit(origin).hostname if origin else "localhost"}
-        user, password = _credentials(http)
-        refused = bool(self._password) and password != self._password
-        if refused or not names <= LOOPBACK or user not in {self._user, "default"}:
-            what = f"{user}: Authentication failed: password is incorrect, or there is no user with such name."
-            raise EngineError.of(AUTHENTICATION_FAILED, "AUTHENTICATION_FAILED", what)
-
     async def _read(self, http: HttpRequest) -> EngineRequest:
         given = dict(http.query_params)
         if http.headers.get("content-type", "").startswith("multipart/") or given.get("decompress") == "1":
             what = "Forms of several parts and ClickHouse's own block compression are not served here."
             raise EngineError.of(NOT_IMPLEMENTED, "NOT_IMPLEMENTED", what)
-        parts: list[bytes] = []
-        size = 0
-        async for part in http.stream():
-            parts.append(part)
-            size += len(part)
-            if size > BODY_LIMIT:
-                what = f"The body holds more than {BODY_LIMIT} bytes."
-                raise EngineError.of(LIMIT_EXCEEDED, "LIMIT_EXCEEDED", what)
         encoding = http.headers.get("content-encoding", "").lower()
-        body = encodings.decode(b"".join(parts), encoding, BODY_LIMIT)
+        body = encodings.decode(await _body(http), encoding, BODY_LIMIT)
         settings = {
             name: value for name, value in given.items() if name not in _NOT_SETTINGS and not name.startswith("param_")
         }
@@ -233,18 +215,23 @@ class BrokenResultFilter(logging.Filter):
         return True
 
 
+async def _body(http: HttpRequest) -> bytes:
+    parts: list[bytes] = []
+    size, announced = 0, int(_length(http))
+    stream = http.stream()
+    while max(size, announced) <= BODY_LIMIT:
+        try:
+            async with asyncio.timeout(PAUSE_SECONDS):
+                part = await anext(stream, None)
+        except TimeoutError:
+            what = f"Nothing more of the body came for {PAUSE_SECONDS:.0f} seconds."
+            raise EngineError.of(SOCKET_TIMEOUT, "SOCKET_TIMEOUT", what) from None
+        if part is None:
+            return b"".join(parts)
+        parts.append(part)
+        size += len(part)
+    raise EngineError.of(LIMIT_EXCEEDED, "LIMIT_EXCEEDED", f"The body holds more than {BODY_LIMIT} bytes.")
+
+
 def _length(http: HttpRequest) -> str:
     return http.headers.get("content-length", "0" if "transfer-encoding" not in http.headers else "1")
-
-
-def _credentials(http: HttpRequest) -> tuple[str, str]:
-    """Return user and password from the Basic header, ClickHouse's own headers, or the URL, as the server does."""
-    scheme, _, encoded = http.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic":
-        try:
-            user, _, password = base64.b64decode(encoded).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return "", ""
-        return user, password
-    user = http.headers.get("x-clickhouse-user") or http.query_params.get("user") or "default"
-    return user, http.headers.get("x-clickhouse-key") or http.query_params.get("password", "")

@@ -4,13 +4,14 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from clickhouse.embedded.errors import SUPPORT_IS_DISABLED, SYNTAX_ERROR, EngineError
+from clickhouse.embedded.errors import SYNTAX_ERROR, EngineError
 
 _TOKEN = re.compile(
     rb"""
     (?P<skip> \s+ | --[^\n]* | \#[ !][^\n]* | /\*.*?\*/ )
-  | (?P<quoted> '(?:\\.|''|[^'\\])*' | `(?:\\.|``|[^`\\])*` | "(?:\\.|""|[^"\\])*" )
-  | (?P<word> [A-Za-z_]\w* )
+  | (?P<quoted> '(?:\\.|''|[^'\\])*' | `(?:\\.|``|[^`\\])*` | "(?:\\.|""|[^"\\])*"
+      | (?P<heredoc> \$[^$]*\$ ).*?(?P=heredoc) )
+  | (?P<word> [A-Za-z_][\w$]* )
   | (?P<open> [({\[] )
   | (?P<close> [)}\]] )
   | (?P<end> ; )
@@ -45,6 +46,13 @@ class Statement:
     rows: bytes = b""
     """For `INSERT_DATA`: the rows that follow the statement."""
 
+    @property
+    def text(self) -> bytes:
+        """The statement without its rows."""
+        if self.kind is not StatementKind.INSERT_DATA:
+            return self.sql
+        return b"%b %b FORMAT %b" % (self.sql, self.settings, (self.format or "").encode())
+
 
 def parse(text: bytes) -> Statement:
     """Parse a SQL text.
@@ -57,12 +65,11 @@ def parse(text: bytes) -> Statement:
     Raises
     ------
     EngineError
-        If there are several statements, or one reads or writes files of the machine (`INFILE`, `OUTFILE`), which is
-        for ClickHouse's own client.
+        If there are several statements.
     """
     depth = 0
     first = b""
-    ended = False
+    ended = selects = False
     settings_at = 0
     named: str | None = None
     for token in _TOKEN.finditer(text):
@@ -73,25 +80,28 @@ def parse(text: bytes) -> Statement:
             ended = True
         elif ended:
             raise EngineError.of(SYNTAX_ERROR, "SYNTAX_ERROR", "Multi-statements are not allowed.")
-        if kind == "open":
-            depth += 1
-        elif kind == "close":
-            depth -= 1
-        elif kind == "word":
-            word = token.group().upper()
-            first = first or word
-            if word in {b"INFILE", b"OUTFILE"} and depth == 0:
-                what = f"{word.decode()} is not allowed over HTTP."
-                raise EngineError.of(SUPPORT_IS_DISABLED, "SUPPORT_IS_DISABLED", what)
-            if depth == 0 and first == b"INSERT" and word in {b"VALUES", b"SELECT", b"WITH"}:
-                return Statement(StatementKind.OTHER, text)
-            if depth == 0 and first == b"INSERT" and word == b"SETTINGS":
+        depth += (kind == "open") - (kind == "close")
+        if kind != "word" or (depth and first):
+            continue
+        word = token.group().upper()
+        first = first or word
+        selects = selects or word in {b"SELECT", b"WITH"}
+        if first == b"INSERT":
+            if selects:
+                continue
+            if word == b"SETTINGS":
                 settings_at = token.start()
-            if depth == 0 and word == b"FORMAT" and (name := _FORMAT_NAME.match(text, token.end())):
-                named = name.group(1).decode()
-                if first == b"INSERT":
-                    end = token.start()
-                    head, clause = text[: settings_at or end], text[settings_at or end : end]
-                    return Statement(StatementKind.INSERT_DATA, head, clause, named, text[name.end() :])
+            elif word == b"VALUES":
+                return _insert(text, settings_at, token.start(), "Values", token.end())
+        if word == b"FORMAT" and (name := _FORMAT_NAME.match(text, token.end())):
+            named = name.group(1).decode()
+            if first == b"INSERT":
+                return _insert(text, settings_at, token.start(), named, name.end())
     kind_of = StatementKind.READ if first in {b"SELECT", b"WITH"} else StatementKind.OTHER
     return Statement(kind_of, text, format=named)
+
+
+def _insert(text: bytes, settings_at: int, end: int, named: str, rows_at: int) -> Statement:
+    """Return an INSERT whose head ends at `settings_at`, if it has settings, else at `end`."""
+    head, clause = text[: settings_at or end], text[settings_at or end : end]
+    return Statement(StatementKind.INSERT_DATA, head, clause, named, text[rows_at:])

@@ -13,6 +13,7 @@ from typing import Any, Self
 import psutil
 
 from ebb.errors import SetupError
+from ebb.home_password import home_password, make_private
 from ebb.settings import Settings
 
 _SHARED = (
@@ -35,9 +36,13 @@ def path(home: Path) -> Path:
 
 
 def write(settings: Settings, addresses: dict[str, str]) -> None:
-    """Write how other commands reach this process's system. Keys and passwords are not written."""
+    """Write how other commands reach this process's system. Keys and passwords are not written.
+
+    That ClickHouse has the home's password, which lies beside, is.
+    """
     shared = settings.model_dump(mode="json", include=set(_SHARED))
-    content = {"pid": os.getpid(), "settings": shared, "addresses": addresses}
+    own = bool(settings.clickhouse_password) and settings.clickhouse_password == home_password(settings.home)
+    content = {"pid": os.getpid(), "settings": shared, "addresses": addresses, "home_password": own}
     fresh = path(settings.home).with_suffix(".tmp")
     fresh.write_text(json.dumps(content, indent=2))
     os.replace(fresh, path(settings.home))
@@ -63,6 +68,8 @@ def attach(settings: Settings) -> Settings:
     if content is None:
         return settings
     update = {name: content["settings"][name] for name in _SHARED if name not in settings.model_fields_set}
+    if content.get("home_password") and "clickhouse_url" in update and not settings.clickhouse_password:
+        update["clickhouse_password"] = home_password(settings.home)
     return settings.model_copy(update=update)
 
 
@@ -81,7 +88,7 @@ class HomeLock:
         self._file: int | None = None
 
     def __enter__(self) -> Self:
-        self.home.mkdir(parents=True, exist_ok=True)
+        make_private(self.home)
         file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,8 +13,9 @@ from confluent_kafka.admin import AdminClient
 
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import SetupError
+from ebb.home_password import make_private
 from ebb.settings import Settings
-from ebb_cli.local.parts import ManagedProcess, environment
+from ebb_cli.local.parts import ManagedProcess, foreign_environment
 from ebb_cli.local.ports import LOOPBACK, answers, free_port
 
 JVM = (
@@ -26,6 +27,8 @@ JVM = (
     "-Xshare:auto",
     "-Djava.awt.headless=true",
 )
+REQUEST_BYTES = 4 * MAX_MESSAGE_BYTES
+"""Most bytes of one request to the broker, which holds it in memory whole."""
 
 
 def kafka(settings: Settings, classpath: list[Path]) -> ManagedProcess:
@@ -45,7 +48,8 @@ def kafka(settings: Settings, classpath: list[Path]) -> ManagedProcess:
     """
     folder = (settings.home / "kafka").absolute()
     data = folder / "data"
-    data.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
+    data.mkdir(exist_ok=True)
     properties = folder / "server.properties"
     properties.write_text(_properties(settings, data, free_port()))
     (folder / "log4j2.yaml").write_text((files("ebb_cli.local") / "kafka-log4j2.yaml").read_text())
@@ -69,7 +73,7 @@ def kafka(settings: Settings, classpath: list[Path]) -> ManagedProcess:
         # Two systems that start at once may choose the same port; the broker that answers must be this one.
         return reachable(settings.kafka_bootstrap, cluster=cluster)
 
-    return ManagedProcess("kafka", command, environment(settings), ready, grace=30)
+    return ManagedProcess("kafka", command, foreign_environment(), ready, grace=30)
 
 
 def _quoted(path: Path) -> str:
@@ -101,6 +105,9 @@ def _properties(settings: Settings, data: Path, controller_port: int) -> str:
         "group.min.session.timeout.ms": 1_000,
         "message.max.bytes": MAX_MESSAGE_BYTES + 65_536,
         "replica.fetch.max.bytes": MAX_MESSAGE_BYTES + 65_536,
+        # Of one request, whose batch is no larger than a message. What is no request of Kafka begins with a size too
+        # large: "GET " and "POST" are above a billion bytes, and end the connection unread.
+        "socket.request.max.bytes": REQUEST_BYTES,
         "log.retention.hours": 168,
         "num.network.threads": 2,
         "num.io.threads": 4,

@@ -45,8 +45,13 @@ class ManagedProcess:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Return the whole environment of a child process with exactly these settings."""
+    return {**foreign_environment(), **settings.environment()}
+
+
+def foreign_environment() -> dict[str, str]:
+    """Return the environment of a child process that is not ours: no setting, and so no secret, is in it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("EBB_")}
-    return {**kept, **PROCESS, **settings.environment()}
+    return {**kept, **PROCESS}
 
 
 def module(name: str, *arguments: str) -> tuple[str, ...]:
@@ -111,7 +116,8 @@ def api(settings: Settings, *, after: tuple[str, ...] = ()) -> ManagedProcess:
 
 def simulator(settings: Settings, *arguments: str, after: tuple[str, ...] = ()) -> ManagedProcess:
     """Describe the simulator; `arguments` are those of `ebb simulate`. Ready when it serves its metrics."""
-    return _with_metrics("simulator", settings, module("producers.simulator.app", *arguments), after)
+    without = settings.model_copy(update={"clickhouse_password": ""})
+    return _with_metrics("simulator", without, module("producers.simulator.app", *arguments), after)
 
 
 def clickhouse(settings: Settings) -> ManagedProcess:

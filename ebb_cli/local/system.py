@@ -5,12 +5,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebb.home_password import home_password
 from ebb.settings import Settings
 from ebb_cli.local import jars, kafka, parts, ports
 from ebb_cli.local.home import HomeLock
 from ebb_cli.local.parts import ManagedProcess, api_url, clickhouse, metrics_url
 from ebb_cli.local.supervisor import Supervisor
 
+REACHED_BY = (
+    "home", "lib", "kafka_port", "kafka_bootstrap", "clickhouse_port", "clickhouse_url", "clickhouse_password",
+)  # fmt: skip
+"""Settings that `prepare` chooses, by which the services are reached."""
 Report = Callable[[str], None]
 """Called with a sentence when a part becomes ready, ends or is killed."""
 
@@ -32,14 +37,14 @@ def prepare(settings: Settings, *, progress: jars.Progress = lambda *_: None) ->
     Returns
     -------
     Settings
-        With absolute folders, and with the addresses at which the services will answer.
+        With absolute folders, and with the addresses at which the services will answer and the password they ask for.
     list of ManagedProcess
         The services to start.
 
     Raises
     ------
     SetupError
-        If a port was asked for and is taken, or the jars cannot be downloaded.
+        If a port was asked for and is taken, the jars cannot be downloaded, or the password cannot be kept.
     """
     changes: dict[str, object] = {"home": settings.home.absolute(), "lib": settings.lib.absolute()}
     elsewhere = settings.model_fields_set
@@ -51,7 +56,9 @@ def prepare(settings: Settings, *, progress: jars.Progress = lambda *_: None) ->
         changes |= {"kafka_port": port, "kafka_bootstrap": f"{ports.LOOPBACK}:{port}"}
     if own_clickhouse:
         port = ports.choose(settings, "clickhouse_port", taken=taken)
-        changes |= {"clickhouse_port": port, "clickhouse_url": f"http://{ports.LOOPBACK}:{port}"}
+        password = settings.clickhouse_password or home_password(settings.home)
+        url = f"http://{ports.LOOPBACK}:{port}"
+        changes |= {"clickhouse_port": port, "clickhouse_url": url, "clickhouse_password": password}
     chosen = settings.model_copy(update=changes)
     parts = []
     if own_kafka:

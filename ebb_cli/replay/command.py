@@ -19,7 +19,7 @@ from ebb_cli.console import console
 from ebb_cli.local import home, parts
 from ebb_cli.local.stop_signal import StopSignal
 from ebb_cli.local.supervisor import Supervisor
-from ebb_cli.local.system import logs, services
+from ebb_cli.local.system import REACHED_BY, logs, services
 from ebb_cli.replay import report as replay_report
 from ebb_cli.replay.namespace import namespace_of, prepare, replay_settings
 from ebb_cli.replay.progress import ReplayProgress, wait
@@ -86,8 +86,7 @@ def replay(
         if home.read(settings.home) is None:
             screen.print("Starting Kafka and ClickHouse for this replay …")
             running = stack.enter_context(services(settings, report=screen.print))
-            addresses = ("home", "lib", "kafka_port", "kafka_bootstrap", "clickhouse_port", "clickhouse_url")
-            space = space.model_copy(update={name: getattr(running, name) for name in addresses})
+            space = space.model_copy(update={name: getattr(running, name) for name in REACHED_BY})
         prepare(space, fresh=fresh)
         supervisor = Supervisor(
             [parts.worker(space), parts.learner(space)],

@@ -75,6 +75,7 @@ def _run(home: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
         "EBB_HOME": str(home.home),
         "EBB_KAFKA_BOOTSTRAP": home.kafka_bootstrap,
         "EBB_CLICKHOUSE_URL": home.clickhouse_url,
+        "EBB_CLICKHOUSE_PASSWORD": home.clickhouse_password,
     }
     return subprocess.run(
         [*COMMAND, "replay", *arguments], env=given, capture_output=True, text=True, timeout=280, check=False

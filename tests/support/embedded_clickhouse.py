@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from ebb.home_password import home_password
 from ebb.settings import Settings
 
 START_SECONDS = 180
@@ -22,7 +23,12 @@ class Embedded:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.settings = Settings(home=home, clickhouse_port=port, clickhouse_url=f"http://127.0.0.1:{port}")
+        self.settings = Settings(
+            home=home,
+            clickhouse_port=port,
+            clickhouse_url=f"http://127.0.0.1:{port}",
+            clickhouse_password=home_password(home),
+        )
         self.log = home / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -30,6 +36,11 @@ class Embedded:
     def url(self) -> str:
         """Address of the HTTP interface."""
         return self.settings.clickhouse_url
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        """User and password, as httpx takes them."""
+        return self.settings.clickhouse_user, self.settings.clickhouse_password
 
     def start(self) -> None:
         """Start the process and wait until it answers."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clickhouse.embedded.errors import SUPPORT_IS_DISABLED, SYNTAX_ERROR, EngineError
+from clickhouse.embedded.errors import SYNTAX_ERROR, EngineError
 from clickhouse.embedded.statement import StatementKind, parse
 
 
@@ -20,7 +20,6 @@ from clickhouse.embedded.statement import StatementKind, parse
         (b"SELECT 1 SETTINGS max_threads = 1 FORMAT TSV", StatementKind.READ, "TSV"),
         (b"SHOW TABLES", StatementKind.OTHER, None),
         (b"CREATE TABLE t (a Int8) ENGINE = Memory", StatementKind.OTHER, None),
-        (b"INSERT INTO t VALUES (1)", StatementKind.OTHER, None),
         (b"INSERT INTO t SELECT 1", StatementKind.OTHER, None),
         (b"INSERT INTO t (a) WITH 1 AS x SELECT x", StatementKind.OTHER, None),
         (b"SELECT 1;", StatementKind.READ, None),
@@ -67,10 +66,16 @@ def test_several_statements_in_one_request_are_refused_as_by_the_server(text: by
     assert (caught.value.code, caught.value.status) == (SYNTAX_ERROR, 400)
 
 
-@pytest.mark.parametrize(
-    "text", [b"SELECT 1 INTO OUTFILE '/tmp/x'", b"INSERT INTO t FROM INFILE '/etc/passwd' FORMAT CSV"]
-)
-def test_files_of_the_machine_are_out_of_reach_over_http(text: bytes) -> None:
-    with pytest.raises(EngineError, match="not allowed over HTTP") as caught:
-        parse(text)
-    assert caught.value.code == SUPPORT_IS_DISABLED
+def test_values_are_rows_like_those_of_any_format() -> None:
+    statement = parse(b"INSERT INTO t (a) SETTINGS max_threads = 1 VALUES (1); SELECT 2")
+    assert statement.kind is StatementKind.INSERT_DATA
+    assert (statement.format, statement.rows) == ("Values", b" (1); SELECT 2")
+    assert statement.sql == b"INSERT INTO t (a) "
+    assert statement.settings == b"SETTINGS max_threads = 1 "
+
+
+def test_a_second_statement_is_seen_behind_an_insert_and_behind_a_heredoc() -> None:
+    for text in (b"INSERT INTO t SELECT 1; SELECT 2", b"SELECT $a$'$a$; SELECT 2 -- '"):
+        with pytest.raises(EngineError, match="Multi-statements"):
+            parse(text)
+    assert parse(b"SELECT $$a; b$$").kind is StatementKind.READ

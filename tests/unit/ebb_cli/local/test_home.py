@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ebb.home_password import home_password
 from ebb.settings import Settings
 from ebb_cli.local import home
 
@@ -43,6 +44,23 @@ def test_what_was_given_to_the_command_stays(running: Settings) -> None:
 
 def test_no_key_is_written(running: Settings) -> None:
     assert API_KEY not in home.path(running.home).read_text()
+
+
+def test_a_command_finds_the_password_of_the_home_which_is_not_in_the_file(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, clickhouse_password=home_password(tmp_path))
+    home.write(settings, {})
+    assert settings.clickhouse_password not in home.path(tmp_path).read_text()
+    assert home.attach(Settings(home=tmp_path)).clickhouse_password == settings.clickhouse_password
+    own = Settings(home=tmp_path, clickhouse_password=API_KEY)
+    assert home.attach(own).clickhouse_password == API_KEY
+    elsewhere = Settings(home=tmp_path, clickhouse_url="http://clickhouse:8123")
+    assert home.attach(elsewhere).clickhouse_password == ""
+
+
+def test_a_password_of_the_users_own_is_not_taken_for_the_homes(tmp_path: Path) -> None:
+    home.write(Settings(home=tmp_path, clickhouse_password=API_KEY), {})
+    assert API_KEY not in home.path(tmp_path).read_text()
+    assert home.attach(Settings(home=tmp_path)).clickhouse_password == ""
 
 
 def test_nothing_runs_on_an_empty_home(tmp_path: Path) -> None:
