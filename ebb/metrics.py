@@ -98,6 +98,12 @@ COLLECTED = Counter("ebb_collected_total", "Calls to the collector, by what beca
 """`verdict`: accepted, refused, ignored."""
 WEBHOOKS = Counter("ebb_webhooks_total", "Alerts to webhooks, by what became of them", ["endpoint", "result"])
 """`result`: delivered, retried, dead."""
+RECORDS_REFUSED = Counter(
+    "ebb_records_refused_total",
+    "Records that a reader of the API or of a worker could not use and passed over",
+    ["topic"],
+)
+"""`topic`: without the prefix of all topics."""
 ERASURES_OPEN = Gauge("ebb_erasures_open", "Erasures requested and not yet done everywhere")
 
 # Producers

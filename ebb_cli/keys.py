@@ -1,10 +1,12 @@
 """`ebb keys`: create, list and revoke API keys. Every API process follows the topic `ebb.keys`."""
 
+import contextlib
 import getpass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.table import Table
 
 from clickhouse.audit import AuditEntry, record_audit
@@ -92,8 +94,9 @@ def _read(settings: Settings) -> dict[str, KeyRecord]:
     records: dict[str, KeyRecord] = {}
     for message in read_to_end(settings, settings.topics.keys, [0]):
         if (body := message.value()) is not None:
-            record = KeyRecord.model_validate_json(body)
-            records[record.id] = record
+            with contextlib.suppress(ValidationError):  # it grants nothing, and the API logs it
+                record = KeyRecord.model_validate_json(body)
+                records[record.id] = record
     return records
 
 

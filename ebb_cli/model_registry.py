@@ -24,7 +24,7 @@ def latest(settings: Settings) -> dict[str, ModelSnapshot]:
     """
     bodies: dict[str, bytes] = {}
     for message in read_to_end(settings, settings.topics.models, [0]):
-        name, body = (message.key() or b"").decode(), message.value()
+        name, body = (message.key() or b"").decode(errors="replace"), message.value()
         if body is None:
             bodies.pop(name, None)
         else:

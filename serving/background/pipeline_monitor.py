@@ -95,6 +95,7 @@ TICKS = 50
 """Records of a partition that may all be ticks."""
 STALE_SECONDS = 15.0
 """Age from which a sample is no longer reported as the present state."""
+_TICK_DIGITS = 15
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _log = get_logger(__name__)
@@ -178,6 +179,9 @@ class PipelineMonitor:
                     if self.trouble is None:
                         _log.warning("kafka does not answer", error=str(error))
                     self.trouble = f"Kafka at {self.settings.kafka_bootstrap} does not answer: {error}"
+                except Exception as error:  # noqa: BLE001 - a monitor that ended in silence would be worse
+                    _log.error("pipeline not sampled", exc_info=error)
+                    self.trouble = f"The pipeline cannot be sampled: {error!r}"
                 self._stopping.wait(SAMPLE_SECONDS)
         finally:
             group.close()
@@ -273,13 +277,14 @@ def _headers(message: Message) -> list[tuple[str, object]]:
 
 
 def _event_time(body: str | bytes | None, headers: object) -> float | None:
-    if isinstance(headers, list):
-        for name, value in headers:
-            if name == TICK_HEADER:
-                with contextlib.suppress(ValueError):
-                    return float(value)
+    for name, value in headers if isinstance(headers, list) else ():
+        if name == TICK_HEADER:
+            # As workers take it; whatever else is there is no time.
+            return float(value) if value is not None and value.isdigit() and len(value) <= _TICK_DIGITS else None
     if isinstance(body, str):
         body = body.encode()
+    if body is None:
+        return None
     with contextlib.suppress(InvalidEventError, orjson.JSONDecodeError):
         event, _ = decode_activity(body, latest=float("inf"), max_bytes=1 << 20)
         return event.occurred_at.timestamp()

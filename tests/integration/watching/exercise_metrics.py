@@ -82,6 +82,7 @@ def move() -> None:
     metrics.WS_CLOSED.labels("1001").inc()
     metrics.COLLECTED.labels("track", "accepted").inc()
     metrics.WEBHOOKS.labels("crm", "delivered").inc()
+    metrics.RECORDS_REFUSED.labels("scores").inc()
     metrics.PRODUCED.labels("simulator").inc()
     metrics.PRODUCE_FAILURES.labels("simulator").inc()
 
