@@ -42,8 +42,9 @@ class WebhookDispatcher:
             commits=True,
             group=f"{settings.group('webhooks')}.{webhook.name}",
             auto_offset_reset="latest",
-            # All attempts at one message fit in.
-            max_poll_interval_ms=3_600_000,
+            # All attempts at one message fit in, also where the receiver asks for the longest pause each time. Other
+            # replicas wait for this one meanwhile, but only with messages to the same receiver, which asked for it.
+            max_poll_interval_ms=86_400_000,
         )
         self.stopping = self._follower.stopping
         """Set when it is to end."""
@@ -84,7 +85,7 @@ class WebhookDispatcher:
         attempts = Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, NotDeliveredError) and not error.final),
             stop=stop_after_attempt(self._settings.webhook_attempts),
-            wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+            wait=_wait,
             # Ends with ShutdownError when the process does; the message stays uncommitted.
             sleep=self._follower.sleep,
             before_sleep=self._report_retry,
@@ -107,6 +108,13 @@ class WebhookDispatcher:
         attempts = state.attempt_number
         if attempts in {1, 5}:
             _log.warning("webhook retried", webhook=self._webhook.name, attempts=attempts, reason=str(error))
+
+
+def _wait(state: RetryCallState) -> float:
+    """Return the seconds until the next attempt: doubling, and never sooner than the receiver asks for."""
+    error = state.outcome.exception() if state.outcome else None
+    pause = error.retry_after if isinstance(error, NotDeliveredError) else 0.0
+    return max(wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS)(state), pause)
 
 
 def _start_at_end(consumer: Consumer, assigned: list[TopicPartition]) -> None:
