@@ -66,6 +66,18 @@ class Context:
             handling_archiver=HandlingArchiver(settings, feed.erasures.is_erased),
         )
 
+    def failure(self) -> str | None:
+        """Return which thread has died or hangs for good, None if all work."""
+        failures = {
+            "the reader of the topics": self.feed.reader.failure,
+            "the pipeline monitor": self.pipeline_monitor.failure,
+            "the thread of delivery reports": self.producer.failure,
+            "the erasure worker": self.erasure_worker.failure,
+            "the archiver": self.handling_archiver.failure,
+            "the thread of webhooks": self.webhook_dispatchers.failure,
+        }
+        return next((f"{name} {why}" for name, why in failures.items() if why is not None), None)
+
     def start(self) -> None:
         """Start the threads; the running event loop fans out."""
         self.feed.start(asyncio.get_running_loop())

@@ -69,7 +69,7 @@ def kafka(settings: Settings, classpath: list[Path]) -> ManagedProcess:
         # Two systems that start at once may choose the same port; the broker that answers must be this one.
         return reachable(settings.kafka_bootstrap, cluster=cluster)
 
-    return ManagedProcess("kafka", command, environment(settings), ready, grace=30)
+    return ManagedProcess("kafka", command, environment(settings), ready, alive=ready, grace=30)
 
 
 def _quoted(path: Path) -> str:

@@ -32,9 +32,9 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez", response_model=Readiness, response_model_exclude_none=True, summary="Whether the process lives")
 async def livez(context: ContextDep) -> Response:
-    """Answer 200 while the process can do its work, 503 if it should be restarted."""
-    alive = context.feed.reader.alive
-    return JSONResponse({"status": "ok" if alive else "the reader thread has died"}, 200 if alive else 503)
+    """Answer 200 while the process can do its work, 503 if it should be restarted: a thread died or hangs for good."""
+    failure = context.failure()
+    return JSONResponse({"status": failure or "ok"}, 200 if failure is None else 503)
 
 
 @router.get(

@@ -153,6 +153,12 @@ class PipelineMonitor:
         latest = self._latest
         return latest if latest and time.monotonic() - latest.taken_at < STALE_SECONDS else None
 
+    @property
+    def failure(self) -> str | None:
+        """In what way the thread has failed for good, None if it works."""
+        ended = self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set()
+        return "has died" if ended else None
+
     def start(self) -> None:
         """Begin to sample."""
         self._thread = threading.Thread(target=self._run, name="pipeline-monitor", daemon=True)

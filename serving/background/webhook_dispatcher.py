@@ -49,6 +49,16 @@ class WebhookDispatcher:
         self.stopping = self._follower.stopping
         """Set when it is to end."""
 
+    @property
+    def name(self) -> str:
+        """The receiver's."""
+        return self._webhook.name
+
+    @property
+    def death(self) -> str | None:
+        """That the thread has died, None if it lives."""
+        return self._follower.death
+
     def start(self) -> None:
         """Begin to deliver."""
         self._follower.start()
@@ -138,6 +148,12 @@ class WebhookDispatchers:
         """Start them."""
         for dispatcher in self._dispatchers:
             dispatcher.start()
+
+    @property
+    def failure(self) -> str | None:
+        """Which of the threads has died, None if none has."""
+        deaths = ((one.name, one.death) for one in self._dispatchers)
+        return next((f"({name}) {death}" for name, death in deaths if death is not None), None)
 
     def stop(self) -> None:
         """Stop them, all at once: each may have to finish a message."""

@@ -66,9 +66,9 @@ class TopicReader:
         return self._caught_up.is_set()
 
     @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._follower.alive
+    def failure(self) -> str | None:
+        """In what way the thread has failed for good, None if it works."""
+        return self._follower.failure
 
     @property
     def trouble(self) -> str | None:

@@ -59,6 +59,11 @@ class ModelFollower:
         """The champion for purchase; the cold start before there is one."""
         return self._scorers["purchase"]
 
+    @property
+    def trouble(self) -> str | None:
+        """In what way the thread has failed for good; None if it works, or was not started or was stopped."""
+        return self._follower.failure
+
     def start(self) -> None:
         """Begin to follow, unless it has begun, and wait until the models on the topic are in use.
 
