@@ -9,6 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from serving.context import Context, ContextDep
 
+LEAST_BYTES = 64 * 2**20
+"""Free bytes below which a disk counts as full: a single insert or merge may ask for as much."""
+
 
 class Check(BaseModel):
     """One dependency of the API."""
@@ -83,6 +86,10 @@ async def _more_checks(context: Context) -> list[Check]:
     """Return the checks without which the API is ready all the same."""
     answers = await context.queries.answers()
     why = "It answers." if answers else f"{context.queries.trouble} Scores are served without it; history is not."
+    disks = await context.queries.run(lambda: context.queries.rows_or_none("disk_space"))
+    if full := next((disk for disk in disks or () if disk["free_space"] < LEAST_BYTES), None):
+        answers, left = False, full["free_space"] / 2**20
+        why = f"Its disk {full['name']!r} is full, {left:.0f} MiB are left: what comes waits until there is space."
     monitor = context.pipeline_monitor
     held = monitor.pipeline is not None and monitor.pipeline.time_held
     hours = context.settings.hold_after * context.clock.speed / 3_600

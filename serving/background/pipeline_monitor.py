@@ -14,7 +14,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from ebb.contracts.activity import TICK_HEADER, decode_activity
 from ebb.errors import InvalidEventError
-from ebb.kafka.config import client_config
+from ebb.kafka.config import broker_hint, client_config
 from ebb.kafka.reader import read_tails
 from ebb.log import get_logger
 from ebb.settings import Settings
@@ -184,7 +184,8 @@ class PipelineMonitor:
                 except (KafkaException, TimeoutError) as error:
                     if self.trouble is None:
                         _log.warning("kafka does not answer", error=str(error))
-                    self.trouble = f"Kafka at {self.settings.kafka_bootstrap} does not answer: {error}"
+                    what = f"Kafka at {self.settings.kafka_bootstrap} does not answer: {error}"
+                    self.trouble = f"{what} {broker_hint(self.settings, '')}".strip()
                 except Exception as error:  # noqa: BLE001 - a monitor that ended in silence would be worse
                     _log.error("pipeline not sampled", exc_info=error)
                     self.trouble = f"The pipeline cannot be sampled: {error!r}"

@@ -1,38 +1,21 @@
 """A neighbour that hangs, stopped and not ended: what needs it says so within seconds, and nothing else waits."""
 
 import asyncio
-import contextlib
-import os
-import signal
 import threading
 import time
-from collections.abc import Iterator
 
 import httpx
-import psutil
 
 from ebb.settings import Settings
 from ebb_cli.local.supervisor import Supervisor
 from tests.support.flow import wait_for
 from tests.support.sender import make_score
 from tests.support.serving import Api, fresh, serving
+from tests.support.stopping import stopped
 
 MANY = 60
 """More than the threads that FastAPI has for all its routes (40)."""
 HISTORY = ("/v1/summary", "/v1/trends", "/v1/drift", "/v1/promotions", "/v1/customers/c-1/history", "/readyz?verbose")
-
-
-@contextlib.contextmanager
-def stopped(supervisor: Supervisor, name: str) -> Iterator[None]:
-    """Stop a service by SIGSTOP: it accepts connections and answers nothing."""
-    pid = supervisor.pid(name)
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        wait_for("the stop", lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def ask_all(api: Api, paths: list[str]) -> list[httpx.Response]:
@@ -88,3 +71,21 @@ def test_a_clickhouse_that_hangs_holds_up_no_route_that_does_not_need_it(
         wait_for("history again", lambda: api.get("/v1/customers/c-1/history").status_code == 200)
         wait_for("the whole summary", lambda: api.get("/v1/summary").json()["unavailable"] == [])
         assert clickhouse_check(api)
+
+
+def test_a_kafka_that_hangs_leaves_what_is_in_memory_and_is_told_within_seconds(
+    stack: Settings, stack_supervisor: Supervisor
+) -> None:
+    event = {"userId": "c-1", "event": "view", "messageId": "m-1"}
+    with serving(fresh(stack)) as api:
+        api.sender.score(make_score("c-1", 0.9))
+        api.sender.flush()
+        wait_for("the score", lambda: api.get("/v1/customers/c-1/score").status_code == 200)
+        with stopped(stack_supervisor, "kafka"):
+            wait_for("/readyz to say so", lambda: api.get("/readyz").status_code == 503)
+            answers = asyncio.run(ask_all(api, ["/v1/customers/at-risk", "/v1/customers/c-1/score", "/livez"] * MANY))
+            assert {response.status_code for response in answers} == {200}
+            assert api.client.post("/v1/track", json=event).status_code == 503
+            assert api.get("/v1/summary").status_code == 200
+        wait_for("/readyz to say that it is back", lambda: api.get("/readyz").status_code == 200)
+        wait_for("the collector", lambda: api.client.post("/v1/track", json=event).status_code == 200)
