@@ -14,8 +14,8 @@ from ebb_cli.local.supervisor import Supervisor
 from tests.support.stopping import stopped
 
 RunPart = Callable[[ManagedProcess], Supervisor]
-ENDS_SECONDS = 100
-"""By then each has ended, on a machine as busy as it may be; without a time-out of their own some never did."""
+ENDS_SECONDS = 55
+"""By then each has ended, on a busy machine too; by the patience of the parts it took a minute or two."""
 
 
 def ebb(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
