@@ -171,6 +171,15 @@ class PipelineMonitor:
             self._thread.join(5)
 
     def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._sample_until_refused()
+
+    def _sample_until_refused(self) -> None:
+        """Sample until the stop, or until the broker refuses what it is asked.
+
+        A broker that lost its newest state (killed, its disk full) has an older leader epoch than the clients know, and
+        refuses them for the five minutes after which they ask again who leads. New clients ask at once.
+        """
         admin = AdminClient(client_config(self.settings, socket_timeout_ms=6_000))
         # Asks for the workers' offsets by their group's name and never joins the group. Not the admin client's
         # list_consumer_group_offsets: it crashes the process (librdkafka issue 5040, SIGSEGV) while the broker has no
@@ -186,6 +195,9 @@ class PipelineMonitor:
                         _log.warning("kafka does not answer", error=str(error))
                     what = f"Kafka at {self.settings.kafka_bootstrap} does not answer: {error}"
                     self.trouble = f"{what} {broker_hint(self.settings, '')}".strip()
+                    if isinstance(error, KafkaException) and error.args[0].code() > 0:
+                        self._stopping.wait(SAMPLE_SECONDS)
+                        return
                 except Exception as error:  # noqa: BLE001 - a monitor that ended in silence would be worse
                     _log.error("pipeline not sampled", exc_info=error)
                     self.trouble = f"The pipeline cannot be sampled: {error!r}"

@@ -16,7 +16,7 @@ from ebb.contracts.webhooks import Webhook, headers, message
 from ebb.kafka.follower import TopicFollower
 from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
-from ebb.metrics import WEBHOOKS
+from ebb.metrics import RECORDS_REFUSED, WEBHOOKS
 from ebb.settings import Settings
 from serving.background.webhook_client import NotDeliveredError, WebhookClient
 from serving.projections.types import IsErased
@@ -79,7 +79,8 @@ class WebhookDispatcher:
             matches = alert["band"] in self._webhook.bands
             erased = self._is_erased(alert["customer_id"], datetime.fromisoformat(alert["raised_at"]))
             content = message(self._webhook, alert)
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - only the record is looked at here; met again, it would hold up all others
+            RECORDS_REFUSED.labels("alerts").inc()
             _log.warning("alert refused", webhook=self._webhook.name, error=str(error))
             return
         if not matches or erased:

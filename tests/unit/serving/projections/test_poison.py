@@ -11,9 +11,11 @@ from ebb.contracts.activity import TICK_HEADER
 from ebb.contracts.alert_handling import Act, HandlingRecord
 from ebb.contracts.api_keys import Scope, make_key
 from ebb.contracts.erasures import ErasureRequest, digest_of
+from ebb.contracts.webhooks import Webhook
 from ebb.metrics import RECORDS_REFUSED
 from ebb.settings import Settings
 from serving.background.pipeline_monitor import _event_time
+from serving.background.webhook_dispatcher import WebhookDispatcher
 from serving.feed import Feed
 from serving.projections.reader import Source, TopicReader
 from serving.streaming.hub import Hub
@@ -113,6 +115,22 @@ def test_a_record_that_no_handler_bears_is_counted_and_passed_over() -> None:
     assert taken == [b"one", b"one", b"two"]
     assert reader.caught_up
     assert RECORDS_REFUSED.labels("scores")._value.get() == before + 1
+
+
+@given(st.binary(max_size=40) | st.sampled_from(ODD_VALUES), st.sampled_from(ODD_VALUES), st.integers(0, 12))
+def test_an_alert_that_cannot_be_read_holds_up_no_webhook(noise: bytes, value: bytes, place: int) -> None:
+    body = GOOD[TOPICS.alerts][1]
+    fields = body[1:-1].split(b",")
+    at = place % len(fields)
+    fields[at] = fields[at].partition(b":")[0] + b":" + value
+    hook = Webhook(name="crm", url="http://127.0.0.1:9/", kind="slack")
+    dispatcher = WebhookDispatcher(Settings(webhook_private=True), hook, lambda customer, _: not customer.encode())
+    posted: list[str] = []
+    setattr(dispatcher, "_post", lambda identity, _: posted.append(identity))  # noqa: B010
+    odd = (noise, None, b"{" + b",".join(fields) + b"}")
+    dispatcher._handle([message(TOPICS.alerts, b"c-1", one) for one in (*odd, body)])
+    assert posted[-1] == "a-1"
+    dispatcher.stop()
 
 
 @pytest.mark.parametrize("value", [None, b"", b"nan", b"inf", b"-1", b"1e3", b"\xff", b"9" * 400, b" 1"])
