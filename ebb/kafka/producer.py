@@ -84,7 +84,7 @@ class Publisher:
         if failure is not None or left:
             why = str(failure) if failure is not None else f"{left} records unacknowledged after {timeout:.0f} s"
             what = f"Kafka at {self._settings.kafka_bootstrap} did not acknowledge all records: {why}."
-            hint = "Check the broker; the work since the last checkpoint is done again."
+            hint = "Check the broker. A part does the work since its last checkpoint again; repeat a command."
             raise UnavailableError(what, broker_hint(self._settings, hint))
 
     def _on_delivery(self, error: KafkaError | None, _message: Message) -> None:
