@@ -13,7 +13,7 @@ from clickhouse.store import Store
 from clickhouse.tables import SCHEMAS
 from ebb.settings import PlaceSettings
 
-TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS = 5
 """How long an action waits for its entry before it is refused."""
 
 
@@ -30,7 +30,7 @@ class AuditEntry:
 
 
 def record_audit(settings: PlaceSettings, entry: AuditEntry) -> None:
-    """Store an entry; blocks for about `TIMEOUT_SECONDS` at most.
+    """Store an entry; blocks for about `TIMEOUT_SECONDS`, twice that at most.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def record_audit(settings: PlaceSettings, entry: AuditEntry) -> None:
         If it refuses the row.
     """
     until = time.monotonic() + TIMEOUT_SECONDS
-    store = Store(settings, stopping=lambda: time.monotonic() > until)
+    store = Store(settings, stopping=lambda: time.monotonic() > until, seconds=TIMEOUT_SECONDS)
     try:
         store.insert("audit", _row(entry))
     finally:

@@ -25,13 +25,15 @@ def is_local(settings: PlaceSettings) -> bool:
     return urlsplit(settings.clickhouse_url).hostname in LOOPBACK
 
 
-def connect(settings: PlaceSettings, *, database: str | None = None) -> Client:
+def connect(settings: PlaceSettings, *, database: str | None = None, seconds: int | None = None) -> Client:
     """Open a client that several threads may share.
 
     Parameters
     ----------
     database
         Database of unqualified names; that of the settings if None. It need not exist yet.
+    seconds
+        How long to wait for the connection, and for each part of a response; 5 and 120 s if None.
 
     Raises
     ------
@@ -56,8 +58,8 @@ def connect(settings: PlaceSettings, *, database: str | None = None) -> Client:
             proxy_path=url.path,
             username=settings.clickhouse_user,
             password=settings.clickhouse_password,
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            send_receive_timeout=RESPONSE_TIMEOUT_SECONDS,
+            connect_timeout=seconds or CONNECT_TIMEOUT_SECONDS,
+            send_receive_timeout=seconds or RESPONSE_TIMEOUT_SECONDS,
             # Statements of one session cannot run in parallel; Ebb's run from several threads.
             autogenerate_session_id=False,
             client_name="ebb",

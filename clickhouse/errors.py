@@ -29,6 +29,8 @@ TRANSIENT = {
 _ABSENT = {60, 81}
 """UNKNOWN_TABLE, UNKNOWN_DATABASE."""
 _AUTHENTICATION = {192, 193, 194, 497, 516}
+_FULL = re.compile(r"NOT_ENOUGH_SPACE|No space left on device|errno: 28\b|Disk quota exceeded")
+"""A full disk, by whichever of ClickHouse's errors it shows."""
 _STATUS = re.compile(r"HTTP status (\d{3})")
 
 
@@ -46,13 +48,18 @@ class InsertRefusedError(RefusedError):
 
 
 def unavailable(settings: PlaceSettings, reason: object) -> UnavailableError:
-    """Make the error for a server that does not answer."""
+    """Make the error for a server that does not answer, or whose disk is full."""
+    if _FULL.search(str(reason)):
+        what = f"The disk of ClickHouse at {settings.clickhouse_url} is full: {reason}."
+        return UnavailableError(what, "Free space on it; what waits goes on by itself.")
     what = f"ClickHouse at {settings.clickhouse_url} is not available: {reason}."
     return UnavailableError(what, "Check that it runs and that EBB_CLICKHOUSE_URL names it.")
 
 
 def is_transient(error: ClickHouseError) -> bool:
     """Return whether the same request may succeed later."""
+    if _FULL.search(str(error)):
+        return True
     if error.code is not None:
         return error.code in TRANSIENT
     status = _STATUS.search(str(error))

@@ -64,13 +64,20 @@ class Store:
     ----------
     stopping
         Called while an insert waits; once true, the insert gives up with `UnavailableError`.
+    seconds
+        How long to wait for a connection, for an answer, and for a query to run; None: as patient as inserts are.
     """
 
-    def __init__(self, settings: PlaceSettings, *, stopping: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, settings: PlaceSettings, *, stopping: Callable[[], bool] = lambda: False, seconds: int | None = None
+    ) -> None:
         self._settings = settings
         self._stopping = stopping
+        self._seconds = seconds
         self._opening = threading.Lock()
         self._client: Client | None = None
+        self._failed: tuple[float, UnavailableError | None] = (0.0, None)
+        """When the latest attempt to connect failed, and why."""
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Store rows in one request; blocks, for as long as ClickHouse is down or too busy.
@@ -133,15 +140,17 @@ class Store:
         if expected != set(parameters):
             message = f"query {name} takes {sorted(expected)}, not {sorted(parameters)}"
             raise TypeError(message)
+        # What nobody waits for any more is not to go on there either.
+        limits = {} if self._seconds is None else {"max_execution_time": self._seconds}
         try:
-            return list(self._connected().query(text, parameters=parameters).named_results())
+            return list(self._connected().query(text, parameters=parameters, settings=limits).named_results())
         except ClickHouseError as error:
             reraise(error, self._settings)
 
     def ping(self) -> bool:
         """Return whether ClickHouse answers now."""
         try:
-            return self._connected().ping()
+            return self._connected().ping(self._seconds)
         except UnavailableError:
             return False
 
@@ -153,9 +162,17 @@ class Store:
                 self._client = None
 
     def _connected(self) -> Client:
+        asked_at = time.monotonic()
         with self._opening:
             if self._client is None:
-                self._client = connect(self._settings)
+                failed_at, failure = self._failed
+                if failure is not None and failed_at > asked_at:  # while this thread waited: not once more for each
+                    raise UnavailableError(failure.what, failure.hint) from failure
+                try:
+                    self._client = connect(self._settings, seconds=self._seconds)
+                except UnavailableError as error:
+                    self._failed = (time.monotonic(), error)
+                    raise
             return self._client
 
     def _body(self, table: str, rows: pa.Table) -> tuple[list[str], memoryview]:

@@ -1,7 +1,15 @@
 """Every Prometheus metric of Ebb, in one place, so that dashboards and rules have one list to follow."""
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from ebb.liveness import Liveness
 from ebb.settings import Settings
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -101,6 +109,12 @@ COLLECT_WITHHELD = Counter("ebb_collect_withheld_total", "Values that the collec
 """`kind`: name, that of the property; email, phone, card, iban, in the value; url: its user, query or fragment."""
 WEBHOOKS = Counter("ebb_webhooks_total", "Alerts to webhooks, by what became of them", ["endpoint", "result"])
 """`result`: delivered, retried, dead."""
+RECORDS_REFUSED = Counter(
+    "ebb_records_refused_total",
+    "Records that a reader of the API or of a worker could not use and passed over",
+    ["topic"],
+)
+"""`topic`: without the prefix of all topics."""
 ERASURES_OPEN = Gauge("ebb_erasures_open", "Erasures requested and not yet done everywhere")
 
 # Producers
@@ -117,7 +131,42 @@ def forget_partition(partition: int) -> None:
         gauge.remove_by_labels({"partition": str(partition)})
 
 
-def serve_metrics(settings: Settings) -> None:
-    """Serve `/metrics` of this process if a port is set."""
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr=settings.metrics_host)
+def serve_metrics(settings: Settings, liveness: Liveness | None = None) -> None:
+    """Serve `/metrics` of this process, and `/livez` (200, or 503 with the reason), if a port is set.
+
+    Parameters
+    ----------
+    liveness
+        What `/livez` answers by; None: the process lives if it answers.
+    """
+    if not settings.metrics_port:
+        return
+    exposition = make_wsgi_app()
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != "/livez":
+            metrics: Iterable[bytes] = exposition(environ, start_response)
+            return metrics
+        trouble = liveness.trouble() if liveness is not None else None
+        body = f"{trouble or 'ok'}\n".encode()
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+        start_response("503 Service Unavailable" if trouble else "200 OK", headers)
+        return [body]
+
+    host = settings.metrics_host
+    server = _IPv6Server if ":" in host else ThreadingWSGIServer
+    running = make_server(host, settings.metrics_port, answer, server, handler_class=_QuietHandler)
+    threading.Thread(target=running.serve_forever, name="metrics", daemon=True).start()
+
+
+class _IPv6Server(ThreadingWSGIServer):
+    address_family = socket.AF_INET6
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """A handler that logs no requests, and waits for none that does not come."""
+
+    timeout = 30.0
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""

@@ -301,6 +301,9 @@ class ServingSettings(_Section):
     drain_seconds: Annotated[float, Field(ge=0, le=300)] = 0.0
     """Real seconds for which a stopping API keeps serving while `/readyz` answers 503: as long as a load balancer takes
     to notice."""
+    history_seconds: Annotated[int, Field(ge=1, le=60)] = 3
+    """Real seconds for which the API waits for ClickHouse to connect and to answer. Past it, what needs history is
+    answered without: null and named in `unavailable`, or 503."""
     webhooks: tuple[Webhook, ...] = ()
     """Receivers of alerts, as a JSON list of objects with `name`, `url`, `kind` (`standard` or `slack`), `secret`,
     `bands`; see docs/webhooks.md."""

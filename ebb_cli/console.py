@@ -9,6 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ebb_cli.local import jars
 
+ANSWER_SECONDS = 10
+"""How long a command waits for Kafka or ClickHouse before it says that there is no answer."""
+
 
 def console() -> Console:
     """Return the console of a command; without a terminal it is 120 columns wide, so that addresses fit on a line.

@@ -1,10 +1,12 @@
 """`ebb keys`: create, list and revoke API keys. Every API process follows the topic `ebb.keys`."""
 
+import contextlib
 import getpass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.table import Table
 
 from clickhouse.audit import AuditEntry, record_audit
@@ -14,7 +16,7 @@ from ebb.kafka.admin import create_topics
 from ebb.kafka.producer import Publisher
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings, read_settings
-from ebb_cli.console import console
+from ebb_cli.console import ANSWER_SECONDS, console
 from ebb_cli.local import home
 
 keys = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
@@ -88,20 +90,22 @@ def _settings() -> Settings:
 
 
 def _read(settings: Settings) -> dict[str, KeyRecord]:
-    create_topics(settings)
+    create_topics(settings, patience=ANSWER_SECONDS)
     records: dict[str, KeyRecord] = {}
-    for message in read_to_end(settings, settings.topics.keys, [0]):
+    topic = settings.topics.keys
+    for message in read_to_end(settings, topic, [0], timeout=ANSWER_SECONDS, silence=ANSWER_SECONDS):
         if (body := message.value()) is not None:
-            record = KeyRecord.model_validate_json(body)
-            records[record.id] = record
+            with contextlib.suppress(ValidationError):  # it grants nothing, and the API logs it
+                record = KeyRecord.model_validate_json(body)
+                records[record.id] = record
     return records
 
 
 def _publish(settings: Settings, record: KeyRecord) -> None:
-    create_topics(settings)
+    create_topics(settings, patience=ANSWER_SECONDS)
     publisher = Publisher(settings)
     publisher.send(settings.topics.keys, key=record.id, value=record.model_dump_json().encode(), partition=0)
-    publisher.flush()
+    publisher.flush(ANSWER_SECONDS)
 
 
 def _audit(settings: Settings, action: str, record: KeyRecord, details: dict[str, object]) -> None:

@@ -10,6 +10,7 @@ from ebb.errors import EbbError, SourceError, UnavailableError
 from ebb.kafka.producer import Publisher
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
+from ebb_cli.console import ANSWER_SECONDS
 
 POLL_SECONDS = 0.3
 
@@ -23,8 +24,9 @@ def latest(settings: Settings) -> dict[str, ModelSnapshot]:
         If Kafka does not answer.
     """
     bodies: dict[str, bytes] = {}
-    for message in read_to_end(settings, settings.topics.models, [0]):
-        name, body = (message.key() or b"").decode(), message.value()
+    topic = settings.topics.models
+    for message in read_to_end(settings, topic, [0], timeout=ANSWER_SECONDS, silence=ANSWER_SECONDS):
+        name, body = (message.key() or b"").decode(errors="replace"), message.value()
         if body is None:
             bodies.pop(name, None)
         else:
@@ -53,7 +55,7 @@ def find(settings: Settings, name: str, version: int | None = None) -> ModelSnap
         raise SourceError(what, "`ebb models list` shows them.")
     if version is None or known[name].version == version:
         return known[name]
-    store = Store(settings)
+    store = Store(settings, seconds=ANSWER_SECONDS)
     rows = store.query("model_version", model=name, version=version)
     store.close()
     if not rows:
@@ -86,8 +88,8 @@ def ask(settings: Settings, request: ChampionRequest, *, patience: float) -> dic
     """
     publisher = Publisher(settings)
     publisher.send(settings.topics.examples, key=None, value=request.encode(), partition=REQUEST_PARTITION)
-    publisher.flush()
-    store = Store(settings)
+    publisher.flush(ANSWER_SECONDS)
+    store = Store(settings, seconds=ANSWER_SECONDS)
     deadline = time.monotonic() + patience
     try:
         while time.monotonic() < deadline:

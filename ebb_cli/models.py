@@ -15,7 +15,7 @@ from ebb.contracts.models import FROZEN, ModelSnapshot, Target
 from ebb.errors import SourceError
 from ebb.settings import Settings, read_settings
 from ebb_cli import model_registry as registry
-from ebb_cli.console import console
+from ebb_cli.console import ANSWER_SECONDS, console
 from ebb_cli.local import home
 from online_ml.model_card import card as write_card
 from online_ml.model_card import number
@@ -84,7 +84,7 @@ def show(name: Name, *, version: Version = None) -> None:
     }.items():
         facts.add_row(field, value)
     screen.print(facts)
-    store = Store(settings)
+    store = Store(settings, seconds=ANSWER_SECONDS)
     rows = store.query("model_versions", model=name, limit=VERSIONS)
     store.close()
     table = Table(title="Versions", title_justify="left", box=None, header_style="bold", padding=(0, 2, 0, 0))
@@ -101,7 +101,7 @@ def show(name: Name, *, version: Version = None) -> None:
 def card(name: Name, *, output: Output = None) -> None:
     """Write the model card: what the model is, and how far to trust it for which customers, from measurements."""
     settings = _settings()
-    store = Store(settings)
+    store = Store(settings, seconds=ANSWER_SECONDS)
     text = write_card(registry.find(settings, name), list(registry.latest(settings).values()), store.query)
     store.close()
     _write(text.encode(), output)
@@ -116,7 +116,7 @@ def export(name: Name, *, version: Version = None, output: Output = None) -> Non
 @models.command()
 def history(target: TargetName, *, limit: Annotated[int, typer.Option(min=1)] = 20) -> None:
     """List the changes of a target's champion, with their causes."""
-    store = Store(_settings())
+    store = Store(_settings(), seconds=ANSWER_SECONDS)
     rows = store.query("promotions", target=registry.parse_target(target), limit=limit)
     store.close()
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
@@ -151,7 +151,7 @@ def rollback(
         model = registry.find(settings, f"{parsed}.{_serving(settings, parsed)}", to_version)
         _hold(settings, model, frozen=True, why=why)
         return
-    store = Store(settings)
+    store = Store(settings, seconds=ANSWER_SECONDS)
     rows = store.query("promotions", target=parsed, limit=50)
     store.close()
     former = next((row["former"] for row in rows if row["outcome"] == "done" and row["former"] != row["champion"]), "")

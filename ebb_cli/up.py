@@ -100,6 +100,7 @@ class _Run:
         self.screen = screen
         self.began = time.monotonic()
         self.milestones: set[str] = set()
+        self.unsaved = False
 
     def run(self, *, keep_open: int) -> None:
         """Start the parts, supervise them until a signal, stop them."""
@@ -118,7 +119,7 @@ class _Run:
                 self.report("Stopping …")
                 home.remove(self.settings.home)
                 supervisor.stop()
-                event_time.save(self.settings, time.time(), clean=True)
+                self.save_time(clean=True)
             self.report("Stopped. The next start resumes from here; `ebb reset` deletes the data.")
 
     def report(self, text: str) -> None:
@@ -150,7 +151,7 @@ class _Run:
                 supervisor.poll()
                 now = time.monotonic()
                 if now - saved >= 1:
-                    event_time.save(self.settings, time.time(), clean=False)
+                    self.save_time(clean=False)
                     saved = now
                 if now - checked >= STATUS_SECONDS:
                     checked = now
@@ -164,6 +165,17 @@ class _Run:
                             self.report(line(summary))
                             printed = now
                 time.sleep(POLL_SECONDS)
+
+    def save_time(self, *, clean: bool) -> None:
+        """Save event time; a disk that is full is no reason to stop the parts, which wait until there is space."""
+        try:
+            event_time.save(self.settings, time.time(), clean=clean)
+        except OSError as error:
+            if not self.unsaved:
+                self.report(f"Event time cannot be saved in {self.settings.home}: {error.strerror}. Free space there.")
+            self.unsaved = True
+        else:
+            self.unsaved = False
 
     def report_milestone(self, text: str, *, reached: bool) -> None:
         """Report a milestone once, when it is reached."""

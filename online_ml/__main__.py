@@ -3,6 +3,7 @@
 from clickhouse.migrations import migrate
 from ebb.kafka.admin import create_topics
 from ebb.kafka.faust_app import run_app
+from ebb.liveness import Liveness
 from ebb.log import configure_logging
 from ebb.metrics import serve_metrics
 from ebb.settings import settings
@@ -15,8 +16,9 @@ def main() -> None:
     configure_logging(configured, "learner")
     create_topics(configured)
     migrate(configured)
-    serve_metrics(configured)
-    run_app(LearnerApp(configured).app)
+    liveness = Liveness(ends=True)
+    serve_metrics(configured, liveness)
+    run_app(LearnerApp(configured).app, liveness)
 
 
 if __name__ == "__main__":

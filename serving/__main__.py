@@ -4,6 +4,7 @@ import sys
 
 from ebb.absent import keep_out
 from ebb.errors import EbbError
+from ebb.liveness import Liveness
 from ebb.log import configure_logging, get_logger
 from ebb.settings import settings
 from serving.app import create_app
@@ -23,7 +24,9 @@ def main() -> int:
     log = get_logger("serving")
     with opened:
         log.info("listening", url=f"http://{configured.api_host}:{configured.api_port}")
-        DrainingServer(create_app(configured), configured.drain_seconds).run([opened])
+        app, liveness = create_app(configured), Liveness(ends=True)
+        liveness.watch("the API:", app.state.context.failure)
+        DrainingServer(app, configured.drain_seconds, liveness).run([opened])
     log.info("stopped")
     return 0
 

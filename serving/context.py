@@ -1,9 +1,11 @@
 """The parts that the routes work with: one object per application."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from functools import partial, wraps
+from typing import Annotated, Any, ParamSpec, TypeVar, cast
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -54,13 +56,27 @@ class Context:
             hub=hub,
             feed=feed,
             pipeline_monitor=PipelineMonitor(settings),
-            queries=CachedQueries(lambda: Store(settings)),
+            queries=CachedQueries(
+                lambda: Store(settings, seconds=settings.history_seconds), seconds=settings.history_seconds
+            ),
             collector=Collector(settings, clock),
             producer=AcknowledgedProducer(settings),
             erasure_worker=ErasureWorker(settings, feed.erasures, feed.alert_handling),
             webhook_dispatchers=WebhookDispatchers(settings, feed.erasures.is_erased),
             handling_archiver=HandlingArchiver(settings, feed.erasures.is_erased),
         )
+
+    def failure(self) -> str | None:
+        """Return which thread has died or hangs for good, None if all work."""
+        failures = {
+            "the reader of the topics": self.feed.reader.failure,
+            "the pipeline monitor": self.pipeline_monitor.failure,
+            "the thread of delivery reports": self.producer.failure,
+            "the erasure worker": self.erasure_worker.failure,
+            "the archiver": self.handling_archiver.failure,
+            "the thread of webhooks": self.webhook_dispatchers.failure,
+        }
+        return next((f"{name} {why}" for name, why in failures.items() if why is not None), None)
 
     def start(self) -> None:
         """Start the threads; the running event loop fans out."""
@@ -99,3 +115,19 @@ async def _context(connection: HTTPConnection) -> Context:
 
 
 ContextDep = Annotated[Context, Depends(_context)]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def asks_clickhouse(route: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Run a route that asks ClickHouse in the threads kept for that, not in those of all routes.
+
+    The route has a parameter `context: ContextDep`.
+    """
+
+    @wraps(route)
+    async def in_thread(*args: P.args, **kwargs: P.kwargs) -> T:
+        context = cast(Context, kwargs["context"])
+        return await context.queries.run(partial(route, *args, **kwargs))
+
+    return in_thread

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from ebb.contracts.stream import MAX_CLIENT_BYTES
 from ebb.errors import SetupError
+from ebb.liveness import BEAT_SECONDS, Liveness
 from ebb.settings import PlaceSettings
 from serving.http.limits import LimitedHttpProtocol
 from serving.streaming.frames import FrameProtocol
@@ -29,7 +30,7 @@ class DrainingServer(uvicorn.Server):
     closed with a code that asks to reconnect, and requests in flight are answered.
     """
 
-    def __init__(self, app: FastAPI, drain_seconds: float = 0.0) -> None:
+    def __init__(self, app: FastAPI, drain_seconds: float = 0.0, liveness: Liveness | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -50,6 +51,8 @@ class DrainingServer(uvicorn.Server):
         self._hub: Hub = app.state.context.hub
         self._drain_seconds = drain_seconds
         self._stop_at: float | None = None
+        self._liveness = liveness
+        self._beat_at = 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to end gracefully; a second interrupt ends at once."""
@@ -63,6 +66,9 @@ class DrainingServer(uvicorn.Server):
         """Stop once the load balancer has had the time to see that the API is no longer ready."""
         if self._stop_at is not None and time.monotonic() >= self._stop_at:
             self.should_exit = True
+        if self._liveness is not None and time.monotonic() >= self._beat_at:
+            self._liveness.beat()
+            self._beat_at = time.monotonic() + BEAT_SECONDS
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

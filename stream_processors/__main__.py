@@ -7,6 +7,7 @@ from clickhouse.migrations import migrate
 from ebb.absent import keep_out
 from ebb.kafka.admin import create_topics
 from ebb.kafka.faust_app import run_app
+from ebb.liveness import Liveness
 from ebb.log import configure_logging
 from ebb.metrics import serve_metrics
 from ebb.settings import settings
@@ -32,8 +33,11 @@ def main() -> None:
     configure_logging(configured, "worker")
     create_topics(configured)
     migrate(configured)
-    serve_metrics(configured)
-    run_app(ActivityWorker(configured).app)
+    liveness = Liveness(ends=True)
+    serve_metrics(configured, liveness)
+    worker = ActivityWorker(configured)
+    liveness.watch("the reader of models", worker.models_trouble)
+    run_app(worker.app, liveness)
 
 
 if __name__ == "__main__":

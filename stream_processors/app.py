@@ -105,6 +105,10 @@ class ActivityWorker:
         app.task(self._sweeps)
         app.task(self._watching)
 
+    def models_trouble(self) -> str | None:
+        """Return how the thread that reads the models fails, None if it works; before it starts there is none."""
+        return self._models.trouble
+
     async def _collecting(self) -> None:
         await self._every(self._backpressure.has_room.wait, self._micro_batches.collect)
 

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 import chdb
 
 from clickhouse.embedded import access
-from clickhouse.embedded.errors import BAD_ARGUMENTS, SYNTAX_ERROR, EngineError
+from clickhouse.embedded.errors import BAD_ARGUMENTS, NOT_ENOUGH_SPACE, SYNTAX_ERROR, EngineError
 from clickhouse.embedded.statement import Statement, StatementKind, parse
 from clickhouse.embedded.vetting import Vetting
 from ebb.errors import SetupError
@@ -158,10 +158,7 @@ class EmbeddedEngine:
 
     def _insert(self, connection: Any, request: EngineRequest, statement: Statement) -> EngineAnswer:
         """Insert rows through a file: chDB's streaming insert reports success even if the table refused the rows."""
-        with tempfile.NamedTemporaryFile(dir=self._incoming) as file:
-            file.write(statement.rows)
-            file.write(request.body)
-            file.flush()
+        with self._incoming_file(statement.rows, request.body) as file:
             head, clause = _text(statement.sql), _text(statement.settings)
             sql = f"{head} FROM INFILE {_quote(file.name)} COMPRESSION 'none' {clause} FORMAT {statement.format}"
             result = connection.query(sql, "Null", params=dict(request.parameters))
@@ -172,6 +169,29 @@ class EmbeddedEngine:
             written_bytes=result.bytes_written(),
             seconds=result.elapsed(),
         )
+
+    @contextlib.contextmanager
+    def _incoming_file(self, *parts: bytes) -> Iterator[Any]:
+        """Write rows to a file of their own.
+
+        Raises
+        ------
+        EngineError
+            If the disk does not take them.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(tempfile.NamedTemporaryFile(dir=self._incoming))
+                for part in parts:
+                    file.write(part)
+                file.flush()
+            except OSError as error:
+                # What is left in the buffer would be written when the file is closed, and fail again.
+                with contextlib.suppress(OSError):
+                    stack.close()
+                what = f"Cannot write the rows that came to {self._incoming}: {error.strerror}."
+                raise EngineError.of(NOT_ENOUGH_SPACE, "NOT_ENOUGH_SPACE", what) from error
+            yield file
 
     def _prepare(self, connection: Any, request: EngineRequest) -> None:
         if request.database:

@@ -87,10 +87,11 @@ class ModelSnapshot(BaseModel):
         """
         try:
             snapshot = cls.model_validate(orjson.loads(body))
-        except (orjson.JSONDecodeError, ValidationError) as error:
+            checksum = snapshot.digest()
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError, ValidationError) as error:
             what = f"A record of the models topic is not a model snapshot: {error}."
             raise CorruptError(what) from error
-        if snapshot.checksum != snapshot.digest():
+        if snapshot.checksum != checksum:
             what = f"Model {snapshot.name} version {snapshot.version} fails its checksum."
             raise CorruptError(what, "The model in use stays; publish the snapshot again.")
         if snapshot.schema_hash != SCHEMA_HASH:

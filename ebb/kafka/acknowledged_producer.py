@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ebb.errors import EbbError, UnavailableError
 from ebb.kafka.config import producer_config
+from ebb.log import get_logger
 from ebb.settings import PlaceSettings
 
 IN_FLIGHT = 50_000
@@ -17,8 +18,10 @@ IN_FLIGHT = 50_000
 ACK_TIMEOUT_SECONDS = 5.0
 """A broker that has not acknowledged a record by then counts as away; the HTTP client is still waiting."""
 _RECENTLY = "it did not answer a moment ago"
+_UNREPORTED = "there was no report about them"
 DOWN_SECONDS = 1.0
 """For this long after a failure, calls fail at once instead of waiting for the broker."""
+_log = get_logger(__name__)
 
 
 class BusyError(EbbError):
@@ -88,7 +91,11 @@ class AcknowledgedProducer:
         try:
             for key, value in records:
                 self._producer.produce(topic, value, key, partition, on_delivery=pending.delivered)
-            await pending.done
+            # The report comes by then, also for records that the broker never took; a caller must not wait for ever.
+            async with asyncio.timeout(2 * ACK_TIMEOUT_SECONDS + 5):
+                await pending.done
+        except TimeoutError:
+            raise self._unavailable(_UNREPORTED) from None
         except BufferError:
             what = "The queue of records for Kafka is full."
             raise BusyError(what, "Send again in a moment.") from None
@@ -98,9 +105,19 @@ class AcknowledgedProducer:
         finally:
             self._waiting -= len(records)
 
+    @property
+    def failure(self) -> str | None:
+        """In what way the thread of delivery reports has failed for good, None if it works."""
+        ended = self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set()
+        return "has died" if ended else None
+
     def _serve(self) -> None:
         while not self._stopping.is_set():
-            self._producer.poll(0.1)
+            try:
+                self._producer.poll(0.1)
+            except Exception as error:  # noqa: BLE001 - the reports of other requests are still to come
+                _log.error("delivery reports interrupted", exc_info=error)
+                self._stopping.wait(0.1)
 
     def _unavailable(self, why: str) -> UnavailableError:
         what = f"Kafka at {self._bootstrap} does not accept the records: {why}."

@@ -1,10 +1,15 @@
 """Configuration that every librdkafka client of Ebb shares."""
 
 import logging
+import shutil
 from typing import Any
 
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
+from ebb.loopback import LOOPBACK
 from ebb.settings import PlaceSettings
+
+LEAST_BYTES = 64 * 2**20
+"""Free bytes below which a disk counts as full; a broker that cannot append to a log ends."""
 
 LOG = logging.getLogger("librdkafka")
 # What matters of librdkafka's log arrives as an error; configured logging shows the rest.
@@ -29,6 +34,20 @@ def client_config(settings: PlaceSettings, **more: Any) -> dict[str, Any]:
         "logger": LOG,
         **{name.replace("_", "."): value for name, value in more.items()},
     }
+
+
+def broker_hint(settings: PlaceSettings, otherwise: str) -> str:
+    """Return what to do about a broker that does not answer: free its disk, where that is this machine's and full."""
+    hosts = {address.strip().rpartition(":")[0].strip("[]") for address in settings.kafka_bootstrap.split(",")}
+    if not hosts <= LOOPBACK:
+        return otherwise
+    try:
+        free = shutil.disk_usage(settings.home).free
+    except OSError:
+        return otherwise
+    if free >= LEAST_BYTES:
+        return otherwise
+    return f"The disk of {settings.home} is full, {free / 2**20:.0f} MiB are left: free space; what waits goes on then."
 
 
 def producer_config(settings: PlaceSettings, **more: Any) -> dict[str, Any]:

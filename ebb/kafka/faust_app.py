@@ -9,6 +9,7 @@ import faust
 from faust.worker import Worker
 
 from ebb.errors import EbbError
+from ebb.liveness import BEAT_SECONDS, Liveness
 from ebb.log import get_logger
 from ebb.settings import Settings
 
@@ -70,14 +71,26 @@ async def guarded(app: faust.App, work: Awaitable[None]) -> None:
         raise
 
 
-def run_app(app: faust.App) -> None:
+def run_app(app: faust.App, liveness: Liveness) -> None:
     """Run a Faust app in this process until SIGTERM or Ctrl-C; logging stays as Ebb set it.
+
+    Parameters
+    ----------
+    liveness
+        Is shown every turn of the app's loop.
 
     Raises
     ------
     SystemExit
         With a code other than 0 if the app crashed.
     """
+
+    async def beat() -> None:
+        while not app.should_stop:
+            liveness.beat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    app.task(beat)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(

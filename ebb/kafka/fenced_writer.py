@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import EbbError, UnavailableError
-from ebb.kafka.config import client_config
+from ebb.kafka.config import broker_hint, client_config
 from ebb.settings import PlaceSettings
 
 TRANSACTION_SECONDS = 300
@@ -53,7 +53,7 @@ class FencedWriter:
 
     def __init__(self, settings: PlaceSettings, topic: str, partition: int, *, patience: float = 60) -> None:
         self._name, self._topic, self._partition = f"{topic}-{partition}", topic, partition
-        self._bootstrap = settings.kafka_bootstrap
+        self._settings = settings
         self._fenced = False
         self._producer = Producer(
             client_config(
@@ -128,6 +128,6 @@ class FencedWriter:
             if error.code() in _FENCED:
                 self._fenced = True
                 raise lost from failure
-            what = f"Kafka at {self._bootstrap} did not accept the records of {self._name}: {error}."
+            what = f"Kafka at {self._settings.kafka_bootstrap} did not accept the records of {self._name}: {error}."
             hint = "Check the broker; the work since the last checkpoint is done again."
-            raise UnavailableError(what, hint) from failure
+            raise UnavailableError(what, broker_hint(self._settings, hint)) from failure

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from ebb.errors import EbbError
 from ebb.kafka.admin import create_topics
 from ebb.kafka.config import client_config
+from ebb.liveness import LATE_SECONDS
 from ebb.log import get_logger
 from ebb.settings import PlaceSettings
 
@@ -89,6 +91,7 @@ class TopicFollower:
             **config,
         }
         self._consumer: Consumer | None = None
+        self._handling_since: float | None = None
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.stopping = threading.Event()
@@ -100,6 +103,27 @@ class TopicFollower:
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def failure(self) -> str | None:
+        """In what way the thread has failed for good: it died, or its handler hangs. None if it works.
+
+        For handlers that never wait for a neighbour; one that does may take its time.
+        """
+        seconds = self.handling_seconds
+        return self.death or (f"has been at one batch for {seconds:.0f} s" if seconds > LATE_SECONDS else None)
+
+    @property
+    def death(self) -> str | None:
+        """That the thread has died, where it was neither stopped nor not yet started; None if it lives."""
+        ended = self._thread.ident is not None and not self.alive and not self.stopping.is_set()
+        return "has died" if ended else None
+
+    @property
+    def handling_seconds(self) -> float:
+        """For how long the handler has been at work on its present batch; 0 if it is not."""
+        since = self._handling_since
+        return 0.0 if since is None else time.monotonic() - since
 
     @property
     def partitions(self) -> set[int]:
@@ -168,7 +192,11 @@ class TopicFollower:
             polled += consumer.consume(self._batch - 1, self._linger_seconds)
         records = [message for message in polled if message.error() is None]
         ends = [message for message in polled if (error := message.error()) is not None and self._is_end(error)]
-        self._handle(records)
+        self._handling_since = time.monotonic()
+        try:
+            self._handle(records)
+        finally:
+            self._handling_since = None
         if records:
             if self._commits:
                 consumer.commit(asynchronous=False)

@@ -7,7 +7,7 @@ from typing import Any
 from confluent_kafka import KafkaError, Message, Producer
 
 from ebb.errors import UnavailableError
-from ebb.kafka.config import producer_config
+from ebb.kafka.config import broker_hint, producer_config
 from ebb.settings import PlaceSettings
 
 
@@ -23,7 +23,7 @@ class Publisher:
     """
 
     def __init__(self, settings: PlaceSettings, *, linger_ms: float = 5) -> None:
-        self._bootstrap = settings.kafka_bootstrap
+        self._settings = settings
         self._failure: KafkaError | None = None
         self._lock = Lock()
         self._producer = Producer(
@@ -83,8 +83,9 @@ class Publisher:
             failure, self._failure = self._failure, None
         if failure is not None or left:
             why = str(failure) if failure is not None else f"{left} records unacknowledged after {timeout:.0f} s"
-            what = f"Kafka at {self._bootstrap} did not acknowledge all records: {why}."
-            raise UnavailableError(what, "Check the broker; the work since the last checkpoint is done again.")
+            what = f"Kafka at {self._settings.kafka_bootstrap} did not acknowledge all records: {why}."
+            hint = "Check the broker. A part does the work since its last checkpoint again; repeat a command."
+            raise UnavailableError(what, broker_hint(self._settings, hint))
 
     def _on_delivery(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:

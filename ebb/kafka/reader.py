@@ -11,18 +11,36 @@ from ebb.errors import UnavailableError
 from ebb.kafka.config import client_config
 from ebb.settings import PlaceSettings
 
+SILENCE_SECONDS = 330.0
+"""Above `ebb.kafka.fenced_writer.TRANSACTION_SECONDS`."""
+_HUNG = "no record comes, though there are more"
+
 
 def read_to_end(
-    settings: PlaceSettings, topic: str, partitions: Sequence[int], *, timeout: float = 30.0
+    settings: PlaceSettings,
+    topic: str,
+    partitions: Sequence[int],
+    *,
+    timeout: float = 30.0,
+    silence: float = SILENCE_SECONDS,
 ) -> Iterator[Message]:
     """Yield every record of some partitions, from the first kept to the last at the time of the call.
+
+    Parameters
+    ----------
+    timeout
+        Seconds in which the broker must say how far the partitions go.
+    silence
+        Seconds without a record, before the last one, after which it counts as hung. The default lets it end a
+        transaction that a dead process left open.
 
     Raises
     ------
     UnavailableError
-        If the broker does not answer within `timeout` seconds.
+        If the broker does not answer.
     """
     consumer = _reader(settings)
+    heard_at = time.monotonic()
     try:
         ends: dict[int, int] = {}
         for partition in partitions:
@@ -33,6 +51,10 @@ def read_to_end(
         while ends:
             # It waits this long for a thousand, also when fewer are left.
             messages = consumer.consume(1_000, timeout=0.1)
+            now = time.monotonic()
+            heard_at = now if messages else heard_at
+            if now - heard_at > silence:
+                raise KafkaException(_HUNG)
             for message in messages:
                 if (error := message.error()) is None:
                     yield message

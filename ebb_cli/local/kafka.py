@@ -73,7 +73,7 @@ def kafka(settings: Settings, classpath: list[Path]) -> ManagedProcess:
         # Two systems that start at once may choose the same port; the broker that answers must be this one.
         return reachable(settings.kafka_bootstrap, cluster=cluster)
 
-    return ManagedProcess("kafka", command, foreign_environment(), ready, grace=30)
+    return ManagedProcess("kafka", command, foreign_environment(), ready, alive=ready, grace=30)
 
 
 def _quoted(path: Path) -> str:

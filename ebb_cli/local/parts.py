@@ -37,6 +37,10 @@ class ManagedProcess:
     """Called repeatedly until true; must return within a second or two and never raise."""
     after: tuple[str, ...] = ()
     """Names of the parts that must be ready before this one starts, and that stop only after it."""
+    alive: Callable[[], bool] | None = field(default=None, compare=False)
+    """Sign of life, asked for from the moment that the part is ready; as `ready`. None: the process is enough."""
+    hang_seconds: float = 60.0
+    """Seconds without a sign of life after which it is killed and started again."""
     patience: float = 180.0
     """Seconds it may take to become ready; a busy machine needs ten times what an idle one does."""
     grace: float = 15.0
@@ -91,8 +95,15 @@ def _with_metrics(
     name: str, settings: Settings, command: tuple[str, ...], after: tuple[str, ...] = ()
 ) -> ManagedProcess:
     own = _without_secrets(settings).model_copy(update={"metrics_port": free_port(), "metrics_host": LOOPBACK})
-    url = f"http://{LOOPBACK}:{own.metrics_port}/metrics"
-    return ManagedProcess(name, command, environment(own), lambda: responds(url), after=after)
+    url = f"http://{LOOPBACK}:{own.metrics_port}"
+    return ManagedProcess(
+        name,
+        command,
+        environment(own),
+        lambda: responds(f"{url}/metrics"),
+        alive=lambda: responds(f"{url}/livez"),
+        after=after,
+    )
 
 
 def worker(settings: Settings, index: int = 0, *, after: tuple[str, ...] = ()) -> ManagedProcess:
@@ -107,10 +118,15 @@ def learner(settings: Settings, *, after: tuple[str, ...] = ()) -> ManagedProces
 
 def api(settings: Settings, *, after: tuple[str, ...] = ()) -> ManagedProcess:
     """Describe the API, which listens on `settings.api_port`; ready when `/readyz` answers 200."""
-    url = f"{api_url(settings)}/readyz"
-    grace = ManagedProcess.grace + settings.drain_seconds
+    url = api_url(settings)
     return ManagedProcess(
-        "api", module("serving"), environment(settings), lambda: responds(url), after=after, grace=grace
+        "api",
+        module("serving"),
+        environment(settings),
+        lambda: responds(f"{url}/readyz"),
+        alive=lambda: responds(f"{url}/livez"),
+        after=after,
+        grace=ManagedProcess.grace + settings.drain_seconds,
     )
 
 
@@ -124,4 +140,8 @@ def clickhouse(settings: Settings) -> ManagedProcess:
     """Describe the embedded ClickHouse server; it keeps its data in `settings.home/clickhouse`."""
     url = f"{settings.clickhouse_url}/ping"
     own = environment(_without_secrets(settings))
-    return ManagedProcess("clickhouse", module("clickhouse.embedded"), own, lambda: responds(url), grace=30)
+
+    def answers() -> bool:
+        return responds(url)
+
+    return ManagedProcess("clickhouse", module("clickhouse.embedded"), own, answers, alive=answers, grace=30)

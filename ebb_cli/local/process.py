@@ -4,13 +4,49 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ebb_cli.local.parts import ManagedProcess
 
 LOG_LIMIT = 32 * 1024 * 1024
 """Bytes above which a log is rotated when its part starts; one older file is kept."""
+
+
+ASK_SECONDS = 5.0
+"""Time between two questions for a sign of life; shorter where a part may hang for less than six of them."""
+
+
+class _SignOfLife:
+    """Asks a part whether it lives, in threads, so that the answer of one that hangs is waited for by nobody.
+
+    Time counts from the first question that failed: a supervisor that was suspended itself has asked nothing.
+    """
+
+    def __init__(self, alive: Callable[[], bool], pause: float) -> None:
+        self._alive = alive
+        self._pause = pause
+        self._next_at = 0.0
+        self._failing_since: float | None = None
+        self._asking: threading.Thread | None = None
+
+    def silent_seconds(self) -> float:
+        """Ask again if it is time, and return for how long there has been no answer."""
+        now = time.monotonic()
+        if now >= self._next_at and (self._asking is None or not self._asking.is_alive()):
+            self._next_at = now + self._pause
+            self._asking = threading.Thread(target=self._ask, name="sign-of-life", daemon=True)
+            self._asking.start()
+        since = self._failing_since
+        return 0.0 if since is None else now - since
+
+    def _ask(self) -> None:
+        if self._alive():
+            self._failing_since = None
+        elif self._failing_since is None:
+            self._failing_since = time.monotonic()
 
 
 class Process:
@@ -38,6 +74,12 @@ class Process:
             )
         self.pid = self._popen.pid
         self.started = time.monotonic()
+        pause = min(ASK_SECONDS, part.hang_seconds / 6)
+        self._life = None if part.alive is None else _SignOfLife(part.alive, pause)
+
+    def silent_seconds(self) -> float:
+        """Return for how long it has given no sign of life; never waits."""
+        return 0.0 if self._life is None else self._life.silent_seconds()
 
     @property
     def age(self) -> float:

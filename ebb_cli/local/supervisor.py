@@ -1,4 +1,4 @@
-"""The supervisor: starts the parts, waits until they are ready, restarts those that crash, stops them all."""
+"""The supervisor: starts the parts, waits until they are ready, restarts those that crash or hang, stops them all."""
 
 import subprocess
 import sys
@@ -132,7 +132,7 @@ class Supervisor:
             time.sleep(TICK)
 
     def poll(self) -> None:
-        """Detect crashes and new readiness, and restart what is due; never waits."""
+        """Detect crashes, hangs and new readiness, and restart what is due; never waits for a part that is ready."""
         self._advance(starting=False)
 
     def _advance(self, *, starting: bool) -> None:
@@ -145,6 +145,8 @@ class Supervisor:
                 self._on_crash(slot, slot.process, code, starting=starting)
             elif not slot.ready:
                 self._check_ready(slot, slot.process, starting=starting)
+            else:
+                self._check_alive(slot, slot.process)
 
     def _launch_if_due(self, slot: _Slot) -> None:
         due = slot.start_at is not None and time.monotonic() >= slot.start_at
@@ -169,6 +171,13 @@ class Supervisor:
         elif starting and process.age > slot.part.patience:
             what = f"{name} runs but is not ready after {slot.part.patience:.0f} s."
             raise SetupError(what, self._see_log(process))
+
+    def _check_alive(self, slot: _Slot, process: Process) -> None:
+        """Kill a part that hangs; its end is seen, and it is started again, as after a crash."""
+        if process.silent_seconds() >= slot.part.hang_seconds:
+            seconds = slot.part.hang_seconds
+            self._report(f"{slot.part.name} runs but has given no sign of life for {seconds:.0f} s; it is killed.")
+            process.kill()
 
     def _on_crash(self, slot: _Slot, process: Process, code: int, *, starting: bool) -> None:
         name = slot.part.name

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Self
 import orjson
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -268,7 +267,7 @@ async def _find(context: Context, alert_id: str) -> tuple[Alert, bytes]:
     if not context.feed.reader.caught_up:
         what = "The alerts are still being read from Kafka."
         raise UnavailableError(what, "Ask again in a moment; see /readyz.")
-    rows = await run_in_threadpool(context.queries.rows, "alert_by_id", alert=alert_id)
+    rows = await context.queries.run(lambda: context.queries.rows("alert_by_id", alert=alert_id))
     found = Alert.model_validate(rows[0]) if rows else None
     if found is None or context.feed.erasures.is_erased(found.customer_id, found.raised_at):
         what = f"There is no alert {alert_id[:80]!r}."

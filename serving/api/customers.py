@@ -15,7 +15,7 @@ from starlette.responses import Response
 from ebb.contracts.scores import Band, ModelRef, Probability, Reason, Score
 from ebb.errors import UnavailableError
 from serving.api.types import EXAMPLE_NEXT, EXAMPLE_SCORE, JSON, VARIES, Answer, CustomerId, PageSize, PageToken
-from serving.context import Context, ContextDep
+from serving.context import Context, ContextDep, asks_clickhouse
 from serving.http.auth import RequiresRead
 from serving.http.csv_export import CSV_ROUTE, IN_OPENAPI, WHOLE_LIST, csv_response, wants_csv
 from serving.http.direct_route import DirectRoute
@@ -197,6 +197,7 @@ router.add_api_route(
     summary="One customer's past scores",
     description="How the risk went, oldest first; the first page is the newest part of it. Answered by ClickHouse.",
 )
+@asks_clickhouse
 def customer_history(
     customer_id: CustomerId,
     context: ContextDep,

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from pydantic import AwareDatetime, BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from clickhouse.audit import AuditEntry, record_audit
@@ -88,7 +87,7 @@ async def erase_customer(
     entry = AuditEntry(
         actor=principal.id, action="customer.erase", subject=digest, details={"erasure": identity}, address=address
     )
-    await run_in_threadpool(record_audit, context.settings, entry)
+    await context.queries.run(lambda: record_audit(context.settings, entry), from_memory=False)
     erasure_request = ErasureRequest(
         erasure_id=identity,
         customer_id=customer_id,

@@ -9,6 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from serving.context import Context, ContextDep
 
+LEAST_BYTES = 64 * 2**20
+"""Free bytes below which a disk counts as full: a single insert or merge may ask for as much."""
+
 
 class Check(BaseModel):
     """One dependency of the API."""
@@ -32,9 +35,9 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez", response_model=Readiness, response_model_exclude_none=True, summary="Whether the process lives")
 async def livez(context: ContextDep) -> Response:
-    """Answer 200 while the process can do its work, 503 if it should be restarted."""
-    alive = context.feed.reader.alive
-    return JSONResponse({"status": "ok" if alive else "the reader thread has died"}, 200 if alive else 503)
+    """Answer 200 while the process can do its work, 503 if it should be restarted: a thread died or hangs for good."""
+    failure = context.failure()
+    return JSONResponse({"status": failure or "ok"}, 200 if failure is None else 503)
 
 
 @router.get(
@@ -46,11 +49,13 @@ async def livez(context: ContextDep) -> Response:
     "answer, and while the server drains. `?verbose` lists the checks.",
     responses={503: {"model": Readiness, "description": "Not ready."}},
 )
-def readyz(
+async def readyz(
     context: ContextDep, verbose: Annotated[str | None, Query(description="Present: list the checks.")] = None
 ) -> Response:
     """Answer 200 if this replica can serve."""
-    checks = _checks(context, full=verbose is not None)
+    checks = _checks(context)
+    if verbose is not None:
+        checks += await _more_checks(context)
     ready = all(check.ok for check in checks if check.required)
     status = "ready" if ready else "not ready"
     if verbose is None:
@@ -64,25 +69,32 @@ async def metrics() -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _checks(context: Context, *, full: bool) -> list[Check]:
+def _checks(context: Context) -> list[Check]:
     reader, monitor = context.feed.reader, context.pipeline_monitor
     known = f"{len(context.feed.scores):,} scores held"
     scores = known if reader.caught_up else f"{known}; {reader.behind:,} records still to read. {reader.trouble or ''}"
     kafka = monitor.trouble or reader.trouble
     draining = context.hub.draining
-    checks = [
+    return [
         Check(name="scores", ok=reader.caught_up, required=True, why=scores.strip()),
         Check(name="kafka", ok=kafka is None, required=True, why=kafka or "It answers."),
         Check(name="serving", ok=not draining, required=True, why="It drains." if draining else "It takes requests."),
     ]
-    if full:
-        answers = context.queries.answers()
-        why = "It answers." if answers else f"{context.queries.trouble} Scores are served without it; history is not."
-        checks.append(Check(name="clickhouse", ok=answers, required=False, why=why))
-        held = monitor.pipeline is not None and monitor.pipeline.time_held
-        hours = context.settings.hold_after * context.clock.speed / 3_600
-        why = (
-            f"No event has come from anybody for {hours:g} hours of event time: time is held." if held else "It moves."
-        )
-        checks.append(Check(name="event time", ok=not held, required=False, why=why))
-    return checks
+
+
+async def _more_checks(context: Context) -> list[Check]:
+    """Return the checks without which the API is ready all the same."""
+    answers = await context.queries.answers()
+    why = "It answers." if answers else f"{context.queries.trouble} Scores are served without it; history is not."
+    disks = await context.queries.run(lambda: context.queries.rows_or_none("disk_space"))
+    if full := next((disk for disk in disks or () if disk["free_space"] < LEAST_BYTES), None):
+        answers, left = False, full["free_space"] / 2**20
+        why = f"Its disk {full['name']!r} is full, {left:.0f} MiB are left: what comes waits until there is space."
+    monitor = context.pipeline_monitor
+    held = monitor.pipeline is not None and monitor.pipeline.time_held
+    hours = context.settings.hold_after * context.clock.speed / 3_600
+    moves = f"No event has come from anybody for {hours:g} hours of event time: time is held." if held else "It moves."
+    return [
+        Check(name="clickhouse", ok=answers, required=False, why=why),
+        Check(name="event time", ok=not held, required=False, why=moves),
+    ]

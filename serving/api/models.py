@@ -13,7 +13,7 @@ from ebb.contracts.models import TARGETS, ModelSnapshot, Target
 from ebb.errors import EbbError, UnavailableError
 from online_ml.model_card import card as write_card
 from serving.api.types import JSON, Answer, PageSize, PageToken
-from serving.context import Context, ContextDep
+from serving.context import Context, ContextDep, asks_clickhouse
 from serving.http.auth import RequiresRead
 from serving.http.etags import NOT_MODIFIED, answer
 from serving.http.page_tokens import page_token, read_token
@@ -176,6 +176,7 @@ async def model(name: ModelName, context: ContextDep, request: Request) -> Respo
     description="By the days on which labels matured, oldest first: on the labels of each day alone, or over the "
     "window of the latest labels (`rolling`). Answered by ClickHouse.",
 )
+@asks_clickhouse
 def metrics(
     name: ModelName,
     context: ContextDep,
@@ -200,6 +201,7 @@ def metrics(
     summary="The published versions of a model",
     description="Each was trained on all labels until a day. Newest first, from ClickHouse.",
 )
+@asks_clickhouse
 def versions(
     name: ModelName,
     context: ContextDep,
@@ -225,6 +227,7 @@ def versions(
     description="What it is, how far to trust it and for whom, as Markdown, from what was measured and nothing else.",
     responses=_TEXT,
 )
+@asks_clickhouse
 def card(name: ModelName, context: ContextDep, request: Request) -> Response:
     """Return the model card."""
     _, body = _find(context, name)
@@ -240,6 +243,7 @@ def card(name: ModelName, context: ContextDep, request: Request) -> Response:
     "unless a version is given.",
     responses=_FILE,
 )
+@asks_clickhouse
 def artefact(
     name: ModelName,
     context: ContextDep,
@@ -268,6 +272,7 @@ def artefact(
     summary="Changes of champion",
     description="By the rule or by request, carried out or not, newest first. Answered by ClickHouse.",
 )
+@asks_clickhouse
 def promotions(
     context: ContextDep,
     target: Annotated[Target, Query(description="Whose champion.")] = "churn",
@@ -284,6 +289,7 @@ def promotions(
     summary="Drift",
     description="The latest statistics of drift of features, of scores and of errors. Answered by ClickHouse.",
 )
+@asks_clickhouse
 def drift(
     context: ContextDep,
     kind: Annotated[list[Literal["feature", "score", "error"]] | None, Query(description="Kinds to return.")] = None,

@@ -18,7 +18,7 @@ from serving.api.models import Model
 from serving.api.types import JSON, Answer
 from serving.background.pipeline_monitor import PartitionLag, PipelineStatus
 from serving.cached_queries import Rows
-from serving.context import Context
+from serving.context import Context, ContextDep, asks_clickhouse
 from serving.http.auth import RequiresRead
 from serving.http.etags import NOT_MODIFIED, answer
 from serving.projections.models import model_view
@@ -159,14 +159,15 @@ router = APIRouter(prefix="/v1", dependencies=[RequiresRead])
     "that are not available now are null and named in `unavailable`; the rest still answers.",
     responses=NOT_MODIFIED,
 )
-def summary(request: Request) -> Response:
+@asks_clickhouse
+def summary(request: Request, context: ContextDep) -> Response:  # noqa: ARG001 - by it the threads are chosen
     """Return the summary."""
     cached: CachedSummary = request.app.state.summary
     return answer(request, cached.body(), media_type=JSON)
 
 
 class CachedSummary:
-    """The summary, computed at most once a second for all clients. Call it from a thread."""
+    """The summary, computed at most once a second for all clients. Call it in `CachedQueries.run`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -12,7 +12,7 @@ from ebb.contracts.models import SERVED
 from ebb.contracts.scores import BANDS, Band
 from serving.api.types import JSON, Answer
 from serving.cached_queries import Rows
-from serving.context import ContextDep
+from serving.context import ContextDep, asks_clickhouse
 from serving.http.auth import RequiresRead
 
 MOVED_PSI = 0.25
@@ -83,6 +83,7 @@ router = APIRouter(prefix="/v1", dependencies=[RequiresRead])
     description="Customers and value at risk by band at the end of each of the last days; the ROC-AUC that calibrated "
     "scores promise while their labels are pending, beside the realised one; drift. At most ten seconds old.",
 )
+@asks_clickhouse
 def trends(
     context: ContextDep, days: Annotated[int, Query(ge=1, le=365, description="Days of event time.")] = 30
 ) -> Response:

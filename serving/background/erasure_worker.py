@@ -57,6 +57,11 @@ class ErasureWorker:
             max_poll_interval_ms=1_800_000,
         )
 
+    @property
+    def failure(self) -> str | None:
+        """In what way the thread has failed for good, None if it works."""
+        return self._follower.death
+
     def start(self) -> None:
         """Begin to work."""
         self._follower.start()

@@ -41,6 +41,11 @@ class HandlingArchiver:
         )
         self._store = Store(settings, stopping=self._follower.stopping.is_set)
 
+    @property
+    def failure(self) -> str | None:
+        """In what way the thread has failed for good, None if it works."""
+        return self._follower.death
+
     def start(self) -> None:
         """Begin to follow."""
         self._follower.start()

@@ -14,7 +14,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from ebb.contracts.activity import TICK_HEADER, decode_activity
 from ebb.errors import InvalidEventError
-from ebb.kafka.config import client_config
+from ebb.kafka.config import broker_hint, client_config
 from ebb.kafka.reader import read_tails
 from ebb.log import get_logger
 from ebb.settings import Settings
@@ -95,6 +95,7 @@ TICKS = 50
 """Records of a partition that may all be ticks."""
 STALE_SECONDS = 15.0
 """Age from which a sample is no longer reported as the present state."""
+_TICK_DIGITS = 15
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _log = get_logger(__name__)
@@ -152,6 +153,12 @@ class PipelineMonitor:
         latest = self._latest
         return latest if latest and time.monotonic() - latest.taken_at < STALE_SECONDS else None
 
+    @property
+    def failure(self) -> str | None:
+        """In what way the thread has failed for good, None if it works."""
+        ended = self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set()
+        return "has died" if ended else None
+
     def start(self) -> None:
         """Begin to sample."""
         self._thread = threading.Thread(target=self._run, name="pipeline-monitor", daemon=True)
@@ -164,6 +171,15 @@ class PipelineMonitor:
             self._thread.join(5)
 
     def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._sample_until_refused()
+
+    def _sample_until_refused(self) -> None:
+        """Sample until the stop, or until the broker refuses what it is asked.
+
+        A broker that lost its newest state (killed, its disk full) has an older leader epoch than the clients know, and
+        refuses them for the five minutes after which they ask again who leads. New clients ask at once.
+        """
         admin = AdminClient(client_config(self.settings, socket_timeout_ms=6_000))
         # Asks for the workers' offsets by their group's name and never joins the group. Not the admin client's
         # list_consumer_group_offsets: it crashes the process (librdkafka issue 5040, SIGSEGV) while the broker has no
@@ -177,7 +193,14 @@ class PipelineMonitor:
                 except (KafkaException, TimeoutError) as error:
                     if self.trouble is None:
                         _log.warning("kafka does not answer", error=str(error))
-                    self.trouble = f"Kafka at {self.settings.kafka_bootstrap} does not answer: {error}"
+                    what = f"Kafka at {self.settings.kafka_bootstrap} does not answer: {error}"
+                    self.trouble = f"{what} {broker_hint(self.settings, '')}".strip()
+                    if isinstance(error, KafkaException) and error.args[0].code() > 0:
+                        self._stopping.wait(SAMPLE_SECONDS)
+                        return
+                except Exception as error:  # noqa: BLE001 - a monitor that ended in silence would be worse
+                    _log.error("pipeline not sampled", exc_info=error)
+                    self.trouble = f"The pipeline cannot be sampled: {error!r}"
                 self._stopping.wait(SAMPLE_SECONDS)
         finally:
             group.close()
@@ -273,13 +296,14 @@ def _headers(message: Message) -> list[tuple[str, object]]:
 
 
 def _event_time(body: str | bytes | None, headers: object) -> float | None:
-    if isinstance(headers, list):
-        for name, value in headers:
-            if name == TICK_HEADER:
-                with contextlib.suppress(ValueError):
-                    return float(value)
+    for name, value in headers if isinstance(headers, list) else ():
+        if name == TICK_HEADER:
+            # As workers take it; whatever else is there is no time.
+            return float(value) if value is not None and value.isdigit() and len(value) <= _TICK_DIGITS else None
     if isinstance(body, str):
         body = body.encode()
+    if body is None:
+        return None
     with contextlib.suppress(InvalidEventError, orjson.JSONDecodeError):
         event, _ = decode_activity(body, latest=float("inf"), max_bytes=1 << 20)
         return event.occurred_at.timestamp()

@@ -16,7 +16,7 @@ from ebb.contracts.webhooks import Webhook, headers, message
 from ebb.kafka.follower import TopicFollower
 from ebb.kafka.producer import Publisher
 from ebb.log import get_logger
-from ebb.metrics import WEBHOOKS
+from ebb.metrics import RECORDS_REFUSED, WEBHOOKS
 from ebb.settings import Settings
 from serving.background.webhook_client import NotDeliveredError, WebhookClient
 from serving.projections.types import IsErased
@@ -42,11 +42,22 @@ class WebhookDispatcher:
             commits=True,
             group=f"{settings.group('webhooks')}.{webhook.name}",
             auto_offset_reset="latest",
-            # All attempts at one message fit in.
-            max_poll_interval_ms=3_600_000,
+            # All attempts at one message fit in, also where the receiver asks for the longest pause each time. Other
+            # replicas wait for this one meanwhile, but only with messages to the same receiver, which asked for it.
+            max_poll_interval_ms=86_400_000,
         )
         self.stopping = self._follower.stopping
         """Set when it is to end."""
+
+    @property
+    def name(self) -> str:
+        """The receiver's."""
+        return self._webhook.name
+
+    @property
+    def death(self) -> str | None:
+        """That the thread has died, None if it lives."""
+        return self._follower.death
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -68,7 +79,8 @@ class WebhookDispatcher:
             matches = alert["band"] in self._webhook.bands
             erased = self._is_erased(alert["customer_id"], datetime.fromisoformat(alert["raised_at"]))
             content = message(self._webhook, alert)
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - only the record is looked at here; met again, it would hold up all others
+            RECORDS_REFUSED.labels("alerts").inc()
             _log.warning("alert refused", webhook=self._webhook.name, error=str(error))
             return
         if not matches or erased:
@@ -84,7 +96,7 @@ class WebhookDispatcher:
         attempts = Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, NotDeliveredError) and not error.final),
             stop=stop_after_attempt(self._settings.webhook_attempts),
-            wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+            wait=_wait,
             # Ends with ShutdownError when the process does; the message stays uncommitted.
             sleep=self._follower.sleep,
             before_sleep=self._report_retry,
@@ -109,6 +121,13 @@ class WebhookDispatcher:
             _log.warning("webhook retried", webhook=self._webhook.name, attempts=attempts, reason=str(error))
 
 
+def _wait(state: RetryCallState) -> float:
+    """Return the seconds until the next attempt: doubling, and never sooner than the receiver asks for."""
+    error = state.outcome.exception() if state.outcome else None
+    pause = error.retry_after if isinstance(error, NotDeliveredError) else 0.0
+    return max(wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS)(state), pause)
+
+
 def _start_at_end(consumer: Consumer, assigned: list[TopicPartition]) -> None:
     """Start a new receiver at the end of the topic, and commit that, so that no alert is lost while no replica runs."""
     partitions = consumer.committed(assigned, timeout=30)
@@ -130,6 +149,12 @@ class WebhookDispatchers:
         """Start them."""
         for dispatcher in self._dispatchers:
             dispatcher.start()
+
+    @property
+    def failure(self) -> str | None:
+        """Which of the threads has died, None if none has."""
+        deaths = ((one.name, one.death) for one in self._dispatchers)
+        return next((f"({name}) {death}" for name, death in deaths if death is not None), None)
 
     def stop(self) -> None:
         """Stop them, all at once: each may have to finish a message."""

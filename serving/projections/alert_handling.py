@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ebb.contracts.alert_handling import Act, HandlingRecord, Outcome, Status, key_of
 from ebb.log import get_logger
+from ebb.metrics import RECORDS_REFUSED
 
 
 class Handling(BaseModel):
@@ -42,6 +43,7 @@ class AlertHandlingView:
             act = Act(name)
             record = None if body is None else HandlingRecord.model_validate_json(body)
         except ValueError:
+            RECORDS_REFUSED.labels("handling").inc()
             _log.warning("handling record refused", key=alert_id[:80])
             return
         with self._lock:

@@ -3,12 +3,12 @@
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 import msgspec
 
 from ebb.log import get_logger
-from serving.projections.types import BandName
+from ebb.metrics import RECORDS_REFUSED
+from serving.projections.types import Aware, BandName
 
 _log = get_logger(__name__)
 
@@ -21,7 +21,7 @@ class AlertFields(msgspec.Struct, frozen=True, gc=False):
     band: BandName
     churn: float
     country: str | None
-    raised_at: datetime
+    raised_at: Aware
 
 
 class RecentAlerts:
@@ -45,6 +45,7 @@ class RecentAlerts:
             try:
                 alert = self._decoder.decode(body)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                RECORDS_REFUSED.labels("alerts").inc()
                 _log.warning("alert refused", error=str(error))
                 continue
             if alert.alert_id in self._alerts:

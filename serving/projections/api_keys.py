@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from ebb.contracts.api_keys import KeyRecord, split_key
 from ebb.log import get_logger
+from ebb.metrics import RECORDS_REFUSED
 
 _log = get_logger(__name__)
 
@@ -34,6 +35,7 @@ class ApiKeyView:
             try:
                 record = KeyRecord.model_validate_json(body)
             except ValidationError:
+                RECORDS_REFUSED.labels("keys").inc()
                 _log.warning("key record refused", id=identity[:40])
         if record is None or record.id != identity:
             self._records.pop(identity, None)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ebb.contracts.erasures import Erasure, ErasurePart, ErasurePartReport, ErasureRequest, digest_of
 from ebb.log import get_logger
-from ebb.metrics import ERASURES_OPEN
+from ebb.metrics import ERASURES_OPEN, RECORDS_REFUSED
 
 _log = get_logger(__name__)
 REPORTING = (ErasurePart.ORDER, ErasurePart.WORKER, ErasurePart.LEARNER, ErasurePart.HISTORY)
@@ -36,6 +36,7 @@ class ErasureView:
                     part = ErasurePart(name)
                     digest = self._apply(identity, part, body) if body is not None else None
                 except (ValidationError, ValueError):
+                    RECORDS_REFUSED.labels("erasures").inc()
                     _log.warning("erasure record refused", key=identity[:40])
                     continue
                 if digest is not None:

@@ -6,6 +6,7 @@ from ebb.clock import date_of
 from ebb.contracts.models import ModelSnapshot, Target
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.log import get_logger
+from ebb.metrics import RECORDS_REFUSED
 from ebb.settings import LabelSettings
 from online_ml.scoring.gate import ModelGate
 from online_ml.scoring.scorer import Scorer
@@ -35,6 +36,7 @@ class ModelView:
         try:
             snapshot = ModelSnapshot.decode(body)
         except (CorruptError, SchemaMismatchError) as error:
+            RECORDS_REFUSED.labels("models").inc()
             _log.warning("model refused", error=str(error))
             return
         # The payload can be megabytes, and is smaller encoded than unpacked.

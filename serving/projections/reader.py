@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from ebb.kafka.follower import TopicFollower
 from ebb.log import get_logger
+from ebb.metrics import RECORDS_REFUSED
 from ebb.settings import PlaceSettings
 
 BATCH = 2_000
@@ -39,6 +40,7 @@ class TopicReader:
 
     def __init__(self, settings: PlaceSettings, sources: Mapping[str, Source]) -> None:
         self._sources = dict(sources)
+        self._prefix = settings.topics.prefix
         self._next: dict[tuple[str, int], int] = {}
         self._goal: dict[tuple[str, int], int] = {}
         self._open: set[tuple[str, int]] = set()
@@ -64,9 +66,9 @@ class TopicReader:
         return self._caught_up.is_set()
 
     @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._follower.alive
+    def failure(self) -> str | None:
+        """In what way the thread has failed for good, None if it works."""
+        return self._follower.failure
 
     @property
     def trouble(self) -> str | None:
@@ -108,12 +110,30 @@ class TopicReader:
             topic, partition, offset = _position(record)
             groups.setdefault((topic, offset >= self._goal[topic, partition]), []).append(record)
         for (topic, fresh), members in sorted(groups.items(), key=lambda group: group[0][1]):
-            self._sources[topic].handler(members, fresh)
+            self._hand_over(topic, members, fresh=fresh)
             for record in members:
                 _, partition, offset = _position(record)
                 self._next[topic, partition] = offset + 1
         if records:
             self._check_caught_up()
+
+    def _hand_over(self, topic: str, records: list[Message], *, fresh: bool) -> None:
+        """Give records to the handler of their topic; one that it cannot bear is passed over, and the others are not.
+
+        Were it tried again, no replica would be ready for as long as the topic keeps that record.
+        """
+        handler = self._sources[topic].handler
+        try:
+            handler(records, fresh)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a record, the others count
+            if len(records) == 1:
+                _, partition, offset = _position(records[0])
+                RECORDS_REFUSED.labels(topic.removeprefix(self._prefix)).inc()
+                _log.error("record passed over", topic=topic, partition=partition, offset=offset, exc_info=error)
+                return
+            # To apply a record again changes nothing.
+            for record in records:
+                self._hand_over(topic, [record], fresh=fresh)
 
     def _at_end(self, topic: str, partition: int, offset: int) -> None:
         # The last offsets may hold nothing that is delivered (compacted away, transaction markers).

@@ -7,7 +7,6 @@ a new one, so that a reader between two look-ups can never get another customer'
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -15,8 +14,8 @@ import numpy.typing as npt
 
 from ebb.contracts.scores import BANDS
 from ebb.log import get_logger
-from ebb.metrics import SCORES_HELD
-from serving.projections.types import BandName
+from ebb.metrics import RECORDS_REFUSED, SCORES_HELD
+from serving.projections.types import Aware, BandName
 
 BAND_CODE: dict[str, int] = {band.value: code for code, band in enumerate(BANDS)}
 NO_BAND = 255
@@ -36,8 +35,8 @@ class ScoreFields(msgspec.Struct, frozen=True, gc=False):
     expected_gain: float
     country: str | None
     channel: str | None
-    as_of: datetime
-    scored_at: datetime
+    as_of: Aware
+    scored_at: Aware
 
 
 @dataclass(frozen=True)
@@ -150,6 +149,7 @@ class ScoreView:
             try:
                 fields = self._decoder.decode(value)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                RECORDS_REFUSED.labels("scores").inc()
                 _log.warning("score refused", error=str(error), key=repr(key)[:80])
                 continue
             pending.append((self._store(fields.customer_id, value), fields))

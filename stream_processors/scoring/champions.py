@@ -10,7 +10,7 @@ from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.follower import TopicFollower
 from ebb.log import get_logger
-from ebb.metrics import MODEL_IN_USE
+from ebb.metrics import MODEL_IN_USE, RECORDS_REFUSED
 from ebb.settings import Settings
 from online_ml.scoring.cold_start import cold_start
 from online_ml.scoring.gate import ModelGate
@@ -59,6 +59,11 @@ class ModelFollower:
         """The champion for purchase; the cold start before there is one."""
         return self._scorers["purchase"]
 
+    @property
+    def trouble(self) -> str | None:
+        """In what way the thread has failed for good; None if it works, or was not started or was stopped."""
+        return self._follower.failure
+
     def start(self) -> None:
         """Begin to follow, unless it has begun, and wait until the models on the topic are in use.
 
@@ -82,6 +87,7 @@ class ModelFollower:
                 return
             scorer = self._gate.admit(snapshot)
         except (CorruptError, SchemaMismatchError) as error:
+            RECORDS_REFUSED.labels("models").inc()
             log.warning("model refused", reason=error.what, hint=error.hint)
             return
         if snapshot.share:
@@ -103,6 +109,7 @@ class ModelFollower:
 
     def _handle(self, records: Sequence[Message]) -> None:
         for record in records:
+            # Moved on first: a record that cannot be borne is not to be met again and again.
+            self._next = int(record.offset() or 0) + 1
             if (body := record.value()) is not None:
                 self.apply(body)
-            self._next = int(record.offset() or 0) + 1

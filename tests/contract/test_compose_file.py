@@ -128,6 +128,15 @@ def test_compose_commands_are_modules_that_can_be_run(part: str, services: dict[
         assert importlib.util.find_spec(f"{module}.__main__") is not None
 
 
+@pytest.mark.parametrize(("part", "path"), [("worker", "/livez"), ("learner", "/livez"), ("api", "/readyz")])
+def test_compose_asks_each_part_for_a_sign_of_life_where_it_listens(
+    part: str, path: str, services: dict[str, dict[str, Any]]
+) -> None:
+    environment = _environment(services[part])
+    port = environment["EBB_API_PORT" if part == "api" else "EBB_METRICS_PORT"]
+    assert f"http://127.0.0.1:{port}{path}" in services[part]["healthcheck"]["test"][-1]
+
+
 def test_compose_images_are_pinned_to_a_full_version(services: dict[str, dict[str, Any]]) -> None:
     for name, service in services.items():
         assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(\.\d+)?", service["image"]), name

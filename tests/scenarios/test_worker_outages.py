@@ -13,6 +13,7 @@ from ebb.settings import Settings
 from ebb_cli.local import parts
 from ebb_cli.local.supervisor import Supervisor
 from tests.support.flow import wait_for
+from tests.support.stopping import stopped
 from tests.support.traffic import Traffic, judge
 from tests.support.workers import working
 
@@ -31,6 +32,25 @@ def test_a_broker_that_goes_and_returns(settings: Settings, stack_supervisor: Su
         stack_supervisor.bring_up("kafka")
         time.sleep(3)
     judge(traffic)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", ["kafka", "clickhouse"])
+def test_a_service_that_hangs_and_goes_on(
+    name: str, settings: Settings, stack_supervisor: Supervisor, run_part: RunPart
+) -> None:
+    """Stopped and not ended: connections stay open, and what was sent may still be answered."""
+    worker = parts.worker(settings)
+    pid = (supervised := run_part(worker)).pid("worker-0")
+    with Traffic(settings, seed=6) as traffic:
+        working(worker)
+        time.sleep(2)
+        with stopped(stack_supervisor, name):
+            time.sleep(20)
+        time.sleep(3)
+    judge(traffic)
+    supervised.poll()
+    assert supervised.pid("worker-0") == pid, "the worker waited, and was not started again"
 
 
 @pytest.mark.timeout(400)

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import threading
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -407,3 +409,25 @@ async def test_a_look_up_is_let_in_and_refused_as_every_other_request() -> None:
         other = await client.get(f"/v1/customers/{'x' * 257}/history", headers=right)
         assert long.status_code == other.status_code == 422
         assert long.json()["errors"] == other.json()["errors"]
+
+
+async def test_livez_names_the_thread_that_died_or_hangs(app: FastAPI, client: httpx.AsyncClient) -> None:
+    context: Context = app.state.context
+    assert (await client.get("/livez")).json() == {"status": "ok"}
+    context.feed.reader._follower._handling_since = time.monotonic() - 120
+    hung = await client.get("/livez")
+    assert hung.status_code == 503
+    assert hung.json()["status"] == "the reader of the topics has been at one batch for 120 s"
+    context.feed.reader._follower._handling_since = None
+    dead = threading.Thread(target=lambda: None)
+    dead.start()
+    dead.join()
+    context.producer._thread = dead
+    assert (await client.get("/livez")).json()["status"] == "the thread of delivery reports has died"
+    context.pipeline_monitor._thread = dead
+    assert (await client.get("/livez")).json()["status"] == "the pipeline monitor has died"
+    context.erasure_worker._follower._thread = dead
+    context.producer._thread = threading.Thread()
+    context.pipeline_monitor._thread = None
+    answer = await client.get("/livez")
+    assert (answer.status_code, answer.json()["status"]) == (503, "the erasure worker has died")

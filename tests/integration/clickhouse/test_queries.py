@@ -23,6 +23,7 @@ TESTED_QUERIES = {
     "bands_over_time",
     "candidate_metrics",
     "daily_actives",
+    "disk_space",
     "dead_letters_by_reason",
     "drift_latest",
     "expected_and_realised",
@@ -131,6 +132,13 @@ def test_every_query_in_the_folder_is_tested() -> None:
     assert {path.name for path in (files("clickhouse") / "queries").iterdir()} == {
         f"{name}.sql" for name in TESTED_QUERIES
     }
+
+
+def test_disks_tell_their_space_the_fullest_first(store: Store) -> None:
+    rows = store.query("disk_space")
+    assert rows
+    assert all(0 <= row["free_space"] <= row["total_space"] for row in rows)
+    assert [row["free_space"] for row in rows] == sorted(row["free_space"] for row in rows)
 
 
 def test_daily_actives_are_distinct_customers(events: Store) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -186,6 +187,59 @@ def test_a_crashed_part_is_restarted_and_that_is_said_with_its_last_lines(
     assert r"talker\.log" in said
     assert "about to work" in said
     assert r"talker is back" in said
+
+
+def test_a_part_that_gives_no_sign_of_life_is_killed_and_started_again(
+    launch: Launch, said: Said, tmp_path: Path
+) -> None:
+    lives = tmp_path / "lives"
+    lives.touch()
+    supervisor = launch(sleeper("hanging", alive=lives.exists, hang_seconds=1.0))
+    supervisor.start()
+    first = supervisor.pid("hanging")
+    for _ in range(40):
+        supervisor.poll()
+        time.sleep(0.05)
+    assert supervisor.pid("hanging") == first
+    lives.unlink()
+    assert poll_until(supervisor, lambda: supervisor.pid("hanging") not in (None, first))
+    assert not alive(first)
+    assert r"hanging runs but has given no sign of life for 1 s; it is killed" in said
+    lives.touch()
+    assert poll_until(supervisor, lambda: r"hanging is back" in said)
+
+
+def test_a_part_that_becomes_ready_slowly_is_not_taken_for_one_that_hangs(
+    launch: Launch, said: Said, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    part = python("slow", f"import pathlib, time\ntime.sleep(2)\npathlib.Path({str(ready)!r}).touch()\ntime.sleep(600)",
+                  ready=ready.exists, alive=ready.exists, hang_seconds=0.3)  # fmt: skip
+    supervisor = launch(part)
+    supervisor.start()
+    first = supervisor.pid("slow")
+    for _ in range(20):
+        supervisor.poll()
+        time.sleep(0.05)
+    assert supervisor.pid("slow") == first
+    assert r"no sign of life" not in said
+
+
+def test_a_question_that_is_not_answered_holds_up_no_other_part(launch: Launch, said: Said, tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def hang() -> bool:
+        asked.set()
+        time.sleep(600)
+        return True
+
+    supervisor = launch(sleeper("mute", alive=hang), sleeper("other"))
+    supervisor.start()
+    assert poll_until(supervisor, asked.is_set)
+    other = supervisor.pid("other")
+    assert other
+    os.kill(other, signal.SIGKILL)
+    assert poll_until(supervisor, lambda: supervisor.pid("other") not in (None, other))
 
 
 def test_restarts_come_later_and_later(launch: Launch, said: Said) -> None:

@@ -128,6 +128,30 @@ def test_failing_receiver_is_retried_then_dead_lettered_and_delays_no_other(
         assert {record[1]["webhook"] for record in reported} == {b"failing"}
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_receiver_that_asks_for_a_pause_gets_it_and_delays_no_other(
+    space: Settings, receiver: Receiver, status: int
+) -> None:
+    with receiving() as busy:
+        busy.answers, busy.says = [status, status], {"Retry-After": "3"}
+        settings = with_hooks(
+            space,
+            Webhook(name="busy", url=busy.url, secret=make_secret()),
+            Webhook(name="slack", url=receiver.url, kind="slack"),
+        )
+        sender = TopicSender(settings)
+        with Working(settings):
+            for number in range(3):
+                sender.alert(make_alert("c-1", alert_id=f"a-{number}"))
+            sender.flush()
+            wait_for("the other", lambda: len(receiver.heard) == 3)
+            wait_for("the busy one", lambda: len(busy.heard) == 5)
+        assert ids(busy) == ["a-0"] * 3 + ["a-1", "a-2"]
+        first, second, third = busy.heard_at[:3]
+        assert second - first >= 3
+        assert third - second >= 3
+
+
 def test_alert_pending_when_the_process_ends_is_delivered_by_the_next(
     space: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

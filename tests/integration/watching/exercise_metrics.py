@@ -84,6 +84,7 @@ def move() -> None:
     metrics.COLLECT_REFUSED.labels("no_customer").inc()
     metrics.COLLECT_WITHHELD.labels("email").inc()
     metrics.WEBHOOKS.labels("crm", "delivered").inc()
+    metrics.RECORDS_REFUSED.labels("scores").inc()
     metrics.PRODUCED.labels("simulator").inc()
     metrics.PRODUCE_FAILURES.labels("simulator").inc()
 

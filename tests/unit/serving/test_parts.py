@@ -1,9 +1,9 @@
 """The lag meter, recent alerts, the registry and the cache before ClickHouse."""
 
+import asyncio
 import threading
 import time
 from datetime import timedelta
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -12,9 +12,10 @@ from clickhouse.errors import RefusedError
 from ebb.errors import UnavailableError
 from ebb.settings import Settings
 from serving.background.pipeline_monitor import KEPT_SECONDS, LagMeter
-from serving.cached_queries import DOWN_SECONDS, CachedQueries, Rows
+from serving.cached_queries import THREADS, CachedQueries, Rows
 from serving.projections.alerts import RecentAlerts
 from serving.projections.models import ModelView, model_view
+from tests.support.flow import wait_for
 from tests.support.sender import AS_OF, make_alert, make_model
 
 
@@ -166,11 +167,8 @@ def test_concurrent_callers_query_clickhouse_once() -> None:
     assert store.queries == 2
 
 
-def test_while_clickhouse_is_down_no_caller_waits_and_it_is_queried_again_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    at = 1_000.0
-    monkeypatch.setattr("serving.cached_queries.time", SimpleNamespace(monotonic=lambda: at))
+async def test_while_clickhouse_is_down_no_caller_waits_and_a_ping_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.cached_queries.PROBE_SECONDS", 0.01)
     store = Counting()
     store.down = True
     analytics = CachedQueries(lambda: store)
@@ -178,13 +176,44 @@ def test_while_clickhouse_is_down_no_caller_waits_and_it_is_queried_again_later(
         analytics.rows("one")
     assert analytics.trouble == "It is away."
     assert analytics.rows_or_none("two") is None
+    assert await analytics.run(lambda: analytics.rows_or_none("three")) is None
+    with pytest.raises(UnavailableError):
+        await analytics.run(lambda: None, from_memory=False)
     assert store.queries == 1
-    assert not analytics.answers()
+    assert not await analytics.answers()
     store.down = False
-    at += DOWN_SECONDS
-    assert analytics.rows("one") == [{"name": "one"}]
-    assert analytics.answers()
-    assert analytics.trouble is None
+    wait_for("the probe", lambda: analytics.rows_or_none("one") == [{"name": "one"}])
+    assert await analytics.answers()
+    assert not analytics.trouble
+    analytics.close()
+
+
+async def test_a_thread_that_hangs_delays_a_request_for_seconds_and_no_later_one() -> None:
+    store, hung = Counting(), threading.Event()
+    analytics = CachedQueries(lambda: store, seconds=0.2)
+    store.down = True  # so that the probe finds it away
+
+    def drip() -> None:
+        hung.wait(60)
+
+    waiting = [asyncio.create_task(analytics.run(drip)) for _ in range(2 * THREADS)]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(result, UnavailableError) for result in results)
+    # Every thread is taken, and what can do without ClickHouse needs none of them.
+    assert await analytics.run(lambda: analytics.rows_or_none("one")) is None
+    assert store.queries == 0
+    hung.set()
+    analytics.close()
+
+
+async def test_the_queries_of_one_request_share_its_time() -> None:
+    store = Counting()
+    analytics = CachedQueries(lambda: store, seconds=0.03)
+    answers = await analytics.run(lambda: [analytics.rows_or_none(str(number)) for number in range(20)])
+    assert answers[0] is not None
+    assert answers[-1] is None
+    assert await analytics.answers(), "a slow request is no ClickHouse that is away"
+    analytics.close()
 
 
 def test_a_query_that_clickhouse_refuses_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,10 @@ import hashlib
 import hmac
 import json
 import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -14,7 +18,14 @@ from ebb.contracts.scores import Band
 from ebb.contracts.webhooks import Webhook, headers, make_secret, message, secret_bytes, sign
 from ebb.errors import SettingsError
 from ebb.settings import Settings, read_settings
-from serving.background.webhook_client import NotDeliveredError, WebhookClient, is_public
+from serving.background import webhook_client
+from serving.background.webhook_client import (
+    LONGEST_RETRY_AFTER_SECONDS,
+    NotDeliveredError,
+    WebhookClient,
+    is_public,
+    retry_after,
+)
 from tests.support.receiver import receiving
 from tests.support.sender import make_alert
 
@@ -172,6 +183,152 @@ def test_answer_that_is_not_2xx_is_no_delivery_and_no_redirect_is_followed(statu
         assert caught.value.final == final
         assert str(status) in str(caught.value)
         assert len(receiver.heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("0", 0),
+        ("120", 120),
+        (" 7 ", 7),
+        ("1e3", 0),
+        ("-5", 0),
+        ("²", 0),
+        ("soon", 0),
+        ("", 0),
+        ("9" * 400, LONGEST_RETRY_AFTER_SECONDS),
+        ("Fri, 27 Nov 2026 21:00:30 GMT", 30),
+        ("Fri, 27 Nov 2026 20:59:30 GMT", 0),
+        ("Friday, 27-Nov-26 21:00:30 GMT", 30),
+        ("Fri Nov 27 21:00:30 2026", 30),
+        ("Sat, 28 Nov 2099 21:00:30 GMT", LONGEST_RETRY_AFTER_SECONDS),
+        ("Fri, 99 Nov 2026 21:00:30 GMT", 0),
+    ],
+)
+def test_pause_that_a_receiver_asks_for_is_read(asked: str, seconds: float) -> None:
+    answer = [(b"Date", b"Fri, 27 Nov 2026 21:00:00 GMT"), (b"Retry-After", asked.encode("latin-1"))]
+    assert retry_after(answer) == seconds
+
+
+def test_date_without_one_of_the_answer_counts_from_now() -> None:
+    assert 0 < retry_after([(b"retry-after", b"Sat, 28 Nov 2099 21:00:30 GMT")]) <= LONGEST_RETRY_AFTER_SECONDS
+    assert retry_after([]) == 0
+
+
+def test_pause_is_told_with_the_refusal() -> None:
+    with receiving() as receiver:
+        receiver.answers, receiver.says = [503], {"Retry-After": "17"}
+        with pytest.raises(NotDeliveredError) as caught:
+            WebhookClient(private=True).post(receiver.url, {}, b"{}")
+        assert caught.value.retry_after == 17
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Run a receiver whose answer is anything; yields its port."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    answer(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+
+
+def drip(connection: socket.socket) -> None:
+    for _ in range(600):
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n"[:1])
+        time.sleep(0.1)
+
+
+def promise(connection: socket.socket) -> None:
+    for _ in range(600):
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.1)
+
+
+def ramble(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        connection.sendall(b"X-More: " + b"x" * 1_000 + b"\r\n")
+
+
+def pour(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        connection.sendall(b"400\r\n" + b"x" * 0x400 + b"\r\n")
+
+
+@pytest.mark.parametrize("answer", [drip, promise, ramble])
+def test_answer_that_does_not_come_to_an_end_is_none(
+    answer: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_client, "RESPONSE_TIMEOUT_SECONDS", 1.0)
+    began = time.monotonic()
+    with answering(answer) as port, pytest.raises(NotDeliveredError, match="does not answer"):
+        WebhookClient(private=True).post(f"http://127.0.0.1:{port}/", {}, b"{}")
+    assert time.monotonic() - began < 30, "the answer was waited for as long as it dripped"
+
+
+def test_body_without_an_end_is_not_read() -> None:
+    with answering(pour) as port:
+        WebhookClient(private=True).post(f"http://127.0.0.1:{port}/", {}, b"{}")
+
+
+def test_name_server_that_is_silent_costs_seconds_and_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook_client, "RESPONSE_TIMEOUT_SECONDS", 0.3)
+    answered, lookups = threading.Event(), []
+
+    def silent(host: str, *_: Any, **__: Any) -> Any:
+        lookups.append(host)
+        answered.wait(60)
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    client = WebhookClient(private=True)
+    with pytest.raises(NotDeliveredError, match="not resolved in time"):
+        client.post("http://slow.example/", {}, b"{}")
+    with pytest.raises(NotDeliveredError, match="not been resolved since"):
+        client.post("http://slow.example/", {}, b"{}")
+    assert lookups == ["slow.example"]
+    answered.set()
+
+
+def test_address_that_leads_nowhere_does_not_hide_the_one_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a host with an IPv6 address and no route to it: connecting to the first address hangs."""
+    monkeypatch.setattr(webhook_client, "CONNECT_TIMEOUT_SECONDS", 0.3)
+    with receiving() as receiver, closing(socket.socket()) as full:
+        full.bind(("127.0.0.2", receiver.port))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:  # the queue of connections is full: the kernel answers no further one
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.2", receiver.port))
+        tried: list[str] = []
+        connect = socket.create_connection
+
+        real = socket.getaddrinfo
+
+        def resolve(host: str, port: int, *rest: Any, **more: Any) -> Any:
+            addresses = ("127.0.0.2", "127.0.0.1") if host == "two.example" else (host,)
+            return [one for address in addresses for one in real(address, port, *rest, **more)]
+
+        def counted(address: tuple[str, int], *rest: Any, **more: Any) -> Any:
+            tried.append(address[0])
+            return connect(address, *rest, **more)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        monkeypatch.setattr(socket, "create_connection", counted)
+        client = WebhookClient(private=True)
+        for _ in range(2):
+            client.post(f"http://two.example:{receiver.port}/hook", {}, b"{}")
+        assert len(receiver.heard) == 2
+        assert tried == ["127.0.0.2", "127.0.0.1", "127.0.0.1"], "and what answered is tried first from then on"
+        for one in waiting:
+            one.close()
 
 
 def test_unreachable_receiver_is_no_delivery() -> None:
