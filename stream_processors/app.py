@@ -64,7 +64,7 @@ class ActivityWorker:
         self._backpressure = Backpressure(self._sink, settings.sink_rows)
         self.app = make_app(settings, "worker")
         self._micro_batches = MicroBatches(
-            settings, self.app, self.partitions, scores=self._scores, backpressure=self._backpressure
+            settings, self.app, self.partitions, scores=self._scores, models=self._models, backpressure=self._backpressure
         )
         self._committer = Committer(
             self.partitions,
@@ -102,7 +102,8 @@ class ActivityWorker:
         app.task(self._processing)
         app.task(self._inserts)
         app.task(self._checkpoints)
-        app.task(self._sweeps)
+        if not self.settings.paced:
+            app.task(self._sweeps)
         app.task(self._watching)
 
     async def _collecting(self) -> None:
@@ -206,6 +207,7 @@ class ActivityWorker:
                 publisher=self._publisher,
                 sink=self._sink,
                 models=self._models,
+                scores=self._scores if self.settings.paced else None,
                 intake=self.intake,
                 topic=topic,
                 from_scratch=from_scratch,

@@ -28,7 +28,9 @@ def namespace_of(file: Path, preset: str | None) -> str:
     return plain[:40] or "replay"
 
 
-def replay_settings(base: Settings, preset: Preset, namespace: str, **given: int | None) -> Settings:
+def replay_settings(
+    base: Settings, preset: Preset, namespace: str, *, paced: bool = False, **given: int | None
+) -> Settings:
     """Return the settings under which the parts process a log.
 
     Event time comes from the log alone: nothing is late (the log is in order), the wall clock advances no idle
@@ -36,6 +38,8 @@ def replay_settings(base: Settings, preset: Preset, namespace: str, **given: int
 
     Parameters
     ----------
+    paced
+        Whether the replay waits for its learner.
     given
         Settings of the command line, which override the preset's; None: not given.
 
@@ -54,6 +58,7 @@ def replay_settings(base: Settings, preset: Preset, namespace: str, **given: int
         "allowed_lateness_seconds": 0.0,
         "idle_after_seconds": 0.0,
         "metrics_port": 0,
+        "paced": paced,
         "kinds": DEFAULT_KINDS | dict(preset.kinds),
         "horizon_days": horizon,
         "lookback_days": preset.lookback_days,

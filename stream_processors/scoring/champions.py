@@ -1,13 +1,15 @@
 """The models that score, kept up to date from `ebb.models` while the worker runs."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from threading import Event
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
-from ebb.contracts.models import TARGETS, ModelSnapshot, Target
+from ebb.contracts.models import PUBLISHED, TARGETS, ModelSnapshot, Published, Target
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
-from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.errors import CorruptError, SchemaMismatchError, UnavailableError
 from ebb.kafka.follower import TopicFollower
 from ebb.log import get_logger
 from ebb.metrics import MODEL_IN_USE
@@ -20,6 +22,9 @@ from stream_processors.scoring.split import Split
 log = get_logger(__name__)
 CATCH_UP_SECONDS = 10.0
 """How long a worker waits for the models before it scores with those it has: a late score is no better."""
+PUBLISHED_SECONDS = 120.0
+"""How long a paced replay's worker waits for models that its log says are published."""
+LOOK_SECONDS = 0.002
 
 
 class ModelFollower:
@@ -36,6 +41,8 @@ class ModelFollower:
         self._gate = ModelGate(settings)
         self.changes = 0
         """Rises with every model taken into use: scores computed before that are due again."""
+        self.published = 0
+        """Boundary (day number) through which the learner of a paced replay has published, as far as was read."""
         self._current = Event()
         self._next = OFFSET_BEGINNING
         self._follower = TopicFollower(
@@ -67,6 +74,21 @@ class ModelFollower:
         self._follower.start()
         if not self._current.wait(CATCH_UP_SECONDS):
             log.warning("models are not read yet", topic=self._settings.topics.models, in_use=self.churn.name)
+
+    async def wait(self, boundary: int) -> None:
+        """Wait until the models that a paced replay's learner has published through a boundary are in use.
+
+        Raises
+        ------
+        UnavailableError
+            If they do not come.
+        """
+        until = time.monotonic() + PUBLISHED_SECONDS
+        while self.published < boundary:
+            if time.monotonic() > until:
+                what = f"The models of day {boundary} are not on {self._settings.topics.models}; the log says they are."
+                raise UnavailableError(what, "The worker tries again; see the learner's log.")
+            await asyncio.sleep(LOOK_SECONDS)
 
     def stop(self) -> None:
         """Stop following and wait for the thread, at most 5 s."""
@@ -104,5 +126,14 @@ class ModelFollower:
     def _handle(self, records: Sequence[Message]) -> None:
         for record in records:
             if (body := record.value()) is not None:
-                self.apply(body)
+                if record.key() == PUBLISHED.encode():
+                    self._note_published(body)
+                else:
+                    self.apply(body)
             self._next = int(record.offset() or 0) + 1
+
+    def _note_published(self, body: bytes) -> None:
+        try:
+            self.published = Published.decode(body).boundary
+        except CorruptError as error:
+            log.warning("record passed over", reason=error.what)
