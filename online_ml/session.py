@@ -337,8 +337,8 @@ class LearnerSession:
         reporting.show_changes(self.learner)
         if models:
             self._store.insert("segment_metrics", pa.concat_tables(segments))
-        if rows := effects.models + models:
-            self._store.insert("models", registry.model_rows(rows))
+        if versions := effects.models + models:
+            self._store.insert("models", registry.model_rows(versions))
         if records := [
             *self._model_records(models, publishing),
             *self._published_record(),

@@ -64,7 +64,12 @@ class ActivityWorker:
         self._backpressure = Backpressure(self._sink, settings.sink_rows)
         self.app = make_app(settings, "worker")
         self._micro_batches = MicroBatches(
-            settings, self.app, self.partitions, scores=self._scores, models=self._models, backpressure=self._backpressure
+            settings,
+            self.app,
+            self.partitions,
+            scores=self._scores,
+            models=self._models,
+            backpressure=self._backpressure,
         )
         self._committer = Committer(
             self.partitions,

@@ -214,9 +214,20 @@ def _report(
     client = connect(space)
     try:
         counts = replay_report.count(client)
-        qualities = replay_report.measure_candidates(client, replay_report.first_test_day(tally))
+        cut = replay_report.first_test_day(tally)
+        qualities = replay_report.measure_candidates(client, cut)
+        comparisons = replay_report.compare_served(client, cut)
     finally:
         client.close()
-    replay_report.show(screen, tally=tally, counts=counts, qualities=qualities, preset=preset, space=space)
+    replay_report.show(
+        screen,
+        tally=tally,
+        counts=counts,
+        qualities=qualities,
+        comparisons=comparisons,
+        preset=preset,
+        space=space,
+    )
     if file is not None:
-        file.write_text(json.dumps(replay_report.as_json(tally, counts, qualities, space), indent=2), encoding="utf-8")
+        figures = replay_report.as_json(tally, counts, qualities, comparisons, space, seconds=seconds)
+        file.write_text(json.dumps(figures, indent=2), encoding="utf-8")
