@@ -92,6 +92,7 @@ class LearnerApp:
             broker_heartbeat_interval=2.0,
         )
         self._transport = CheckpointTransport(self.app.conf.broker_consumer, self.app, begin=self._begin)
+        self._transport.at_once = settings.paced
         self.app.transport = self._transport
         self._wire(self.app)
 
@@ -183,17 +184,10 @@ class LearnerApp:
             self._unacked.setdefault(tp.partition, deque()).append((offset, event))
             if not session.take(tp.partition, offset, body):
                 return
-            while await asyncio.to_thread(self._learn, session):
+            while await asyncio.to_thread(session.advance) is not None:
                 if session.effects.rows >= HELD_ROWS or self._due():
                     await self._make_durable(session)
             self._hold_back(session)
-
-    def _learn(self, session: LearnerSession) -> bool:
-        """Learn the next boundary, and in a paced replay publish it at once; return whether there was one."""
-        learned = session.advance() is not None
-        if learned and self.settings.paced:
-            session.publish()
-        return learned
 
     def _hold_back(self, session: LearnerSession) -> None:
         """Stop reading partitions that are too far ahead of the others; read on those that no longer are."""

@@ -54,7 +54,7 @@ class LearnerEffects:
     expected: list[dict[str, Any]] = field(default_factory=list)
     drift: list[dict[str, Any]] = field(default_factory=list)
     models: list[ModelSnapshot] = field(default_factory=list)
-    """Published by `publish` and not in table `models` yet."""
+    """Published at boundaries of a paced replay, and not in table `models` yet."""
     decided: set[Target] = field(default_factory=set)
     """Targets about which a request was decided."""
     withdrawn: dict[str, int] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class LearnerSession:
         """Where the topic ended when the session began: before that, models are those of a past day."""
         self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.boundaries}
         self._unpublished: set[Target] = set()
-        """Targets that have learned since they were last published, where each boundary is."""
+        """Targets that have learned since they were last published; only a paced replay asks."""
         self._withheld: dict[str, int] = {}
         """By model, the version last withheld: said once."""
         self._unmeasured: dict[Target, int] = dict.fromkeys(self.learner.targets, 0)
@@ -188,7 +188,15 @@ class LearnerSession:
         )
 
     def advance(self) -> Step | None:
-        """Learn the next boundary that all partitions have closed; None if there is none."""
+        """Learn the next boundary that all partitions have closed; None if there is none.
+
+        In a paced replay, which waits for it, publish what was learned, before anything is measured of it.
+
+        Raises
+        ------
+        UnavailableError, FencedError
+            In a paced replay, as `make_durable`.
+        """
         began = time.perf_counter()
         step = self.learner.advance()
         decisions = self.learner.requests.collect()
@@ -196,12 +204,14 @@ class LearnerSession:
         self.effects.decided |= {decision.request.target for decision in decisions}
         if step is None:
             return None
+        if self.settings.paced:
+            self._unpublished |= {judged.target for judged in step.judged}
+            self._publish()
         for judged in step.judged:
             learned = self.learner.targets[judged.target]
             self.effects.outcomes.append(reporting.outcome_rows(judged, learned.names))
             self.effects.metrics += reporting.day_metrics(judged, learned, self._validators[judged.target])
             self._changed.add(judged.target)
-            self._unpublished.add(judged.target)
             self._unmeasured[judged.target] += len(judged.part.labels)
             if self._unmeasured[judged.target] >= ROLLING_SHARE * learned.window.size:
                 self._unmeasured[judged.target] = 0
@@ -271,16 +281,11 @@ class LearnerSession:
         """Return the candidates whose accuracy is reported by segment: what serves or would, and what was served."""
         return {self.learner.requests.serving(learned) or PREFERRED, SERVED}
 
-    def publish(self) -> None:
+    def _publish(self) -> None:
         """Publish the models of the boundary learned last, and that all through it are, in one transaction.
 
-        For a paced replay, whose log goes on when it reads that. `make_durable` remains to be called: it publishes them
-        again with all that is measured of them.
-
-        Raises
-        ------
-        UnavailableError, FencedError
-            As `make_durable`.
+        The log goes on when it reads that. `make_durable` publishes the last ones again, with all that is measured of
+        them.
         """
         if not self.caught_up:
             return

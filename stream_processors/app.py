@@ -84,6 +84,7 @@ class ActivityWorker:
             begin=self._assign,
             batched=frozenset({settings.topics.activity}),
         )
+        self.app.transport.at_once = settings.paced
         self._wire(self.app)
 
     def _wire(self, app: faust.App) -> None:

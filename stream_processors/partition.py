@@ -174,9 +174,6 @@ class PartitionWorker:
         if len(effects.touched):
             self._undescribed.append(effects.touched)
             self._unscored.append(effects.touched)
-        if effects.boundaries and self._scores is not None:
-            # Before the boundary is published: until then no model that knows its labels can come into use.
-            self._score_day(self._scores)
         for result in effects.boundaries:
             self._publish_boundary(result)
         if effects.accepted.any():
@@ -271,8 +268,6 @@ class PartitionWorker:
     def _publish_boundary(self, result: BoundaryResult) -> None:
         """Publish the snapshot of a boundary with the serving models' predictions, and the labels that matured."""
         rows = result.rows
-        self.history.table.grow(len(self.engine.state))
-        self.history.remember(result.boundary)
         served: dict[Target, Float32Array] = {}
         split: dict[Target, list[str]] = {}
         hashes = self.engine.state.table["id_hash"][rows]
@@ -289,6 +284,10 @@ class PartitionWorker:
             self._publisher.send(
                 self._settings.topics.examples, key=None, value=blocks.encode(block), partition=self.partition
             )
+        self.history.table.grow(len(self.engine.state))
+        if self._scores is not None:
+            self._score_day(self._scores)
+        self.history.remember(result.boundary)
 
     def _dead_letter(self, letters: list[DeadLetter]) -> None:
         """Send records that cannot be accepted to the dead-letter topic, bytes untouched, reason in the headers."""

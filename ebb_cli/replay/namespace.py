@@ -19,6 +19,7 @@ from producers.replay.presets import Preset
 
 PARTITIONS = 4
 """Enough to use every part's partitioned path; a log needs no more."""
+PACED_CHECKPOINT_SECONDS = 5.0
 PARTS = ("worker", "learner")
 
 
@@ -59,6 +60,10 @@ def replay_settings(
         "idle_after_seconds": 0.0,
         "metrics_port": 0,
         "paced": paced,
+        # A checkpoint holds up the log, which waits; of a replay that is interrupted nothing is continued.
+        "checkpoint_seconds": max(base.checkpoint_seconds, PACED_CHECKPOINT_SECONDS)
+        if paced
+        else base.checkpoint_seconds,
         "kinds": DEFAULT_KINDS | dict(preset.kinds),
         "horizon_days": horizon,
         "lookback_days": preset.lookback_days,

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from threading import Event
 
@@ -41,8 +42,10 @@ class ModelFollower:
         self._gate = ModelGate(settings)
         self.changes = 0
         """Rises with every model taken into use: scores computed before that are due again."""
-        self.published = 0
+        self._published = 0
         """Boundary (day number) through which the learner of a paced replay has published, as far as was read."""
+        self._waiting = deque[bytes]()
+        """Models read in a paced replay whose log has not asked for them yet."""
         self._current = Event()
         self._next = OFFSET_BEGINNING
         self._follower = TopicFollower(
@@ -71,12 +74,17 @@ class ModelFollower:
 
         A worker that scored before that would serve the cold start after each restart, and end a split for a moment.
         """
+        first = not self._current.is_set()
         self._follower.start()
         if not self._current.wait(CATCH_UP_SECONDS):
             log.warning("models are not read yet", topic=self._settings.topics.models, in_use=self.churn.name)
+        if first:
+            self._apply_waiting()
 
     async def wait(self, boundary: int) -> None:
-        """Wait until the models that a paced replay's learner has published through a boundary are in use.
+        """Use the models that a paced replay's learner has published through a boundary; wait until they are there.
+
+        Until the log asks for them, models that have been read wait: what scores follows from the log, not from time.
 
         Raises
         ------
@@ -84,11 +92,13 @@ class ModelFollower:
             If they do not come.
         """
         until = time.monotonic() + PUBLISHED_SECONDS
-        while self.published < boundary:
+        while self._published < boundary:
             if time.monotonic() > until:
                 what = f"The models of day {boundary} are not on {self._settings.topics.models}; the log says they are."
                 raise UnavailableError(what, "The worker tries again; see the learner's log.")
             await asyncio.sleep(LOOK_SECONDS)
+        if boundary:
+            self._apply_waiting()
 
     def stop(self) -> None:
         """Stop following and wait for the thread, at most 5 s."""
@@ -128,12 +138,18 @@ class ModelFollower:
             if (body := record.value()) is not None:
                 if record.key() == PUBLISHED.encode():
                     self._note_published(body)
+                elif self._settings.paced:
+                    self._waiting.append(body)
                 else:
                     self.apply(body)
             self._next = int(record.offset() or 0) + 1
 
     def _note_published(self, body: bytes) -> None:
         try:
-            self.published = Published.decode(body).boundary
+            self._published = Published.decode(body).boundary
         except CorruptError as error:
             log.warning("record passed over", reason=error.what)
+
+    def _apply_waiting(self) -> None:
+        while self._waiting:
+            self.apply(self._waiting.popleft())
