@@ -42,7 +42,9 @@ def test_no_label_matures_at_a_boundary_at_which_a_replay_does_not_wait(
     engine, decoder = Engine(0, space), Decoder(space)
     last, offset, waits, matured = first, 0, 0, 0
     for day in range(first, final + 1):
-        events = [Event(who, (day - START) * MS + n) for n, (on, who) in enumerate(visits) if START + on == day]
+        events = [
+            Event(who, (day - START) * MS + n, id=str(n)) for n, (on, who) in enumerate(visits) if START + on == day
+        ]
         log = Log.of([Tick((day - START) * MS), *events])
         for record in log.records:
             record.offset, offset = offset, offset + 1
