@@ -372,6 +372,15 @@ class Settings(
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _pace_is_a_replays(self) -> Self:
+        if self.paced and not self.namespace:
+            message = (
+                "paced is for `ebb replay`, which sets it in a namespace of its own; live models would not be used"
+            )
+            raise ValueError(message)
+        return self
+
     def environment(self) -> dict[str, str]:
         """Return the `EBB_…` variables from which a child process reads exactly these settings."""
         dumped = self.model_dump(mode="json")
