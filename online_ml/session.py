@@ -19,7 +19,7 @@ from clickhouse.store import Store
 from ebb.clock import DAY
 from ebb.contracts.erasures import ErasurePart, ErasurePartReport, key_of, partition_of
 from ebb.contracts.examples import REQUEST_PARTITION, ChampionRequest, Close, decode, is_request
-from ebb.contracts.models import FROZEN, PUBLISHED, SERVED, ModelSnapshot, Published, Target
+from ebb.contracts.models import FROZEN, PUBLISHED, SERVED, ModelSnapshot, PublishedThrough, Target
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.admin import end_offsets
 from ebb.kafka.fenced_writer import FencedRecord, FencedWriter
@@ -54,7 +54,7 @@ class LearnerEffects:
     expected: list[dict[str, Any]] = field(default_factory=list)
     drift: list[dict[str, Any]] = field(default_factory=list)
     models: list[ModelSnapshot] = field(default_factory=list)
-    """Published at boundaries of a paced replay, and not in table `models` yet."""
+    """PublishedThrough at boundaries of a paced replay, and not in table `models` yet."""
     decided: set[Target] = field(default_factory=set)
     """Targets about which a request was decided."""
     withdrawn: dict[str, int] = field(default_factory=dict)
@@ -407,7 +407,7 @@ class LearnerSession:
         """Yield what a paced replay waits for; behind the models, so that whoever reads it has read them."""
         boundary = self.learner.boundary
         if self.settings.paced and boundary is not None and self.caught_up:
-            yield FencedRecord(self.settings.topics.models, 0, PUBLISHED, Published(boundary=boundary).encode())
+            yield FencedRecord(self.settings.topics.models, 0, PUBLISHED, PublishedThrough(boundary=boundary).encode())
 
     def _erasure_records(self, effects: LearnerEffects) -> Iterator[FencedRecord]:
         # Before the checkpoint: if the process dies between the two, it is done and published again.

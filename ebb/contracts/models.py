@@ -25,7 +25,7 @@ MAX_DAY = (date.max - date_of(0)).days
 BASELINES = frozenset({RECENCY, COUNT, PRIOR})
 """Candidates that a model must beat to be worth running."""
 PUBLISHED = "published"
-"""Key of the record, no model, by which the learner of a paced replay says how far it has published: `Published`."""
+"""Key of the record, no model, by which the learner of a paced replay says how far it has published."""
 
 
 def label_definition(rule: str, horizon_days: int) -> str:
@@ -33,7 +33,7 @@ def label_definition(rule: str, horizon_days: int) -> str:
     return f"{rule}/{horizon_days}"
 
 
-class Published(BaseModel):
+class PublishedThrough(BaseModel):
     """Through which boundary all models are on the topic, before this record: whoever reads it has read them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -9,7 +9,7 @@ from typing import Self
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from ebb.clock import date_of
-from ebb.contracts.models import PUBLISHED, Published
+from ebb.contracts.models import PUBLISHED, PublishedThrough
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import UnavailableError
 from ebb.kafka.config import client_config
@@ -118,7 +118,7 @@ class LearnerGate:
             return
         body = message.value()
         if body is not None and message.key() == PUBLISHED.encode():
-            self.published = max(self.published, Published.decode(body).boundary)
+            self.published = max(self.published, PublishedThrough.decode(body).boundary)
 
     def _look(self) -> ReplayProgress | None:
         try:

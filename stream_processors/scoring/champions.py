@@ -8,7 +8,7 @@ from threading import Event
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
-from ebb.contracts.models import PUBLISHED, TARGETS, ModelSnapshot, Published, Target
+from ebb.contracts.models import PUBLISHED, TARGETS, ModelSnapshot, PublishedThrough, Target
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from ebb.errors import CorruptError, SchemaMismatchError, UnavailableError
 from ebb.kafka.follower import TopicFollower
@@ -146,7 +146,7 @@ class ModelFollower:
 
     def _note_published(self, body: bytes) -> None:
         try:
-            self._published = Published.decode(body).boundary
+            self._published = PublishedThrough.decode(body).boundary
         except CorruptError as error:
             log.warning("record passed over", reason=error.what)
 

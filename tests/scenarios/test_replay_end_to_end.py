@@ -17,7 +17,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from clickhouse.client import connect
-from ebb.contracts.models import PUBLISHED, Published
+from ebb.contracts.models import PUBLISHED, PublishedThrough
 from ebb.kafka.reader import read_to_end
 from ebb.settings import Settings
 from ebb_cli.local.parts import environment
@@ -108,7 +108,7 @@ def _published(home: Settings) -> list[int]:
     """Return the boundaries through which the learner has published."""
     space = home.model_copy(update={"namespace": "e2e"})
     return [
-        Published.decode(message.value() or b"").boundary
+        PublishedThrough.decode(message.value() or b"").boundary
         for message in read_to_end(space, space.topics.models, [0])
         if message.key() == PUBLISHED.encode()
     ]

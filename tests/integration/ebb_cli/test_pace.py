@@ -6,7 +6,7 @@ from threading import Timer
 
 import pytest
 
-from ebb.contracts.models import PUBLISHED, Published
+from ebb.contracts.models import PUBLISHED, PublishedThrough
 from ebb.errors import CorruptError, UnavailableError
 from ebb.kafka.producer import Publisher
 from ebb.settings import Settings
@@ -19,7 +19,7 @@ DAY = 15_000
 def _say(space: Settings, *boundaries: int) -> None:
     publisher = Publisher(space)
     for boundary in boundaries:
-        body = Published(boundary=boundary).encode()
+        body = PublishedThrough(boundary=boundary).encode()
         publisher.send(space.topics.models, key=PUBLISHED, value=body, partition=0)
     publisher.flush()
 
@@ -63,7 +63,7 @@ def test_waiting_ends_when_the_replay_is_stopped_and_the_parts_are_polled_meanwh
 
 
 def test_what_the_learner_says_is_read_or_refused() -> None:
-    assert Published.decode(Published(boundary=DAY).encode()).boundary == DAY
+    assert PublishedThrough.decode(PublishedThrough(boundary=DAY).encode()).boundary == DAY
     for wrong in (b"", b"{}", b'{"boundary": -1}', b'{"boundary": 1, "more": 2}'):
         with pytest.raises(CorruptError, match="does not say what is published"):
-            Published.decode(wrong)
+            PublishedThrough.decode(wrong)

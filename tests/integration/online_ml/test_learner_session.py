@@ -11,7 +11,7 @@ from confluent_kafka import Message
 from clickhouse.client import connect
 from clickhouse.store import Store
 from ebb.contracts.examples import ChampionRequest, decode, encode, is_request
-from ebb.contracts.models import PUBLISHED, ModelSnapshot, Published
+from ebb.contracts.models import PUBLISHED, ModelSnapshot, PublishedThrough
 from ebb.errors import UnavailableError
 from ebb.kafka.fenced_writer import FencedError, FencedRecord, FencedWriter
 from ebb.kafka.producer import Publisher
@@ -307,8 +307,10 @@ def test_a_paced_learner_publishes_each_boundary_and_says_so_behind_the_models(
     assert session.learner.digest() == uninterrupted(paced, topic).digest()
 
 
-def _said(messages: list[Message]) -> list[Published]:
-    return [Published.decode(message.value() or b"") for message in messages if message.key() == PUBLISHED.encode()]
+def _said(messages: list[Message]) -> list[PublishedThrough]:
+    return [
+        PublishedThrough.decode(message.value() or b"") for message in messages if message.key() == PUBLISHED.encode()
+    ]
 
 
 def test_a_learner_that_begins_again_takes_no_version_twice(learner_settings: Settings, store: Store) -> None:

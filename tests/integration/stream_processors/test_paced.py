@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ebb.contracts.models import PUBLISHED, Published
+from ebb.contracts.models import PUBLISHED, PublishedThrough
 from ebb.errors import UnavailableError
 from ebb.kafka.producer import Publisher
 from ebb.settings import Settings
@@ -23,7 +23,7 @@ def _publish(space: Settings, version: int, boundary: int) -> None:
     payload = candidates("churn")[0].payload((1.0, 0.0))
     model = make_model(version=version, trained_until=boundary, payload=payload)
     publisher.send(space.topics.models, key=model.name, value=model.encode(), partition=0)
-    body = Published(boundary=boundary).encode()
+    body = PublishedThrough(boundary=boundary).encode()
     publisher.send(space.topics.models, key=PUBLISHED, value=body, partition=0)
     publisher.flush()
 
