@@ -247,8 +247,8 @@ async def test_a_commit_does_not_include_a_batch_on_its_way_from_the_consumers_t
         getmany, delivering = consumer._getmany, asyncio.Event()
         delivering.set()
 
-        async def held_up(*args: Any) -> Any:
-            records = await getmany(*args)
+        async def held_up(**options: Any) -> Any:
+            records = await getmany(**options)
             if records:
                 await delivering.wait()
             return records
