@@ -145,6 +145,9 @@ class TimeSettings(_Section):
     had occurred when the broker received it."""
     idle_after_seconds: Annotated[float, Field(ge=0)] = 5.0
     """Real seconds without an event after which a worker moves its partition's time on; 0: never (replay)."""
+    paced: bool = False
+    """Only `ebb replay` sets it. The learner publishes after every boundary and says so; workers wait for its models
+    where the log asks for them, and score when a day closes, by no clock: so scores follow from the log alone."""
 
     hold_after_hours: Annotated[float, Field(ge=0)] = 24.0
     """Hours of event time without any event from anybody after which time is held, until events come again: the source
@@ -387,6 +390,15 @@ class Settings(
             message = (
                 f"api_host is {self.api_host} but api_keys is empty; set EBB_API_KEYS, or EBB_REQUIRE_KEY and make "
                 "keys by `ebb keys create`, or listen on 127.0.0.1"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _pace_is_a_replays(self) -> Self:
+        if self.paced and not self.namespace:
+            message = (
+                "paced is for `ebb replay`, which sets it in a namespace of its own; live models would not be used"
             )
             raise ValueError(message)
         return self

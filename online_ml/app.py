@@ -92,6 +92,7 @@ class LearnerApp:
             broker_heartbeat_interval=2.0,
         )
         self._transport = CheckpointTransport(self.app.conf.broker_consumer, self.app, begin=self._begin)
+        self._transport.at_once = settings.paced
         self.app.transport = self._transport
         self._wire(self.app)
 

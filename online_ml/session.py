@@ -19,7 +19,7 @@ from clickhouse.store import Store
 from ebb.clock import DAY
 from ebb.contracts.erasures import ErasurePart, ErasurePartReport, key_of, partition_of
 from ebb.contracts.examples import REQUEST_PARTITION, ChampionRequest, Close, decode, is_request
-from ebb.contracts.models import FROZEN, SERVED, ModelSnapshot, Target
+from ebb.contracts.models import FROZEN, PUBLISHED, SERVED, ModelSnapshot, PublishedThrough, Target
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.kafka.admin import end_offsets
 from ebb.kafka.fenced_writer import FencedRecord, FencedWriter
@@ -53,6 +53,8 @@ class LearnerEffects:
     """Rows of `promotions`."""
     expected: list[dict[str, Any]] = field(default_factory=list)
     drift: list[dict[str, Any]] = field(default_factory=list)
+    models: list[ModelSnapshot] = field(default_factory=list)
+    """PublishedThrough at boundaries of a paced replay, and not in table `models` yet."""
     decided: set[Target] = field(default_factory=set)
     """Targets about which a request was decided."""
     withdrawn: dict[str, int] = field(default_factory=dict)
@@ -113,6 +115,10 @@ class LearnerSession:
         self._ends = end_offsets(settings, settings.topics.examples, range(settings.partitions))
         """Where the topic ended when the session began: before that, models are those of a past day."""
         self._changed: set[Target] = {t for t, lt in self.learner.targets.items() if lt.boundaries}
+        self._unpublished: set[Target] = set()
+        """Targets that have learned since they were last published; only a paced replay asks."""
+        self._withheld: dict[str, int] = {}
+        """By model, the version last withheld: said once."""
         self._unmeasured: dict[Target, int] = dict.fromkeys(self.learner.targets, 0)
         self._refusing: set[tuple[Target, str]] = set()
         """Targets whose last label blocks did not fit, and why: said once."""
@@ -182,7 +188,15 @@ class LearnerSession:
         )
 
     def advance(self) -> Step | None:
-        """Learn the next boundary that all partitions have closed; None if there is none."""
+        """Learn the next boundary that all partitions have closed; None if there is none.
+
+        In a paced replay, which waits for it, publish what was learned, before anything is measured of it.
+
+        Raises
+        ------
+        UnavailableError, FencedError
+            In a paced replay, as `make_durable`.
+        """
         began = time.perf_counter()
         step = self.learner.advance()
         decisions = self.learner.requests.collect()
@@ -190,6 +204,9 @@ class LearnerSession:
         self.effects.decided |= {decision.request.target for decision in decisions}
         if step is None:
             return None
+        if self.settings.paced:
+            self._unpublished |= {judged.target for judged in step.judged}
+            self._publish()
         for judged in step.judged:
             learned = self.learner.targets[judged.target]
             self.effects.outcomes.append(reporting.outcome_rows(judged, learned.names))
@@ -264,6 +281,24 @@ class LearnerSession:
         """Return the candidates whose accuracy is reported by segment: what serves or would, and what was served."""
         return {self.learner.requests.serving(learned) or PREFERRED, SERVED}
 
+    def _publish(self) -> None:
+        """Publish the models of the boundary learned last, and that all through it are, in one transaction.
+
+        The log goes on when it reads that. `make_durable` publishes the last ones again, with all that is measured of
+        them.
+        """
+        if not self.caught_up:
+            return
+        models, requests = list[ModelSnapshot](), self.learner.requests
+        for target in sorted(self._unpublished):
+            learned = self.learner.targets[target]
+            _, rolling = self._measured.get(target, (-1, {}))
+            config = registry.model_config(target, self.settings)
+            models += self._fit(learned, registry.snapshots(learned, rolling, requests, config))
+        self._writer.write({}, [*self._model_records(models, set()), *self._published_record()])
+        self.effects.models += models
+        self._unpublished.clear()
+
     def make_durable(self) -> int:
         """Make all effects durable; returns the bytes of the checkpoint. Blocks while ClickHouse is away.
 
@@ -307,12 +342,18 @@ class LearnerSession:
         reporting.show_changes(self.learner)
         if models:
             self._store.insert("segment_metrics", pa.concat_tables(segments))
-            self._store.insert("models", registry.model_rows(models))
-        if records := [*self._model_records(models, publishing), *self._erasure_records(effects)]:
+        if versions := effects.models + models:
+            self._store.insert("models", registry.model_rows(versions))
+        if records := [
+            *self._model_records(models, publishing),
+            *self._published_record(),
+            *self._erasure_records(effects),
+        ]:
             self._writer.write({}, records)
         # The requester of a champion waits for this row, which means that the champion it names is published.
         self._store.insert("promotions", reporting.table("promotions", effects.changes))
         self._changed -= publishing
+        self._unpublished -= publishing
         self._decided -= publishing
         if self.released or not (effects.steps or effects.decided):
             return 0
@@ -332,6 +373,9 @@ class LearnerSession:
             if model.candidate in learned.unfit and model.name == f"{model.target}.{model.candidate}"
         ]
         for model in unfit:
+            if self._withheld.get(model.name) == model.version:
+                continue
+            self._withheld[model.name] = model.version
             MODELS_WITHHELD.labels(model.target, model.candidate).inc()
             log.error(
                 "model withheld: it knows less of the newest labels than the prior rate",
@@ -358,6 +402,12 @@ class LearnerSession:
         for target in sorted(self._decided & publishing):
             if requests.serving(self.learner.targets[target]) != FROZEN:
                 yield FencedRecord(topic, 0, registry.held_name(target), None)
+
+    def _published_record(self) -> Iterator[FencedRecord]:
+        """Yield what a paced replay waits for; behind the models, so that whoever reads it has read them."""
+        boundary = self.learner.boundary
+        if self.settings.paced and boundary is not None and self.caught_up:
+            yield FencedRecord(self.settings.topics.models, 0, PUBLISHED, PublishedThrough(boundary=boundary).encode())
 
     def _erasure_records(self, effects: LearnerEffects) -> Iterator[FencedRecord]:
         # Before the checkpoint: if the process dies between the two, it is done and published again.

@@ -11,7 +11,7 @@ from typing import Never, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from ebb.contracts.activity import TICK_HEADER
+from ebb.contracts.activity import PUBLISHED_HEADER, TICK_HEADER
 from ebb.errors import UnavailableError
 from ebb.kafka.config import producer_config
 from ebb.metrics import PRODUCE_FAILURES, PRODUCED
@@ -84,9 +84,17 @@ class ActivityProducer:
         """
         self._queue(self._topic, key=customer_id.encode(), value=body)
 
-    def send_tick(self, event_time: float) -> None:
-        """Queue a tick for every partition: all events before `event_time` (Unix seconds) have been sent."""
+    def send_tick(self, event_time: float, *, published: int | None = None) -> None:
+        """Queue a tick for every partition: all events before `event_time` (Unix seconds) have been sent.
+
+        Parameters
+        ----------
+        published
+            Boundary (day number) whose models workers must have in use before they go on; for paced replays.
+        """
         headers: list[tuple[str, str | bytes | None]] = [(TICK_HEADER, str(int(event_time)).encode())]
+        if published is not None:
+            headers.append((PUBLISHED_HEADER, str(published).encode()))
         for partition in range(self.partitions):
             self._queue(self._topic, key=None, value=b"", partition=partition, headers=headers)
 

@@ -64,7 +64,12 @@ class ActivityWorker:
         self._backpressure = Backpressure(self._sink, settings.sink_rows)
         self.app = make_app(settings, "worker")
         self._micro_batches = MicroBatches(
-            settings, self.app, self.partitions, scores=self._scores, backpressure=self._backpressure
+            settings,
+            self.app,
+            self.partitions,
+            scores=self._scores,
+            models=self._models,
+            backpressure=self._backpressure,
         )
         self._committer = Committer(
             self.partitions,
@@ -79,6 +84,7 @@ class ActivityWorker:
             begin=self._assign,
             batched=frozenset({settings.topics.activity}),
         )
+        self.app.transport.at_once = settings.paced
         self._wire(self.app)
 
     def _wire(self, app: faust.App) -> None:
@@ -102,7 +108,8 @@ class ActivityWorker:
         app.task(self._processing)
         app.task(self._inserts)
         app.task(self._checkpoints)
-        app.task(self._sweeps)
+        if not self.settings.paced:
+            app.task(self._sweeps)
         app.task(self._watching)
 
     def models_trouble(self) -> str | None:
@@ -210,6 +217,7 @@ class ActivityWorker:
                 publisher=self._publisher,
                 sink=self._sink,
                 models=self._models,
+                scores=self._scores if self.settings.paced else None,
                 intake=self.intake,
                 topic=topic,
                 from_scratch=from_scratch,

@@ -96,6 +96,8 @@ class Batch:
     channels: DictionaryColumn
     refused: list[DeadLetter] = field(default_factory=list)
     erasings: list[ErasureRecord] = field(default_factory=list)
+    published: int = 0
+    """Boundary (day number) whose models a paced replay wants in use before the batch is processed; 0: none."""
     last_offset: int = -1
     produced_at: float = 0.0
     """Wall time at which the newest record was produced, Unix seconds."""
@@ -112,6 +114,14 @@ class Batch:
             yield self._between(start, erasing.offset), erasing
             start = erasing.offset
         yield (self if start < 0 else self._between(start, self.last_offset + 1)), None
+
+    def days(self) -> Iterator["Batch"]:
+        """Cut the batch behind its ticks, so that a part closes days by its last record only."""
+        start = -1
+        for offset in self.offsets[self.kinds == TICK].tolist():
+            yield self._between(start, offset + 1)
+            start = offset
+        yield self if start < 0 else self._between(start, self.last_offset + 1)
 
     def _between(self, after: int, before: int) -> "Batch":
         """Return the records between two offsets, neither included."""

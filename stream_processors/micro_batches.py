@@ -22,6 +22,7 @@ from stream_processors.ingest.decoder import FEW, Decoder
 from stream_processors.ingest.record_batches import FetchedBatch
 from stream_processors.ingest.transport import BatchingConsumer
 from stream_processors.partition import PartitionWorker
+from stream_processors.scoring.champions import ModelFollower
 from stream_processors.scoring.publisher import ScorePublisher
 from stream_processors.sink import Backpressure
 
@@ -73,6 +74,8 @@ class MicroBatches:
         Its consumer knows the high watermarks and the generation of the group.
     partitions
         Assigned partitions by number; shared with the owner, who changes it.
+    models
+        A paced replay's log says how new they must be.
     backpressure
         Updated after every micro-batch.
     """
@@ -84,11 +87,14 @@ class MicroBatches:
         partitions: Mapping[int, PartitionWorker],
         *,
         scores: ScorePublisher,
+        models: ModelFollower,
         backpressure: Backpressure,
     ) -> None:
         self._app = app
         self._partitions = partitions
         self._scores = scores
+        self._models = models
+        self._paced = settings.paced
         self._backpressure = backpressure
         self._decoder = Decoder(settings)
         self._decoding = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
@@ -128,6 +134,8 @@ class MicroBatches:
         """Apply the next micro-batch, partition by partition, and score the customers whom it touched."""
         micro_batch = await self._micro_batches.get()
         batches = await micro_batch.batches
+        if self._paced:
+            await self._models.wait(max(batch.published for batch in batches))
         began = time.monotonic()
         for pending, batch in zip(micro_batch.pending, batches, strict=True):
             partition, tp = pending.partition, pending.event.message.tp
@@ -155,7 +163,9 @@ class MicroBatches:
         await asyncio.sleep(0)
 
     def score(self, partitions: Iterable[PartitionWorker]) -> None:
-        """Score the customers whom events have touched, and publish."""
+        """Score the customers whom events have touched, and publish; in a paced replay a day's end does."""
+        if self._paced:
+            return
         requests = (one.touched_request() for one in partitions if not one.revoked)
         self._scores.publish((one for one in requests if len(one.rows)), cause="event")
 

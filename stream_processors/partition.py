@@ -20,7 +20,7 @@ from stream_processors.batch import TICK, Batch, DeadLetter, ErasureRecord
 from stream_processors.checkpoint import ActivityTopic, PartitionCapture, new, restore
 from stream_processors.dead_letters import dead_letter_columns, dead_letter_record
 from stream_processors.intake_clock import IntakeClock
-from stream_processors.scoring.publisher import SLICE_ROWS
+from stream_processors.scoring.publisher import SLICE_ROWS, ScorePublisher
 from stream_processors.scoring.split import Assignment, ServingModels
 from stream_processors.scoring.updates import ScoringRequest
 from stream_processors.sink import Accepted, Sink, feature_columns
@@ -44,6 +44,8 @@ class PartitionWorker:
         Receives rows for ClickHouse.
     models
         The models in use; their predictions are kept with each snapshot.
+    scores
+        Where a paced replay has customers scored when a day closes; None: others ask for scores, by events and sweeps.
     intake
         The event time of the whole intake, shared by the worker's partitions.
     topic
@@ -66,6 +68,7 @@ class PartitionWorker:
         sink: Sink,
         models: ServingModels,
         intake: IntakeClock,
+        scores: ScorePublisher | None = None,
         topic: ActivityTopic | None = None,
         from_scratch: bool = False,
     ) -> None:
@@ -74,6 +77,7 @@ class PartitionWorker:
         self._publisher = publisher
         self._sink = sink
         self._models = models
+        self._scores = scores
         self._clock = settings.clock
         self._undescribed: list[RowIndices] = []
         """Rows touched since their features were last kept."""
@@ -104,7 +108,8 @@ class PartitionWorker:
     def process(self, batch: Batch) -> None:
         """Apply a batch: its events, and between them the records by which customers are erased."""
         for part, erasing in batch.parts():
-            self._apply(part)
+            for piece in [part] if self._scores is None else part.days():
+                self._apply(piece)
             if erasing is not None and (erased := self.engine.erase(erasing)) is not None:
                 self._withdraw(erasing, erased)
 
@@ -166,13 +171,13 @@ class PartitionWorker:
         if self.engine.newest is not None:
             self._intake.observe(self.engine.newest, batch.produced_at, has_event=bool(effects.accepted.any()))
         self._dead_letter([letter for letter in batch.refused if letter.record.offset > offset])
+        if len(effects.touched):
+            self._undescribed.append(effects.touched)
+            self._unscored.append(effects.touched)
         for result in effects.boundaries:
             self._publish_boundary(result)
         if effects.accepted.any():
             self._sink.add_events(Accepted(batch, effects.accepted, effects.late, self.partition, now))
-        if len(effects.touched):
-            self._undescribed.append(effects.touched)
-            self._unscored.append(effects.touched)
         late = int(effects.late.sum())
         EVENTS.labels("accepted").inc(int(effects.accepted.sum()) - late)
         EVENTS.labels("late").inc(late)
@@ -184,6 +189,14 @@ class PartitionWorker:
         CUSTOMERS.labels(label).set(len(self.engine.state.ids) - self.engine.state.ids.erased_count)
         if (watermark := self.engine.watermark) is not None:
             WATERMARK.labels(label).set(watermark / 1000)
+
+    def _score_day(self, scores: ScorePublisher) -> None:
+        """Score all customers as of the end of the day that has just closed; publish those of who acted in any case."""
+        touched, self._unscored = self._unscored, []
+        scores.publish([self.request(_union(touched), force=True)], cause="event")
+        for rows in self.sweep_ranges():
+            scores.publish([self.request(rows)], cause="sweep")
+        self.count_bands()
 
     def now(self) -> int:
         """Event time at which scores are due, ms: the newest event's, moved on with the intake while none comes.
@@ -255,8 +268,6 @@ class PartitionWorker:
     def _publish_boundary(self, result: BoundaryResult) -> None:
         """Publish the snapshot of a boundary with the serving models' predictions, and the labels that matured."""
         rows = result.rows
-        self.history.table.grow(len(self.engine.state))
-        self.history.remember(result.boundary)
         served: dict[Target, Float32Array] = {}
         split: dict[Target, list[str]] = {}
         hashes = self.engine.state.table["id_hash"][rows]
@@ -273,6 +284,10 @@ class PartitionWorker:
             self._publisher.send(
                 self._settings.topics.examples, key=None, value=blocks.encode(block), partition=self.partition
             )
+        self.history.table.grow(len(self.engine.state))
+        if self._scores is not None:
+            self._score_day(self._scores)
+        self.history.remember(result.boundary)
 
     def _dead_letter(self, letters: list[DeadLetter]) -> None:
         """Send records that cannot be accepted to the dead-letter topic, bytes untouched, reason in the headers."""

@@ -24,6 +24,10 @@ Its value is the Unix time in seconds, as ASCII digits; key and body of the reco
 their own time (the replay, the simulator) send one to every partition; a worker sends one to an idle partition.
 """
 
+PUBLISHED_HEADER = "ebb-published"
+"""Header of a tick of a paced replay: the day number of the boundary whose models a worker must have in use before it
+processes what follows. Only a worker of a paced replay obeys it."""
+
 
 class Properties(msgspec.Struct, frozen=True, gc=False):
     """The properties that Ebb knows; a producer may send any others beside them."""

@@ -24,11 +24,41 @@ MAX_DAY = (date.max - date_of(0)).days
 """The last day that has a date."""
 BASELINES = frozenset({RECENCY, COUNT, PRIOR})
 """Candidates that a model must beat to be worth running."""
+PUBLISHED = "published"
+"""Key of the record, no model, by which the learner of a paced replay says how far it has published."""
 
 
 def label_definition(rule: str, horizon_days: int) -> str:
     """Return what a label is, as labels and models name it: a rule and the days over which it looks."""
     return f"{rule}/{horizon_days}"
+
+
+class PublishedThrough(BaseModel):
+    """Through which boundary all models are on the topic, before this record: whoever reads it has read them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    boundary: int = Field(ge=0, le=MAX_DAY)
+    """Day number: every label that had matured by this boundary is learned, and what came of it is published."""
+
+    def encode(self) -> bytes:
+        """Return the record's body."""
+        return orjson.dumps(self.model_dump())
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """Read the record of key `PUBLISHED`.
+
+        Raises
+        ------
+        CorruptError
+            If it is something else.
+        """
+        try:
+            return cls.model_validate(orjson.loads(body))
+        except (orjson.JSONDecodeError, ValidationError) as error:
+            what = f"A record of the models topic does not say what is published: {error}."
+            raise CorruptError(what) from error
 
 
 class ModelSnapshot(BaseModel):

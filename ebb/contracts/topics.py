@@ -39,7 +39,7 @@ class Topics:
 
     @property
     def models(self) -> str:
-        """Latest snapshot by model name (compacted)."""
+        """Latest snapshot by model name (compacted); in a paced replay, how far they are published."""
         return f"{self.prefix}models"
 
     @property

@@ -30,7 +30,7 @@ class CheckpointThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # The driver fixes these; aiokafka reads them when it creates its fetcher, at start.
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        consumer._fetch_min_bytes = FETCH_MIN_BYTES
+        consumer._fetch_min_bytes = 1 if cast(CheckpointTransport, transport).at_once else FETCH_MIN_BYTES
         consumer._max_partition_fetch_bytes = FETCH_BYTES
         # A producer may send in transactions; what it aborts was never sent.
         consumer._isolation_level = "read_committed"
@@ -82,5 +82,7 @@ class CheckpointTransport(driver.Transport):
     def __init__(self, *args: Any, begin: Begin, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.begin = begin
+        self.at_once = False
+        """Whether the broker answers at the first record. To be set before the start; for a log that waits for it."""
         self.held_back: frozenset[TP] = frozenset()
         """Partitions of which no more is taken at present; what was taken already still reaches the stream."""

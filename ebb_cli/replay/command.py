@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +22,7 @@ from ebb_cli.local.supervisor import Supervisor
 from ebb_cli.local.system import REACHED_BY, logs, services
 from ebb_cli.replay import report as replay_report
 from ebb_cli.replay.namespace import namespace_of, prepare, replay_settings
+from ebb_cli.replay.pace import LearnerGate, Pace
 from ebb_cli.replay.progress import ReplayProgress, wait
 from producers.activity_producer import ActivityProducer
 from producers.replay.presets import PRESETS, Preset, mapping_of, preset_named
@@ -40,6 +41,9 @@ def replay(
         list[str] | None,
         typer.Option("--map", metavar="FIELD=COLUMN", help="Which column is which field; FIELD==TEXT is a constant."),
     ] = None,
+    pace: Annotated[
+        Pace, typer.Option(help="Wait for the learner at each boundary, as time would; none: for throughput.")
+    ] = Pace.LEARNER,
     speed: Annotated[str, typer.Option(help="Times faster than it happened, or max.")] = "max",
     zone: Annotated[str | None, typer.Option(help="Time zone of times that state none, e.g. UTC.")] = None,
     time_format: Annotated[str | None, typer.Option(help="How times are written, as strptime reads; ISO 8601.")] = None,
@@ -56,7 +60,8 @@ def replay(
 
     Uses the Kafka and ClickHouse of a running `ebb up`, or starts its own until it is done. The log gets topics,
     database, state, worker and learner of its own, and is processed in event-time order; exactly the labels that can
-    mature by its end do.
+    mature by its end do. Each boundary's champion is in use before the events that follow it, so that what was served
+    is what a live system would have served; `--pace none` does not wait, and serves whatever model there is by then.
 
     Raises
     ------
@@ -70,7 +75,7 @@ def replay(
     known = preset_named(preset)
     settings = read_settings()
     screen = console()
-    pace = _pace(speed)
+    times_faster = _pace(speed)
     base = home.attach(settings)
     space = replay_settings(
         base,
@@ -79,6 +84,7 @@ def replay(
         horizon_days=horizon_days,
         lookback_days=lookback_days,
         partitions=partitions,
+        paced=pace is Pace.LEARNER,
     )
     with screen.status(Text(f"Reading {file.name} …")):
         rows = _read(file, known, mapping or [], zone=zone, time_format=time_format, space=space)
@@ -96,15 +102,16 @@ def replay(
         )
         stack.enter_context(supervisor)
         began = time.monotonic()
-        tally = _send(rows, space, name=file.name, speed=pace, screen=screen, supervisor=supervisor, stop=stop)
+        tally = _send(rows, space, name=file.name, speed=times_faster, screen=screen, supervisor=supervisor, stop=stop)
         if tally.final_boundary is None:
             what = f"No row of {file.name} could be accepted: {dict(tally.refused)}; first: {tally.examples}."
             raise SourceError(what, "Look at the mapping (--map, --zone, --time-format).")
         if tally.stopped or not _wait(space, tally, screen, supervisor, stop):
             screen.print("Stopped before the end; the namespace keeps what was sent.")
             raise typer.Exit(130)
-        screen.print(f"{tally.accepted:,} events processed in {time.monotonic() - began:.1f} s.")
-        _report(space, tally, known, screen, report)
+        took = time.monotonic() - began
+        screen.print(f"{tally.accepted:,} events processed in {took:.1f} s.")
+        _report(space, tally, known, screen, report, seconds=took)
 
 
 def _pace(speed: str) -> float | None:
@@ -160,6 +167,7 @@ def _send(
 ) -> ReplayTally:
     with (
         ActivityProducer(space, source="replay", linger_ms=20) as producer,
+        LearnerGate(space, poll=supervisor.poll, stopping=stop) if space.paced else nullcontext() as gate,
         _bar(screen, name, len(rows)) as (bar, task),
     ):
 
@@ -167,7 +175,7 @@ def _send(
             bar.advance(task, done)
             supervisor.poll()
 
-        return send_log(rows, producer, name=name, speed=speed, progress=progress, stopping=stop)
+        return send_log(rows, producer, name=name, speed=speed, gate=gate, progress=progress, stopping=stop)
 
 
 def _wait(space: Settings, tally: ReplayTally, screen: Console, supervisor: Supervisor, stop: StopSignal) -> bool:
@@ -199,13 +207,26 @@ def _wait(space: Settings, tally: ReplayTally, screen: Console, supervisor: Supe
         client.close()
 
 
-def _report(space: Settings, tally: ReplayTally, preset: Preset, screen: Console, file: Path | None) -> None:
+def _report(
+    space: Settings, tally: ReplayTally, preset: Preset, screen: Console, file: Path | None, *, seconds: float
+) -> None:
     client = connect(space)
     try:
         counts = replay_report.count(client)
-        qualities = replay_report.measure_candidates(client, replay_report.first_test_day(tally))
+        cut = replay_report.first_test_day(tally)
+        qualities = replay_report.measure_candidates(client, cut)
+        comparisons = replay_report.compare_served(client, cut)
     finally:
         client.close()
-    replay_report.show(screen, tally=tally, counts=counts, qualities=qualities, preset=preset, space=space)
+    replay_report.show(
+        screen,
+        tally=tally,
+        counts=counts,
+        qualities=qualities,
+        comparisons=comparisons,
+        preset=preset,
+        space=space,
+    )
     if file is not None:
-        file.write_text(json.dumps(replay_report.as_json(tally, counts, qualities, space), indent=2), encoding="utf-8")
+        figures = replay_report.as_json(tally, counts, qualities, comparisons, space, seconds=seconds)
+        file.write_text(json.dumps(figures, indent=2), encoding="utf-8")

@@ -19,6 +19,7 @@ from producers.replay.presets import Preset
 
 PARTITIONS = 4
 """Enough to use every part's partitioned path; a log needs no more."""
+PACED_CHECKPOINT_SECONDS = 5.0
 PARTS = ("worker", "learner")
 
 
@@ -28,7 +29,9 @@ def namespace_of(file: Path, preset: str | None) -> str:
     return plain[:40] or "replay"
 
 
-def replay_settings(base: Settings, preset: Preset, namespace: str, **given: int | None) -> Settings:
+def replay_settings(
+    base: Settings, preset: Preset, namespace: str, *, paced: bool = False, **given: int | None
+) -> Settings:
     """Return the settings under which the parts process a log.
 
     Event time comes from the log alone: nothing is late (the log is in order), the wall clock advances no idle
@@ -36,6 +39,8 @@ def replay_settings(base: Settings, preset: Preset, namespace: str, **given: int
 
     Parameters
     ----------
+    paced
+        Whether the replay waits for its learner.
     given
         Settings of the command line, which override the preset's; None: not given.
 
@@ -55,6 +60,11 @@ def replay_settings(base: Settings, preset: Preset, namespace: str, **given: int
         "label_delay_days": 0,
         "idle_after_seconds": 0.0,
         "metrics_port": 0,
+        "paced": paced,
+        # A checkpoint holds up the log, which waits; of a replay that is interrupted nothing is continued.
+        "checkpoint_seconds": max(base.checkpoint_seconds, PACED_CHECKPOINT_SECONDS)
+        if paced
+        else base.checkpoint_seconds,
         "kinds": DEFAULT_KINDS | dict(preset.kinds),
         "horizon_days": horizon,
         "lookback_days": preset.lookback_days,

@@ -46,6 +46,17 @@ class Quality:
     measures: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What was served beside what the champion of the moment said, on the labels that both predicted."""
+
+    target: str
+    period: str
+    labels: int
+    served: dict[str, float]
+    champion: dict[str, float]
+
+
 def count(client: Client) -> Counts:
     """Count the rows in a namespace's database."""
 
@@ -92,8 +103,52 @@ def measure_candidates(client: Client, cut: int) -> list[Quality]:
     return qualities
 
 
+def compare_served(client: Client, cut: int) -> list[Comparison]:
+    """Measure what was served beside the champion, exactly, on the same predictions.
+
+    The champion of a snapshot is the one after the labels of that day, which the learner had predict it; what served
+    there is, at best, the one after the labels of the day before.
+    """
+    found = []
+    for target in TARGETS:
+        promoted = client.query(
+            "SELECT toUInt16(decided_day), champion FROM v_promotions "
+            "WHERE target = {target:String} AND outcome = 'done' ORDER BY decided_day, decided_at",
+            parameters={"target": target},
+        ).result_rows
+        columns = client.query_arrow(
+            "SELECT label, toFloat64(served.probability) AS said, toFloat64(candidates.probability) AS champion, "
+            "toInt32(toUInt16(snapshot_day)) AS day "
+            "FROM (SELECT customer_id, snapshot_day, label, probability FROM v_outcomes "
+            "WHERE target = {target:String} AND candidate = 'served' AND label <= 1) AS served "
+            "INNER JOIN (SELECT customer_id, snapshot_day, probability FROM v_outcomes "
+            "WHERE target = {target:String} AND candidate = arrayElement({names:Array(String)}, "
+            "arrayCount(day -> day <= toUInt16(snapshot_day), {days:Array(UInt16)}))) AS candidates "
+            "USING (customer_id, snapshot_day) ORDER BY day, customer_id",  # sums of floats depend on the order
+            parameters={
+                "target": target,
+                "days": [day for day, _ in promoted],
+                "names": [name for _, name in promoted],
+            },
+        )
+        label, served, champion, day = (columns.column(at).to_numpy() for at in range(4))
+        known = ~np.isnan(served) & ~np.isnan(champion)
+        for period, chosen in (("all", known), ("test", known & (day >= cut))):
+            labels = label[chosen].astype(np.uint8)
+            measures = measure(served[chosen], labels), measure(champion[chosen], labels)
+            found.append(Comparison(target, period, len(labels), *measures))
+    return found
+
+
 def show(
-    screen: Console, *, tally: ReplayTally, counts: Counts, qualities: list[Quality], preset: Preset, space: Settings
+    screen: Console,
+    *,
+    tally: ReplayTally,
+    counts: Counts,
+    qualities: list[Quality],
+    comparisons: list[Comparison],
+    preset: Preset,
+    space: Settings,
 ) -> None:
     """Print the tables."""
     screen.print(_counts_table(tally, counts))
@@ -110,15 +165,40 @@ def show(
                 screen.print(_quality_table(f"{target} within {days} days, {words}", rows, baselines))
             elif period == "all":
                 screen.print(f"{target} within {days} days: all matured labels are alike, so there is nothing to rank.")
+    if any("roc_auc" in one.served for one in comparisons):
+        screen.print(_served_table(comparisons))
+    paced = (
+        f"The log waited for its learner at {tally.waited:,} boundaries, {tally.waited_seconds:.1f} s in all: each was "
+        "served by the champion of the boundary before, as in a live system."
+        if space.paced
+        else "The log did not wait for its learner (--pace none): it lags behind, and the worker used older models."
+    )
     screen.print(
-        "[dim]Every prediction was made at its snapshot, before any later label. served: the worker's own prediction; "
-        "at full speed the learner lags behind the log, and the worker uses an older model.[/dim]"
+        "[dim]Every prediction was made at its snapshot, before any later label. served: the worker's own prediction. "
+        f"{paced}[/dim]"
     )
 
 
-def as_json(tally: ReplayTally, counts: Counts, qualities: list[Quality], space: Settings) -> dict[str, Any]:
-    """Return the report as a JSON object."""
+def as_json(
+    tally: ReplayTally,
+    counts: Counts,
+    qualities: list[Quality],
+    comparisons: list[Comparison],
+    space: Settings,
+    *,
+    seconds: float,
+) -> dict[str, Any]:
+    """Return the report as a JSON object.
+
+    Parameters
+    ----------
+    seconds
+        From the first event sent until everything was processed.
+    """
     return {
+        "pace": "learner" if space.paced else "none",
+        "seconds": round(seconds, 2),
+        "waited": {"boundaries": tally.waited, "seconds": round(tally.waited_seconds, 2)},
         "namespace": space.namespace,
         "horizon_days": space.horizon_days,
         "lookback_days": space.lookback_days,
@@ -128,6 +208,7 @@ def as_json(tally: ReplayTally, counts: Counts, qualities: list[Quality], space:
         "customers": len(tally.customers),
         "clickhouse": asdict(counts),
         "quality": [asdict(quality) for quality in qualities],
+        "served_beside_champion": [asdict(one) for one in comparisons],
     }
 
 
@@ -174,4 +255,21 @@ def _quality_table(title: str, rows: list[Quality], baselines: Any) -> Table:
         for baseline in baselines:
             name = f"[dim]published: {baseline.name}[/dim]"
             table.add_row(name, "", "", f"{baseline.roc_auc:.3f}", f"{baseline.pr_auc:.3f}", "", "")
+    return table
+
+
+def _served_table(comparisons: list[Comparison]) -> Table:
+    table = Table(title="Served beside the champion, on the labels that both predicted")
+    for name in ("target", "snapshots"):
+        table.add_column(name)
+    for name in ("labels", "served ROC-AUC", "champion ROC-AUC", "served log-loss", "champion log-loss"):
+        table.add_column(name, justify="right")
+    for one in comparisons:
+        cells = [
+            f"{measures[name]:.3f}" if name in measures else ""
+            for name in ("roc_auc", "log_loss")
+            for measures in (one.served, one.champion)
+        ]
+        words = "the last 30 %" if one.period == "test" else "all"
+        table.add_row(one.target, words, f"{one.labels:,}", *cells)
     return table

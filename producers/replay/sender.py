@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ebb.clock import DAY, day_of
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from producers.activity_producer import ActivityProducer
+from producers.replay.pacing import Gate
 from producers.replay.rows import Row, Rows
 from producers.replay.sources import RejectedRow
 
@@ -30,6 +31,9 @@ class ReplayTally:
     last: float | None = None
     stopped: bool = False
     """Whether the replay was stopped before the log ended."""
+    waited: int = 0
+    """Boundaries at which it waited for the learner."""
+    waited_seconds: float = 0.0
 
     @property
     def final_boundary(self) -> int | None:
@@ -43,6 +47,7 @@ def replay(
     *,
     name: str,
     speed: float | None = None,
+    gate: Gate | None = None,
     progress: Callable[[int], None] = lambda _: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> ReplayTally:
@@ -58,6 +63,9 @@ def replay(
         Name of the log in the headers of what is refused.
     speed
         Seconds of event time per real second; None: as fast as the broker accepts it.
+    gate
+        Where to wait for the learner; None: nowhere. No event of a day is sent before the models are published that
+        were learned at its beginning, and the first record behind them has the workers use them.
     progress
         Receives how many more rows are done, every few hundred.
     stopping
@@ -87,7 +95,9 @@ def replay(
         if not pace.reach(row.time):
             tally.stopped = True
             break
-        _tick_up_to(tally, producer, day_of(row.time))
+        if not _tick_up_to(tally, producer, day_of(row.time), gate):
+            tally.stopped = True
+            break
         _accept(tally, producer, row)
     if tally.final_boundary is not None and not tally.stopped:
         producer.send_tick(tally.final_boundary * DAY)
@@ -105,10 +115,24 @@ def _accept(tally: ReplayTally, producer: ActivityProducer, row: Row) -> None:
         tally.first = row.time
 
 
-def _tick_up_to(tally: ReplayTally, producer: ActivityProducer, day: int) -> None:
-    closed = day - 1 if tally.last is None else day_of(tally.last)
-    for boundary in range(closed + 1, day + 1):
+def _tick_up_to(tally: ReplayTally, producer: ActivityProducer, day: int, gate: Gate | None) -> bool:
+    """Send the ticks up to a day; return False if stopped while waiting for the learner."""
+    if tally.first is None or tally.last is None:
+        producer.send_tick(day * DAY)
+        return True
+    first, last = day_of(tally.first), day_of(tally.last)
+    for boundary in range(last + 1, day + 1):
         producer.send_tick(boundary * DAY)
+        if gate is None or not gate.is_due(boundary, first=first, last=last):
+            continue
+        producer.flush()
+        began = time.monotonic()
+        if not gate.wait(boundary):
+            return False
+        tally.waited += 1
+        tally.waited_seconds += time.monotonic() - began
+        producer.send_tick(boundary * DAY, published=boundary)
+    return True
 
 
 def _refuse(tally: ReplayTally, producer: ActivityProducer, refusal: RejectedRow, name: str) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ebb.clock import date_of
-from ebb.contracts.models import ModelSnapshot, Target
+from ebb.contracts.models import PUBLISHED, ModelSnapshot, Target
 from ebb.errors import CorruptError, SchemaMismatchError
 from ebb.log import get_logger
 from ebb.metrics import RECORDS_REFUSED
@@ -30,6 +30,8 @@ class ModelView:
 
     def apply(self, key: bytes | None, body: bytes | None) -> None:
         """Apply a record of the models topic; one that fails its checks is logged and skipped."""
+        if key == PUBLISHED.encode():
+            return
         if body is None:
             self._models.pop((key or b"").decode(errors="replace"), None)
             return

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ebb.clock import Clock
-from ebb.contracts.activity import TEXT_LIMIT, TICK_HEADER, Activity, Properties, decode_activity
+from ebb.contracts.activity import PUBLISHED_HEADER, TEXT_LIMIT, TICK_HEADER, Activity, Properties, decode_activity
 from ebb.contracts.erasures import ERASE_HEADER
 from ebb.contracts.features import KIND_BY_NAME, EventKind
 from ebb.errors import InvalidEventError
@@ -59,6 +59,8 @@ class _Signals:
     """With its offset and the event time that it announces, ms."""
     erasings: list[tuple[int, ErasureRecord]] = field(default_factory=list)
     refused: list[tuple[int, DeadLetter]] = field(default_factory=list)
+    published: list[tuple[int, int]] = field(default_factory=list)
+    """With the boundary whose models must be in use before the batch is processed."""
 
 
 _Found = tuple[RowIndices, pa.Table]
@@ -156,6 +158,8 @@ class Decoder:
             return True
         if moment is not None:
             signals.ticks.append((place, record.offset, min(moment, int(self._moments.of(record.timestamp)))))
+            if (boundary := published_of(record.headers)) is not None:
+                signals.published.append((place, boundary))
         elif erasing is not None:
             signals.erasings.append((place, erasing))
         return moment is not None or erasing is not None
@@ -235,6 +239,7 @@ def _cut(
             together if len(fetched) == 1 else together.rows(rows),
             refused=[item for place, item in signals.refused if start <= place < stop],
             erasings=[item for place, item in signals.erasings if start <= place < stop],
+            published=max((boundary for place, boundary in signals.published if start <= place < stop), default=0),
             last_offset=poll.last_offset,
             produced_at=poll.produced_at / 1000.0,
             waited_since=poll.waited_since / 1000.0,
@@ -305,6 +310,12 @@ def tick_time(headers: Any, *, latest: float) -> int | None:
         what = f"The tick's time, {int(value)} Unix seconds, is ahead of the clock. Are these milliseconds?"
         raise InvalidEventError(reason="bad_tick", what=what)
     return int(value) * 1000
+
+
+def published_of(headers: Any) -> int | None:
+    """Return the boundary whose models a tick asks for; None if it asks for none that could be."""
+    value = next((value for name, value in headers if name == PUBLISHED_HEADER), None)
+    return None if value is None or not value.isdigit() or len(value) > TICK_DIGITS else int(value)
 
 
 def erasing_of(record: Record) -> ErasureRecord | None:

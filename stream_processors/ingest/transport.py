@@ -71,6 +71,8 @@ class _Answers:
     def __init__(self, batched: frozenset[str]) -> None:
         self._batched = batched
         self._bytes: dict[tuple[str, int], bytes] = {}
+        self.handed_over: dict[tuple[str, int], int] = {}
+        """By partition, the offset behind the last batch that left the consumer's thread."""
 
     def keep(self, response: Any) -> None:
         for topic, partitions in response.topics:
@@ -92,7 +94,7 @@ class _Fetched(OrderedDict[Any, Any]):
     def __setitem__(self, tp: Any, fetched: Any) -> None:
         # An error has no records.
         if getattr(fetched, "_partition_records", None) is not None and (raw := self._answers.take(tp)) is not None:
-            fetched.getall = _InWhole(fetched, raw)
+            fetched.getall = _InWhole(fetched, raw, self._answers.handed_over)
         super().__setitem__(tp, fetched)
 
 
@@ -103,8 +105,9 @@ class _InWhole:
     and where the next fetch begins; to it, a batch is one record.
     """
 
-    def __init__(self, fetched: Any, raw: bytes) -> None:
+    def __init__(self, fetched: Any, raw: bytes, handed_over: dict[tuple[str, int], int]) -> None:
         self._fetched = fetched
+        self._handed_over = handed_over
         self._left: RecordBatch | None = None
         records = fetched._partition_records
         records._records = _Batches(records._records, raw)
@@ -129,6 +132,8 @@ class _InWhole:
             if len(batch):
                 found.append(batch)
                 room -= len(batch)
+        if found:  # Noted before the position moves: who sees the position must see that it is a batch's.
+            self._handed_over[fetched._topic_partition] = found[-1].end
         fetched._update_position()
         if ended:
             # A reference cycle would keep the fetched bytes until the garbage collector runs.
@@ -229,9 +234,14 @@ class BatchingConsumer(CheckpointConsumer):
         # Acks at or below the committed offset need not be kept.
         acked.difference_update([offset for offset in acked if offset <= newest])
         self._acked[tp][:] = sorted(acked)
-        # What comes after the last record delivered, if anything, is markers of transactions.
         state = self._state(tp) if not delivered else None
-        return max(newest + 1, int(state.position)) if state is not None and state.has_valid_position else newest + 1
+        if state is None or not state.has_valid_position:
+            return newest + 1
+        position = int(state.position)
+        # Between the last record delivered and the position are markers of transactions, or a batch on its way from the
+        # consumer's thread. If that were committed, its ack would count for nothing, and nothing after it be committed.
+        on_its_way = cast(BatchingThread, self._thread)._answers.handed_over.get(tp, 0) > newest + 1
+        return newest + 1 if on_its_way else max(newest + 1, position)
 
     def lag(self, tp: TP, offset: int) -> int | None:
         """Return how many records that can be read lie behind an offset; None before the first fetch.

@@ -1,13 +1,16 @@
 """The models that score, kept up to date from `ebb.models` while the worker runs."""
 
+import asyncio
+import time
+from collections import deque
 from collections.abc import Sequence
 from threading import Event
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
-from ebb.contracts.models import TARGETS, ModelSnapshot, Target
+from ebb.contracts.models import PUBLISHED, TARGETS, ModelSnapshot, PublishedThrough, Target
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
-from ebb.errors import CorruptError, SchemaMismatchError
+from ebb.errors import CorruptError, SchemaMismatchError, UnavailableError
 from ebb.kafka.follower import TopicFollower
 from ebb.log import get_logger
 from ebb.metrics import MODEL_IN_USE, RECORDS_REFUSED
@@ -20,6 +23,9 @@ from stream_processors.scoring.split import Split
 log = get_logger(__name__)
 CATCH_UP_SECONDS = 10.0
 """How long a worker waits for the models before it scores with those it has: a late score is no better."""
+PUBLISHED_SECONDS = 120.0
+"""How long a paced replay's worker waits for models that its log says are published."""
+LOOK_SECONDS = 0.002
 
 
 class ModelFollower:
@@ -36,6 +42,10 @@ class ModelFollower:
         self._gate = ModelGate(settings)
         self.changes = 0
         """Rises with every model taken into use: scores computed before that are due again."""
+        self._published = 0
+        """Boundary (day number) through which the learner of a paced replay has published, as far as was read."""
+        self._waiting = deque[bytes]()
+        """Models read in a paced replay whose log has not asked for them yet."""
         self._current = Event()
         self._next = OFFSET_BEGINNING
         self._follower = TopicFollower(
@@ -69,9 +79,31 @@ class ModelFollower:
 
         A worker that scored before that would serve the cold start after each restart, and end a split for a moment.
         """
+        first = not self._current.is_set()
         self._follower.start()
         if not self._current.wait(CATCH_UP_SECONDS):
             log.warning("models are not read yet", topic=self._settings.topics.models, in_use=self.churn.name)
+        if first:
+            self._apply_waiting()
+
+    async def wait(self, boundary: int) -> None:
+        """Use the models that a paced replay's learner has published through a boundary; wait until they are there.
+
+        Until the log asks for them, models that have been read wait: what scores follows from the log, not from time.
+
+        Raises
+        ------
+        UnavailableError
+            If they do not come.
+        """
+        until = time.monotonic() + PUBLISHED_SECONDS
+        while self._published < boundary:
+            if time.monotonic() > until:
+                what = f"The models of day {boundary} are not on {self._settings.topics.models}; the log says they are."
+                raise UnavailableError(what, "The worker tries again; see the learner's log.")
+            await asyncio.sleep(LOOK_SECONDS)
+        if boundary:
+            self._apply_waiting()
 
     def stop(self) -> None:
         """Stop following and wait for the thread, at most 5 s."""
@@ -112,4 +144,20 @@ class ModelFollower:
             # Moved on first: a record that cannot be borne is not to be met again and again.
             self._next = int(record.offset() or 0) + 1
             if (body := record.value()) is not None:
-                self.apply(body)
+                if record.key() == PUBLISHED.encode():
+                    self._note_published(body)
+                elif self._settings.paced:
+                    self._waiting.append(body)
+                else:
+                    self.apply(body)
+
+    def _note_published(self, body: bytes) -> None:
+        try:
+            self._published = PublishedThrough.decode(body).boundary
+        except CorruptError as error:
+            RECORDS_REFUSED.labels("models").inc()
+            log.warning("record passed over", reason=error.what)
+
+    def _apply_waiting(self) -> None:
+        while self._waiting:
+            self.apply(self._waiting.popleft())

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from confluent_kafka import Message
 
 from clickhouse.client import connect
 from clickhouse.store import Store
 from ebb.contracts.examples import ChampionRequest, decode, encode, is_request
-from ebb.contracts.models import ModelSnapshot
+from ebb.contracts.models import PUBLISHED, ModelSnapshot, PublishedThrough
 from ebb.errors import UnavailableError
 from ebb.kafka.fenced_writer import FencedError, FencedRecord, FencedWriter
 from ebb.kafka.producer import Publisher
@@ -179,6 +180,8 @@ def published(settings: Settings) -> dict[str, ModelSnapshot]:
     snapshots: dict[str, ModelSnapshot] = {}
     for message in read_to_end(settings, settings.topics.models, [0]):
         name = (message.key() or b"").decode()
+        if name == PUBLISHED:
+            continue
         if (body := message.value()) is None:
             snapshots.pop(name, None)
         else:
@@ -256,6 +259,58 @@ def test_a_learner_that_begins_anew_publishes_nothing_before_it_has_caught_up(
     session.make_durable()
     assert published(learner_settings)["churn.count"].version == session.learner.targets["churn"].version
     assert not session.pending
+
+
+def test_a_paced_learner_publishes_each_boundary_and_says_so_behind_the_models(
+    learner_settings: Settings, store: Store
+) -> None:
+    paced = learner_settings.model_copy(update={"paced": True})
+    topic = records()
+    blocks = sorted(
+        (decode(body).boundary, number, offset)
+        for number, bodies in enumerate(topic)
+        for offset, body in enumerate(bodies)
+        if not is_request(body)
+    )
+    topic = [[body for body in bodies if not is_request(body)] for bodies in topic]
+    taken = [0, 0]
+    session, _ = begin(paced, store)
+    said: list[int] = []
+    for place, (boundary, number, _) in enumerate(blocks):
+        session.take(number, taken[number], topic[number][taken[number]])
+        taken[number] += 1
+        if place + 1 < len(blocks) and blocks[place + 1][0] == boundary:
+            continue
+        step = session.advance()
+        assert step is not None
+        assert session.advance() is None
+        said.append(boundary)
+        messages = list(read_to_end(paced, paced.topics.models, [0]))
+        assert [one.boundary for one in _said(messages)] == said
+        assert messages[-1].key() == PUBLISHED.encode()
+        if step.judged:
+            learned = {t: session.learner.targets[t] for t in {judged.target for judged in step.judged}}
+            now = published(paced)
+            # The model of this very boundary, unless it is unfit to serve.
+            for target, one in learned.items():
+                versions = {now[f"{target}.{name}"].version for name in one.names if f"{target}.{name}" in now}
+                assert not versions or max(versions) <= one.version
+                if not one.unfit:
+                    assert versions == {one.version}
+    # Nothing of it is lost by making it durable later, and every version that served is in the registry.
+    session.make_durable()
+    client = connect(paced)
+    kept = client.query("SELECT target, uniqExact(version), max(version) FROM v_models GROUP BY target").result_rows
+    client.close()
+    assert {target for target, *_ in kept} == {"churn", "purchase"}
+    assert all(1 < versions <= newest for _, versions, newest in kept)
+    assert session.learner.digest() == uninterrupted(paced, topic).digest()
+
+
+def _said(messages: list[Message]) -> list[PublishedThrough]:
+    return [
+        PublishedThrough.decode(message.value() or b"") for message in messages if message.key() == PUBLISHED.encode()
+    ]
 
 
 def test_a_learner_that_begins_again_takes_no_version_twice(learner_settings: Settings, store: Store) -> None:

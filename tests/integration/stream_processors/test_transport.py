@@ -234,3 +234,40 @@ async def test_a_second_reader_is_assigned_half_until_it_leaves(space: Settings)
             for number in two.assigned():
                 assert two.offsets(number) == list(range(20))
         await wait_until(lambda: len(one.assigned()) == space.partitions)
+
+
+async def test_a_commit_does_not_include_a_batch_on_its_way_from_the_consumers_thread(
+    space: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ack would be at or below what is committed and count for nothing: nothing after it would be committed."""
+    tp = TP(space.topics.activity, 0)
+    async with reading(space) as reader:
+        await wait_until(lambda: 0 in reader.assigned())
+        consumer = cast(BatchingConsumer, reader.app.consumer)
+        getmany, delivering = consumer._getmany, asyncio.Event()
+        delivering.set()
+
+        async def held_up(**options: Any) -> Any:
+            records = await getmany(**options)
+            if records:
+                await delivering.wait()
+            return records
+
+        monkeypatch.setattr(consumer, "_getmany", held_up)
+        await asyncio.to_thread(send, space, 5)
+        await wait_until(lambda: len(reader.offsets(0)) == 5)
+        delivering.clear()
+        await asyncio.to_thread(send, space, 5)
+        await wait_until(lambda: int(consumer._state(tp).position) == 10)
+        for event in reader.events:
+            event.ack()
+        await consumer.commit({tp})
+        assert await asyncio.to_thread(committed, space) == 5
+        delivering.set()
+        for end in (10, 15):
+            await wait_until(lambda end=end: len(reader.offsets(0)) == end)  # type: ignore[misc]
+            for event in reader.events:
+                event.ack()
+            await consumer.commit({tp})
+            assert await asyncio.to_thread(committed, space) == end
+            await asyncio.to_thread(send, space, 5)

@@ -54,3 +54,12 @@ def test_keys_go_to_the_api_alone() -> None:
     for part in (parts.worker(made), parts.learner(made), parts.simulator(made), parts.clickhouse(made)):
         text = " ".join(part.environment.values())
         assert not any(secret in text for secret in (*KEYS, webhook["secret"]))
+
+
+def test_only_a_namespace_can_be_paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A live worker that waited for a log to ask would never use a model."""
+    monkeypatch.setenv("EBB_PACED", "true")
+    with pytest.raises(SettingsError, match="paced is for `ebb replay`"):
+        read_settings()
+    monkeypatch.setenv("EBB_NAMESPACE", "shop")
+    assert read_settings().paced

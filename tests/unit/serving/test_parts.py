@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from clickhouse.errors import RefusedError
+from ebb.contracts.models import PUBLISHED, PublishedThrough
 from ebb.errors import UnavailableError
 from ebb.settings import Settings
 from serving.background.pipeline_monitor import KEPT_SECONDS, LagMeter
@@ -126,6 +127,13 @@ def test_registry_refuses_what_fails_its_checks_and_drops_what_was_withdrawn() -
     registry.apply(b"churn.logistic", make_model().encode())
     registry.apply(b"churn.logistic", None)
     assert registry.all() == []
+
+
+def test_what_a_paced_learner_says_of_itself_is_no_model(caplog: pytest.LogCaptureFixture) -> None:
+    registry = ModelView(Settings())
+    registry.apply(PUBLISHED.encode(), PublishedThrough(boundary=20_000).encode())
+    assert registry.all() == []
+    assert not caplog.records
 
 
 def test_model_is_shown_with_a_date_for_its_day_number() -> None:

@@ -3,6 +3,7 @@
 import io
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,7 @@ from ebb.errors import SettingsError
 from ebb.settings import Settings
 from ebb_cli.replay.command import _pace
 from ebb_cli.replay.namespace import namespace_of, replay_settings
-from ebb_cli.replay.report import Counts, Quality, as_json, first_test_day, show
+from ebb_cli.replay.report import Comparison, Counts, Quality, as_json, first_test_day, show
 from producers.replay.presets import GENERIC, PRESETS
 from producers.replay.sender import ReplayTally
 
@@ -43,6 +44,15 @@ def test_a_log_is_processed_in_its_own_time_and_place() -> None:
     assert (space.kinds["return"], space.kinds["page"]) == ("other", "view")
 
 
+def test_a_paced_replay_is_no_other_in_its_time_and_checkpoints_less_often() -> None:
+    space, plain = (replay_settings(BASE, PRESETS["online_retail"], "shop", paced=paced) for paced in (True, False))
+    assert (space.paced, plain.paced) == (True, False)
+    assert space.checkpoint_seconds > plain.checkpoint_seconds == BASE.checkpoint_seconds
+    assert space.model_copy(update={"paced": False, "checkpoint_seconds": plain.checkpoint_seconds}) == plain
+    # A live system cannot be paced by mistake: what attaches to it says so.
+    assert not replay_settings(BASE.model_copy(update={"paced": True}), GENERIC, "x").paced
+
+
 def test_days_asked_for_go_over_those_of_the_preset_and_set_the_snapshots() -> None:
     space = replay_settings(BASE, PRESETS["cdnow"], "cdnow", horizon_days=20, lookback_days=90)
     assert (space.horizon_days, space.lookback_days, space.snapshot_every_days) == (20, 90, 2)
@@ -68,13 +78,22 @@ def test_the_test_period_begins_at_the_first_boundary_after_seventy_percent() ->
     assert first_test_day(ReplayTally(first=100.0 * DAY, last=110.0 * DAY + 60)) == 108
 
 
-def _printed(tally: ReplayTally, counts: Counts, found: list[Quality]) -> str:
+def _printed(
+    tally: ReplayTally, counts: Counts, found: list[Quality], beside: list[Comparison], *, paced: bool = True
+) -> tuple[str, dict[str, Any]]:
     text = io.StringIO()
-    space = replay_settings(BASE, PRESETS["gamelaunch"], "game")
+    space = replay_settings(BASE, PRESETS["gamelaunch"], "game", paced=paced)
     screen = Console(file=text, width=160)
-    show(screen, tally=tally, counts=counts, qualities=found, preset=PRESETS["gamelaunch"], space=space)
-    assert as_json(tally, counts, found, space)["accepted"] == tally.accepted
-    return text.getvalue()
+    show(
+        screen,
+        tally=tally,
+        counts=counts,
+        qualities=found,
+        comparisons=beside,
+        preset=PRESETS["gamelaunch"],
+        space=space,
+    )
+    return text.getvalue(), as_json(tally, counts, found, beside, space, seconds=12.345)
 
 
 def test_the_report_says_what_agrees_what_was_refused_and_stands_beside_the_published_figures() -> None:
@@ -88,7 +107,21 @@ def test_the_report_says_what_agrees_what_was_refused_and_stands_beside_the_publ
         Quality("churn", "logistic", "all", 90, measures | {"roc_auc": 0.777}),
         Quality("purchase", "logistic", "all", 90, {"log_loss": 0.0, "ece": 0.0, "base_rate": 0.0}),
     ]
-    text = _printed(tally, Counts(events=10, customers=2, scored=1, dead_letters=0), found)
+    counts = Counts(events=10, customers=2, scored=1, dead_letters=0)
+    beside = Comparison("churn", "test", 40, measures | {"roc_auc": 0.8011}, measures | {"roc_auc": 0.8022})
+    tally.waited, tally.waited_seconds = 7, 1.25
+    text, report = _printed(tally, counts, found, [beside])
+    assert report["accepted"] == tally.accepted
+    assert (report["pace"], report["seconds"]) == ("learner", 12.35)
+    assert report["waited"] == {"boundaries": 7, "seconds": 1.25}
+    assert report["served_beside_champion"][0]["served"]["roc_auc"] == 0.8011
+    assert "0.801" in text
+    assert "0.802" in text
+    assert "waited for its learner at 7 boundaries, 1.2 s in all" in " ".join(text.split())
+    unpaced, report = _printed(tally, counts, found, [], paced=False)
+    assert report["pace"] == "none"
+    assert "--pace none" in unpaced
+    assert "Served beside the champion" not in unpaced
     assert text.count("equal") == 2
     assert "expected 2" in text
     assert "row 3: 'x' is not a time." in text

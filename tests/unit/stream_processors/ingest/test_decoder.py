@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ebb.contracts.activity import PUBLISHED_HEADER
 from ebb.contracts.erasures import ERASE_HEADER
 from ebb.contracts.features import EventKind
 from ebb.settings import Settings
@@ -178,6 +179,35 @@ def test_ticks_and_events_keep_their_order() -> None:
     batch = Decoder(Settings()).decode([record(0, Event("a", 5)), record(1, Tick(1_000)), record(2, Event("b", 7))])
     assert batch.kinds.tolist() == [EventKind.VIEW, TICK, EventKind.VIEW]
     assert (batch.times - START * 86_400_000).tolist() == [5, 1_000, 7]
+
+
+def test_a_tick_may_ask_for_the_models_of_a_boundary() -> None:
+    def ticked(at: int, *asked: bytes) -> Record:
+        tick = record(at, Tick(1_000 * at))
+        return Record(at, None, b"", [*tick.headers, *((PUBLISHED_HEADER, value) for value in asked)])
+
+    batch = Decoder(Settings()).decode([ticked(0, b"19701"), ticked(1, b"19700"), ticked(2)])
+    assert (batch.kinds.tolist(), batch.published) == ([TICK] * 3, 19_701)
+    none = Decoder(Settings()).decode([ticked(0), ticked(1, b"soon"), ticked(2, b"-5"), ticked(3, b"9" * 30)])
+    assert (none.kinds.tolist(), none.published, none.refused) == ([TICK] * 4, 0, [])
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 11))
+def test_a_batch_is_cut_behind_its_ticks(ticks: list[bool], wrong: int) -> None:
+    items = [Tick(1_000 * at) if tick else Event(f"c{at}", 1_000 * at) for at, tick in enumerate(ticks)]
+    records = [record(at, item) for at, item in enumerate(items)]
+    if wrong < len(records) and not ticks[wrong]:
+        records[wrong] = Record(wrong, b"c1", b"not JSON")
+    batch = Decoder(Settings()).decode(records)
+    days = list(batch.days())
+    assert [offset for day in days for offset in day.offsets.tolist()] == batch.offsets.tolist()
+    assert [letter for day in days for letter in day.refused] == batch.refused
+    assert days[-1].last_offset == batch.last_offset
+    for day in days[:-1]:
+        assert day.kinds.tolist()[-1] == TICK
+        assert day.last_offset == day.offsets[-1]
+    for day in days:
+        assert TICK not in day.kinds.tolist()[:-1]
 
 
 def test_a_record_in_a_partition_that_is_not_its_customers_is_refused() -> None:
