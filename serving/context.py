@@ -1,7 +1,7 @@
 """The parts that the routes work with: one object per application."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
@@ -21,6 +21,7 @@ from serving.cached_queries import CachedQueries
 from serving.collector.judge import Collector
 from serving.feed import Feed
 from serving.http.auth import Authenticator
+from serving.http.waiting import WaitingRoom
 from serving.streaming.hub import Hub
 
 
@@ -40,6 +41,10 @@ class Context:
     erasure_worker: ErasureWorker
     webhook_dispatchers: WebhookDispatchers
     handling_archiver: HandlingArchiver
+    waiting_bodies: WaitingRoom = field(default_factory=lambda: WaitingRoom(128, 32))
+    """Bodies on their way from callers who show the key in them."""
+    waiting_streams: WaitingRoom = field(default_factory=lambda: WaitingRoom(1_000, 250))
+    """WebSockets that have not shown a key yet."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Context":

@@ -1,9 +1,8 @@
-"""One request to the collector: its body read, its calls judged one by one."""
+"""One request to the collector: its body read, its calls judged one by one; the key in its headers."""
 
 import base64
 import binascii
 import time
-import zlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -11,11 +10,12 @@ import orjson
 from pydantic import BaseModel
 
 from ebb.clock import Clock
-from ebb.errors import EbbError, InvalidEventError
+from ebb.errors import InvalidEventError
 from ebb.metrics import COLLECTED
 from ebb.settings import Settings
 from serving.collector.segment import CALLS, CallMapper, Event, RequestTimes, read_time
-from serving.http.middleware import MAX_BODY_BYTES
+from serving.collector.unpack import MalformedError, unpack
+from serving.http.routes import read_json
 
 
 class Verdict(BaseModel):
@@ -29,16 +29,6 @@ class Verdict(BaseModel):
 
 MAX_CALLS = 2_500
 """Calls in one batch."""
-MAX_PLAIN_BYTES = 4 * MAX_BODY_BYTES
-"""Largest body after it was decompressed."""
-
-
-class MalformedError(EbbError):
-    """A request that is no call and no batch of calls; `kind` is the type of problem."""
-
-    def __init__(self, what: str, *, kind: str = "invalid-request") -> None:
-        super().__init__(what)
-        self.kind = kind
 
 
 class Collector:
@@ -124,15 +114,12 @@ def read_body(body: bytes, encoding: str) -> dict[str, Any]:
     Raises
     ------
     MalformedError
-        If it is none, or is too large when decompressed.
+        If it is none, or is too large when unpacked.
+    HTTPException
+        413 if it holds too many values.
     """
-    if encoding.strip().lower() not in {"", "identity", "gzip"}:
-        what = f"Content-Encoding {encoding[:40]!r} is not known; send gzip or none."
-        raise MalformedError(what)
-    if encoding.strip().lower() == "gzip":
-        body = _decompress(body)
     try:
-        value = orjson.loads(body)
+        value = read_json(unpack(body, encoding))
     except orjson.JSONDecodeError as error:
         what = f"The body is not JSON: {error}."
         raise MalformedError(what) from None
@@ -140,22 +127,6 @@ def read_body(body: bytes, encoding: str) -> dict[str, Any]:
         what = "The body is not a JSON object."
         raise MalformedError(what)
     return value
-
-
-def _decompress(body: bytes) -> bytes:
-    decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        plain = decompressor.decompress(body, MAX_PLAIN_BYTES)
-    except zlib.error as error:
-        what = f"The body is not gzip, as its Content-Encoding says: {error}."
-        raise MalformedError(what) from None
-    if decompressor.unconsumed_tail:
-        what = f"The body has more than {MAX_PLAIN_BYTES} bytes when decompressed."
-        raise MalformedError(what, kind="too-large")
-    if not decompressor.eof:
-        what = "The gzip body ends too early."
-        raise MalformedError(what)
-    return plain
 
 
 def calls_of(body: Mapping[str, Any], kind: str | None) -> list[Any]:
@@ -178,15 +149,17 @@ def calls_of(body: Mapping[str, Any], kind: str | None) -> list[Any]:
     return batch
 
 
-def write_key(authorization: str | None, header: str | None, body: Mapping[str, Any]) -> str | None:
-    """Return the write key of a request: user name of Basic, bearer token, `X-API-Key`, or `writeKey` in the body."""
+def header_key(authorization: str | None, header: str | None) -> str | None:
+    """Return the key that a request presents in its headers: user name of Basic, bearer token, `X-API-Key`.
+
+    None if it presents none; empty if what it presents is no key, for a malformed header is not ignored.
+    """
     scheme, _, value = (authorization or "").partition(" ")
     if scheme.lower() == "basic":
         try:
-            return base64.b64decode(value.strip().encode(), validate=True).decode().partition(":")[0] or None
+            return base64.b64decode(value.strip().encode(), validate=True).decode().partition(":")[0]
         except (binascii.Error, UnicodeDecodeError):
-            return None
+            return ""
     if scheme.lower() == "bearer":
-        return value.strip() or None
-    key = header or body.get("writeKey")
-    return key if isinstance(key, str) and key else None
+        return value.strip()
+    return header or None
