@@ -215,7 +215,9 @@ async def test_json_that_takes_long_to_parse_or_is_none_is_refused_everywhere(cl
 
 async def test_refusal_sends_back_little_of_what_was_sent(app: FastAPI, client: httpx.AsyncClient) -> None:
     headers = {"X-API-Key": KEY}
-    many = {"features": {f"{number:x}": "x" for number in range(60_000)}}
+    too_many = {"features": {f"{number:x}": "x" for number in range(60_000)}}
+    assert (await client.post("/v1/predict", content=orjson.dumps(too_many), headers=headers | JSON)).status_code == 413
+    many = {"features": {f"{number:x}": "x" for number in range(10_000)}}
     bodies: list[Any] = [many, {"features": {"x" * 900_000: 1}}, {"x" * 900_000: 1}, {"target": "y" * 900_000}]
     for body in bodies:
         response = await client.post("/v1/predict", content=orjson.dumps(body), headers=headers | JSON)
