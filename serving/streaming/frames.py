@@ -27,7 +27,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             extensions[WRITER] = self.write_frames
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; the first are the whole handshake, and one that cannot be read would wait for the rest for ever."""
+        """Take bytes; the first are a whole handshake, and one that cannot be read would wait for more for ever."""
         super().data_received(data)
         if not self.handshake_initiated and not self.transport.is_closing():
             self.transport.write(_BAD_HANDSHAKE)

@@ -42,7 +42,7 @@ def routes_of(routes: Iterable[BaseRoute]) -> Iterator[APIRoute]:
 
 
 APP = create_app(Settings(api_keys=KEY, allowed_origins="https://shop.example"))
-ROUTES = [(route.path, method) for route in routes_of(APP.router.routes) for method in sorted(route.methods)]
+ROUTES = [(route.path, method) for route in routes_of(APP.router.routes) for method in sorted(route.methods or ())]
 GUARDED = [(path, method) for path, method in ROUTES if path not in PUBLIC]
 
 
