@@ -205,7 +205,7 @@ async def test_small_gzip_that_is_large_unpacked_is_refused_with_and_without_a_k
 async def test_json_that_takes_long_to_parse_or_is_none_is_refused_everywhere(client: httpx.AsyncClient) -> None:
     headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
     arrays = b"[" + b"[]," * 300_000 + b"1]"
-    wrongs = (b'{"customer_ids":["\\ud800"]}', b'{"\\ud800":1}', b"[" * 100_000, b'{"customer_ids":NaN}', b"\xff", b"{")
+    wrongs = (b'{"customer_ids":["\\ud800"]}', b'{"\\ud800":1}', b"[" * 15_000, b'{"customer_ids":NaN}', b"\xff", b"{")
     for path in ("/v1/customers/scores", "/v1/predict", "/v1/alerts/a-1/snooze", "/v1/alerts/a-1/outcome"):
         assert (await client.post(path, content=arrays, headers=headers)).status_code == 413, path
         for wrong in wrongs:
