@@ -25,9 +25,21 @@ from serving.api import (
 )
 from serving.api.summary import CachedSummary
 from serving.context import Context
-from serving.http.middleware import RequestMiddleware
+from serving.http.middleware import METHODS, RequestMiddleware
 from serving.http.openapi import DESCRIPTION, install_openapi
 from serving.http.problems import install_problems
+from serving.http.routes import check_guarded
+
+_READ_HEADERS = (
+    *("Authorization", "X-API-Key", "Content-Type", "Content-Encoding", "Accept", "If-None-Match", "Last-Event-ID"),
+    "Cache-Control",
+)
+"""Headers that pages of allowed origins may send: those that are read here, and what `EventSource` polyfills add."""
+_SENT_HEADERS = (
+    *("ETag", "Retry-After", "RateLimit", "RateLimit-Policy", "Location", "Content-Disposition", "Allow"),
+    "WWW-Authenticate",
+)
+"""Headers of answers that they may see."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -50,10 +62,12 @@ def create_app(settings: Settings) -> FastAPI:
         # The stock documentation pages load their scripts from the internet.
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
     )
     app.state.context = context
     app.state.summary = CachedSummary(context)
     # Routes are tried in order, and scores are requested most often.
+    check_guarded(customers.router)
     app.include_router(customers.router)
     for routes in (
         alerts,
@@ -69,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         page,
         trends,
     ):
+        check_guarded(routes.router)
         app.include_router(routes.router)
     install_problems(app)
     install_openapi(app)
@@ -76,9 +91,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "Last-Event-ID"],
-            expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
+            allow_methods=METHODS,
+            allow_headers=_READ_HEADERS,
+            expose_headers=_SENT_HEADERS,
         )
     app.add_middleware(RequestMiddleware, authenticator=context.authenticator)
     return app

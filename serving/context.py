@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial, wraps
 from typing import Annotated, Any, ParamSpec, TypeVar, cast
@@ -23,6 +23,7 @@ from serving.cached_queries import CachedQueries
 from serving.collector.judge import Collector
 from serving.feed import Feed
 from serving.http.auth import Authenticator
+from serving.http.waiting import WaitingRoom
 from serving.streaming.hub import Hub
 
 
@@ -42,6 +43,10 @@ class Context:
     erasure_worker: ErasureWorker
     webhook_dispatchers: WebhookDispatchers
     handling_archiver: HandlingArchiver
+    waiting_bodies: WaitingRoom = field(default_factory=lambda: WaitingRoom(128, 32))
+    """Bodies on their way from callers who show the key in them."""
+    waiting_streams: WaitingRoom = field(default_factory=lambda: WaitingRoom(1_000, 250))
+    """WebSockets that have not shown a key yet."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Context":

@@ -1,6 +1,9 @@
 """The HTTP server: one socket, limits, and an orderly end."""
 
 import asyncio
+import functools
+import logging
+import resource
 import signal
 import socket
 import time
@@ -14,6 +17,7 @@ from ebb.errors import SetupError
 from ebb.liveness import BEAT_SECONDS, Liveness
 from ebb.settings import PlaceSettings
 from serving.http.limits import LimitedHttpProtocol
+from serving.http.waiting import WaitingRoom
 from serving.streaming.frames import FrameProtocol
 from serving.streaming.hub import Hub
 
@@ -21,6 +25,12 @@ DRAIN_SECONDS = 3.0
 """Time in which the close frames of the streams are sent at the end."""
 _UNACKNOWLEDGED_MS = 30_000
 """The kernel drops a connection whose peer acknowledges nothing for this long; a stalled client cannot hold it."""
+
+
+_FILES = 65_536
+"""Open files that the process asks for: each connection is one."""
+_WAITING = 4_000
+"""Connections at most on which nobody was admitted yet and no request is being answered."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -42,12 +52,14 @@ class DrainingServer(uvicorn.Server):
                 ws_ping_timeout=20,
                 # Compressing each message for each client would cost more than the loopback or LAN bytes it saves.
                 ws_per_message_deflate=False,
-                http=LimitedHttpProtocol,
+                http=functools.partial(LimitedHttpProtocol, room=waiting_connections()),  # type: ignore[arg-type]
                 ws=FrameProtocol,
                 timeout_graceful_shutdown=5,
                 server_header=False,
             )
         )
+        logger = logging.getLogger("uvicorn.error")
+        logger.filters = [FewLines(), *(one for one in logger.filters if not isinstance(one, FewLines))]
         self._hub: Hub = app.state.context.hub
         self._drain_seconds = drain_seconds
         self._stop_at: float | None = None
@@ -80,6 +92,42 @@ class DrainingServer(uvicorn.Server):
                 break
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
+
+
+class FewLines(logging.Filter):
+    """Lets a line through a few times a minute: anybody can make the server write it, by bytes that are no HTTP."""
+
+    def __init__(self, a_minute: int = 10) -> None:
+        super().__init__()
+        self._a_minute = a_minute
+        self._counts: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a line is written; the first of a minute tells how many were not in the one before."""
+        text, now = str(record.msg)[:200], time.monotonic()
+        began, count = self._counts.get(text, (-60.0, 0))
+        if now - began >= 60:
+            if left_out := max(0, count - self._a_minute):
+                record.msg = f"{record.msg} ({left_out} more lines like this were left out)"
+            if len(self._counts) >= 1_000:
+                self._counts.clear()
+            began, count = now, 0
+        self._counts[text] = (began, count + 1)
+        return count < self._a_minute
+
+
+def waiting_connections() -> WaitingRoom:
+    """Return the room of connections that nobody was admitted on, after raising the limit of files that it is part of.
+
+    Of the process's files they may have a quarter, and a network a quarter of these.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    places = min(_WAITING, (_FILES if soft == resource.RLIM_INFINITY else soft) // 4)
+    return WaitingRoom(places, places // 4)
 
 
 def listen(settings: PlaceSettings) -> socket.socket:

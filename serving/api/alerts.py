@@ -19,6 +19,7 @@ from serving.http.auth import ActPrincipal, Principal, RequiresRead
 from serving.http.csv_export import CSV_ROUTE, IN_OPENAPI, WHOLE_LIST, csv_response, wants_csv
 from serving.http.page_tokens import page_token, read_token
 from serving.http.problems import ProblemError
+from serving.http.routes import GuardedRoute
 from serving.projections.alert_handling import Handling
 
 LONGEST_SNOOZE = timedelta(days=7)
@@ -109,7 +110,7 @@ async def _filter(band: BandQuery = None, customer_id: CustomerQuery = None, sta
 
 AlertFilterDep = Annotated[AlertFilter, Depends(_filter)]
 
-router = APIRouter(prefix="/v1", tags=["alerts"])
+router = APIRouter(prefix="/v1", tags=["alerts"], route_class=GuardedRoute)
 
 
 @router.get(

@@ -1,17 +1,22 @@
-"""`/asyncapi.json`: the stream's protocol as an AsyncAPI document, generated from the models of its messages."""
+"""`/openapi.json`, and `/asyncapi.json`: the stream's protocol as a document made from the models of its messages."""
 
 import functools
 from importlib.metadata import version
 from typing import Any, get_args
 
+import orjson
 from fastapi import APIRouter
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ebb.contracts import stream as protocol
 from ebb.contracts.stream import CloseCode, may_reconnect
+from serving.api.types import JSON
+from serving.http.etags import answer
+from serving.http.routes import PublicRoute
 
 DESCRIPTION = f"""Scores and alerts as they come, over one WebSocket.
 
@@ -24,7 +29,16 @@ by REST.
 A client may send {protocol.MESSAGES_PER_10_SECONDS} messages in 10 s, each of up to {protocol.MAX_CLIENT_BYTES} bytes.
 Reconnect after close codes from 3000 to 3499, not after 3500 to 3999 and 44xx (`x-close-codes`).
 """
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PublicRoute)
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """Return the OpenAPI document; it is made once, which takes a good part of a second."""
+    state = request.app.state
+    if not hasattr(state, "openapi_body"):
+        state.openapi_body = await run_in_threadpool(lambda: orjson.dumps(request.app.openapi()))
+    return answer(request, state.openapi_body, media_type=JSON)
 
 
 @router.get("/asyncapi.json")
@@ -32,7 +46,8 @@ async def asyncapi(request: Request) -> Response:
     """Return the document, with this replica as its server."""
     scheme = "wss" if request.url.scheme == "https" else "ws"
     servers = {"replica": {"host": request.headers.get("host", ""), "protocol": scheme}}
-    return JSONResponse({**document(), "servers": servers})
+    body = document() if document.cache_info().currsize else await run_in_threadpool(document)
+    return Response(orjson.dumps({**body, "servers": servers}), media_type=JSON)
 
 
 @functools.cache

@@ -1,22 +1,30 @@
 """`/v1/track`, `identify`, `page`, `screen`, `group`, `batch`: activity from SDKs of Segment's tracking API."""
 
+from http import HTTPStatus
 from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ebb.contracts.api_keys import Scope
-from serving.collector.json_calls import MalformedError
-from serving.collector.judge import Verdict, calls_of, read_body, write_key
+from serving.collector.judge import Verdict, calls_of, header_key, read_body
+from serving.collector.unpack import MalformedError, is_small, key_in, unpack
 from serving.context import Context
-from serving.http.auth import QUOTAS
+from serving.http.auth import PRINCIPAL, QUOTAS, Principal
+from serving.http.middleware import BODY, LimitedBody
 from serving.http.problems import ProblemError, problem_response
+from serving.http.routes import PublicRoute
 
 _THREAD_BYTES = 20_000
-"""Bytes above which a body is read and judged in a thread; below it, the thread would cost more than the work."""
+"""Bytes, unpacked, above which a body is read and judged in a thread; below, a thread would cost more than the work."""
+UNADMITTED_BYTES = 524_288
+"""Largest body, packed and unpacked, of a caller without a key in the headers; SDKs of pages send no more."""
+UNADMITTED_SECONDS = 10.0
+"""Time in which it must arrive."""
 _SHORT_PATHS = {"track": "t", "identify": "i", "page": "p", "screen": "s", "group": "g", "batch": "b"}
 """Names of the same paths in browser and mobile SDKs."""
 EXAMPLE_CALL: dict[str, Any] = {
@@ -89,23 +97,26 @@ class Collected(BaseModel):
     verdicts: list[Verdict] = Field(description="One per call, in order.")
 
 
-router = APIRouter(prefix="/v1", tags=["collector"])
+router = APIRouter(prefix="/v1", tags=["collector"], route_class=PublicRoute)
 
 
 async def collect(request: Request, kind: str | None) -> Response:
     """Answer one request: `kind` is the type of its one call, None for a batch."""
     context: Context = request.app.state.context
-    raw = await request.body()
     encoding = request.headers.get("content-encoding", "")
-    in_thread = len(raw) > _THREAD_BYTES
+    key = header_key(request.headers.get("authorization"), request.headers.get("x-api-key"))
+    if key is not None or not context.authenticator.needs_key:
+        principal = _authenticate(request, key)
+        raw = await request.body()
+    else:
+        principal, raw = await _admit_by_body(request, encoding)
+        encoding = ""
+    in_thread = not is_small(raw, encoding, _THREAD_BYTES)
     try:
         body = await run_in_threadpool(read_body, raw, encoding) if in_thread else read_body(raw, encoding)
         calls = calls_of(body, kind)
     except MalformedError as error:
-        # Without a key, a caller learns nothing about the body.
-        _authenticate(context, request, {})
         raise _problem(error) from None
-    principal = _authenticate(context, request, body)
     request.scope[QUOTAS] = [
         *context.authenticator.count_request(principal),
         *context.authenticator.count_events(principal, len(calls)),
@@ -127,10 +138,38 @@ async def collect(request: Request, kind: str | None) -> Response:
     return Response(orjson.dumps(answer), media_type="application/json")
 
 
-def _authenticate(context: Context, request: Request, body: dict[str, Any]) -> Any:
-    headers = request.headers
-    key = write_key(headers.get("authorization"), headers.get("x-api-key"), body)
-    return context.authenticator.authenticate(key, Scope.WRITE, request.client.host if request.client else "")
+async def _admit_by_body(request: Request, encoding: str) -> tuple[Principal, bytes]:
+    """Return who sent a request without a key in its headers, and its body as it was before it was packed.
+
+    Pages have no other place for the key. So the body is read before anybody is known, within bounds of its own; of
+    what is in it the key alone is looked at.
+    """
+    context: Context = request.app.state.context
+    body: LimitedBody = request.scope[BODY]
+    place = context.waiting_bodies.enter(request.client.host if request.client else "", body.make_room)
+    try:
+        body.tighten(UNADMITTED_BYTES, UNADMITTED_SECONDS)
+        raw = await request.body()
+        if is_small(raw, encoding, _THREAD_BYTES):
+            plain = unpack(raw, encoding, UNADMITTED_BYTES)
+        else:
+            plain = await run_in_threadpool(unpack, raw, encoding, UNADMITTED_BYTES)
+    except HTTPException as error:
+        if error.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            raise
+        plain = b""
+    except MalformedError:  # without a key, a caller learns nothing about the body
+        plain = b""
+    finally:
+        context.waiting_bodies.leave(place)
+    return _authenticate(request, key_in(plain)), plain
+
+
+def _authenticate(request: Request, key: str | None) -> Principal:
+    context: Context = request.app.state.context
+    address = request.client.host if request.client else ""
+    principal = request.scope[PRINCIPAL] = context.authenticator.authenticate(key, Scope.WRITE, address)
+    return principal
 
 
 def _problem(error: MalformedError) -> ProblemError:
@@ -152,8 +191,8 @@ def _add_route(name: str, summary: str) -> None:
         name=name,
         summary=summary,
         description="Answered when Kafka has acknowledged every accepted event. The key (scope `write`) comes as user "
-        "name of Basic authorization, as a bearer token, in `X-API-Key`, or as `writeKey` in the body. The body may be "
-        "gzip. See docs/collector.md for what is mapped to what.",
+        "name of Basic authorization, as a bearer token, in `X-API-Key`, or as `writeKey` in a body of at most 512 "
+        "KiB. The body may be gzip. See docs/collector.md for what is mapped to what.",
         response_model=Collected,
         responses={200: {"content": {"application/json": {"example": EXAMPLE_COLLECTED}}}},
         openapi_extra={

@@ -18,10 +18,10 @@ from serving.api.types import EXAMPLE_NEXT, EXAMPLE_SCORE, JSON, VARIES, Answer,
 from serving.context import Context, ContextDep, asks_clickhouse
 from serving.http.auth import RequiresRead
 from serving.http.csv_export import CSV_ROUTE, IN_OPENAPI, WHOLE_LIST, csv_response, wants_csv
-from serving.http.direct_route import DirectRoute
 from serving.http.etags import NOT_MODIFIED, answer, tag_of
 from serving.http.page_tokens import page_token, read_token
 from serving.http.problems import ProblemError
+from serving.http.routes import DirectRoute, GuardedRoute
 from serving.projections.ranking import CustomerFilter, Sort, at_risk, by_risk_in_chunks
 
 _CSV_COLUMNS = (
@@ -120,7 +120,7 @@ async def _filter(
 
 FilterDep = Annotated[CustomerFilter, Depends(_filter)]
 SortBy = Annotated[Sort, Query(description="What the list is sorted by, falling.")]
-router = APIRouter(prefix="/v1/customers", tags=["customers"], dependencies=[RequiresRead])
+router = APIRouter(prefix="/v1/customers", tags=["customers"], dependencies=[RequiresRead], route_class=GuardedRoute)
 
 
 @router.get(

@@ -22,6 +22,7 @@ from serving.api.types import CustomerId
 from serving.context import ContextDep
 from serving.http.auth import AdminPrincipal
 from serving.http.problems import ProblemError
+from serving.http.routes import GuardedRoute
 from serving.projections.erasures import REPORTING
 
 _RETENTION = timedelta(days=7)
@@ -64,7 +65,7 @@ class ErasureReport(BaseModel):
     left: list[Retained]
 
 
-router = APIRouter(prefix="/v1", tags=["erasure"])
+router = APIRouter(prefix="/v1", tags=["erasure"], route_class=GuardedRoute)
 
 
 @router.delete(

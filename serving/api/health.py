@@ -1,13 +1,17 @@
-"""`/livez`, `/readyz`, `/metrics`: for operators. They hold no customer's data and need no key."""
+"""`/livez`, `/readyz`, `/metrics`: for operators. They hold no customer's data and need no key, but for details."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ebb.contracts.api_keys import Scope
 from serving.context import Context, ContextDep
+from serving.http.auth import authorize, presented_key
+from serving.http.routes import PublicRoute
 
 LEAST_BYTES = 64 * 2**20
 """Free bytes below which a disk counts as full: a single insert or merge may ask for as much."""
@@ -30,7 +34,13 @@ class Readiness(BaseModel):
     checks: list[Check] | None = None
 
 
-router = APIRouter(tags=["health"])
+async def _authorized_if_verbose(request: Request) -> None:
+    # The checks ask ClickHouse, and their words are of the inside.
+    if "verbose" in request.query_params:
+        authorize(request, presented_key(request), Scope.READ)
+
+
+router = APIRouter(tags=["health"], route_class=PublicRoute)
 
 
 @router.get("/livez", response_model=Readiness, response_model_exclude_none=True, summary="Whether the process lives")
@@ -46,8 +56,10 @@ async def livez(context: ContextDep) -> Response:
     response_model_exclude_none=True,
     summary="Whether to send requests here",
     description="503 until the scores are caught up with what was on the topic at the start, while Kafka does not "
-    "answer, and while the server drains. `?verbose` lists the checks.",
-    responses={503: {"model": Readiness, "description": "Not ready."}},
+    "answer, and while the server drains. `?verbose` lists the checks, for a key of scope "
+    "`read` where keys are required.",
+    responses={401: {}, 403: {}, 503: {"model": Readiness, "description": "Not ready."}},
+    dependencies=[Depends(_authorized_if_verbose)],
 )
 async def readyz(
     context: ContextDep, verbose: Annotated[str | None, Query(description="Present: list the checks.")] = None

@@ -21,6 +21,7 @@ from serving.api.types import JSON, Answer
 from serving.context import ContextDep
 from serving.http.auth import RequiresRead
 from serving.http.problems import ProblemError
+from serving.http.routes import GuardedRoute
 
 EXAMPLE_FEATURES: dict[str, Any] = {
     "recency_days": 12.0,
@@ -83,7 +84,7 @@ class Predicted(Answer):
     left_out: list[str] = Field(description="Features that were not given.")
 
 
-router = APIRouter(prefix="/v1", tags=["models"], dependencies=[RequiresRead])
+router = APIRouter(prefix="/v1", tags=["models"], dependencies=[RequiresRead], route_class=GuardedRoute)
 
 
 @router.post(

@@ -14,11 +14,12 @@ from ebb.contracts.stream import MAX_CUSTOMERS, Filter, Topic
 from serving.context import Context, ContextDep
 from serving.http.auth import PRINCIPAL, Principal, RequiresRead
 from serving.http.problems import ProblemError
+from serving.http.routes import GuardedRoute
 from serving.streaming.subscriptions import Subscription
 
 SEND_SECONDS = 30.0
 """A client that reads nothing for this long is cut off."""
-router = APIRouter(prefix="/v1", tags=["stream"], dependencies=[RequiresRead])
+router = APIRouter(prefix="/v1", tags=["stream"], dependencies=[RequiresRead], route_class=GuardedRoute)
 
 
 @router.get(

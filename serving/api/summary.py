@@ -21,6 +21,7 @@ from serving.cached_queries import Rows
 from serving.context import Context, ContextDep, asks_clickhouse
 from serving.http.auth import RequiresRead
 from serving.http.etags import NOT_MODIFIED, answer
+from serving.http.routes import GuardedRoute
 from serving.projections.models import model_view
 from serving.projections.ranking import movers
 from serving.projections.scores import NO_BAND, ScoreView
@@ -147,7 +148,7 @@ class Summary(Answer):
     unavailable: list[str]
 
 
-router = APIRouter(prefix="/v1", dependencies=[RequiresRead])
+router = APIRouter(prefix="/v1", dependencies=[RequiresRead], route_class=GuardedRoute)
 
 
 @router.get(

@@ -14,6 +14,7 @@ from serving.api.types import JSON, Answer
 from serving.cached_queries import Rows
 from serving.context import ContextDep, asks_clickhouse
 from serving.http.auth import RequiresRead
+from serving.http.routes import GuardedRoute
 
 MOVED_PSI = 0.25
 """Above it a distribution counts as moved, as in the alert rules of `prometheus/`."""
@@ -72,7 +73,7 @@ class Trends(Answer):
     countries: list[str] = Field(description="Countries of the customers held, to filter by.")
 
 
-router = APIRouter(prefix="/v1", dependencies=[RequiresRead])
+router = APIRouter(prefix="/v1", dependencies=[RequiresRead], route_class=GuardedRoute)
 
 
 @router.get(

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
@@ -33,7 +33,7 @@ from ebb.contracts.stream import (
 from ebb.errors import UnavailableError
 from ebb.metrics import WS_CLOSED, WS_SENT
 from serving.context import Context
-from serving.http.auth import LOCAL_PRINCIPAL, Principal
+from serving.http.auth import LOCAL_PRINCIPAL, Principal, presented_key
 from serving.http.problems import ProblemError
 from serving.streaming.frames import WRITER
 from serving.streaming.message import framed
@@ -42,6 +42,9 @@ from serving.streaming.subscriptions import Subscription
 
 CLOSE_SECONDS = 2.0
 """Time in which a close frame must be written; a stalled client is cut off."""
+_DESCRIBED_ERRORS = 20
+"""Wrong fields of a message up to which the first is described: of the 6,500 that fit it would take 50 ms."""
+_STOPS = "The server stops; connect again."
 _WRITE_BYTES = 32_768
 """Frames written at once; beyond it the socket is drained first."""
 _SENT = {kind: WS_SENT.labels(kind) for kind in ("score", "alert", "control", "heartbeat")}
@@ -66,14 +69,9 @@ async def stream(websocket: WebSocket) -> None:
     if not context.authenticator.serves_host(host) or not context.authenticator.allows_origin(origin, host):
         await _close(websocket, CloseCode.ORIGIN, "Name the page's origin in EBB_ALLOWED_ORIGINS.")
     elif context.hub.closing.is_set():
-        await _close(websocket, CloseCode.GOING_AWAY, "The server stops; connect again.")
-    elif not context.hub.connect():
-        await _close(websocket, CloseCode.FULL, "This replica has all the streams it may have.")
+        await _close(websocket, CloseCode.GOING_AWAY, _STOPS)
     else:
-        try:
-            await Session(websocket, context).run()
-        finally:
-            context.hub.disconnect()
+        await Session(websocket, context).run()
 
 
 class Session:
@@ -86,18 +84,17 @@ class Session:
         self._queue = SendQueue()
         self._subscriptions: dict[str, Subscription] = {}
         self._principal: Principal | None = None
+        self._connected = False
+        """Whether it counts as one of the replica's streams."""
+        self._patience: asyncio.Timeout | None = None
+        self._makes_room = False
         self._received_at: deque[float] = deque(maxlen=MESSAGES_PER_10_SECONDS)
         self._write: Callable[[bytes], Awaitable[None]] = websocket.scope["extensions"][WRITER]
 
     async def run(self) -> None:
         """Serve until either side closes."""
         try:
-            try:
-                async with asyncio.timeout(SUBSCRIBE_SECONDS):
-                    self._begin(await self._receive())
-            except TimeoutError:
-                what = f"No subscribe message came within {SUBSCRIBE_SECONDS:g} s."
-                raise EndOfStreamError(CloseCode.NO_SUBSCRIBE, what) from None
+            self._begin(await self._first_message())
             await self._serve()
         except EndOfStreamError as end:
             if end.code is not None:
@@ -105,6 +102,43 @@ class Session:
         finally:
             for subscription in self._subscriptions.values():
                 self._hub.remove(subscription)
+            if self._connected:
+                self._hub.disconnect()
+
+    async def _first_message(self) -> Subscribe | Resume | Unsubscribe | Ping:
+        key = presented_key(self._websocket)
+        if key is not None:
+            self._principal = self._authenticate(key)
+        elif not self._context.authenticator.needs_key:
+            self._principal = LOCAL_PRINCIPAL
+        try:
+            async with asyncio.timeout(SUBSCRIBE_SECONDS) as self._patience:
+                with self._waiting():
+                    return await self._receive()
+        except TimeoutError:
+            if self._makes_room:
+                what = "Too many connections wait to show a key. Reconnect later."
+                raise EndOfStreamError(CloseCode.FULL, what) from None
+            what = f"No subscribe message came within {SUBSCRIBE_SECONDS:g} s."
+            raise EndOfStreamError(CloseCode.NO_SUBSCRIBE, what) from None
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Wait among those who have not shown a key yet; who has shown one takes no place there."""
+        if self._principal is not None:
+            yield
+            return
+        room, client = self._context.waiting_streams, self._websocket.client
+        place = room.enter(client.host if client else "", self._make_room)
+        try:
+            yield
+        finally:
+            room.leave(place)
+
+    def _make_room(self) -> None:
+        self._makes_room = True
+        if self._patience is not None:
+            self._patience.reschedule(0.0)
 
     async def _serve(self) -> None:
         tasks = [
@@ -169,7 +203,7 @@ class Session:
 
     async def _until_closing(self) -> None:
         await self._hub.closing.wait()
-        raise EndOfStreamError(CloseCode.GOING_AWAY, "The server stops; connect again.")
+        raise EndOfStreamError(CloseCode.GOING_AWAY, _STOPS)
 
     async def _until_key_ended(self) -> None:
         await self._context.authenticator.until_ended(self._principal or LOCAL_PRINCIPAL)
@@ -187,6 +221,9 @@ class Session:
         try:
             return CLIENT_MESSAGE.validate_json(message.get("text") or message.get("bytes") or b"")
         except ValidationError as error:
+            if error.error_count() > _DESCRIBED_ERRORS:
+                what = f"{error.error_count()} fields are wrong or not known."
+                raise EndOfStreamError(CloseCode.BAD_MESSAGE, what) from None
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise EndOfStreamError(CloseCode.BAD_MESSAGE, f"{where}: {first['msg']}".lstrip(": ")) from None
@@ -195,11 +232,17 @@ class Session:
         if not isinstance(message, Subscribe | Resume):
             what = f"The first message must be subscribe or resume, not {message.type}."
             raise EndOfStreamError(CloseCode.BAD_MESSAGE, what)
-        self._principal = self._authenticate(message.api_key.get_secret_value() if message.api_key else None)
+        if self._principal is None:
+            self._principal = self._authenticate(message.api_key.get_secret_value() if message.api_key else None)
         if not self._context.feed.reader.caught_up:
             # Older alerts would be neither sent here nor returned by REST, so a reconnecting client would miss them.
             what = "This replica is still reading the topics. Reconnect in a moment."
             raise EndOfStreamError(CloseCode.NOT_READY, what)
+        self._connected = self._hub.connect()
+        if not self._connected:
+            if self._hub.closing.is_set():
+                raise EndOfStreamError(CloseCode.GOING_AWAY, _STOPS)
+            raise EndOfStreamError(CloseCode.FULL, "This replica has all the streams it may have.")
         self._subscribe(message)
 
     def _handle(self, message: Subscribe | Resume | Unsubscribe | Ping) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ebb.errors import EbbError
+from serving.collector.unpack import MalformedError
 
 SPLIT_BYTES = 1 << 20
 """Largest body that is searched for the one call that makes it no JSON: a third of a second of work."""
@@ -15,14 +15,6 @@ _OTHER_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 """A string as a whole, or a mark outside any; a quotation mark alone begins a string that has no end."""
 _OPENS_LIST = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*\[")
-
-
-class MalformedError(EbbError):
-    """A request that is no call and no batch of calls; `kind` is the type of problem."""
-
-    def __init__(self, what: str, *, kind: str = "invalid-request") -> None:
-        super().__init__(what)
-        self.kind = kind
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""One request to the collector: its body read, its calls judged one by one."""
+"""One request to the collector: its body read, its calls judged one by one; the key in its headers."""
 
 import base64
 import binascii
 import time
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from ebb.errors import InvalidEventError
 from ebb.metrics import COLLECT_REFUSED, COLLECT_WITHHELD, COLLECTED
 from ebb.settings import Settings
 from ebb.values.messages import shown
-from serving.collector.json_calls import MalformedError, UnreadableCall, parse_body
+from serving.collector.json_calls import UnreadableCall, parse_body
 from serving.collector.segment import CALLS, CallMapper, Event, RequestTimes
-from serving.http.middleware import MAX_BODY_BYTES
+from serving.collector.unpack import MalformedError, unpack
+from serving.http.routes import check_values
 
 
 @dataclass(slots=True)
@@ -37,8 +37,6 @@ class Verdict:
 
 MAX_CALLS = 2_500
 """Calls in one batch."""
-MAX_PLAIN_BYTES = 4 * MAX_BODY_BYTES
-"""Largest body after it was decompressed."""
 
 
 class Collector:
@@ -144,36 +142,13 @@ def read_body(body: bytes, encoding: str) -> dict[str, Any]:
     Raises
     ------
     MalformedError
-        If it is none, or is too large when decompressed.
+        If it is none, or is too large when unpacked.
+    HTTPException
+        413 if it holds too many values.
     """
-    if encoding.strip().lower() not in {"", "identity", "gzip"}:
-        what = f"Content-Encoding {encoding[:40]!r} is not known; send gzip or none."
-        raise MalformedError(what)
-    if encoding.strip().lower() == "gzip":
-        body = _decompress(body)
-    return parse_body(body)
-
-
-def _decompress(body: bytes) -> bytes:
-    """Decompress gzip of one member or several, as `cat a.gz b.gz` makes them."""
-    plain: list[bytes] = []
-    left = MAX_PLAIN_BYTES
-    while body:
-        decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        try:
-            plain.append(decompressor.decompress(body, left + 1))
-        except zlib.error as error:
-            what = f"The body is not gzip, as its Content-Encoding says: {error}."
-            raise MalformedError(what) from None
-        left -= len(plain[-1])
-        if left < 0:
-            what = f"The body has more than {MAX_PLAIN_BYTES} bytes when decompressed."
-            raise MalformedError(what, kind="too-large")
-        if not decompressor.eof:
-            what = "The gzip body ends too early."
-            raise MalformedError(what)
-        body = decompressor.unused_data
-    return b"".join(plain)
+    plain = unpack(body, encoding)
+    check_values(plain)
+    return parse_body(plain)
 
 
 def calls_of(body: Mapping[str, Any], kind: str | None) -> list[Any]:
@@ -196,15 +171,17 @@ def calls_of(body: Mapping[str, Any], kind: str | None) -> list[Any]:
     return batch
 
 
-def write_key(authorization: str | None, header: str | None, body: Mapping[str, Any]) -> str | None:
-    """Return the write key of a request: user name of Basic, bearer token, `X-API-Key`, or `writeKey` in the body."""
+def header_key(authorization: str | None, header: str | None) -> str | None:
+    """Return the key that a request presents in its headers: user name of Basic, bearer token, `X-API-Key`.
+
+    None if it presents none; empty if what it presents is no key, for a malformed header is not ignored.
+    """
     scheme, _, value = (authorization or "").partition(" ")
     if scheme.lower() == "basic":
         try:
-            return base64.b64decode(value.strip().encode(), validate=True).decode().partition(":")[0] or None
+            return base64.b64decode(value.strip().encode(), validate=True).decode().partition(":")[0]
         except (binascii.Error, UnicodeDecodeError):
-            return None
+            return ""
     if scheme.lower() == "bearer":
-        return value.strip() or None
-    key = header or body.get("writeKey")
-    return key if isinstance(key, str) and key else None
+        return value.strip()
+    return header or None

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -22,10 +22,12 @@ from ebb.loopback import LOOPBACK
 from ebb.settings import Settings
 from serving.http.problems import ProblemError
 from serving.http.rate_limit import Quota, RateLimiter
+from serving.http.waiting import network_of
 from serving.projections.api_keys import ApiKeyView
 
 REFUSALS_A_MINUTE = 60
-"""Wrong keys that one address may present before it is rate-limited; a right key is accepted all the same."""
+"""Wrong keys that one network (`network_of`) may present before it is rate-limited; a right key is accepted all the
+same."""
 PRINCIPAL, QUOTAS = "ebb.principal", "ebb.quotas"
 """Keys of a request's scope: who sent it, and the quotas that it counts against."""
 _bearer = HTTPBearer(auto_error=False, description="The API key, as a bearer token.")
@@ -113,7 +115,7 @@ class Authenticator:
             what = f"Key {principal.id} ({principal.name}) has not the scope {scope.value!r} that this asks for."
             raise ProblemError(what, "Use a key made with that scope.", kind="wrong-scope")
         except ProblemError:
-            self._check(self._refusals.take(address), "keys that were refused")
+            self._check(self._refusals.take(network_of(address)), "keys that were refused")
             raise
 
     def count_request(self, principal: Principal) -> list[tuple[str, Quota]]:
@@ -230,21 +232,29 @@ def authorize(connection: HTTPConnection, key: str | None, scope: Scope) -> Prin
     return principal
 
 
-def requires(scope: Scope) -> Callable[..., Awaitable[Principal]]:
-    """Return the dependency that authorizes a request whose key has a scope."""
+class Requires:
+    """The dependency that a request whose key has a scope is authorized.
 
-    async def authorized(
+    A `GuardedRoute` finds it among its dependencies and authorizes before anything else; what is left here is to name
+    the principal, and to document the key.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    async def __call__(
+        self,
         connection: HTTPConnection,
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
         header: Annotated[str | None, Security(_header)] = None,
     ) -> Principal:
-        return authorize(connection, bearer.credentials if bearer else header, scope)
+        """Return the principal."""
+        admitted: Principal | None = connection.scope.get(PRINCIPAL)
+        return admitted or authorize(connection, bearer.credentials if bearer else header, self.scope)
 
-    return authorized
 
-
-RequiresRead = Depends(requires(Scope.READ))
-ActPrincipal = Annotated[Principal, Depends(requires(Scope.ACT))]
+RequiresRead = Depends(Requires(Scope.READ))
+ActPrincipal = Annotated[Principal, Depends(Requires(Scope.ACT))]
 """The caller who handles an alert."""
-AdminPrincipal = Annotated[Principal, Depends(requires(Scope.ADMIN))]
+AdminPrincipal = Annotated[Principal, Depends(Requires(Scope.ADMIN))]
 """The caller of an admin action."""

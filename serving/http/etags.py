@@ -19,9 +19,8 @@ def tag_of(body: bytes, *, weak: bool = False) -> str:
 
 def has(request: Request, tag: str) -> bool:
     """Return whether the caller already has what a tag names; compared weakly, as `If-None-Match` is."""
-    named = request.headers.get("if-none-match")
-    if named is None:
-        return False
+    # A list may come in several headers.
+    named = ",".join(request.headers.getlist("if-none-match"))
     opaque = tag.removeprefix("W/")
     return named.strip() == "*" or any(part.strip().removeprefix("W/") == opaque for part in named.split(","))
 

@@ -1,5 +1,6 @@
 """The OpenAPI document: what FastAPI derives, with every error as a problem."""
 
+import threading
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,13 +19,15 @@ server-sent events (`/v1/stream/sse`).
 
 def install_openapi(app: FastAPI) -> None:
     """Make an application document its errors as it returns them."""
+    making = threading.Lock()
 
     def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _with_problems(
-                get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            )
-        return app.openapi_schema
+        with making:
+            if app.openapi_schema is None:
+                app.openapi_schema = _with_problems(
+                    get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+                )
+            return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
 

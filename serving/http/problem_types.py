@@ -64,6 +64,12 @@ KINDS: dict[str, ProblemKind] = {
         "A parameter or a field of the body is missing, unknown or out of range.",
         "`errors` names each and what it may hold; /openapi.json has the whole form.",
     ),
+    "malformed-request": ProblemKind(
+        400,
+        "Request malformed",
+        "The request is not one of HTTP/1.1: it has no `Host` or several, or one that is no name.",
+        "Look at what sends it, or what forwards it: libraries and browsers send one `Host`.",
+    ),
     "bad-page-token": ProblemKind(
         400,
         "Page token not valid",
@@ -98,12 +104,15 @@ KINDS: dict[str, ProblemKind] = {
     "too-many-requests": ProblemKind(
         429,
         "Too many requests",
-        "The quota of EBB_RATE_LIMIT_REQUESTS or EBB_RATE_LIMIT_EVENTS is used up, or as much is under way to Kafka as "
-        "may be.",
+        "The quota of EBB_RATE_LIMIT_REQUESTS or EBB_RATE_LIMIT_EVENTS is used up, too many wrong keys came from this "
+        "address, or as much is under way to Kafka as may be.",
         "Retry after Retry-After; RateLimit shows the remaining quota on every answer.",
     ),
     "too-large": ProblemKind(
-        413, "Body too large", "The body has more than 1 MiB.", "Send less at once: split a batch."
+        413,
+        "Body too large",
+        "The body has more than 1 MiB, more than may be once unpacked, or too many values.",
+        "Send less at once: split a batch.",
     ),
     "too-slow": ProblemKind(
         408, "Body too slow", "The body of a request must arrive within 30 seconds.", "Send it again, or send less."

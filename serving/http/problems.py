@@ -9,6 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from ebb.errors import EbbError, UnavailableError
 from ebb.kafka.acknowledged_producer import BusyError
@@ -16,6 +18,10 @@ from ebb.log import get_logger
 from serving.http.problem_types import KINDS
 
 MEDIA_TYPE = "application/problem+json"
+_SHOWN_ERRORS = 20
+"""Errors listed of one request; a body may hold a hundred thousand."""
+_SHOWN_CHARACTERS = 1_000
+"""Characters of a path or a description that are sent back: who sends much is not sent it back."""
 _log = get_logger(__name__)
 
 
@@ -79,8 +85,8 @@ def problem_response(
         type=f"/problems/{kind}",
         title=problem_kind.title,
         status=code,
-        detail=detail,
-        instance=path,
+        detail=_short(detail),
+        instance=_short(path),
         hint=hint or None,
         errors=errors,
     )
@@ -88,10 +94,30 @@ def problem_response(
     return Response(content, code, headers=headers, media_type=MEDIA_TYPE)
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+
+
 def _of_http_status(status: int) -> str:
-    return {404: "not-found", 405: "method-not-allowed", 408: "too-slow", 413: "too-large"}.get(
-        status, "invalid-request"
-    )
+    return {
+        404: "not-found",
+        405: "method-not-allowed",
+        408: "too-slow",
+        413: "too-large",
+        429: "too-many-requests",
+    }.get(status, "invalid-request")
+
+
+def allowed_methods(scope: Scope) -> list[str]:
+    """Return the methods that the path of a request takes, of all its routes."""
+    seen: dict[str, Any] = {"type": "http", "headers": [], **{name: scope[name] for name in ("path", "root_path")}}
+    routes = scope["app"].router.routes
+    methods = [
+        method
+        for method in ("GET", "POST", "DELETE")
+        if any(route.matches({**seen, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return [*(["GET", "HEAD"] if "GET" in methods else []), *(one for one in methods if one != "GET"), "OPTIONS"]
 
 
 def install_problems(app: FastAPI) -> None:
@@ -117,7 +143,13 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        errors = [{"where": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
+        found = error.errors()
+        errors = [
+            {"where": _short(".".join(map(str, item["loc"]))), "message": _short(item["msg"])}
+            for item in found[:_SHOWN_ERRORS]
+        ]
+        if len(found) > _SHOWN_ERRORS:
+            errors.append({"where": "", "message": f"and {len(found) - _SHOWN_ERRORS} more"})
         detail = "; ".join(f"{item['where']}: {item['message']}" for item in errors)
         return problem_response("invalid-request", request.url.path, detail, errors=errors)
 
@@ -125,6 +157,10 @@ def install_problems(app: FastAPI) -> None:
     async def _http(request: Request, error: HTTPException) -> Response:
         detail = f"{request.method} {request.url.path}: {error.detail or HTTPStatus(error.status_code).phrase}."
         headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(allowed_methods(request.scope))
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=headers)
         kind = _of_http_status(error.status_code)
         # A body that is no text is reported as one that does not validate: one kind of error for callers.
         status = None if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
@@ -132,5 +168,5 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _internal(request: Request, error: Exception) -> Response:
-        _log.error("request failed", path=request.url.path, error=repr(error))
+        _log.error("request failed", path=_short(request.url.path), error=_short(repr(error)))
         return problem_response("internal", request.url.path, "The request failed by a defect in Ebb.")

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _CLIENTS = 10_000
-"""Clients held; beyond it those whose whole quota is back are dropped."""
+"""Clients held; beyond it those whose whole quota is back are dropped, and new ones share one quota meanwhile."""
+_OTHERS = "others"
+_PURGE_SECONDS = 1.0
+"""Least time between two searches for clients to drop: under a flood of new ones each would go through all."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class RateLimiter:
         self._interval = window / quota
         self._now = now
         self._arrivals: dict[str, float] = {}
+        self._purged_at = -math.inf
 
     @property
     def header(self) -> str:
@@ -59,14 +63,14 @@ class RateLimiter:
     def take(self, client: str, units: int = 1) -> Quota:
         """Take units from a client's quota, all or none; more than a whole quota counts as a whole one."""
         now = self._now()
+        if len(self._arrivals) >= _CLIENTS and client not in self._arrivals:
+            client = self._place(client, now)
         arrival = max(self._arrivals.get(client, now), now)
         after = arrival + min(units, self._quota) * self._interval
         excess = after - now - self._window
         # The tolerance is for rounding: a quota of 3 must not end at 2.
         allowed = excess <= 1e-9
         if allowed:
-            if len(self._arrivals) >= _CLIENTS and client not in self._arrivals:
-                self._arrivals = {name: due for name, due in self._arrivals.items() if due > now}
             self._arrivals[client] = arrival = after
         return Quota(
             policy=self.policy,
@@ -75,3 +79,10 @@ class RateLimiter:
             reset=math.ceil(arrival - now),
             retry_after=0 if allowed else max(1, math.ceil(excess)),
         )
+
+    def _place(self, client: str, now: float) -> str:
+        """Return the name under which a new client counts while as many as may be are held."""
+        if now - self._purged_at >= _PURGE_SECONDS:
+            self._purged_at = now
+            self._arrivals = {name: due for name, due in self._arrivals.items() if due > now}
+        return client if len(self._arrivals) < _CLIENTS else _OTHERS

@@ -9,6 +9,8 @@ from websockets.http11 import Request
 WRITER = "ebb.frames"
 """The extension in a WebSocket's scope under which `FrameProtocol.write_frames` is found."""
 
+_BAD_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
 
 class FrameProtocol(WebSocketsSansIOProtocol):
     """One connection.
@@ -23,6 +25,20 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             extensions = cast("dict[str, object]", self.scope["extensions"])
             extensions[WRITER] = self.write_frames
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the first are a whole handshake, and one that cannot be read would wait for more for ever."""
+        super().data_received(data)
+        if not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(_BAD_HANDSHAKE)
+            self.transport.close()
+
+    def handle_parser_exception(self) -> None:
+        """End the connection after bytes that are no frames; before the handshake no close frame can say why."""
+        if self.conn.close_sent is None:
+            self.transport.close()
+        else:
+            super().handle_parser_exception()
 
     async def write_frames(self, frames: bytes) -> None:
         """Write whole frames once the socket takes more.

@@ -36,6 +36,8 @@ class Api:
     supervisor: Supervisor
     sockets: ExitStack
     """Closes at the end what a test left open."""
+    logs: Path
+    """Folder of what it logs."""
 
     @property
     def url(self) -> str:
@@ -106,7 +108,7 @@ def serving(settings: Settings) -> Iterator[Api]:
                 ) as client,
                 ExitStack() as sockets,
             ):
-                yield Api(settings, TopicSender(settings), client, supervisor, sockets)
+                yield Api(settings, TopicSender(settings), client, supervisor, sockets, Path(logs))
         finally:
             supervisor.stop()
     assert not [line for line in said if " ended (" in line]

@@ -214,7 +214,7 @@ async def test_unknown_path_wrong_method_and_wrong_parameters_are_problems(clien
     is_problem(await client.get("/v2/nothing"), "not-found")
     response = await client.post("/v1/summary")
     is_problem(response, "method-not-allowed")
-    assert response.headers["allow"] == "GET"
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"
     problem = is_problem(await client.get("/v1/customers/at-risk?page_size=0&band=odd"), "invalid-request")
     assert problem.errors is not None
     assert {one["where"] for one in problem.errors} == {"query.page_size", "query.band.0"}

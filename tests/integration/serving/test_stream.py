@@ -248,7 +248,9 @@ def test_dns_rebinding_opens_no_stream_without_keys(api: Api) -> None:
 def test_streams_above_the_limit_are_closed_with_try_again_later(guarded: Api) -> None:
     until_streams(guarded, 0)
     held = [guarded.subscribed(api_key="the-right-key-of-all") for _ in range(STREAMS)]
-    assert closed(guarded.socket())[0] == CloseCode.FULL
+    above = guarded.socket()
+    above.send(json.dumps({"type": "subscribe", "api_key": "the-right-key-of-all"}))
+    assert closed(above)[0] == CloseCode.FULL
     held.pop().socket.close()
     until_streams(guarded, STREAMS - 1)
     again = guarded.subscribed(api_key="the-right-key-of-all")

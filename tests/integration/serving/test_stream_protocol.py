@@ -107,6 +107,14 @@ def test_connection_has_no_more_subscriptions_than_it_may(api: Api) -> None:
     assert listener.next()["data"]["code"] == str(int(CloseCode.BAD_MESSAGE))
 
 
+def test_message_of_very_many_wrong_fields_is_refused_without_describing_them(api: Api) -> None:
+    listener = api.subscribed(**{f"x{number}": 1 for number in range(5_000)})
+    assert listener.answer["data"] == {
+        "code": str(int(CloseCode.BAD_MESSAGE)),
+        "detail": "5000 fields are wrong or not known.",
+    }
+
+
 @pytest.mark.parametrize("message", [{"type": "ping"}, {"type": "unsubscribe"}])
 def test_first_message_must_subscribe(api: Api, message: dict[str, str]) -> None:
     connection = api.socket()

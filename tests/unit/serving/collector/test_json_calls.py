@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ebb.clock import Clock
 from ebb.settings import Settings
 from serving.collector import json_calls
-from serving.collector.json_calls import MalformedError, UnreadableCall, parse_body
+from serving.collector.json_calls import UnreadableCall, parse_body
+from serving.collector.unpack import MalformedError
 from serving.collector.judge import Collector
 
 GOOD = '{"type": "page", "userId": "c-1", "properties": {"a": "],}\\\\\\" [{"}}'
