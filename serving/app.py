@@ -27,6 +27,7 @@ from serving.api.summary import CachedSummary
 from serving.context import Context
 from serving.http.middleware import RequestMiddleware
 from serving.http.openapi import DESCRIPTION, install_openapi
+from serving.http.path_segments import EncodedSegments
 from serving.http.problems import install_problems
 
 
@@ -50,11 +51,14 @@ def create_app(settings: Settings) -> FastAPI:
         # The stock documentation pages load their scripts from the internet.
         docs_url=None,
         redoc_url=None,
+        # `DELETE /v1/customers/a/` must not be sent on to the customer `a`.
+        redirect_slashes=False,
     )
     app.state.context = context
     app.state.summary = CachedSummary(context)
     # Routes are tried in order, and scores are requested most often.
     app.include_router(customers.router)
+    app.include_router(customers.by_query)
     for routes in (
         alerts,
         collector,
@@ -80,5 +84,6 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "Last-Event-ID"],
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
         )
+    app.add_middleware(EncodedSegments)
     app.add_middleware(RequestMiddleware, authenticator=context.authenticator)
     return app
