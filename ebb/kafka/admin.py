@@ -21,7 +21,8 @@ _log = get_logger(__name__)
 
 def topic_specs(topics: Topics, partitions: int, replication: int) -> list[NewTopic]:
     """Return the topics to create. Activity, scores, state and what is keyed like them share the partition count."""
-    kept = {"cleanup.policy": "delete", "retention.ms": "604800000"}
+    # A record goes with its segment, seven days after the newest one in it: a segment takes a day, not seven more.
+    kept = {"cleanup.policy": "delete", "retention.ms": "604800000", "segment.ms": "86400000"}
     compacted = {"cleanup.policy": "compact", "max.compaction.lag.ms": "600000", "segment.ms": "600000"}
     large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
     shapes: list[tuple[str, int, dict[str, str]]] = [
