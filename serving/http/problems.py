@@ -132,5 +132,7 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _internal(request: Request, error: Exception) -> Response:
-        _log.error("request failed", path=request.url.path, error=repr(error))
+        # The template of the route, never the path: logs outlive an erasure.
+        route = getattr(request.scope.get("route"), "path", "unmatched")
+        _log.error("request failed", route=route, error=repr(error))
         return problem_response("internal", request.url.path, "The request failed by a defect in Ebb.")
