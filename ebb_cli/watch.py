@@ -64,5 +64,10 @@ async def _watch(stream: Stream, screen: Console, count: int) -> None:
 def _show(screen: Console, alert: Alert) -> None:
     line = Text(f"{alert.as_of:%Y-%m-%d %H:%M}  ")
     line.append(f"{alert.band:<9}", style=_COLOURS[alert.band])
-    line.append(f"{alert.churn:>4.0%}  {alert.customer_id}  {alert.why}")
+    line.append(f"{alert.churn:>4.0%}  {_printable(alert.customer_id)}  {_printable(alert.why)}")
     screen.print(line, soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """Return a text whose characters are all seen: those of an id must not steer the terminal, nor turn its line."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -27,6 +27,7 @@ from serving.api.summary import CachedSummary
 from serving.context import Context
 from serving.http.middleware import METHODS, RequestMiddleware
 from serving.http.openapi import DESCRIPTION, install_openapi
+from serving.http.path_segments import EncodedSegments
 from serving.http.problems import install_problems
 from serving.http.routes import check_guarded
 
@@ -63,12 +64,16 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        # `DELETE /v1/customers/a/` must not be sent on to the customer `a`.
+        redirect_slashes=False,
     )
     app.state.context = context
     app.state.summary = CachedSummary(context)
     # Routes are tried in order, and scores are requested most often.
     check_guarded(customers.router)
+    check_guarded(customers.by_query)
     app.include_router(customers.router)
+    app.include_router(customers.by_query)
     for routes in (
         alerts,
         collector,
@@ -95,5 +100,6 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=_READ_HEADERS,
             expose_headers=_SENT_HEADERS,
         )
+    app.add_middleware(EncodedSegments)
     app.add_middleware(RequestMiddleware, authenticator=context.authenticator)
     return app

@@ -14,6 +14,7 @@ from clickhouse.store import Store
 from ebb.clock import Clock
 from ebb.contracts.scores import utc
 from ebb.kafka.acknowledged_producer import AcknowledgedProducer
+from ebb.kafka.retention import TopicRetentions
 from ebb.settings import Settings
 from serving.background.erasure_worker import ErasureWorker
 from serving.background.handling_archiver import HandlingArchiver
@@ -41,6 +42,7 @@ class Context:
     collector: Collector
     producer: AcknowledgedProducer
     erasure_worker: ErasureWorker
+    retentions: TopicRetentions
     webhook_dispatchers: WebhookDispatchers
     handling_archiver: HandlingArchiver
     waiting_bodies: WaitingRoom = field(default_factory=lambda: WaitingRoom(128, 32))
@@ -54,10 +56,14 @@ class Context:
         hub = Hub(settings.stream_clients)
         feed = Feed(settings, hub)
         clock = settings.clock
+
+        def complete() -> bool:
+            return feed.reader.caught_up
+
         return cls(
             settings=settings,
             clock=clock,
-            authenticator=Authenticator(settings, feed.api_keys, complete=lambda: feed.reader.caught_up),
+            authenticator=Authenticator(settings, feed.api_keys, complete=complete),
             hub=hub,
             feed=feed,
             pipeline_monitor=PipelineMonitor(settings),
@@ -66,9 +72,10 @@ class Context:
             ),
             collector=Collector(settings, clock),
             producer=AcknowledgedProducer(settings),
-            erasure_worker=ErasureWorker(settings, feed.erasures, feed.alert_handling),
-            webhook_dispatchers=WebhookDispatchers(settings, feed.erasures.is_erased),
-            handling_archiver=HandlingArchiver(settings, feed.erasures.is_erased),
+            erasure_worker=ErasureWorker(settings, feed.erasures, feed.alert_handling, complete),
+            retentions=TopicRetentions(settings),
+            webhook_dispatchers=WebhookDispatchers(settings, feed.erasures.is_erased, complete),
+            handling_archiver=HandlingArchiver(settings, feed.erasures.is_erased, complete),
         )
 
     def failure(self) -> str | None:

@@ -1,6 +1,8 @@
 """One assigned partition: batches become state, blocks of examples, dead letters and rows for ClickHouse."""
 
+import math
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +11,7 @@ from faust.types import EventT
 
 from ebb.contracts import examples as blocks
 from ebb.contracts.activity import TICK_HEADER
-from ebb.contracts.erasures import ErasurePart, ErasurePartReport, key_of, partition_of
+from ebb.contracts.erasures import ERASED_AT_MS, ErasurePart, ErasurePartReport, key_of, partition_of
 from ebb.contracts.models import TARGETS, Target
 from ebb.contracts.scores import BANDS
 from ebb.kafka.fenced_writer import FencedWriter
@@ -29,6 +31,18 @@ from stream_processors.state.features import describe
 from stream_processors.state.labelling import BoundaryResult
 from stream_processors.state.table import DAY_MS
 from stream_processors.types import Float32Array, RowIndices
+
+
+@dataclass(frozen=True)
+class _ErasedCustomer:
+    """A customer erased by a record of the partition, to be reported with the next checkpoint."""
+
+    record: ErasureRecord
+    event_time_ms: int
+    wall_ms: int
+    """Of this process: data made before are of the customer erased, data made after of whoever comes back."""
+    timeless: bool
+    """Whether no event had come before it."""
 
 
 class PartitionWorker:
@@ -99,9 +113,9 @@ class PartitionWorker:
         """Whether records wait to be processed: meanwhile the clock must not move time on."""
         self.unacked: list[EventT[Any]] = []
         """Batches processed since the last capture; they are acked once that is durable."""
-        self._erased: list[tuple[ErasureRecord, int, bool]] = []
-        """Customers erased since the last capture: event time (ms) of it, and whether no event had come before."""
-        self._reporting: list[tuple[ErasureRecord, int, bool]] = []
+        self._erased: list[_ErasedCustomer] = []
+        """Customers erased since the last capture."""
+        self._reporting: list[_ErasedCustomer] = []
         self.revoked = False
         """Whether a rebalance revoked the partition, or another worker was found to own it: nothing more is done."""
 
@@ -136,7 +150,8 @@ class PartitionWorker:
         if erased.row is not None:
             self.history.erase(erased.row)
         self._publisher.send(topics.scores, key=erasing.customer_id, value=None, partition=self.partition)
-        self._erased.append((erasing, self.now(), state.closed is None))
+        wall_ms = math.ceil(time.time() * 1_000)
+        self._erased.append(_ErasedCustomer(erasing, self.now(), wall_ms, timeless=state.closed is None))
         if state.closed is not None:
             snapshots, places = np.array(erased.snapshots, np.int32), np.array(erased.places, np.int32)
             block = blocks.Withdraw(self.partition, state.closed + 1, erasing.erasure_id, snapshots, places)
@@ -148,11 +163,12 @@ class PartitionWorker:
         Called before that capture is written: if the process dies between the two, it is done and reported again.
         """
         reporting, self._reporting = self._reporting, []
-        for erasing, event_time, timeless in reporting:
-            at = datetime.now(UTC)
-            details = {"partition": self.partition, "offset": erasing.offset, "event_time_ms": event_time}
+        for erased in reporting:
+            at, erasing = datetime.now(UTC), erased.record
+            details = {"partition": self.partition, "offset": erasing.offset, "event_time_ms": erased.event_time_ms}
+            details[ERASED_AT_MS] = erased.wall_ms
             reports = {ErasurePart.WORKER: ErasurePartReport(at=at, customer_id=erasing.customer_id, details=details)}
-            if timeless:  # a partition without events closes no boundary through which the learner would report
+            if erased.timeless:  # a partition without events closes no boundary through which the learner would report
                 reports[ErasurePart.LEARNER] = ErasurePartReport(at=at, details={"rows": 0})
             for part, report in reports.items():
                 self._publisher.send(

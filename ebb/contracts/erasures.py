@@ -9,6 +9,7 @@ each part alone, in whatever order they were read (docs/adr/0012, docs/adr/0024)
 import hashlib
 import zlib
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -16,6 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from ebb.errors import IllegalTransitionError
 
+ERASED_AT_MS = "erased_at_ms"
+"""Detail of a worker's report: its wall time, Unix milliseconds, when the customer's state was erased."""
 ERASE_HEADER = "ebb-erase"
 """Header of a record of the activity topic that makes its partition erase the customer of its key.
 
@@ -138,6 +141,28 @@ class Erasure:
         if history is None or history.at < max(worker.at, learner.at):
             return ErasureState.UNLEARNED
         return ErasureState.DELETED if self.customer_id is not None else ErasureState.DONE
+
+    @property
+    def untracked(self) -> bool:
+        """Whether the worker has reported: until then it may still publish about the customer."""
+        return ErasurePart.WORKER in self.reports
+
+    @property
+    def erased_at(self) -> datetime | None:
+        """Wall time up to which data about the customer were of the one erased; None while the worker may add to them.
+
+        The worker's clock says it, which also times scores and alerts. Reports from before it did: the request's time.
+        """
+        worker = self.reports.get(ErasurePart.WORKER)
+        if worker is None:
+            return None
+        erased_ms = worker.details.get(ERASED_AT_MS)
+        return self.request.requested_at if erased_ms is None else datetime.fromtimestamp(erased_ms / 1_000, UTC)
+
+    def covers(self, at: datetime) -> bool:
+        """Return whether data about the customer, created at a wall time, are to be erased; what came after is new."""
+        erased_at = self.erased_at
+        return erased_at is None or at <= erased_at
 
     @property
     def history_deleted(self) -> bool:

@@ -31,7 +31,8 @@ def least_in_sync(replicas: int) -> int:
 def topic_specs(topics: Topics, partitions: int, replication: int) -> list[NewTopic]:
     """Return the topics to create. Activity, scores, state and what is keyed like them share the partition count."""
     copied = {_IN_SYNC: str(least_in_sync(replication))} if replication > 1 else {}
-    kept = {"cleanup.policy": "delete", "retention.ms": "604800000"}
+    # A record goes with its segment, seven days after the newest one in it: a segment takes a day, not seven more.
+    kept = {"cleanup.policy": "delete", "retention.ms": "604800000", "segment.ms": "86400000"}
     compacted = {"cleanup.policy": "compact", "max.compaction.lag.ms": "600000", "segment.ms": "600000"}
     large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
     shapes: list[tuple[str, int, dict[str, str]]] = [

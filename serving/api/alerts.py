@@ -18,6 +18,7 @@ from serving.context import Context, ContextDep
 from serving.http.auth import ActPrincipal, Principal, RequiresRead
 from serving.http.csv_export import CSV_ROUTE, IN_OPENAPI, WHOLE_LIST, csv_response, wants_csv
 from serving.http.page_tokens import page_token, read_token
+from serving.http.path_segments import Segment
 from serving.http.problems import ProblemError
 from serving.http.routes import GuardedRoute
 from serving.projections.alert_handling import Handling
@@ -89,7 +90,7 @@ class OutcomeRequest(RequestBody):
     note: str = Field(default="", max_length=NOTE_CHARACTERS, description="No personal data: it is kept for reports.")
 
 
-AlertId = Annotated[str, Path(min_length=1, max_length=300, description="Id of the alert.")]
+AlertId = Annotated[str, Segment, Path(min_length=1, max_length=300, description="Id of the alert.")]
 BandQuery = Annotated[list[Band] | None, Query(description="Bands to list; give it again for more.")]
 CustomerQuery = Annotated[str | None, Query(max_length=256, description="Alerts of one customer.")]
 StatusQuery = Annotated[list[Status] | None, Query(description="Status of the alert; repeat it for more.")]

@@ -14,7 +14,17 @@ from starlette.responses import Response
 
 from ebb.contracts.scores import Band, ModelRef, Probability, Reason, Score
 from ebb.errors import UnavailableError
-from serving.api.types import EXAMPLE_NEXT, EXAMPLE_SCORE, JSON, VARIES, Answer, CustomerId, PageSize, PageToken
+from serving.api.types import (
+    EXAMPLE_NEXT,
+    EXAMPLE_SCORE,
+    JSON,
+    VARIES,
+    Answer,
+    CustomerId,
+    CustomerIdQuery,
+    PageSize,
+    PageToken,
+)
 from serving.context import Context, ContextDep, asks_clickhouse
 from serving.http.auth import RequiresRead
 from serving.http.csv_export import CSV_ROUTE, IN_OPENAPI, WHOLE_LIST, csv_response, wants_csv
@@ -121,6 +131,12 @@ async def _filter(
 FilterDep = Annotated[CustomerFilter, Depends(_filter)]
 SortBy = Annotated[Sort, Query(description="What the list is sorted by, falling.")]
 router = APIRouter(prefix="/v1/customers", tags=["customers"], dependencies=[RequiresRead], route_class=GuardedRoute)
+by_query = APIRouter(prefix="/v1/customer", tags=["customers"], dependencies=[RequiresRead], route_class=GuardedRoute)
+"""The same of one customer whose id is in the query, where no client and no proxy changes it."""
+_ANY_ID = (
+    "As the path with the id in it, for any id: clients and proxies change `.`, `..` and `%2F` in paths, and leave "
+    "queries alone."
+)
 
 
 @router.get(
@@ -208,7 +224,12 @@ def customer_history(
     query = ["history", customer_id]
     after = read_token(query, page_token_)
     before = min(max(int(after[0]), 0), _END_OF_TIME) if after else _END_OF_TIME
+    erasure = context.feed.erasures.of(customer_id)
+    if erasure is not None and not erasure.untracked:
+        raise _without_score(context, customer_id)
     rows = context.queries.rows("score_history_page", customer=customer_id, before=before, limit=page_size + 1)
+    if erasure is not None:  # rows may be on their way to ClickHouse, and stay there until it has deleted them
+        rows = [row for row in rows if not erasure.covers(row["scored_at"])]
     if not rows and context.feed.scores.score(customer_id) is None:
         raise _without_score(context, customer_id)
     page = rows[:page_size]
@@ -219,6 +240,31 @@ def customer_history(
         "next_page_token": page_token(query, following),
     }
     return Response(orjson.dumps(body), media_type=JSON)
+
+
+@by_query.get(
+    "/score", response_model=CurrentScore, summary="One customer's score, by query", description=_ANY_ID,
+    responses={404: {}, **NOT_MODIFIED},
+)  # fmt: skip
+async def score_by_query(customer_id: CustomerIdQuery, context: ContextDep, request: Request) -> Response:
+    """Return the latest score of a customer."""
+    return await customer_score(customer_id, context, request)
+
+
+@by_query.get(
+    "/history", response_model=History, summary="One customer's past scores, by query", description=_ANY_ID,
+    responses={404: {}},
+)  # fmt: skip
+async def history_by_query(
+    customer_id: CustomerIdQuery,
+    context: ContextDep,
+    page_size: PageSize = 200,
+    page_token_: Annotated[PageToken, Query(alias="page_token")] = None,
+) -> Response:
+    """Return past scores of a customer."""
+    return await customer_history(
+        customer_id=customer_id, context=context, page_size=page_size, page_token_=page_token_
+    )
 
 
 def _at_risk_csv(context: Context, query_filter: CustomerFilter, sort: Sort) -> Response:

@@ -17,6 +17,7 @@ from serving.context import Context, ContextDep, asks_clickhouse
 from serving.http.auth import RequiresRead
 from serving.http.etags import NOT_MODIFIED, answer
 from serving.http.page_tokens import page_token, read_token
+from serving.http.path_segments import Segment
 from serving.http.problems import ProblemError
 from serving.http.routes import GuardedRoute
 from serving.projections.models import model_view
@@ -145,7 +146,7 @@ class ModelDrift(Answer):
 
 
 ModelName = Annotated[
-    str, Path(min_length=1, max_length=100, description="Name of the model.", examples=["churn.logistic"])
+    str, Segment, Path(min_length=1, max_length=100, description="Name of the model.", examples=["churn.logistic"])
 ]
 router = APIRouter(prefix="/v1", tags=["models"], dependencies=[RequiresRead], route_class=GuardedRoute)
 

@@ -172,14 +172,16 @@ class CachedSummary:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._cached: tuple[float, bytes] = (-_FRESH_SECONDS, b"")
+        self._cached: tuple[float, int, bytes] = (-_FRESH_SECONDS, 0, b"")
 
     def body(self) -> bytes:
         """Return the summary as JSON."""
-        computed_at, body = self._cached
-        if time.monotonic() - computed_at >= _FRESH_SECONDS:
+        computed_at, version, body = self._cached
+        # Whom it must leave out is asked before it is computed: one erased meanwhile makes it be computed again.
+        erased = self._context.feed.erased_version
+        if time.monotonic() - computed_at >= _FRESH_SECONDS or version != erased:
             body = orjson.dumps(self._compute())
-            self._cached = (time.monotonic(), body)
+            self._cached = (time.monotonic(), erased, body)
         return body
 
     def _compute(self) -> dict[str, Any]:

@@ -5,13 +5,33 @@ from typing import Annotated, Any
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict
 
+from serving.http.path_segments import Segment
+
 JSON = "application/json"
 VARIES = {"Vary": "Accept"}
 CustomerId = Annotated[
-    str, Path(min_length=1, max_length=256, description="Opaque id of the customer.", examples=["c-1042"])
+    str,
+    Segment,
+    Path(
+        min_length=1,
+        max_length=256,
+        description="Opaque id of the customer, percent-encoded as one segment (`/` is `%2F`). For ids that a client "
+        "or proxy may change in a path (`.`, `..`, those with `/`), give them as a query to `/v1/customer`.",
+        examples=["c-1042"],
+    ),
+]
+CustomerIdQuery = Annotated[
+    str,
+    Query(
+        alias="customer_id",
+        min_length=1,
+        max_length=256,
+        description="Opaque id of the customer, any text, percent-encoded (`+` is `%2B`).",
+        examples=["c/1042"],
+    ),
 ]
 PageSize = Annotated[int, Query(ge=1, le=500, description="Most entries on a page.")]
-PageToken = Annotated[str | None, Query(max_length=1_000, description="`next_page_token` of the page before.")]
+PageToken = Annotated[str | None, Query(max_length=4_000, description="`next_page_token` of the page before.")]
 EXAMPLE_SCORE: dict[str, Any] = {
     "customer_id": "c-1042",
     "churn": 0.83,

@@ -2,15 +2,16 @@
 
 Membership of the consumer group decides which replica works on which partition of `ebb.erasures`; nothing is committed
 there. The next step follows from an erasure's state alone, so that another replica resumes where one died, and
-repeating a step is harmless.
+repeating a step is harmless. Rows in ClickHouse are deleted in batches, one at a time (`clickhouse.erasing`).
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from confluent_kafka import Message
 
-from clickhouse.erasing import Until, erase_rows
+from clickhouse.erasing import LARGEST_BATCH, Deletion, DeletionBatch, RowEraser, Until
 from ebb.contracts.erasures import (
     ERASE_HEADER,
     Erasure,
@@ -29,21 +30,46 @@ from serving.projections.alert_handling import AlertHandlingView
 from serving.projections.erasures import ErasureView
 
 LOOK_SECONDS = 0.5
+BATCH_SECONDS = 10.0
+"""Least time between the beginnings of two batches, so that requests that follow one another share their mutations."""
 _log = get_logger(__name__)
 
 
 class ErasureWorker:
-    """A thread that advances the open erasures of the partitions assigned to this replica."""
+    """A thread that advances the open erasures of the partitions assigned to this replica.
 
-    def __init__(self, settings: PlaceSettings, erasures: ErasureView, alert_handling: AlertHandlingView) -> None:
+    Parameters
+    ----------
+    complete
+        Whether `erasures` and `alert_handling` hold what is on their topics; before, nothing is done.
+    """
+
+    def __init__(
+        self,
+        settings: PlaceSettings,
+        erasures: ErasureView,
+        alert_handling: AlertHandlingView,
+        complete: Callable[[], bool],
+    ) -> None:
         self._settings = settings
         self._erasures = erasures
         self._alert_handling = alert_handling
+        self._complete = complete
         self._publisher: Publisher | None = None
-        self._early: set[str] = set()
-        """Erasures whose order was sent and whose history was deleted once, by this process."""
-        self._steps: dict[str, tuple[datetime, ErasureState]] = {}
+        self._eraser = RowEraser(settings)
+        self._ordered: set[str] = set()
+        """Erasures whose order this process has sent."""
+        self._early: dict[str, dict[str, int]] = {}
+        """Rows by table that were deleted and not reported yet, by erasure."""
+        self._deleting: dict[str, tuple[datetime, ErasureState] | None] = {}
+        """Step of each erasure for which its rows are being deleted, of the batches that this process began."""
+        self._answered: dict[str, tuple[datetime, ErasureState]] = {}
         """Latest step done of each erasure: the time of the reports that it answered, and the state."""
+        self._batches: list[DeletionBatch] | None = None
+        """Batches that are being deleted, of all replicas; None: to be read from ClickHouse."""
+        self._mine: set[int] = set()
+        self._began_at = -BATCH_SECONDS
+        self._logged = ""
         self._follower = TopicFollower(
             settings,
             "erasure-worker",
@@ -63,107 +89,163 @@ class ErasureWorker:
         return self._follower.death
 
     def start(self) -> None:
-        """Begin to work."""
+        """Begin to look for open erasures."""
         self._follower.start()
 
     def stop(self) -> None:
-        """Stop, and wait at most 5 s for the step under way."""
+        """Stop, after 5 s at most; the next replica resumes."""
         self._follower.stop()
+        self._eraser.close()
 
     def _handle(self, _: Sequence[Message]) -> None:
-        # Records come by the reader; here the group alone matters.
+        # What the records hold was applied to the view by the reader; here the group alone matters.
+        if not self._complete():
+            return
         mine = self._follower.partitions
-        for erasure in self._erasures.open():
-            if partition_of(erasure.request.erasure_id, self._settings.partitions) in mine:
-                self._advance(erasure)
-
-    def _advance(self, erasure: Erasure) -> None:
+        if mine != self._mine:
+            self._mine, self._batches = mine, None
+        open_ = [one for one in self._erasures.open() if self._place(one.request.erasure_id) in mine]
+        if not open_ and self._batches == []:
+            return
         try:
-            self._step(erasure)
+            self._order([one for one in open_ if one.state is ErasureState.REQUESTED])
+            self._delete(open_, mine)
+            self._finish([one for one in open_ if one.state is ErasureState.DELETED and self._is_due(one)])
         except EbbError as error:
-            _log.warning("erasure waits", erasure=erasure.request.erasure_id, error=str(error))
+            self._batches = None
+            self._log(str(error))
             self._follower.sleep(LOOK_SECONDS)
 
-    def _step(self, erasure: Erasure) -> None:
-        """Do what the state of an erasure asks for; every step may be repeated without harm."""
-        customer = erasure.customer_id
-        if customer is None:
+    def _place(self, erasure_id: str) -> int:
+        return partition_of(erasure_id, self._settings.partitions)
+
+    def _order(self, erasures: Iterable[Erasure]) -> None:
+        """Put the records that erase customers on their partitions."""
+        # What this process has sent is only not read back yet; a second record would do no harm.
+        unsent = [one for one in erasures if one.request.erasure_id not in self._ordered]
+        if not unsent:
             return
-        match erasure.state:
-            case ErasureState.REQUESTED:
-                self._order(erasure, customer)
-                self._delete_early(erasure, customer)
-            case ErasureState.ORDERED:
-                self._delete_early(erasure, customer)
-            case ErasureState.UNLEARNED | ErasureState.DELETED as state:
-                reported_at = max(erasure.reports[part].at for part in (ErasurePart.WORKER, ErasurePart.LEARNER))
-                step = (reported_at, state)
-                if self._steps.get(erasure.request.erasure_id) == step:
-                    return  # done by this process, and its record not read back yet
-                if state is ErasureState.UNLEARNED:
-                    self._delete(erasure, customer)
-                else:
-                    self._finish(erasure)
-                self._steps[erasure.request.erasure_id] = step
-            case ErasureState.UNTRACKED | ErasureState.DONE:
+        publisher = self._publish()
+        for erasure in unsent:
+            headers = [(ERASE_HEADER, erasure.request.erasure_id.encode())]
+            publisher.send(self._settings.topics.activity, key=erasure.customer_id, value=b"", headers=headers)
+        publisher.flush()
+        for erasure in unsent:
+            self._report(erasure, ErasurePart.ORDER, {})
+        publisher.flush()
+        self._ordered.update(one.request.erasure_id for one in unsent)
+
+    def _is_due(self, erasure: Erasure) -> bool:
+        """Return whether the step of an erasure's state is to be done; not if only its record is not read back yet."""
+        return self._answered.get(erasure.request.erasure_id) != _step(erasure)
+
+    def _delete(self, open_: Sequence[Erasure], mine: set[int]) -> None:
+        """Advance the batches that are under way; begin one with what is due if none of this replica's is."""
+        if self._batches is None:
+            self._batches = self._eraser.under_way()
+        own = [one for one in self._batches if self._place(one.name.partition("-")[0]) in mine]
+        for batch in own:
+            why = self._eraser.advance(batch)
+            if why is not None:
+                self._log(why)
                 return
+            self._close(batch)
+        others = {erasure_id for batch in self._batches for erasure_id in batch.early}
+        steps = {one.request.erasure_id: _step(one) for one in open_}  # before it is read up to where they are deleted
+        deletions = [one for one in map(self._deletion, open_) if one is not None]
+        due = [one for one in deletions if one.erasure_id not in others]
+        if len(due) < len(deletions):  # another replica began them before a rebalance; look again whether it has ended
+            self._batches = None
+        elif due and time.monotonic() - self._began_at >= BATCH_SECONDS:
+            self._began_at = time.monotonic()
+            due = due[:LARGEST_BATCH]
+            self._batches.append(self._eraser.begin(due))
+            self._deleting.update({one.erasure_id: steps[one.erasure_id] for one in due})
 
-    def _order(self, erasure: Erasure, customer: str) -> None:
-        """Put the record that erases the customer on their partition."""
-        identity = erasure.request.erasure_id
-        if identity in self._early:
-            return  # sent by this process, and not read back yet; a second record would do no harm
-        headers = [(ERASE_HEADER, identity.encode())]
-        publisher = self._publish()
-        publisher.send(self._settings.topics.activity, key=customer, value=b"", headers=headers)
-        publisher.flush()
-        self._report(erasure, ErasurePart.ORDER, {})
+    def _deletion(self, erasure: Erasure) -> Deletion | None:
+        """Return which rows of an erasure are to be deleted now; None if none are, or they were."""
+        identity, customer = erasure.request.erasure_id, erasure.customer_id
+        if customer is None:
+            return None
+        match erasure.state:
+            case ErasureState.REQUESTED | ErasureState.ORDERED if identity not in self._early:
+                # Reports and dashboards read ClickHouse; what is written until the worker reports goes at the end.
+                asked_ms = int(erasure.request.requested_at.timestamp() * 1_000)
+                return Deletion(identity, customer, Until(wall_ms=asked_ms), early=True)
+            case ErasureState.UNLEARNED if self._is_due(erasure):
+                where = erasure.reports[ErasurePart.WORKER].details
+                until = Until(where["partition"], where["offset"], where["event_time_ms"]) if where else Until()
+                return Deletion(identity, customer, until)
+            case _:
+                return None
 
-    def _delete_early(self, erasure: Erasure, customer: str) -> None:
-        """Delete history once at the start, so that it cannot be read meanwhile; later rows go at the end."""
-        if erasure.request.erasure_id in self._early:
-            return
-        self._withdraw_handling(erasure, customer)
-        erase_rows(self._settings, customer, Until())
-        self._early.add(erasure.request.erasure_id)
-
-    def _delete(self, erasure: Erasure, customer: str) -> None:
-        """Delete history up to the point in the stream at which the worker erased the customer."""
-        where = erasure.reports[ErasurePart.WORKER].details
-        until = Until(where["partition"], where["offset"], where["event_time_ms"]) if where else Until()
-        self._withdraw_handling(erasure, customer)
-        self._report(erasure, ErasurePart.HISTORY, erase_rows(self._settings, customer, until))
-
-    def _withdraw_handling(self, erasure: Erasure, customer: str) -> None:
-        """Withdraw what people did about the customer's alerts: the records name them, notes may describe them."""
-        publisher = self._publish()
-        for key in self._alert_handling.keys_of(customer, erasure.request.requested_at):
-            publisher.send(self._settings.topics.handling, key=key, value=None, partition=0)
-        publisher.flush()
+    def _close(self, batch: DeletionBatch) -> None:
+        """Report the rows that a batch has deleted, and end it."""
+        for identity, early in batch.early.items():
+            erasure, rows = self._erasures.get(identity), (batch.rows or {}).get(identity, {})
+            before = self._early.get(identity, {})
+            total = {table: count + before.get(table, 0) for table, count in rows.items()}
+            self._early[identity] = total
+            # Taken before the report is written: read back, it changes the state.
+            begun, step = self._deleting.pop(identity, None), None if erasure is None else _step(erasure)
+            if erasure is None or erasure.customer_id is None:
+                continue
+            for key in self._alert_handling.keys_of(erasure.customer_id, erasure.covers):
+                # The records name the customer, and notes may describe them.
+                self._publish().send(self._settings.topics.handling, key=key, value=None, partition=0)
+            # If the worker has reported again since, or another process began the batch, rows may be left: once more.
+            if not early and step is not None and step == begun and step[1] is ErasureState.UNLEARNED:
+                self._report(erasure, ErasurePart.HISTORY, total)
+                self._answered[identity] = step
+        self._publish().flush()
+        self._eraser.end(batch)
+        self._batches = [one for one in self._batches or () if one is not batch]
+        self._logged = ""
 
     def _report(self, erasure: Erasure, part: ErasurePart, details: dict[str, int]) -> None:
         erasure.check(part)
         report = ErasurePartReport(at=datetime.now(UTC), details=details)
         self._put(erasure, part, report.model_dump_json().encode())
 
-    def _finish(self, erasure: Erasure) -> None:
-        """Rewrite the records that name the customer without the name; compaction drops the old ones."""
-        erasure.check(ErasurePart.REQUEST)
-        worker = erasure.reports[ErasurePart.WORKER].model_copy(update={"customer_id": None})
-        done_at = erasure.reports[ErasurePart.HISTORY].at
-        request = erasure.request.model_copy(update={"customer_id": None, "done_at": done_at})
-        self._put(erasure, ErasurePart.WORKER, worker.model_dump_json().encode())
-        self._put(erasure, ErasurePart.REQUEST, request.model_dump_json().encode())
-        _log.info("customer erased", erasure=erasure.request.erasure_id)
+    def _finish(self, erasures: Sequence[Erasure]) -> None:
+        """Rewrite the records that name customers without the names; compaction drops the old ones."""
+        steps = {one.request.erasure_id: step for one in erasures if (step := _step(one)) is not None}
+        for erasure in erasures:
+            erasure.check(ErasurePart.REQUEST)
+            worker = erasure.reports[ErasurePart.WORKER].model_copy(update={"customer_id": None})
+            done_at = erasure.reports[ErasurePart.HISTORY].at
+            request = erasure.request.model_copy(update={"customer_id": None, "done_at": done_at})
+            self._put(erasure, ErasurePart.WORKER, worker.model_dump_json().encode())
+            self._put(erasure, ErasurePart.REQUEST, request.model_dump_json().encode())
+        if erasures:
+            self._publish().flush()
+        self._answered.update(steps)
+        for identity in steps:
+            self._early.pop(identity, None)
+            self._ordered.discard(identity)
+            _log.info("customer erased", erasure=identity)
 
     def _put(self, erasure: Erasure, part: ErasurePart, body: bytes) -> None:
         identity = erasure.request.erasure_id
-        publisher = self._publish()
-        place = partition_of(identity, self._settings.partitions)
-        publisher.send(self._settings.topics.erasures, key=key_of(identity, part), value=body, partition=place)
-        publisher.flush()
+        key, partition = key_of(identity, part), self._place(identity)
+        self._publish().send(self._settings.topics.erasures, key=key, value=body, partition=partition)
 
     def _publish(self) -> Publisher:
         if self._publisher is None:
             self._publisher = Publisher(self._settings)
         return self._publisher
+
+    def _log(self, why: str) -> None:
+        """Log why erasures wait, unless it is what was logged last."""
+        if why != self._logged:
+            self._logged = why
+            _log.warning("erasures wait", reason=why)
+
+
+def _step(erasure: Erasure) -> tuple[datetime, ErasureState] | None:
+    """Return what tells a step of an erasure from any other: the time of the reports that it answers, and the state.
+
+    None while the worker or the learner has not reported.
+    """
+    worker, learner = (erasure.reports.get(part) for part in (ErasurePart.WORKER, ErasurePart.LEARNER))
+    return None if worker is None or learner is None else (max(worker.at, learner.at), erasure.state)

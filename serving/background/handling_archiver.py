@@ -4,7 +4,7 @@ Guarantee: at least once, and the table merges duplicates; the group commits wha
 the records wait on the topic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 from confluent_kafka import Message
@@ -18,13 +18,21 @@ from ebb.settings import PlaceSettings
 from serving.projections.types import IsErased
 
 _TABLE = "alert_handling"
+_LOOK_SECONDS = 0.2
 
 
 class HandlingArchiver:
-    """A thread that follows `ebb.handling` in a consumer group and inserts what it reads."""
+    """A thread that follows `ebb.handling` in a consumer group and inserts what it reads.
 
-    def __init__(self, settings: PlaceSettings, is_erased: IsErased) -> None:
+    Parameters
+    ----------
+    complete
+        Whether `is_erased` knows all erasures; before, nothing is inserted.
+    """
+
+    def __init__(self, settings: PlaceSettings, is_erased: IsErased, complete: Callable[[], bool]) -> None:
         self._is_erased = is_erased
+        self._complete = complete
         self._follower = TopicFollower(
             settings,
             "handling-archiver",
@@ -56,6 +64,8 @@ class HandlingArchiver:
         self._store.close()
 
     def _handle(self, records: Sequence[Message]) -> None:
+        while records and not self._complete():
+            self._follower.sleep(_LOOK_SECONDS)
         if records:
             self._store.insert(_TABLE, self._rows(records))
 

@@ -4,7 +4,7 @@ Guarantee: at least once from the first time the receiver was set up, across res
 delivered, or dead-lettered with the reason. Replicas of the API share the partitions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,16 +23,30 @@ from serving.projections.types import IsErased
 
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 300.0
+LOOK_SECONDS = 0.2
 _log = get_logger(__name__)
 
 
-class WebhookDispatcher:
-    """Delivers to one receiver, in a thread of its own."""
+class _ErasedError(Exception):
+    """The customer of an alert is to be erased, since it began to be delivered."""
 
-    def __init__(self, settings: Settings, webhook: Webhook, is_erased: IsErased) -> None:
+
+class WebhookDispatcher:
+    """Delivers to one receiver, in a thread of its own.
+
+    Parameters
+    ----------
+    complete
+        Whether `is_erased` knows all erasures; before, nothing is delivered.
+    """
+
+    def __init__(
+        self, settings: Settings, webhook: Webhook, is_erased: IsErased, complete: Callable[[], bool] = lambda: True
+    ) -> None:
         self._settings = settings
         self._webhook = webhook
         self._is_erased = is_erased
+        self._complete = complete
         self._client = WebhookClient(private=settings.webhook_private)
         self._follower = TopicFollower(
             settings,
@@ -74,25 +88,37 @@ class WebhookDispatcher:
 
     def _deliver(self, record: Message) -> None:
         body = record.value() or b""
+        while not self._complete():
+            self._follower.sleep(LOOK_SECONDS)
         try:
             alert: dict[str, Any] = orjson.loads(body)
             matches = alert["band"] in self._webhook.bands
-            erased = self._is_erased(alert["customer_id"], datetime.fromisoformat(alert["raised_at"]))
+            customer, raised_at = str(alert["customer_id"]), datetime.fromisoformat(alert["raised_at"])
             content = message(self._webhook, alert)
         except Exception as error:  # noqa: BLE001 - only the record is looked at here; met again, it would hold up all others
             RECORDS_REFUSED.labels("alerts").inc()
             _log.warning("alert refused", webhook=self._webhook.name, error=str(error))
             return
-        if not matches or erased:
+        if not matches:
             return
+
+        def send() -> None:
+            # Asked again at each attempt: between two of them minutes pass.
+            if self._is_erased(customer, raised_at):
+                raise _ErasedError
+            self._client.post(self._webhook.url, headers(self._webhook, str(alert["alert_id"]), content), content)
+
         try:
-            self._post(str(alert["alert_id"]), content)
+            self._post(send)
+        except _ErasedError:
+            return
         except NotDeliveredError as error:
-            self._dead_letter(record, body, error)
+            if not self._is_erased(customer, raised_at):
+                self._dead_letter(record, body, error)
         else:
             WEBHOOKS.labels(self._webhook.name, "delivered").inc()
 
-    def _post(self, identity: str, body: bytes) -> None:
+    def _post(self, send: Callable[[], None]) -> None:
         attempts = Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, NotDeliveredError) and not error.final),
             stop=stop_after_attempt(self._settings.webhook_attempts),
@@ -102,7 +128,7 @@ class WebhookDispatcher:
             before_sleep=self._report_retry,
             reraise=True,
         )
-        attempts(lambda: self._client.post(self._webhook.url, headers(self._webhook, identity, body), body))
+        attempts(send)
 
     def _dead_letter(self, record: Message, body: bytes, error: NotDeliveredError) -> None:
         # Under the key of the alert, which names the customer.
@@ -142,8 +168,8 @@ def _start_at_end(consumer: Consumer, assigned: list[TopicPartition]) -> None:
 class WebhookDispatchers:
     """One dispatcher for each webhook of the settings."""
 
-    def __init__(self, settings: Settings, is_erased: IsErased) -> None:
-        self._dispatchers = [WebhookDispatcher(settings, webhook, is_erased) for webhook in settings.webhooks]
+    def __init__(self, settings: Settings, is_erased: IsErased, complete: Callable[[], bool] = lambda: True) -> None:
+        self._dispatchers = [WebhookDispatcher(settings, webhook, is_erased, complete) for webhook in settings.webhooks]
 
     def start(self) -> None:
         """Start them."""

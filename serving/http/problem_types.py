@@ -49,7 +49,7 @@ KINDS: dict[str, ProblemKind] = {
         "there are none.",
     ),
     "unknown-erasure": ProblemKind(
-        404, "Erasure not known", "No erasure has this id.", "DELETE /v1/customers/{id} gives an id."
+        404, "Erasure not known", "No erasure has this id.", "DELETE /v1/customer gives an id."
     ),
     "not-found": ProblemKind(404, "No such resource", "The path names nothing.", "/openapi.json lists what there is."),
     "method-not-allowed": ProblemKind(

@@ -168,5 +168,7 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _internal(request: Request, error: Exception) -> Response:
-        _log.error("request failed", path=_short(request.url.path), error=_short(repr(error)))
+        # The template of the route, never the path: logs outlive an erasure.
+        route = getattr(request.scope.get("route"), "path", "unmatched")
+        _log.error("request failed", route=route, error=_short(repr(error)))
         return problem_response("internal", request.url.path, "The request failed by a defect in Ebb.")

@@ -4,6 +4,7 @@ import { announce } from "./announcer.js";
 import { duration, empty, find, h } from "./dom.js";
 import { actions, handlingText, statusOf } from "./handling.js";
 import { request } from "./net.js";
+import { queryOf } from "./route.js";
 import { alertRow } from "./rows.js";
 
 const MAX_ALERTS = 60;
@@ -67,7 +68,7 @@ export class Alerts {
   }
 
   ofCustomer(customer) {
-    return request(`/v1/alerts?page_size=20&customer_id=${encodeURIComponent(customer)}`).then((page) => page.alerts, () => []);
+    return request(`/v1/alerts?page_size=20&${queryOf(customer)}`).then((page) => page.alerts, () => []);
   }
 
   add(alert) {

@@ -4,6 +4,7 @@ import { chance, count, dayOf, duration, empty, fact, find, h, moment, money, po
 import { handlingText } from "./handling.js";
 import { ApiError, request } from "./net.js";
 import { chip } from "./rows.js";
+import { queryOf } from "./route.js";
 import { timeline } from "./timeline.js";
 
 const REFRESH_MS = 3000;
@@ -38,8 +39,8 @@ export class Customer {
 
   async refresh() {
     const id = this.id;
-    const path = `/v1/customers/${encodeURIComponent(id)}`;
-    const [score, history, alerts] = await Promise.allSettled([request(`${path}/score`), request(`${path}/history?page_size=300`), this.alerts.ofCustomer(id)]);
+    const [score, history, alerts] = await Promise.allSettled([request(`/v1/customer/score?${queryOf(id)}`),
+      request(`/v1/customer/history?page_size=300&${queryOf(id)}`), this.alerts.ofCustomer(id)]);
     if (id !== this.id) return;
     if (score.status === "rejected") {
       const problem = score.reason instanceof ApiError ? score.reason.problem : null;

@@ -9,7 +9,7 @@ import { health } from "./health.js";
 import { listenToKeys } from "./keyboard.js";
 import { movers } from "./movers.js";
 import { ApiError, request, storeKey } from "./net.js";
-import { customerOf, route } from "./route.js";
+import { customerOf, queryOf, route } from "./route.js";
 import { Stream } from "./stream.js";
 import { trust } from "./trust.js";
 
@@ -21,6 +21,14 @@ let fetchedAt = 0;
 let trendsAt = -Infinity;
 
 const open = (id) => { location.hash = route(id); };
+
+// Blanks around an id are mostly pasted with it, but may be part of it.
+async function lookUp(typed) {
+  const id = typed.trim();
+  const exact = id === typed || await request(`/v1/customer/score?${queryOf(typed)}`).then(() => true, () => false);
+  open(exact ? typed : id || typed);
+}
+
 const alerts = new Alerts(open);
 const customer = new Customer(() => latest?.bands ?? [], alerts);
 const calls = new Calls(open);
@@ -117,7 +125,7 @@ find("key-form").addEventListener("submit", (event) => {
 });
 find("look-up").addEventListener("submit", (event) => {
   event.preventDefault();
-  open(find("customer-id").value.trim());
+  lookUp(find("customer-id").value);
 });
 find("customer").addEventListener("close", () => {
   if (customerOf(location.hash) !== null) history.pushState(null, "", location.pathname);

@@ -1,8 +1,14 @@
-// Links to a customer on this page, which can be sent to a colleague.
+// Links to a customer on this page, which can be sent to a colleague, and the customer in a query.
 
 const PREFIX = "#/customers/";
 
-export const route = (id) => PREFIX + encodeURIComponent(id);
+// What has no UTF-8, half of a surrogate pair, names nobody and must not throw.
+const encoded = (id) => encodeURIComponent(id.toWellFormed?.() ?? id);
+
+export const route = (id) => PREFIX + encoded(id);
+
+// In a path a browser would change `.` and `..`, and a proxy `%2F`.
+export const queryOf = (id) => `customer_id=${encoded(id)}`;
 
 export function customerOf(hash) {
   if (!hash.startsWith(PREFIX)) return null;

@@ -1,6 +1,7 @@
 """What was done about alerts, as every replica reads it from `ebb.handling`."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -78,14 +79,14 @@ class AlertHandlingView:
             return _handling(Status.SNOOZED, snoozed)
         return _OPEN if acknowledged is None else _handling(Status.ACKNOWLEDGED, acknowledged)
 
-    def keys_of(self, customer_id: str, until: datetime) -> list[str]:
-        """Return the keys of the records about a customer's alerts that were raised up to a time."""
+    def keys_of(self, customer_id: str, condition: Callable[[datetime], bool]) -> list[str]:
+        """Return the keys of the records about a customer's alerts for whose time of being raised a condition holds."""
         with self._lock:
             return [
                 key_of(record.alert_id, act)
                 for acts in self._acts.values()
                 for act, record in acts.items()
-                if record.customer_id == customer_id and record.raised_at <= until
+                if record.customer_id == customer_id and condition(record.raised_at)
             ]
 
 

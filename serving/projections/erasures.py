@@ -23,6 +23,10 @@ class ErasureView:
         self._erasures: dict[str, Erasure] = {}
         self._of_customer: dict[str, str] = {}
         """Digest of a customer → id of their latest erasure."""
+        self._open: set[str] = set()
+        self._untracked: dict[str, set[str]] = {}
+        """Customer → ids of their erasures on which no worker has reported."""
+        self._pending: dict[str, str] = {}
         self._early: dict[str, dict[ErasurePart, ErasurePartReport]] = {}
         """Reports read before their request, which compaction may have moved after them."""
 
@@ -41,7 +45,8 @@ class ErasureView:
                     continue
                 if digest is not None:
                     digests.add(digest)
-            ERASURES_OPEN.set(sum(not one.done for one in self._erasures.values()))
+                self._place(identity)
+            ERASURES_OPEN.set(len(self._open))
         return digests
 
     def _apply(self, identity: str, part: ErasurePart, body: bytes) -> str | None:
@@ -53,14 +58,38 @@ class ErasureView:
             latest = self._erasures.get(self._of_customer.get(request.digest, ""))
             if latest is None or latest.request.requested_at <= request.requested_at:
                 self._of_customer[request.digest] = identity
-            return request.digest
+            # Once no record names the customer nothing of theirs is left to hide, and they may have come back.
+            return request.digest if request.customer_id is not None else None
         report = ErasurePartReport.model_validate_json(body)
         known = self._erasures.get(identity)
         if known is None:
             self._early.setdefault(identity, {})[part] = report
             return None
         known.reports[part] = report
-        return known.request.digest if part is ErasurePart.WORKER else None
+        # Rewritten without the id it is no news: whoever came back since is remembered.
+        return known.request.digest if part is ErasurePart.WORKER and report.customer_id is not None else None
+
+    def _place(self, identity: str) -> None:
+        """Keep the sets of erasures by state up to date, for one whose records changed."""
+        erasure = self._erasures.get(identity)
+        if erasure is None:
+            return
+        if erasure.done:
+            self._open.discard(identity)
+        else:
+            self._open.add(identity)
+        customer = erasure.customer_id
+        if customer is None:
+            return
+        untracked = self._untracked.setdefault(customer, set())
+        if erasure.untracked:
+            untracked.discard(identity)
+        else:
+            untracked.add(identity)
+            self._pending[customer] = erasure.request.digest
+        if not untracked:
+            del self._untracked[customer]
+            self._pending.pop(customer, None)
 
     @property
     def known(self) -> bool:
@@ -73,18 +102,24 @@ class ErasureView:
 
     def of(self, customer_id: str) -> Erasure | None:
         """Return the latest erasure of a customer."""
+        return self.of_digest(digest_of(customer_id)) if self._of_customer else None
+
+    def of_digest(self, digest: str) -> Erasure | None:
+        """Return the latest erasure of a customer by the digest of their id."""
         with self._lock:
-            if not self._of_customer:
-                return None
-            return self._erasures.get(self._of_customer.get(digest_of(customer_id), ""))
+            return self._erasures.get(self._of_customer.get(digest, ""))
 
     def is_erased(self, customer_id: str, at: datetime) -> bool:
-        """Return whether data about a customer, created at that wall time, has since been erased."""
+        """Return whether data about a customer, created at that wall time, are erased or to be erased."""
         erasure = self.of(customer_id)
-        return erasure is not None and at <= erasure.request.requested_at
+        return erasure is not None and erasure.covers(at)
+
+    def pending(self) -> dict[str, str]:
+        """Return the customers whom no worker has erased yet, with their digests: all about them is hidden."""
+        return self._pending
 
     def open(self) -> list[Erasure]:
         """Return the erasures that are not done, the oldest first."""
         with self._lock:
-            open_ = [one for one in self._erasures.values() if not one.done]
+            open_ = [self._erasures[identity] for identity in self._open]
         return sorted(open_, key=lambda one: one.request.requested_at)

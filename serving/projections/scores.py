@@ -150,7 +150,7 @@ class ScoreView:
                 fields = self._decoder.decode(value)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 RECORDS_REFUSED.labels("scores").inc()
-                _log.warning("score refused", error=str(error), key=repr(key)[:80])
+                _log.warning("score refused", error=str(error), size=len(value))
                 continue
             pending.append((self._store(fields.customer_id, value), fields))
             changes.append(ScoreChange(fields, value))

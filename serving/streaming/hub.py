@@ -71,10 +71,12 @@ class Hub:
                 subscription.queue.put(item, subscription.name)
 
     def forget(self, digests: Set[str]) -> None:
-        """Drop what is remembered of customers (`ebb.contracts.erasures.digest_of`); their streams go on."""
+        """Drop what is remembered of customers (`ebb.contracts.erasures.digest_of`), and what waits to be sent."""
         for topic, remembered in self._remembered.items():
             kept = [item for item in remembered if digest_of(item.customer_id) not in digests]
             self._remembered[topic] = deque(kept)
+        for queue in self._index.queues():
+            queue.forget(lambda item: digest_of(item.customer_id) in digests)
 
     def missed(self, epoch: str, sequence: int, subscription: Subscription) -> list[StreamMessage] | None:
         """Return what a subscription missed after a sequence, in order: every alert, the latest score of a customer.

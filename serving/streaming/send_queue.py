@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from serving.streaming.message import UNNAMED, StreamMessage
 
@@ -54,6 +55,10 @@ class SendQueue:
     def get(self) -> QueuedMessage | str | None:
         """Remove and return the next message, or None if there is none."""
         return self._waiting.popleft() if self._waiting else None
+
+    def forget(self, condition: Callable[[StreamMessage], bool]) -> None:
+        """Drop the waiting messages for which a condition holds."""
+        self._waiting = deque(one for one in self._waiting if isinstance(one, str) or not condition(one[0]))
 
     async def filled(self) -> None:
         """Wait until there is something to send."""

@@ -61,6 +61,10 @@ class SubscriptionIndex:
                 if not bucket:
                     del self._buckets[key]
 
+    def queues(self) -> set[SendQueue]:
+        """Return the queues of all subscriptions; those of one connection share one."""
+        return {subscription.queue for bucket in self._buckets.values() for subscription in bucket}
+
     def matching(self, item: StreamMessage) -> Iterator[Subscription]:
         """Yield the subscriptions whose filter a message passes, each once."""
         for key in ((item.topic, "customer", item.customer_id), (item.topic, "band", item.band)):

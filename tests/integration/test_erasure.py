@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -104,11 +104,13 @@ def test_customer_is_erased_everywhere_and_the_report_proves_it(api: Api) -> Non
     report = api.get(f"/v1/erasures/{identity}").json()
     assert report["done_at"]
     assert report["customer_digest"] == digest_of("leaving")
-    assert part(api, identity, "history")["details"]["scores"] == 1
-    assert [place["where"] for place in report["left"]] == [
-        "ebb.activity, ebb.activity.dlq, ebb.alerts",
-        "ebb.examples",
-    ]
+    assert part(api, identity, "history")["details"]["scores"] == 2, "the early one, and the one that came later"
+    left = {place["where"]: place["until"] for place in report["left"]}
+    assert {"ClickHouse", "outside Ebb", settings.topics.examples, settings.topics.dead_webhooks} <= set(left)
+    assert left[settings.topics.examples] is None
+    week, day = timedelta(days=7), timedelta(days=1)
+    lasting = datetime.fromisoformat(left[settings.topics.activity]) - datetime.fromisoformat(report["requested_at"])
+    assert week + day < lasting < week + day + timedelta(hours=1), "a segment of a day, then seven days"
     assert rows(settings, "scores") == ["staying"]
     assert "leaving" not in str(latest(settings)), "the topic records the erasure, not the customer"
     missing = api.get("/v1/customers/leaving/score")

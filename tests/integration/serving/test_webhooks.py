@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -178,6 +179,51 @@ def test_alert_of_a_customer_who_was_erased_is_not_sent(space: Settings, receive
         sender.flush()
         wait_for("the other's", lambda: receiver.heard)
         time.sleep(0.5)
+    assert ids(receiver) == ["a-2"]
+
+
+def test_alert_of_a_customer_erased_between_two_attempts_is_neither_sent_again_nor_kept(
+    space: Settings, receiver: Receiver
+) -> None:
+    receiver.answers = [500, 500]
+    settings = with_hooks(space, Webhook(name="crm", url=receiver.url, secret=make_secret()))
+    sender = TopicSender(settings)
+    # Erased once they were tried: the first in the midst of the attempts, the second after the last of them.
+    tried = {"gone": 1, "late": 3}
+
+    def is_erased(customer: str, _: datetime) -> bool:
+        heard = [json.loads(body)["data"]["customer_id"] for _, _, body in receiver.heard]
+        return heard.count(customer) >= tried.get(customer, 99)
+
+    with Working(settings, is_erased):
+        sender.alert(make_alert("gone", alert_id="a-1"))
+        sender.flush()
+        wait_for("the first attempt", lambda: receiver.heard)
+        receiver.answers = [500, 500, 500]
+        sender.alert(make_alert("late", alert_id="a-2"))
+        sender.flush()
+        wait_for("the attempts", lambda: len(receiver.heard) == 4)
+        sender.alert(make_alert("here", alert_id="a-3"))
+        sender.flush()
+        wait_for("the other's", lambda: len(receiver.heard) == 5)
+    assert ids(receiver) == ["a-1", "a-2", "a-2", "a-2", "a-3"]
+    assert list(read_to_end(settings, settings.topics.dead_webhooks, [0])) == []
+
+
+def test_nothing_is_sent_before_it_is_known_who_was_erased(space: Settings, receiver: Receiver) -> None:
+    settings = with_hooks(space, Webhook(name="crm", url=receiver.url, secret=make_secret()))
+    known = threading.Event()
+    working = Working(settings)
+    working.dispatchers = WebhookDispatchers(settings, lambda customer, _: customer == "gone", known.is_set)
+    sender = TopicSender(settings)
+    with working:
+        sender.alert(make_alert("gone", alert_id="a-1"))
+        sender.alert(make_alert("here", alert_id="a-2"))
+        sender.flush()
+        time.sleep(0.5)
+        assert receiver.heard == []
+        known.set()
+        wait_for("the other's", lambda: receiver.heard)
     assert ids(receiver) == ["a-2"]
 
 

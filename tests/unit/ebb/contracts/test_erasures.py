@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ebb.contracts.erasures import (
+    ERASED_AT_MS,
     TRANSITIONS,
     Erasure,
     ErasurePart,
@@ -114,6 +115,19 @@ def test_an_erasure_ends_and_an_old_checkpoint_opens_it_again() -> None:
     for record, state in steps:
         apply(erasure, record)
         assert erasure.state is state
+
+
+def test_what_was_made_before_the_worker_erased_is_covered_by_its_clock_and_what_follows_is_not() -> None:
+    erasure = Erasure(request(named=True))
+    asked = erasure.request.requested_at
+    assert erasure.covers(asked + timedelta(days=9)), "until the worker has reported, all of it"
+    details = {ERASED_AT_MS: int((asked + timedelta(seconds=5)).timestamp() * 1_000)}
+    erasure.reports[ErasurePart.WORKER] = ErasurePartReport(at=asked + timedelta(seconds=9), details=details)
+    assert erasure.covers(asked + timedelta(seconds=5))
+    assert not erasure.covers(asked + timedelta(seconds=6)), "made before the report, and of who came back"
+    erasure.reports[ErasurePart.WORKER] = ErasurePartReport(at=asked + timedelta(seconds=9))
+    assert erasure.covers(asked), "reports of former versions do not say when"
+    assert not erasure.covers(asked + timedelta(seconds=1))
 
 
 def test_every_part_has_a_transition_and_every_state_but_the_last_a_successor() -> None:

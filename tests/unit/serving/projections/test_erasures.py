@@ -98,7 +98,14 @@ def test_latest_erasure_of_a_customer_counts() -> None:
     assert erasure is not None
     assert erasure.request.erasure_id == "late"
     assert ledger.is_erased("c-1", AT + timedelta(hours=1))
+    assert ledger.is_erased("c-1", AT + timedelta(days=2)), "the worker may still write about the customer"
+    assert ledger.pending() == {"c-1": digest_of("c-1")}
+    ledger.apply([report_record(ErasurePart.WORKER, 2 * 86_400, "late", "c-1")])
+    assert ledger.is_erased("c-1", AT + timedelta(hours=1))
     assert not ledger.is_erased("c-1", AT + timedelta(days=2)), "later activity is new data"
+    assert ledger.pending(), "the other request's order is still to be met"
+    ledger.apply([report_record(ErasurePart.WORKER, 2 * 86_400, "early", "c-1")])
+    assert ledger.pending() == {}
     assert not ledger.is_erased("c-2", AT)
 
 
