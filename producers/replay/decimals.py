@@ -10,7 +10,7 @@ from ebb.errors import InvalidEventError, SourceError
 from ebb.values.messages import shown
 from ebb.values.numbers import read_number
 from producers.replay.canonical import NO_NUMBER, trimmed
-from producers.replay.log import DecimalMark, Ints, Log
+from producers.replay.log import DecimalMark, Ints, Log, printable
 
 _MARKED = re.compile(r"[^0-9.,]*([0-9]*(?:[.,' \u00a0\u202f\u2019][0-9]+)+)[^0-9.,]*", re.ASCII)
 """Digits with marks between them; a currency may stand before or after."""
@@ -39,7 +39,7 @@ class DecimalMarks:
             in_doubt = mark == "" and (self._doubtful is None or ("," in value and "," not in self._doubtful[0]))
             if not mark and not in_doubt:
                 continue
-            place = f"{self._log.place(int(indices[values.index(value)]))}, column {column}"
+            place = f"{self._log.place(int(indices[values.index(value)]))}, column {printable(column)}"
             if in_doubt:
                 self._doubtful = value, place
             else:

@@ -14,7 +14,17 @@ import numpy as np
 import pyarrow as pa
 
 from ebb.errors import SourceError
-from producers.replay.log import BLOCK, Ints, Log, ReadOptions, RejectedRow, check_wanted, distinct_names, taken_from
+from producers.replay.log import (
+    BLOCK,
+    Ints,
+    Log,
+    ReadOptions,
+    RejectedRow,
+    check_wanted,
+    distinct_names,
+    printable,
+    taken_from,
+)
 from producers.replay.text_files import LINE_LIMIT, TextFile, refusing_damage
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
@@ -187,7 +197,10 @@ class _Kept:
             number = next(number for number, field in enumerate(row) if not _encodable(field))
             field = row[number].encode(errors="surrogateescape")
             column = self._header[number].strip() if number < width else str(number + 1)
-            reason, what = "bad_encoding", f"column {column} holds bytes that are no characters: {field!r:.80}"
+            reason, what = (
+                "bad_encoding",
+                f"column {printable(column)} holds bytes that are no characters: {field!r:.80}",
+            )
         if reason:
             body = text.rstrip("\r\n").encode(errors="surrogateescape")
             self.broken.append(RejectedRow(self._count - 1, reason, what, body, line))

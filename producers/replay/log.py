@@ -179,7 +179,7 @@ def distinct_names(names: Sequence[str], words: list[str]) -> list[str]:
             while distinct in cleaned or distinct in result:
                 distinct += "'"
             if number == times:
-                words.append(f"column {name} is there {times} times, so called {name} (1) to ({times})")
+                words.append(f"column {printable(name)} is there {times} times, so called (1) to ({times})")
         result.append(distinct)
     return result
 
@@ -194,13 +194,18 @@ def check_wanted(file: str, wanted: Sequence[str], names: Sequence[str]) -> list
     """
     missing = [name for name in wanted if name not in names]
     if missing:
-        what = f"{file} has no column {', '.join(missing)}; its columns are {listed(names)}."
+        what = f"{file} has no column {listed(missing)}; its columns are {listed(names)}."
         raise SourceError(what, "Map the columns by --map field=column, or choose the log's --preset.")
     return list(dict.fromkeys(wanted))
 
 
 def listed(names: Sequence[str]) -> str:
     """Return names of columns as a message shows them."""
-    shown = [name if len(name) <= 60 else f"{name[:57]}..." for name in names[:40]]
+    shown = [printable(name if len(name) <= 60 else f"{name[:57]}...") for name in names[:40]]
     more = f" and {len(names) - 40:,} more" if len(names) > 40 else ""
     return ", ".join(shown) + more or "none"
+
+
+def printable(text: str) -> str:
+    """Return text from a file so that it can be shown: without what a terminal would obey."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

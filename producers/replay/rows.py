@@ -23,7 +23,7 @@ from ebb.values.customer_ids import NO_CUSTOMERS, read_customer_id
 from ebb.values.times import SECOND_US
 from producers.replay.canonical import ABSENT, ColumnReader, free, number, text, trimmed
 from producers.replay.decimals import DecimalMarks
-from producers.replay.log import AS_FOUND, DecimalMark, Ints, Log, ReadOptions, RejectedRow, listed
+from producers.replay.log import AS_FOUND, DecimalMark, Ints, Log, ReadOptions, RejectedRow, listed, printable
 from producers.replay.presets import IDENTITY, NUMBER_FIELDS, TEXT_FIELDS
 from producers.replay.times import DoubtfulDateError, TimeReader, moment
 
@@ -194,7 +194,7 @@ class Rows:
 
     def _reader(self, name: str, decimal: DecimalMark | None, nobody: frozenset[str]) -> ColumnReader:
         column = self._mapping[name]
-        field = name if column.startswith("=") else column
+        field = name if column.startswith("=") else printable(column)
         if name == "properties":
             return ColumnReader(_object)
         if name == "customer_id":

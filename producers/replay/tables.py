@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ebb.errors import SourceError
-from producers.replay.log import Ints, Log, check_wanted, distinct_names, taken_from
+from producers.replay.log import Ints, Log, check_wanted, distinct_names, printable, taken_from
 
 _YEARS_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 """Microseconds since 1970 that Python's times can hold: the years 1 to 9999."""
@@ -85,8 +85,12 @@ class ColumnStore:
 
 
 def _damaged(path: Path, error: Exception) -> SourceError:
-    what = f"{path} cannot be read as Parquet: {' '.join(str(error).split()).rstrip('.')}."
+    what = f"{path} cannot be read as Parquet: {_said(error)}."
     return SourceError(what, "It is damaged, cut off or of another format: fetch or write it again.")
+
+
+def _said(error: Exception) -> str:
+    return printable(" ".join(str(error).split()).rstrip("."))
 
 
 def _path(schema: pa.Schema, names: Sequence[str], name: str) -> list[Any] | None:
@@ -128,7 +132,7 @@ def _plain_types(path: Path, name: str, column: pa.ChunkedArray) -> pa.Array:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
-        what = f"Column {name} of {path.name} is not what its type says: {' '.join(str(error).split()).rstrip('.')}."
+        what = f"Column {printable(name)} of {path.name} is not what its type says: {_said(error)}."
         raise SourceError(what, "Text must be UTF-8: write the file again.") from error
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 

@@ -15,7 +15,7 @@ from ebb.errors import InvalidEventError, SourceError
 from ebb.values.messages import shown
 from ebb.values.times import END_SECOND, SECOND_US, read_time
 from producers.replay.canonical import NO_NUMBER, trimmed
-from producers.replay.log import DateOrder, Ints, ReadOptions, TimeUnit
+from producers.replay.log import DateOrder, Ints, ReadOptions, TimeUnit, printable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHEET_EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001 - a spreadsheet's days have no zone
@@ -81,7 +81,7 @@ class TimeReader:
     """
 
     def __init__(self, column: str, zone: tzinfo | None, options: ReadOptions) -> None:
-        self._column = column
+        self._column = printable(column)
         self._zone = zone
         self._pattern = options.time_format
         self._unit = options.unit

@@ -22,10 +22,11 @@ from producers.replay.sources import open_log
 
 PAIRS = ["customer_id=a", "occurred_at=b", "type==view", "amount=c", "more=d.e"]
 ODD = [
-    "", "a,b,c,d.e\n", "a;b;c;d.e\r\n", "1,2026-01-02,3,4\n", '"', '""', "\n", "\r", ",", ";", "\t", "|", "NULL", "\0", "\ufeff",
-    "sep=;\n", "03/04/2026", "31.12.2026", "1.249,50", "1,249", "49,90", "1_000", "45383.5", "20260101", "9" * 40,
-    '{"a": 1, "b": "2026-01-02", "c": 3, "d": {"e": 4}}\n', '{"a": "\\ud800"}\n', "[" * 2_000, '{"a": NaN}', "Infinity",
-    "0000-00-00 00:00:00", "99/99/9999", "0/0/0000", "2026-02-30", "-1", "1e400", "é", "\u2028", "\x85",
+    "", "a,b,c,d.e\n", "a;b;c;d.e\r\n", "1,2026-01-02,3,4\n", '"', '""', "\n", "\r", ",", ";", "\t", "|", "NULL", "\0",
+    "\x1b[2J", "\ufeff", "sep=;\n", "03/04/2026", "31.12.2026", "1.249,50", "1,249", "49,90", "1_000", "45383.5",
+    "20260101", "9" * 40, '{"a": 1, "b": "2026-01-02", "c": 3, "d": {"e": 4}}\n', '{"a": "\\ud800"}\n', "[" * 2_000,
+    '{"a": NaN}', "Infinity", "0000-00-00 00:00:00", "99/99/9999", "0/0/0000", "2026-02-30", "-1", "1e400", "\u2028",
+    "\x85", "\u00e9",
 ]  # fmt: skip
 CODECS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "cp1252", "cp1251"]
 NAMES = ["x.csv", "x.tsv", "x.jsonl", "x.txt", "x", "x.parquet", "x.csv.gz", "x.jsonl.zst"]
@@ -77,11 +78,11 @@ def test_a_file_is_read_or_refused(tmp_path: Path, name: str, content: bytes, op
         rows = Rows(source.read(columns_of(mapping)), mapping, zone=UTC, latest=2e9, max_bytes=2_000, options=options)
         found = list(rows)
     except SourceError as error:
-        assert str(error).isprintable() or "\n" in str(error)
-        assert str(error)[0].isupper() or str(error).startswith(("/", "x"))
-        return
-    assert len(found) + len(rows.early) == len(rows)
-    assert all(isinstance(row, Row) or row.what for row in found)
+        refused = str(error).replace(str(path), name)
+    else:
+        refused = "".join(row.what for row in (*found, *rows.early) if not isinstance(row, Row))
+        assert len(found) + len(rows.early) == len(rows)
+    assert refused.isprintable()  # nothing that a terminal would obey
 
 
 @pytest.mark.parametrize("length", [2, 100_000])
@@ -93,5 +94,5 @@ def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(
     if length < 50_000:
         assert len(open_log(tmp_path / "x.csv").read(["a"])) == 1
     else:
-        with pytest.raises(SourceError, match="Line 2 of x.csv has more than 50,000 characters"):
+        with pytest.raises(SourceError, match=r"Line 2 of x\.csv has more than 50,000 characters"):
             open_log(tmp_path / "x.csv").read(["a"])

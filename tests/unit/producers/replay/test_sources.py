@@ -151,7 +151,7 @@ def test_headers_lose_their_blanks_and_doubled_ones_have_to_be_chosen(tmp_path: 
     (tmp_path / "log.csv").write_text(" who ,id,,id\na,1,x,2\n who ,id,,id\n")
     log = read_log(tmp_path / "log.csv")
     assert log.columns() == {"who": ["a"], "id (1)": ["1"], "column 3": ["x"], "id (2)": ["2"]}
-    assert "column id is there 2 times, so called id (1) to (2)" in log.words
+    assert "column id is there 2 times, so called (1) to (2)" in log.words
     assert [(refused.reason, refused.place) for refused in log.broken] == [("repeated_header", "line 3")]
     with pytest.raises(SourceError, match=r"no column id; its columns are who, id \(1\), column 3, id \(2\)"):
         read_log(tmp_path / "log.csv", ["id"])
