@@ -50,7 +50,9 @@ def main() -> None:
         print(f"{name:10}{run['seconds']:>9.1f}{size / run['seconds']:>7.1f}{rate:>13,.0f}{run['memory_mib']:>13,.0f}")
     ebb, pandas, arrow = (figures[name] for name in READERS)
     print(f"of Ebb's seconds, {ebb['reading']:.1f} are reading the text; the rest is checking values and making events")
-    assert ebb["rows"] == rows, (ebb, rows)
+    if ebb["rows"] != rows:
+        message = f"{ebb['rows']:,} of {rows:,} rows became events"
+        raise AssertionError(message)
     print(
         json.dumps(
             {
@@ -86,8 +88,9 @@ def write(path: Path, size: int) -> int:
                 when = datetime.fromtimestamp(at - chance.random() * 3_600, UTC)
                 note = '"left at the door,\nring twice"' if chance.random() < 0.01 else ""
                 lines.append(
-                    f"{chance.randrange(1, 50_000)},{when:%Y-%m-%d %H:%M:%S},purchase,{chance.randrange(10_000, 14_000)}A,"
-                    f"{chance.randrange(1, 13)},{chance.randrange(50, 20_000) / 100},{chance.choice(COUNTRIES)},{note}\n"
+                    f"{chance.randrange(1, 50_000)},{when:%Y-%m-%d %H:%M:%S},purchase,"
+                    f"{chance.randrange(10_000, 14_000)}A,{chance.randrange(1, 13)},"
+                    f"{chance.randrange(50, 20_000) / 100},{chance.choice(COUNTRIES)},{note}\n"
                 )
             file.write("".join(lines))
             rows += len(lines)

@@ -247,18 +247,41 @@ def _blocks(text: TextFile, file: Any, delimiter: str) -> Iterator[tuple[list[st
             raise SourceError(what, "Look for a quote that is never closed.") from error
         if not rows:
             return
-        if len(pending) == len(rows):  # each record is one line
-            texts, lines = pending.copy(), np.arange(before + 1, before + 1 + len(rows))
-        else:
-            texts, lines = _split(pending, before, delimiter)
+        texts, lines = _joined(pending, rows, before) or _split(pending, before, delimiter)
         if _left_open(texts[-1], delimiter):
+            more = reader.line_num - int(lines[-1])
             what = (
-                f"Line {int(lines[-1]):,} of {name} opens a quote in column {len(rows[-1])} that is never closed, "
-                f"so that the value goes on to the end of the file ({reader.line_num - int(lines[-1]):,} lines on)."
+                f"Line {int(lines[-1]):,} of {name} opens a quote in column {len(rows[-1])} that is never closed"
+                f"{f', so that the {more:,} lines after it would be one value' if more else ''}."
             )
             raise SourceError(what, "Close or double the quote; at the end of the file, check that it is whole.")
         pending.clear()
         yield texts, lines, rows
+
+
+def _joined(pending: list[str], rows: list[list[str]], before: int) -> tuple[list[str], Ints] | None:
+    """Return what `_split` does without parsing again, None if it is not certain.
+
+    A line with an odd number of quotes begins a record of several lines or ends it, unless a quote is astray. So it is
+    certain if each of these records holds as many line breaks as were joined, and there are as many as were parsed.
+    """
+    if len(pending) == len(rows):
+        return pending.copy(), np.arange(before + 1, before + 1 + len(rows))
+    odd = [number for number, line in enumerate(pending) if line.count('"') % 2]
+    texts: list[str] = []
+    firsts: list[Ints] = []
+    taken = 0
+    for begin, end in zip(odd[::2], odd[1::2], strict=False):
+        texts += pending[taken:begin]
+        index = len(texts)
+        texts.append("".join(pending[begin : end + 1]))
+        if index >= len(rows) or sum(field.count("\n") for field in rows[index]) != end - begin:
+            return None
+        firsts.append(np.arange(taken, begin + 1))
+        taken = end + 1
+    texts += pending[taken:]
+    firsts.append(np.arange(taken, len(pending)))
+    return (texts, np.concatenate(firsts) + before + 1) if len(texts) == len(rows) and len(odd) % 2 == 0 else None
 
 
 def _split(pending: list[str], before: int, delimiter: str) -> tuple[list[str], Ints]:

@@ -157,7 +157,8 @@ def text_file(path: Path, encoding: str | None) -> TextFile:
         if wide := _without_mark(start):
             return TextFile(path, wide, "UTF-16", packed)
         clean, sample = _scan(start, file)
-    if clean or _broken_utf8(sample):
+    known = clean or _broken_utf8(sample)
+    if known and 10 * start.count(0) <= len(start):
         return TextFile(path, "utf-8", "UTF-8", packed, clean)
     if b"\0" in start:
         what = f"{path} is not text: it holds zero bytes."
