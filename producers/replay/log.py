@@ -64,7 +64,7 @@ class RejectedRow:
         return f"row {self.row}" if self.line is None else f"line {self.line}"
 
 
-class Store(Protocol):
+class RowStore(Protocol):
     """The readable rows of a file."""
 
     def __len__(self) -> int:
@@ -84,7 +84,7 @@ class Log:
     """Name of the file, for messages."""
     names: list[str]
     """Columns that were asked for."""
-    store: Store
+    store: RowStore
     rows: Ints
     """Index of each readable row in the file."""
     lines: Ints | None = None
@@ -132,7 +132,7 @@ class Log:
         return RejectedRow(int(self.rows[index]), "", "", b"", self.line(index)).place
 
 
-class Source(Protocol):
+class LogSource(Protocol):
     """A file whose columns are known and whose rows can be read."""
 
     names: list[str]

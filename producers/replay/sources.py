@@ -7,7 +7,7 @@ from pathlib import Path
 from ebb.errors import SourceError
 from producers.replay.delimited import DelimitedSource
 from producers.replay.json_lines import JsonLinesSource, looks_like_json
-from producers.replay.log import AS_FOUND, Log, ReadOptions, Source
+from producers.replay.log import AS_FOUND, Log, LogSource, ReadOptions
 from producers.replay.tables import ParquetSource
 from producers.replay.text_files import PACKED_SUFFIXES, packed_by, refusing_damage, text_file
 
@@ -29,7 +29,7 @@ _FOREIGN = (
 )
 
 
-def open_log(path: Path, options: ReadOptions = AS_FOUND) -> Source:
+def open_log(path: Path, options: ReadOptions = AS_FOUND) -> LogSource:
     """Find out what a file is and which columns it has.
 
     Raises
