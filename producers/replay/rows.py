@@ -27,6 +27,8 @@ from producers.replay.log import AS_FOUND, DecimalMark, Ints, Log, ReadOptions, 
 from producers.replay.presets import IDENTITY, NUMBER_FIELDS, TEXT_FIELDS
 from producers.replay.times import DoubtfulDateError, TimeReader, moment
 
+NOBODY = frozenset(text.lower() for text in NO_CUSTOMERS)
+"""What is no customer unless the settings say otherwise."""
 REQUIRED = ("customer_id", "type", "occurred_at")
 _Event = tuple[int, str, str | None, str | None, Any, tuple[Any, ...]]
 
@@ -96,7 +98,7 @@ class Rows:
         latest: float,
         max_bytes: int,
         options: ReadOptions = AS_FOUND,
-        nobody: frozenset[str] = frozenset(NO_CUSTOMERS),
+        nobody: frozenset[str] = NOBODY,
     ) -> None:
         self._log = log
         self._latest = latest
