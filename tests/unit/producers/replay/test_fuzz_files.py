@@ -1,6 +1,7 @@
 """Whatever bytes a file holds, it is read or refused in plain words; nothing else is ever raised."""
 
 import bz2
+import csv
 import gzip
 import io
 from datetime import UTC
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ebb.errors import SourceError
+from producers.replay import delimited
 from producers.replay.log import ReadOptions
 from producers.replay.presets import GENERIC, mapping_of
 from producers.replay.rows import Row, Rows, columns_of, complete_mapping
@@ -83,6 +85,29 @@ def test_a_file_is_read_or_refused(tmp_path: Path, name: str, content: bytes, op
         refused = "".join(row.what for row in (*found, *rows.early) if not isinstance(row, Row))
         assert len(found) + len(rows.early) == len(rows)
     assert refused.isprintable()  # nothing that a terminal would obey
+
+
+pieces = st.sampled_from(["a", ",", '"', '""', "\n", "\r\n", "\r", '"x\ny"', '5" pipe', '"b"', '\n"c\r\nd",e\n'])
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(pieces, max_size=30).map("".join))
+def test_lines_are_joined_to_records_as_the_reader_does(text: str) -> None:
+    lines = list(io.StringIO(text, newline=""))
+    rows = list(csv.reader(lines))
+    joined = delimited._joined(lines, rows, 7)
+    if joined is not None:
+        texts, firsts = delimited._split(lines, 7, ",")
+        assert joined[0] == texts
+        assert joined[1].tolist() == firsts.tolist()
+
+
+def test_well_formed_records_are_joined_without_parsing_again() -> None:
+    lines = ["a,b\n", 'c,"d\n', 'e ""f""\r\n', 'g"\n', "\n", 'h,"i"\n']
+    joined = delimited._joined(lines, list(csv.reader(lines)), 0)
+    assert joined is not None
+    assert joined[0] == ["a,b\n", "".join(lines[1:4]), "\n", 'h,"i"\n']
+    assert joined[1].tolist() == [1, 2, 5, 6]
 
 
 @pytest.mark.parametrize("length", [2, 100_000])
