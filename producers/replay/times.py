@@ -89,6 +89,7 @@ class TimeReader:
         """Order of dates that could be read in two; None: not known."""
         self.unit = options.unit
         """What the first number counts, by its size if it was not told; None: no time is a number."""
+        self._pointed = False
         self.certain: dict[DateOrder, str] = {}
         """Order → a date that can be read in it alone."""
 
@@ -148,6 +149,8 @@ class TimeReader:
         """Return how times are written, for people; empty if they are ISO 8601 or Unix seconds."""
         orders = dict.fromkeys([*([self.order] if self.order else []), *self.certain])
         words = [f"dates {ORDERS[order]}" for order in orders]
+        if self._pointed:
+            words.append("dates day.month.year")
         if self.unit not in {None, "s"}:
             words.append(f"times in {UNIT_WORDS[self.unit]}")
         return words
@@ -225,7 +228,9 @@ class TimeReader:
             if order is None:
                 what = f"{shown(text)} is {a} {_MONTHS[b - 1]} {c} (dmy) or {b} {_MONTHS[a - 1]} {c} (mdy)"
                 raise DoubtfulDateError(reason="bad_time", what=what)
-            if found["sep"] != "." and a != b:
+            if found["sep"] == ".":
+                self._pointed = True
+            elif a != b:
                 self.certain.setdefault(order, text)
         return order
 
