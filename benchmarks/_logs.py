@@ -53,10 +53,10 @@ def read(name: str, *, partitions: int = 8) -> Recorded:
         allowed_lateness_seconds=0,  # rows are sent in order of time
         kinds={**Settings().kinds, **preset.kinds},
     )
-    log = read_log(DATA / name / "events.parquet", columns_of(preset.mapping))
+    mapping = complete_mapping(preset.mapping, [])
     rows = Rows(
-        log,
-        complete_mapping(preset.mapping, list(log.columns)),
+        read_log(DATA / name / "events.parquet", columns_of(mapping)),
+        mapping,
         zone=zone_named(preset.zone),
         latest=time.time(),
         max_bytes=settings.max_event_bytes,

@@ -56,7 +56,7 @@ def main() -> None:
 
 def telco() -> dict[str, object]:
     """Return AUC and accuracy over the last 80 % of ten passes, and print every candidate's on the first."""
-    columns = dict(read_log(_logs.DATA / "telco" / TELCO).columns)
+    columns = read_log(_logs.DATA / "telco" / TELCO).columns()
     labels = np.array([value == "Yes" for value in columns.pop("Churn")], dtype=np.uint8)
     table = encode(columns)
     areas, shares = [], []

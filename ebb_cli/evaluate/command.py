@@ -8,19 +8,23 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import typer
+from rich.text import Text
 
 from ebb.errors import SourceError
 from ebb_cli.console import console
 from ebb_cli.evaluate.report import EvaluationReport, show, write
+from ebb_cli.replay import reading
 from online_ml.evaluation.tabular import encode, passes
-from producers.replay.sources import Log, read_log
+from producers.replay.decimals import with_numbers
+from producers.replay.log import listed
+from producers.replay.sources import read_log
 
 YES = ("yes", "true", "1", "y", "churned", "positive")
 """Values of a positive label unless --positive is given, in upper or lower case."""
 
 
 def evaluate(
-    file: Annotated[Path, typer.Argument(help="A table: .csv, .tsv, .parquet, .jsonl; text also as .gz.")],
+    file: Annotated[Path, typer.Argument(help="A table: CSV, JSON lines, Parquet; text also as .gz, .zst, .bz2, .xz.")],
     *,
     label: Annotated[str, typer.Option(help="Column to predict; it must hold two values.")],
     positive: Annotated[str | None, typer.Option(help="Value of the label that counts as 1, e.g. Yes.")] = None,
@@ -28,6 +32,9 @@ def evaluate(
     shuffles: Annotated[int, typer.Option(min=0, help="Passes in random order; 0: one in the order of the file.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the shuffles.")] = 7,
     warm_up: Annotated[float, typer.Option(min=0, max=0.9, help="Share of each pass predicted but not judged.")] = 0.2,
+    delimiter: reading.Delimiter = None,
+    encoding: reading.Encoding = None,
+    decimal: reading.Decimal = None,
     trees: Annotated[bool, typer.Option(help="Include River's tree and forest, which take seconds.")] = True,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; named after the table by default.")] = None,
 ) -> None:
@@ -43,12 +50,16 @@ def evaluate(
     """
     screen = console()
     began = time.time()
-    log = read_log(file)
-    labels, kept, counted = _labels(log, file, label, positive)
-    inputs = {name: [values[row] for row in kept] for name, values in log.columns.items() if name != label}
+    options = reading.read_options(delimiter, encoding, decimal)
+    log = read_log(file, options=options)
+    columns = log.columns()
+    screen.print(Text(f"{file.name}: {', '.join(log.words)}; {len(log):,} rows."))
+    labels, kept, counted = _labels(columns, file, label, positive)
+    columns = with_numbers(log, columns, options.decimal)
+    inputs = {name: [values[row] for row in kept] for name, values in columns.items() if name != label}
     for name in ignore or ():
         if name not in inputs:
-            what = f"{file} has no column {name} to ignore; its columns are {', '.join(log.columns)}."
+            what = f"{file} has no column {name} to ignore; its columns are {listed(log.names)}."
             raise SourceError(what)
         del inputs[name]
     table = encode(inputs)
@@ -77,13 +88,13 @@ def evaluate(
 
 
 def _labels(
-    log: Log, file: Path, label: str, positive: str | None
+    columns: dict[str, list[Any]], file: Path, label: str, positive: str | None
 ) -> tuple[npt.NDArray[np.uint8], list[int], dict[str, Any]]:
     """Return labels, the rows that have one, and counts for the report."""
-    if label not in log.columns:
-        what = f"{file} has no column {label}; its columns are {', '.join(log.columns)}."
+    if label not in columns:
+        what = f"{file} has no column {label}; its columns are {listed(list(columns))}."
         raise SourceError(what, "Name the column to predict by --label.")
-    values = ["" if value is None else _word(value) for value in log.columns[label]]
+    values = ["" if value is None else _word(value) for value in columns[label]]
     kept = [row for row, value in enumerate(values) if value]
     counts = Counter(values[row] for row in kept)
     shown = ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(6))

@@ -102,7 +102,7 @@ def write(report: EvaluationReport, folder: Path, *, file: Path, record: dict[st
     began = datetime.fromtimestamp(record["began_at"], UTC).isoformat(timespec="seconds")
     whole = record | {
         "began_at": began,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "sha256": _digest(file),
         "versions": {"ebb": __version__, **packages},
         "rows_too_slow_to_learn": report.runs[0].skipped,
     }
@@ -124,6 +124,11 @@ def write(report: EvaluationReport, folder: Path, *, file: Path, record: dict[st
         rows.writerow(["candidate", "rows_learned", "roc_auc"])
         rows.writerows([name, *point] for name in report.names for point in report.curve(name))
     _plots(report, folder)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _json(path: Path, value: Any) -> None:

@@ -20,21 +20,23 @@ from ebb_cli.local import home, parts
 from ebb_cli.local.stop_signal import StopSignal
 from ebb_cli.local.supervisor import Supervisor
 from ebb_cli.local.system import REACHED_BY, logs, services
+from ebb_cli.replay import reading
 from ebb_cli.replay import report as replay_report
 from ebb_cli.replay.namespace import namespace_of, prepare, replay_settings
 from ebb_cli.replay.pace import LearnerGate, Pace
 from ebb_cli.replay.progress import ReplayProgress, wait
 from producers.activity_producer import ActivityProducer
+from producers.replay.log import ReadOptions
 from producers.replay.presets import PRESETS, Preset, mapping_of, preset_named
 from producers.replay.rows import Rows, columns_of, complete_mapping
 from producers.replay.sender import ReplayTally
 from producers.replay.sender import replay as send_log
-from producers.replay.sources import read_log
+from producers.replay.sources import open_log
 from producers.replay.times import zone_named
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="A log: .parquet, .csv, .tsv, .jsonl; text also as .gz.")],
+    file: Annotated[Path, typer.Argument(help="A log: CSV, JSON lines or Parquet; text also as .gz, .zst, .bz2, .xz.")],
     *,
     preset: Annotated[str | None, typer.Option(help=f"A log that Ebb knows: {', '.join(PRESETS)}.")] = None,
     mapping: Annotated[
@@ -47,6 +49,11 @@ def replay(
     speed: Annotated[str, typer.Option(help="Times faster than it happened, or max.")] = "max",
     zone: Annotated[str | None, typer.Option(help="Time zone of times that state none, e.g. UTC.")] = None,
     time_format: Annotated[str | None, typer.Option(help="How times are written, as strptime reads; ISO 8601.")] = None,
+    delimiter: reading.Delimiter = None,
+    encoding: reading.Encoding = None,
+    decimal: reading.Decimal = None,
+    dates: reading.Dates = None,
+    time_unit: reading.Unit = None,
     namespace: Annotated[str | None, typer.Option(help="Namespace of the log; named after it by default.")] = None,
     fresh: Annotated[bool, typer.Option(help="Delete the data of an earlier replay in the namespace first.")] = False,
     horizon_days: Annotated[int | None, typer.Option(help="Days of silence that count as churn.", min=1)] = None,
@@ -76,6 +83,7 @@ def replay(
     settings = read_settings()
     screen = console()
     times_faster = _pace(speed)
+    options = reading.read_options(delimiter, encoding, decimal, dates=dates, unit=time_unit, time_format=time_format)
     base = home.attach(settings)
     space = replay_settings(
         base,
@@ -87,7 +95,8 @@ def replay(
         paced=pace is Pace.LEARNER,
     )
     with screen.status(Text(f"Reading {file.name} …")):
-        rows = _read(file, known, mapping or [], zone=zone, time_format=time_format, space=space)
+        rows = _read(file, known, mapping or [], zone=zone, options=options, space=space)
+    screen.print(Text(f"{file.name}: {', '.join(rows.words)}; {len(rows):,} rows."))
     with StopSignal() as stop, ExitStack() as stack:
         if home.read(settings.home) is None:
             screen.print("Starting Kafka and ClickHouse for this replay …")
@@ -104,14 +113,19 @@ def replay(
         began = time.monotonic()
         tally = _send(rows, space, name=file.name, speed=times_faster, screen=screen, supervisor=supervisor, stop=stop)
         if tally.final_boundary is None:
-            what = f"No row of {file.name} could be accepted: {dict(tally.refused)}; first: {tally.examples}."
-            raise SourceError(what, "Look at the mapping (--map, --zone, --time-format).")
+            what = f"No row of {file.name} could be accepted: {_refusals(tally)}."
+            raise SourceError(what, "Look at the mapping (--map) and at how values are written (--zone, --dates, …).")
         if tally.stopped or not _wait(space, tally, screen, supervisor, stop):
             screen.print("Stopped before the end; the namespace keeps what was sent.")
             raise typer.Exit(130)
         took = time.monotonic() - began
         screen.print(f"{tally.accepted:,} events processed in {took:.1f} s.")
         _report(space, tally, known, screen, report, seconds=took)
+
+
+def _refusals(tally: ReplayTally) -> str:
+    """Return why rows were refused: how many for each reason, and the first of them."""
+    return "; ".join(f"{count:,} {reason} ({tally.examples[reason]})" for reason, count in tally.refused.most_common())
 
 
 def _pace(speed: str) -> float | None:
@@ -128,23 +142,18 @@ def _pace(speed: str) -> float | None:
 
 
 def _read(
-    file: Path,
-    preset: Preset,
-    pairs: list[str],
-    *,
-    zone: str | None,
-    time_format: str | None,
-    space: Settings,
+    file: Path, preset: Preset, pairs: list[str], *, zone: str | None, options: ReadOptions, space: Settings
 ) -> Rows:
-    given = mapping_of(preset, pairs)
-    log = read_log(file, columns_of(given) if given else None)
+    source = open_log(file, options)
+    mapping = complete_mapping(mapping_of(preset, pairs), source.names)
     return Rows(
-        log,
-        complete_mapping(given, list(log.columns)),
+        source.read(columns_of(mapping)),
+        mapping,
         zone=zone_named(zone or preset.zone),
-        time_format=time_format,
+        options=options,
         latest=time.time() + space.future_tolerance_seconds,
         max_bytes=space.max_event_bytes,
+        nobody=space.nobody,
     )
 
 

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ebb.errors import SourceError
+from ebb.errors import InvalidEventError, SourceError
+from ebb.values.numbers import read_number
 from online_ml.candidates.forest import forest_model
 from online_ml.candidates.hoeffding import tree_model
 from online_ml.candidates.newton import Newton
@@ -34,6 +35,8 @@ LEVELS = 30
 QUANTILES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 REACH = 1e100
 """Numbers beyond are cut here, so that their squares are numbers too."""
+NOT_FINITE = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity"})
+"""Texts, in lower case, by which programs write that a number is missing or out of range."""
 IDENTIFYING = 0.5
 """A column of names of which more than this share is distinct identifies rows and describes nothing."""
 
@@ -199,12 +202,13 @@ def encode(columns: Mapping[str, Sequence[Any]]) -> Encoded:
 
 def _clean(value: Any) -> float | str | None:
     if isinstance(value, str):
-        value = value.strip()
+        text = value.strip()
+        if text.lower() in NOT_FINITE:
+            return None
         try:
-            number = float(value)
-        except ValueError:
-            return value or None
-        return number if math.isfinite(number) else None
+            return read_number("value", text)
+        except InvalidEventError:
+            return text
     if value is None or isinstance(value, bool):
         return None if value is None else str(value)
     try:

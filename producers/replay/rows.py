@@ -3,28 +3,34 @@
 **What identifies an event.** A log that has no event ids gets them from the content of its rows: a hash of customer,
 time, type and properties, and, for the second and further identical rows, which of them it is. So true duplicates (two
 equal lines of one invoice) stay two events, while a log that is sent again, in whole or in part, gives the same ids
-and adds nothing. Column order, row order and file format do not enter.
+and adds nothing. Column order, row order and file format do not enter (`canonical`).
 """
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from ebb.contracts.activity import decode_activity, encode_activity
 from ebb.errors import InvalidEventError, SourceError
+from ebb.values.customer_ids import NO_CUSTOMERS, read_customer_id
+from ebb.values.times import SECOND_US
+from producers.replay.canonical import ABSENT, ColumnReader, free, number, text, trimmed
+from producers.replay.decimals import DecimalMarks
+from producers.replay.log import AS_FOUND, DecimalMark, Ints, Log, ReadOptions, RejectedRow, listed, printable
 from producers.replay.presets import IDENTITY, NUMBER_FIELDS, TEXT_FIELDS
-from producers.replay.sources import Log, RejectedRow
-from producers.replay.times import SECOND_US, microseconds, moment
+from producers.replay.times import DoubtfulDateError, TimeReader, moment
 
+NOBODY = frozenset(text.lower() for text in NO_CUSTOMERS)
+"""What is no customer unless the settings say otherwise."""
 REQUIRED = ("customer_id", "type", "occurred_at")
+_Event = tuple[int, str, str | None, str | None, Any, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -38,20 +44,20 @@ class Row:
 
 
 def complete_mapping(mapping: Mapping[str, str], columns: list[str]) -> dict[str, str]:
-    """Return a mapping with every required field; a required field that is not mapped is a column of its own name.
+    """Return a mapping to which columns that are named as a field are added.
 
     Raises
     ------
     SourceError
         If a required field is neither mapped nor a column.
     """
-    full = dict(mapping) or {name: name for name in IDENTITY if name in columns}
-    for name in REQUIRED:
-        if name not in full and name in columns:
-            full[name] = name
+    taken = set(mapping.values())
+    full = dict(mapping) | {
+        name: name for name in IDENTITY if name in columns and name not in mapping and name not in taken
+    }
     missing = [name for name in REQUIRED if name not in full]
     if missing:
-        what = f"No column is mapped to {', '.join(missing)}; the columns are {', '.join(columns)}."
+        what = f"No column is mapped to {', '.join(missing)}; the columns are {listed(columns)}."
         raise SourceError(what, "Map them by --map field=column (field==text for a constant), or choose a --preset.")
     return full
 
@@ -72,8 +78,15 @@ class Rows:
         Greatest event time accepted, Unix seconds.
     max_bytes
         Greatest size of an event.
-    time_format
-        How times that are text are written (`strptime`); None: ISO 8601 or Unix seconds.
+    options
+        What is known of how values are written; what is not is found in the log.
+    nobody
+        Texts, in lower case, that are no customer.
+
+    Raises
+    ------
+    SourceError
+        If dates or numbers of the log can be read in two ways.
     """
 
     def __init__(
@@ -84,84 +97,131 @@ class Rows:
         zone: tzinfo | None,
         latest: float,
         max_bytes: int,
-        time_format: str | None = None,
+        options: ReadOptions = AS_FOUND,
+        nobody: frozenset[str] = NOBODY,
     ) -> None:
         self._log = log
         self._latest = latest
         self._max_bytes = max_bytes
-        count = len(log.rows)
-        self._values: dict[str, list[Any]] = {
-            name: [column[1:]] * count if column.startswith("=") else log.columns[column]
-            for name, column in mapping.items()
-        }
+        self._mapping = dict(mapping)
         self._seen: Counter[bytes] = Counter()
+        self.words = list(log.words)
+        """How the log was read, for people."""
         self.early: list[RejectedRow] = list(log.broken)
         """Refused before the order of time could be known: broken rows, and rows without a time."""
-        times = np.zeros(count, np.int64)
-        known = np.ones(count, bool)
-        for index, value in enumerate(self._values["occurred_at"]):
-            try:
-                times[index] = microseconds(value, zone, time_format)
-            except InvalidEventError as error:
-                known[index] = False
-                self.early.append(self._refusal(index, error))
-        order = np.argsort(times, kind="stable")
+        self._times, known, decimal = self._scan(zone, options)
+        order = np.argsort(self._times, kind="stable")
         self._order = order[known[order]]
-        self._times = times
-        self._others = [name for name in self._values if name not in (*REQUIRED, "event_id", "properties")]
+        if decimal == ",":
+            self.words.append("decimal comma")
+        self._readers = {name: self._reader(name, decimal, nobody) for name in self._mapping if name != "occurred_at"}
+        self._others = [name for name in self._readers if name not in (*REQUIRED, "event_id", "properties")]
 
     def __len__(self) -> int:
-        return len(self._log.rows) + len(self._log.broken)
+        return len(self._log) + len(self._log.broken)
 
     def __iter__(self) -> Iterator[Row | RejectedRow]:
-        for index in self._order.tolist():
-            try:
-                yield self._row(index)
-            except InvalidEventError as error:
-                yield self._refusal(index, error)
+        columns = columns_of({name: self._mapping[name] for name in self._readers})
+        for indices, block in self._log.blocks(list(dict.fromkeys(columns)), self._order):
+            refused: dict[int, InvalidEventError] = {}
+            values: dict[str, list[Any]] = {}
+            for name, read in self._readers.items():
+                column = self._mapping[name]
+                given = [column[1:]] * len(indices) if column.startswith("=") else block[column]
+                values[name] = read(given, refused)
+            events = self._events(self._times[indices].tolist(), values)
+            for position, (index, event) in enumerate(zip(indices.tolist(), events, strict=True)):
+                try:
+                    if position in refused:
+                        raise refused[position]
+                    yield self._row(event)
+                except InvalidEventError as error:
+                    yield self._refusal(index, error)
+
+    def _events(self, times: list[int], values: dict[str, list[Any]]) -> Iterator[_Event]:
+        """Yield time, customer, type, id, nested properties and the others of each row of a block."""
+        none = [None] * len(times)
+        others = zip(*(values[name] for name in self._others), strict=True) if self._others else [()] * len(times)
+        ids, nested = values.get("event_id", none), values.get("properties", none)
+        return zip(times, values["customer_id"], values["type"], ids, nested, others, strict=True)
 
     def _refusal(self, index: int, error: InvalidEventError) -> RejectedRow:
-        return RejectedRow(self._log.rows[index], error.reason, error.what, self._log.raw(index))
+        log = self._log
+        return RejectedRow(int(log.rows[index]), error.reason, error.what, log.raw(index), log.line(index))
 
-    def _row(self, index: int) -> Row:
-        us = int(self._times[index])
-        customer = text("customer_id", self._values["customer_id"][index])
-        kind = text("type", self._values["type"][index])
-        if customer is None or kind is None:
-            name = "customer" if customer is None else "type"
-            raise InvalidEventError(reason="missing_field", what=f"The row has no {name}.")
-        properties = self._properties(index)
-        event_id = text("event_id", self._values["event_id"][index]) if "event_id" in self._values else None
-        if event_id is None:
-            event_id = self._identify(customer, us, kind, properties)
+    def _scan(
+        self, zone: tzinfo | None, options: ReadOptions
+    ) -> tuple[Ints, npt.NDArray[np.bool_], DecimalMark | None]:
+        """Return the time of each row, whether it has one, and the decimal mark of the numbers."""
+        times, known = np.zeros(len(self._log), np.int64), np.ones(len(self._log), bool)
+        column = self._mapping["occurred_at"]
+        constant = column[1:] if column.startswith("=") else None
+        reader = TimeReader(column if constant is None else "occurred_at", zone, options)
+        marks = DecimalMarks(self._log)
+        numbers = columns_of({name: self._mapping[name] for name in self._mapping.keys() & NUMBER_FIELDS})
+        numbers = [] if options.decimal else sorted(set(numbers))
+        doubtful: list[tuple[int, Any, DoubtfulDateError]] = []
+
+        def refuse(index: int, error: InvalidEventError) -> None:
+            known[index] = False
+            self.early.append(self._refusal(index, error))
+
+        wanted = list(dict.fromkeys([*([] if constant is not None else [column]), *numbers]))
+        for indices, block in self._log.blocks(wanted):
+            for name in numbers:
+                marks.see(name, indices, block[name])
+            values = block[column] if constant is None else [constant] * len(indices)
+            at_once = reader.read_block(values)
+            if at_once is not None:
+                times[indices] = at_once
+                continue
+            for index, value in zip(indices.tolist(), values, strict=True):
+                try:
+                    times[index] = reader.read(value)
+                except DoubtfulDateError as error:
+                    doubtful.append((index, value, error))
+                except InvalidEventError as error:
+                    refuse(index, error)
+        if doubtful:
+            reader.settle(f"{self._log.file}, {self._log.place(doubtful[0][0])}", doubtful[0][2])
+        for index, value, _ in doubtful:
+            try:
+                times[index] = reader.read(value)
+            except InvalidEventError as error:
+                refuse(index, error)
+        self.words += reader.words()
+        # Where semicolons stand between fields, a comma may be before the fraction and a point between thousands.
+        in_doubt: DecimalMark | None = None if "semicolon" in self._log.words else "."
+        return times, known, options.decimal or marks.decide(in_doubt=in_doubt)
+
+    def _reader(self, name: str, decimal: DecimalMark | None, nobody: frozenset[str]) -> ColumnReader:
+        column = self._mapping[name]
+        field = name if column.startswith("=") else printable(column)
+        if name == "properties":
+            return ColumnReader(_object)
+        if name == "customer_id":
+            return ColumnReader(lambda value: read_customer_id(_present(value), field=field, nobody=nobody))
+        if name in NUMBER_FIELDS:
+            return ColumnReader(lambda value: number(field, value, decimal))
+        if name in TEXT_FIELDS:
+            return ColumnReader(lambda value: text(field, value))
+        return ColumnReader(lambda value: free(name, value, decimal))
+
+    def _row(self, event: _Event) -> Row:
+        us, customer, kind, event_id, nested, others = event
+        if kind is None:
+            raise InvalidEventError(reason="missing_field", what="The row has no type.")
+        properties: dict[str, Any] = dict(nested or {})
+        properties |= {name: value for name, value in zip(self._others, others, strict=True) if value is not None}
         try:
+            if event_id is None:
+                event_id = self._identify(customer, us, kind, properties)
             body = encode_activity(event_id, customer, kind, moment(us), properties)
-        except TypeError as error:
-            raise InvalidEventError(reason="wrong_type", what=str(error)) from None
+        except (TypeError, RecursionError) as error:
+            raise InvalidEventError(reason="wrong_type", what=f"The row cannot be written as JSON: {error}.") from None
         # Refused here if the worker would refuse it, while the row is still known.
         decode_activity(body, latest=self._latest, max_bytes=self._max_bytes)
         return Row(us / SECOND_US, customer, body)
-
-    def _properties(self, index: int) -> dict[str, Any]:
-        properties: dict[str, Any] = {}
-        nested = self._values["properties"][index] if "properties" in self._values else None
-        if isinstance(nested, str):
-            try:
-                nested = orjson.loads(nested)
-            except orjson.JSONDecodeError:
-                raise InvalidEventError(reason="bad_json", what=f"properties {nested[:80]!r} are not JSON.") from None
-        if isinstance(nested, dict):
-            properties |= nested
-        elif nested is not None:
-            raise InvalidEventError(reason="wrong_type", what=f"properties are not an object: {nested!r:.80}.")
-        for name in self._others:
-            value = self._values[name][index]
-            value = (
-                number(name, value) if name in NUMBER_FIELDS else text(name, value) if name in TEXT_FIELDS else value
-            )
-            if value is not None:
-                properties[name] = value
-        return properties
 
     def _identify(self, customer: str, us: int, kind: str, properties: dict[str, Any]) -> str:
         content = orjson.dumps([customer, us, kind, properties], default=str, option=orjson.OPT_SORT_KEYS)
@@ -172,47 +232,22 @@ class Rows:
         return digest.hexdigest() if ordinal == 0 else f"{digest.hexdigest()}-{ordinal}"
 
 
-def text(name: str, value: Any) -> str | None:
-    """Return a value as text, None for none; whole numbers lose a decimal point that a reader of tables gave them.
+def _present(value: Any) -> Any:
+    return None if isinstance(value, str) and trimmed(value) in ABSENT else value
 
-    Raises
-    ------
-    InvalidEventError
-        With reason `wrong_type` for anything that is not text or a whole number.
-    """
-    match value:
-        case None | "":
+
+def _object(nested: Any) -> dict[str, Any] | None:
+    """Return properties, which may be JSON text."""
+    if isinstance(nested, str):
+        if trimmed(nested) in ABSENT:
             return None
-        case str():
-            return value
-        case bool():
-            pass
-        case int():
-            return str(value)
-        case float() if math.isnan(value):
-            return None
-        case float() if value.is_integer():
-            return str(int(value))
-    raise InvalidEventError(reason="wrong_type", what=f"{name} is {value!r:.80}, which is not text.")
-
-
-def number(name: str, value: Any) -> float | None:
-    """Return a value as a number, None for none.
-
-    Raises
-    ------
-    InvalidEventError
-        With reason `wrong_type` if it is none.
-    """
-    if value is None or value == "":
-        return None
-    if isinstance(value, (int, float, Decimal, str)) and not isinstance(value, bool):
         try:
-            result = float(value)
-        except ValueError:
-            result = math.inf
-        if math.isnan(result) and not isinstance(value, str):
-            return None  # how numeric tables write "none"
-        if math.isfinite(result):
-            return result
-    raise InvalidEventError(reason="wrong_type", what=f"{name} is {value!r:.80}, which is not a number.")
+            nested = orjson.loads(nested)
+        except orjson.JSONDecodeError:
+            raise InvalidEventError(reason="bad_json", what=f"properties {nested[:80]!r} are not JSON.") from None
+    if nested is None:
+        return None
+    if not isinstance(nested, dict):
+        raise InvalidEventError(reason="wrong_type", what=f"properties are not an object: {nested!r:.80}.")
+    plain: dict[str, Any] = free("properties", nested, None)
+    return plain

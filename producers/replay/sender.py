@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from ebb.clock import DAY, day_of
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from producers.activity_producer import ActivityProducer
+from producers.replay.log import RejectedRow
 from producers.replay.pacing import Gate
 from producers.replay.rows import Row, Rows
-from producers.replay.sources import RejectedRow
 
 PROGRESS_ROWS = 500
 
@@ -137,7 +137,7 @@ def _tick_up_to(tally: ReplayTally, producer: ActivityProducer, day: int, gate: 
 
 def _refuse(tally: ReplayTally, producer: ActivityProducer, refusal: RejectedRow, name: str) -> None:
     tally.refused[refusal.reason] += 1
-    tally.examples.setdefault(refusal.reason, f"row {refusal.row}: {refusal.what}")
+    tally.examples.setdefault(refusal.reason, f"{refusal.place}: {refusal.what}")
     if len(refusal.body) > MAX_MESSAGE_BYTES // 2:
         return  # too large for any topic; it is counted, and its row is in `examples`
     headers: list[tuple[str, str | bytes | None]] = [

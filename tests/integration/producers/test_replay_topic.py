@@ -17,7 +17,7 @@ from producers.activity_producer import ActivityProducer
 from producers.replay.presets import GENERIC, mapping_of
 from producers.replay.rows import Rows, columns_of, complete_mapping
 from producers.replay.sender import ReplayTally, replay
-from producers.replay.sources import read_log
+from producers.replay.sources import open_log
 
 DAY_0 = 15_000  # 2011-01-26
 MAPPING = ["customer_id=who", "occurred_at=at", "type==view", "amount=paid"]
@@ -38,10 +38,9 @@ def _csv(path: Path, lines: list[str]) -> Path:
 
 
 def _rows(path: Path) -> Rows:
-    mapping = mapping_of(GENERIC, MAPPING)
-    log = read_log(path, columns_of(mapping))
-    zone = ZoneInfo("UTC")
-    return Rows(log, complete_mapping(mapping, list(log.columns)), zone=zone, latest=2e9, max_bytes=2_000)
+    source = open_log(path)
+    mapping = complete_mapping(mapping_of(GENERIC, MAPPING), source.names)
+    return Rows(source.read(columns_of(mapping)), mapping, zone=ZoneInfo("UTC"), latest=2e9, max_bytes=2_000)
 
 
 def _replay(space: Settings, path: Path, speed: float | None = None) -> ReplayTally:
@@ -76,15 +75,15 @@ def test_refused_rows_are_counted_and_dead_lettered_unchanged(space: Settings, t
     good = DAY_0 * DAY
     path = _csv(tmp_path / "log.csv", [f"a,{good},1", f",{good},2", "b,soon,3", "c,1", f"d,{good},lots", f"e,{good},6"])
     tally = _replay(space, path)
-    assert dict(tally.refused) == {"wrong_columns": 1, "bad_time": 1, "missing_field": 1, "wrong_type": 1}
+    assert dict(tally.refused) == {"wrong_columns": 1, "bad_time": 1, "no_customer": 1, "wrong_type": 1}
     assert (tally.read, tally.accepted) == (6, 2)
-    assert tally.examples["bad_time"].startswith("row 2: 'soon'")
+    assert tally.examples["bad_time"].startswith("line 4: `at` is 'soon'")
     dead_letters = {}
     for message in read_to_end(space, space.topics.dead_letters, range(space.partitions)):
         headers = _headers(message)
         assert (headers["stage"], headers["topic"]) == ("replay", "log.csv")
         dead_letters[headers["reason"], int(headers["offset"])] = message.value()
-    assert set(dead_letters) == {("missing_field", 1), ("bad_time", 2), ("wrong_columns", 3), ("wrong_type", 4)}
+    assert set(dead_letters) == {("no_customer", 1), ("bad_time", 2), ("wrong_columns", 3), ("wrong_type", 4)}
     assert dead_letters["wrong_columns", 3] == b"c,1"
     assert orjson.loads(dead_letters["wrong_type", 4] or b"") == {"who": "d", "at": str(good), "paid": "lots"}
 
