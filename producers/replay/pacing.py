@@ -10,7 +10,7 @@ from typing import Protocol
 from ebb.settings import LabelSettings
 
 
-class Gate(Protocol):
+class PaceGate(Protocol):
     """Where a replay waits for its learner."""
 
     def is_due(self, boundary: int, *, first: int, last: int) -> bool:

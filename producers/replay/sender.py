@@ -9,7 +9,7 @@ from ebb.clock import DAY, day_of
 from ebb.contracts.topics import MAX_MESSAGE_BYTES
 from producers.activity_producer import ActivityProducer
 from producers.replay.log import RejectedRow
-from producers.replay.pacing import Gate
+from producers.replay.pacing import PaceGate
 from producers.replay.rows import Row, Rows
 
 PROGRESS_ROWS = 500
@@ -47,7 +47,7 @@ def replay(
     *,
     name: str,
     speed: float | None = None,
-    gate: Gate | None = None,
+    gate: PaceGate | None = None,
     progress: Callable[[int], None] = lambda _: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> ReplayTally:
@@ -115,7 +115,7 @@ def _accept(tally: ReplayTally, producer: ActivityProducer, row: Row) -> None:
         tally.first = row.time
 
 
-def _tick_up_to(tally: ReplayTally, producer: ActivityProducer, day: int, gate: Gate | None) -> bool:
+def _tick_up_to(tally: ReplayTally, producer: ActivityProducer, day: int, gate: PaceGate | None) -> bool:
     """Send the ticks up to a day; return False if stopped while waiting for the learner."""
     if tally.first is None or tally.last is None:
         producer.send_tick(day * DAY)

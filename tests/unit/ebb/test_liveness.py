@@ -51,9 +51,10 @@ def test_an_essential_thread_that_dies_ends_the_process_though_the_loop_turns() 
 
 def test_a_loop_that_turns_lives_on_and_a_slow_start_is_no_hang() -> None:
     ended = run("""
+        liveness.END_SECONDS = 2.5
         living = liveness.Liveness(ends=True)
-        time.sleep(1)
-        until = time.monotonic() + 1.5
+        time.sleep(3)
+        until = time.monotonic() + 3
         while time.monotonic() < until:
             living.beat()
             time.sleep(0.05)

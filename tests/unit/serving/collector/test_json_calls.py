@@ -11,8 +11,8 @@ from ebb.clock import Clock
 from ebb.settings import Settings
 from serving.collector import json_calls
 from serving.collector.json_calls import UnreadableCall, parse_body
-from serving.collector.unpack import MalformedError
 from serving.collector.judge import Collector
+from serving.collector.unpack import MalformedError
 
 GOOD = '{"type": "page", "userId": "c-1", "properties": {"a": "],}\\\\\\" [{"}}'
 WRONG = {

@@ -38,7 +38,7 @@ GOOD: dict[str, tuple[bytes, bytes]] = {
     TOPICS.erasures: (
         b"e-1/request",
         ErasureRequest(
-            erasure_id="e-1", customer_id="c-1", digest=digest_of("c-1"), requested_at=AS_OF, requested_by="k"
+            erasure_id="e-1", customer_id="c-2", digest=digest_of("c-2"), requested_at=AS_OF, requested_by="k"
         )
         .model_dump_json()
         .encode(),
@@ -96,7 +96,7 @@ def test_odd_records_stop_no_good_ones(odd: list[tuple[str, bytes | None, bytes 
     read.alerts.newest(10)
     read.erasures.open()
     read.models.all()
-    read.erasures.is_erased("c-1", AS_OF)
+    read.erasures.is_erased("c-2", AS_OF)
 
 
 def test_a_record_that_no_handler_bears_is_counted_and_passed_over() -> None:
