@@ -105,6 +105,7 @@ class Rows:
         self._max_bytes = max_bytes
         self._mapping = dict(mapping)
         self._seen: Counter[bytes] = Counter()
+        self._seen_at: int | None = None
         self.words = list(log.words)
         """How the log was read, for people."""
         self.early: list[RejectedRow] = list(log.broken)
@@ -227,6 +228,9 @@ class Rows:
         content = orjson.dumps([customer, us, kind, properties], default=str, option=orjson.OPT_SORT_KEYS)
         digest = hashlib.blake2b(content, digest_size=16)
         key = digest.digest()
+        if us != self._seen_at:  # rows come in order of time, and equal ones have one time
+            self._seen.clear()
+            self._seen_at = us
         ordinal = self._seen[key]
         self._seen[key] = ordinal + 1
         return digest.hexdigest() if ordinal == 0 else f"{digest.hexdigest()}-{ordinal}"
