@@ -95,11 +95,12 @@ class WebhookDispatcher:
             matches = alert["band"] in self._webhook.bands
             customer, raised_at = str(alert["customer_id"]), datetime.fromisoformat(alert["raised_at"])
             content = message(self._webhook, alert)
+            erased = self._is_erased(customer, raised_at)
         except Exception as error:  # noqa: BLE001 - only the record is looked at here; met again, it would hold up all others
             RECORDS_REFUSED.labels("alerts").inc()
             _log.warning("alert refused", webhook=self._webhook.name, error=str(error))
             return
-        if not matches:
+        if erased or not matches:
             return
 
         def send() -> None:
