@@ -19,7 +19,7 @@ import orjson
 
 from ebb.contracts.activity import decode_activity, encode_activity
 from ebb.errors import InvalidEventError, SourceError
-from ebb.values.customer_ids import NO_CUSTOMERS, read_customer_id
+from ebb.values.customer_ids import NOBODY, read_customer_id
 from ebb.values.times import SECOND_US
 from producers.replay.canonical import ABSENT, ColumnReader, free, number, text, trimmed
 from producers.replay.decimals import DecimalMarks
@@ -27,8 +27,6 @@ from producers.replay.log import AS_FOUND, DecimalMark, Ints, Log, ReadOptions, 
 from producers.replay.presets import IDENTITY, NUMBER_FIELDS, TEXT_FIELDS
 from producers.replay.times import DoubtfulDateError, TimeReader, moment
 
-NOBODY = frozenset(text.lower() for text in NO_CUSTOMERS)
-"""What is no customer unless the settings say otherwise."""
 REQUIRED = ("customer_id", "type", "occurred_at")
 _Event = tuple[int, str, str | None, str | None, Any, tuple[Any, ...]]
 

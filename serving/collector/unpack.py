@@ -1,5 +1,6 @@
 """A body as it was before its `Content-Encoding`, piece by piece and within bounds; and the write key in it."""
 
+import codecs
 import zlib
 
 import msgspec
@@ -98,7 +99,7 @@ def is_small(body: bytes, encoding: str, most: int) -> bool:
 def key_in(plain: bytes) -> str | None:
     """Return the `writeKey` of a JSON object, None if it has none or is none."""
     try:
-        key = _keyed.decode(plain).writeKey
+        key = _keyed.decode(plain.removeprefix(codecs.BOM_UTF8)).writeKey
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
     return key if key and len(key) <= _LONGEST_KEY else None

@@ -411,6 +411,7 @@ def test_write_key_is_found_where_sdks_put_it() -> None:
     assert header_key(None, None) is None
     assert header_key("Basic ???", "other") == "", "a malformed header is not ignored"
     assert key_in(b'{"batch":[{"writeKey":"inner"}],"writeKey":"key"}') == "key"
+    assert key_in(b'\xef\xbb\xbf{"writeKey":"key"}') == "key"
     for none in (b"", b"{", b"[]", b'{"writeKey":1}', b'{"writeKey":""}', b'{"a":' + b"[" * 100_000, b"\xff"):
         assert key_in(none) is None
 
