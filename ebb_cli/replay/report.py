@@ -9,6 +9,7 @@ import numpy as np
 from clickhouse_connect.driver.client import Client
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ebb.clock import DAY
 from ebb.contracts.models import TARGETS
@@ -174,8 +175,9 @@ def show(
         else "The log did not wait for its learner (--pace none): it lags behind, and the worker used older models."
     )
     screen.print(
-        "[dim]Every prediction was made at its snapshot, before any later label. served: the worker's own prediction. "
-        f"{paced}[/dim]"
+        "Every prediction was made at its snapshot, before any later label. served: the worker's own prediction. "
+        + paced,
+        style="dim",
     )
 
 
@@ -218,8 +220,8 @@ def _counts_table(tally: ReplayTally, counts: Counts) -> Table:
     table.add_column("how many", justify="right")
     table.add_column("")
 
-    def agree(mine: int, theirs: int) -> str:
-        return "[green]equal[/green]" if mine == theirs else f"[red]expected {mine:,}[/red]"
+    def agree(mine: int, theirs: int) -> Text:
+        return Text("equal", "green") if mine == theirs else Text(f"expected {mine:,}", "red")
 
     first, last = (datetime.fromtimestamp(value or 0, UTC).date() for value in (tally.first, tally.last))
     table.add_row("rows read", f"{tally.read:,}", f"{first} to {last}")
@@ -253,7 +255,7 @@ def _quality_table(title: str, rows: list[Quality], baselines: Any) -> Table:
     if baselines:
         table.add_section()
         for baseline in baselines:
-            name = f"[dim]published: {baseline.name}[/dim]"
+            name = Text(f"published: {baseline.name}", "dim")
             table.add_row(name, "", "", f"{baseline.roc_auc:.3f}", f"{baseline.pr_auc:.3f}", "", "")
     return table
 

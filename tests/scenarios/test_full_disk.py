@@ -41,7 +41,11 @@ def test_a_full_disk_of_clickhouse_is_named_and_waited_out(
         server.start()
         try:
             own = settings.model_copy(
-                update={"clickhouse_url": server.settings.clickhouse_url, "api_port": free_port()}
+                update={
+                    "clickhouse_url": server.settings.clickhouse_url,
+                    "clickhouse_password": server.settings.clickhouse_password,
+                    "api_port": free_port(),
+                }
             )
             migrate(own)
             worker = parts.worker(own)

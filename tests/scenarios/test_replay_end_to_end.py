@@ -154,7 +154,7 @@ def test_a_log_goes_through_whole_and_every_label_that_can_mature_does(
     figures: dict[str, Any] = json.loads(report.read_text())
     accepted = len(visits) + 7
     assert (figures["read"], figures["accepted"]) == (accepted + 2, accepted)
-    assert figures["refused"] == {"bad_time": 1, "missing_field": 1}
+    assert figures["refused"] == {"bad_time": 1, "no_customer": 1}
     customers = len({who for who, _ in visits})
     assert figures["clickhouse"] == {
         "events": accepted,
@@ -183,6 +183,7 @@ def test_a_log_goes_through_whole_and_every_label_that_can_mature_does(
     assert served["measures"]["roc_auc"] == pytest.approx(exact)
     assert 0 < by_name["churn", "logistic", "test"]["labels"] < churn["labels"]
     assert "distinct events in ClickHouse" in done.stdout
+    assert "[/" not in done.stdout, "markup that nothing reads"
 
     again = _run(home, str(log), *OPTIONS)
     assert again.returncode == 1
