@@ -255,8 +255,15 @@ def _quality_table(title: str, rows: list[Quality], baselines: Any) -> Table:
     if baselines:
         table.add_section()
         for baseline in baselines:
-            name = Text(f"published: {baseline.name}", "dim")
-            table.add_row(name, "", "", f"{baseline.roc_auc:.3f}", f"{baseline.pr_auc:.3f}", "", "")
+            table.add_row(
+                Text(f"published: {baseline.name}", "dim"),
+                "",
+                "",
+                f"{baseline.roc_auc:.3f}",
+                f"{baseline.pr_auc:.3f}",
+                "",
+                "",
+            )
     return table
 
 
