@@ -37,6 +37,7 @@ def test_a_loop_that_stops_turning_ends_the_process_and_leaves_every_stack_in_th
 
 def test_an_essential_thread_that_dies_ends_the_process_though_the_loop_turns() -> None:
     ended = run("""
+        liveness.START_SECONDS = 3
         living = liveness.Liveness(ends=True)
         thread = threading.Thread(target=lambda: None)
         thread.start()
