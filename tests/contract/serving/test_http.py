@@ -6,7 +6,6 @@ import json
 import re
 import threading
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any
@@ -42,13 +41,6 @@ def app() -> FastAPI:
     context: Context = app.state.context
     context.feed.reader._caught_up.set()
     return app
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        yield client
 
 
 def hold(app: FastAPI, *scores: Score) -> None:

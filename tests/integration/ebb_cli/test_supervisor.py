@@ -82,6 +82,12 @@ def eventually(truth: Callable[[], bool], *, within: float = 60) -> bool:
     return truth()
 
 
+def keep_polling(supervisor: Supervisor, times: int) -> None:
+    for _ in range(times):
+        supervisor.poll()
+        time.sleep(0.05)
+
+
 def poll_until(supervisor: Supervisor, truth: Callable[[], bool]) -> bool:
     """Keep the supervisor polling until something holds."""
 
@@ -197,9 +203,7 @@ def test_a_part_that_gives_no_sign_of_life_is_killed_and_started_again(
     supervisor = launch(sleeper("hanging", alive=lives.exists, hang_seconds=1.0))
     supervisor.start()
     first = supervisor.pid("hanging")
-    for _ in range(40):
-        supervisor.poll()
-        time.sleep(0.05)
+    keep_polling(supervisor, 40)
     assert supervisor.pid("hanging") == first
     lives.unlink()
     assert poll_until(supervisor, lambda: supervisor.pid("hanging") not in (None, first))
@@ -218,9 +222,7 @@ def test_a_part_that_becomes_ready_slowly_is_not_taken_for_one_that_hangs(
     supervisor = launch(part)
     supervisor.start()
     first = supervisor.pid("slow")
-    for _ in range(20):
-        supervisor.poll()
-        time.sleep(0.05)
+    keep_polling(supervisor, 20)
     assert supervisor.pid("slow") == first
     assert r"no sign of life" not in said
 
@@ -296,9 +298,7 @@ def test_a_part_taken_down_stays_down_until_it_is_brought_up(launch: Launch) -> 
     first = supervisor.pid("part")
     supervisor.take_down("part", hard=True)
     assert not alive(first)
-    for _ in range(20):
-        supervisor.poll()
-        time.sleep(0.05)
+    keep_polling(supervisor, 20)
     assert supervisor.pid("part") is None
     supervisor.bring_up("part")
     assert supervisor.ready("part")
