@@ -54,7 +54,7 @@ class LearnerEffects:
     expected: list[dict[str, Any]] = field(default_factory=list)
     drift: list[dict[str, Any]] = field(default_factory=list)
     models: list[ModelSnapshot] = field(default_factory=list)
-    """PublishedThrough at boundaries of a paced replay, and not in table `models` yet."""
+    """Published at boundaries of a paced replay, and not in table `models` yet."""
     decided: set[Target] = field(default_factory=set)
     """Targets about which a request was decided."""
     withdrawn: dict[str, int] = field(default_factory=dict)

@@ -137,8 +137,7 @@ class PartitionWorker:
 
         Without a backlog they are published at once, moved or not, so that they are seen to be of now.
         """
-        touched, self._unscored = self._unscored, []
-        return self.request(_union(touched), force=not self.has_backlog)
+        return self.request(self._take_unscored(), force=not self.has_backlog)
 
     def waiting(self) -> int:
         """Return how many customers whom events have touched are not scored yet, at most."""
@@ -206,10 +205,13 @@ class PartitionWorker:
         if (watermark := self.engine.watermark) is not None:
             WATERMARK.labels(label).set(watermark / 1000)
 
+    def _take_unscored(self) -> RowIndices:
+        touched, self._unscored = self._unscored, []
+        return _union(touched)
+
     def _score_day(self, scores: ScorePublisher) -> None:
         """Score all customers as of the end of the day that has just closed; publish those of who acted in any case."""
-        touched, self._unscored = self._unscored, []
-        scores.publish([self.request(_union(touched), force=True)], cause="event")
+        scores.publish([self.request(self._take_unscored(), force=True)], cause="event")
         for rows in self.sweep_ranges():
             scores.publish([self.request(rows)], cause="sweep")
         self.count_bands()

@@ -1,16 +1,17 @@
 """Options that say how a file is written; `ebb replay` and `ebb evaluate` share them."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, get_args
 
 import typer
 
 from ebb.errors import SettingsError
+from producers.replay.delimited import DELIMITERS
 from producers.replay.log import DateOrder, DecimalMark, ReadOptions, TimeUnit
 
-DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "\\t": "\t"}
+CHARACTERS = {name: character for character, name in DELIMITERS.items()} | {"\\t": "\t"}
 DECIMALS: dict[str, DecimalMark] = {"comma": ",", "point": ".", ",": ",", ".": "."}
-DATES: dict[str, DateOrder] = {"dmy": "dmy", "mdy": "mdy", "ymd": "ymd"}
-UNITS: dict[str, TimeUnit] = {"s": "s", "ms": "ms", "us": "us", "ns": "ns", "excel": "excel"}
+DATES: dict[str, DateOrder] = {order: order for order in get_args(DateOrder)}
+UNITS: dict[str, TimeUnit] = {unit: unit for unit in get_args(TimeUnit)}
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -54,7 +55,7 @@ def read_options(
     """
     character = None
     if delimiter is not None:
-        character = DELIMITERS.get(delimiter.lower(), delimiter)
+        character = CHARACTERS.get(delimiter.lower(), delimiter)
         if len(character) != 1 or character in '\r\n"' or character.isalnum():
             what = f"--delimiter {delimiter!r} is not a character that can stand between fields."
             raise SettingsError(what, "For example --delimiter semicolon, or --delimiter '~'.")
